@@ -1,0 +1,48 @@
+# make demo and make test need Python 3.11 or newer and nothing else; make PYTHON=python3.12 picks another.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test test-slow lint types wheel bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pyrovae needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## train a VAE on real digits, offline; pictures and numbers go to runs/vae
+	$(BIN)/python examples/vae.py
+
+test: $(READY)  ## the tests, a few minutes
+	$(BIN)/python -P -m pytest -m "not slow"
+
+test-slow: $(READY)  ## the tests that take long
+	$(BIN)/python -P -m pytest -m slow
+
+lint: $(READY)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+wheel: $(READY)  ## build the wheel, install it into an empty environment, and look at what it put there
+	rm -rf dist build
+	$(BIN)/python -m build --quiet --wheel
+	$(BIN)/python -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --no-deps dist/*.whl
+	$(BIN)/python tests/wheel.py build/empty
+
+types: wheel  ## mypy on the installed wheel
+	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
+	cd build && MYPYPATH=site ../$(BIN)/mypy --config-file ../setup.cfg -p pyrovae
+
+bench: $(READY)  ## speed against peers; installs NumPyro into an environment of its own
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install --quiet numpyro
+	$(BIN)/python benchmarks/speed.py
+
+clean:  ## remove what was built; runs/ stays
+	rm -rf .venv .bench build dist *.egg-info

@@ -1,0 +1,92 @@
+"""The roofline of one training step: its arithmetic and traffic against what this machine does at those shapes."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peers import PlainVAE, to_floats
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+from workloads import Workload
+
+# Adam reads the parameter, its gradient and two moments, and writes the parameter and the moments.
+_ADAM_PASSES = 7
+
+_aten = torch.ops.aten
+_MATRIX_CALLS = (_aten.mm, _aten.addmm, _aten.bmm, _aten.convolution, _aten.convolution_backward)
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps every call that multiplies matrices, with its arguments, and counts the bytes it must move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple, dict]] = []
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _MATRIX_CALLS:
+            self.calls.append((func, args, kwargs or {}))
+            results = result if isinstance(result, tuple) else (result,)
+            self.bytes += sum(t.nbytes for t in (*args, *results) if isinstance(t, Tensor))
+        return result
+
+
+def measure(work: Workload, rows: Tensor) -> dict[str, float]:
+    """FLOPs and bytes of one step, and the seconds that the machine needs for each.
+
+    The matrix seconds are those of the step's own products and convolutions, each timed alone at its shape, in
+    float32 and in bfloat16; the memory seconds are the bytes over the rate of a copy as large as the parameters,
+    gradients and moments, so cache or main memory, as it comes.
+    """
+    net = PlainVAE(work).to(rows.device)
+    batch = to_floats(rows[: work.batch_size])
+    with FlopCounterMode(display=False) as counter, _Recorder() as recorder:
+        net(batch).backward()
+    num_bytes = sum(p.nbytes for p in net.parameters())
+    traffic = recorder.bytes + _ADAM_PASSES * num_bytes
+    rate = _copy_rate(4 * num_bytes, rows.device)
+    return {
+        "flops": counter.get_total_flops(),
+        "bytes": traffic,
+        "matrix_seconds": sum(_replay(*call, torch.float32) for call in recorder.calls),
+        "matrix_seconds_bf16": sum(_replay(*call, torch.bfloat16) for call in recorder.calls),
+        "bytes_per_second": rate,
+        "memory_seconds": traffic / rate,
+    }
+
+
+def _replay(func: Any, args: tuple, kwargs: dict, dtype: torch.dtype) -> float:
+    """Seconds of one recorded call in `dtype`."""
+    cast = [a.detach().to(dtype) if isinstance(a, Tensor) else a for a in args]
+    device = next(a.device for a in args if isinstance(a, Tensor))
+    with torch.no_grad():
+        return _seconds(lambda: func(*cast, **kwargs), device)
+
+
+def _copy_rate(num_bytes: int, device: torch.device) -> float:
+    """Bytes read and written a second by a copy between two halves of `num_bytes`."""
+    source = torch.zeros(max(num_bytes // 8, 1), device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _seconds(lambda: target.copy_(source), device)
+
+
+def _seconds(call: Callable[[], Any], device: torch.device, repeats: int = 20) -> float:
+    """Median seconds of a call, from groups long enough for the clock."""
+    call()
+    single = max(_timed(call, 1, device), 1e-7)
+    group = max(1, int(2e-3 / single))
+    return statistics.median(_timed(call, group, device) for _ in range(repeats))
+
+
+def _timed(call: Callable[[], Any], times: int, device: torch.device) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - start) / times

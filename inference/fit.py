@@ -1,0 +1,427 @@
+"""`fit`: train a (model, guide) pair by stochastic variational inference. The one training loop."""
+
+import copy
+import csv
+import dataclasses
+import io
+import json
+import math
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro.infer import Trace_ELBO
+from torch import Tensor
+
+from pyrovae.data import Scale
+from pyrovae.errors import CheckpointError, NonFiniteError, PairError
+from pyrovae.inference import checkpoint
+from pyrovae.inference.evidence import evaluate, numbers, seeded
+from pyrovae.inference.pair import (
+    Batch,
+    Program,
+    batch_size,
+    check_finite,
+    check_pair,
+    local_params,
+    modules,
+    takes,
+    trace_pair,
+)
+from pyrovae.inference.svi import SVI
+from pyrovae.version import __version__
+
+__all__ = ["History", "choose_device", "fit"]
+
+
+@dataclass
+class History:
+    """What training did, one row per epoch, in nats per datum.
+
+    A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the epoch's batches), and
+    with validation data `elbo`, `rate`, `distortion` on them.
+
+    Attributes:
+        rows: one dict per epoch.
+        best_epoch: the epoch with the highest validation ELBO, None without validation data.
+        stopped: `"epochs"` when all were run, `"patience"` when the validation ELBO no longer rose.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int | None = None
+    stopped: str = "epochs"
+
+    def __getitem__(self, name: str) -> list[float]:
+        return [row[name] for row in self.rows]
+
+    def csv(self) -> str:
+        """The rows as comma-separated values with a header."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]) if self.rows else ["epoch"])
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+
+def fit(
+    model: Program,
+    guide: Program,
+    data: Any,
+    *,
+    epochs: int = 10,
+    batch_size: int = 128,
+    valid: Batch | None = None,
+    optim: Any = None,
+    loss: Any = None,
+    transform: Callable[[Any], Any] | None = None,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    run: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    compile: bool = True,
+    precision: str = "fp32",
+) -> History:
+    """Train a pair by SVI, and return its history. The pair is trained in place.
+
+    Args:
+        model, guide: any pair that keeps the contract; it is checked on the first batch.
+        data: named tensors whose leading dimension is the datum, or a `pyrovae.data.Dataset`.
+        epochs: passes over the data, those before a resume counted in.
+        batch_size: data per step; the last batch of an epoch may be smaller.
+        valid: validation data; those of the Dataset by default.
+        optim: a torch optimizer class, a `partial` of one, or a `pyro.optim` wrapper; Adam at 1e-3 by default.
+        loss: a Pyro ELBO; `Trace_ELBO()` by default.
+        transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
+        scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
+        clip_norm: the gradients' norm is clipped to it.
+        patience: stop after so many epochs without a higher validation ELBO, and put the best weights back.
+        seed: of the order of the data and all random draws; the global random state is left alone.
+        device: "auto" takes cuda, then mps, then cpu.
+        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
+        resume: continue from the checkpoint in `run`, bit for bit; without one, start.
+        progress: show a bar.
+        compile: compiled steps (`pyrovae.inference.SVI`).
+        precision: "fp32", or "bf16" for matrix products in bfloat16.
+
+    Raises:
+        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch.
+        NonFiniteError: the loss is NaN or infinite; the site and the batch are named, the last good checkpoint stays.
+        CheckpointError: `resume` from a checkpoint of another architecture or another configuration.
+        OutputError: the run folder cannot be written.
+        KeyboardInterrupt: Ctrl-C, after the step has ended and the checkpoint is written.
+    """
+    where = choose_device(device)
+    training = _Training(
+        model=model,
+        guide=guide,
+        train=_split(data, "train"),
+        valid=_split(data, "valid") if valid is None else valid,
+        transform=transform or Scale(),
+        batch_size=batch_size,
+        seed=seed,
+        device=where,
+        patience=patience,
+        run=None if run is None else Path(run),
+        streamed=getattr(data, "streamed", False),
+    )
+    with seeded(seed, where), pyro.validation_enabled(False):
+        training.check()
+        training.svi = SVI(
+            model,
+            guide,
+            optim or torch.optim.Adam,
+            loss or Trace_ELBO(),
+            compile=compile,
+            precision=precision,
+            clip_norm=clip_norm,
+        )
+        training.svi.prepare_batch(training.train, training.order(0)[0][None], training.step_transform)
+        training.scheduler = scheduler(training.svi.optimizer) if scheduler else None
+        training.start(resume)
+        return training.train_until(epochs, progress)
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device by name; "auto" takes the best that is there."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _split(data: Any, name: str) -> Batch:
+    if isinstance(data, Mapping):
+        return data if name == "train" else {}
+    return getattr(data, name)
+
+
+@dataclass(frozen=True)
+class _WithDataSize:
+    """Gives programs with latents of all data the `data_size` that their signature names."""
+
+    transform: Callable[[Any], Any]
+    size: int
+
+    def __call__(self, batch: Any) -> Any:
+        return {**self.transform(batch), "data_size": self.size}
+
+
+@dataclass
+class _Training:
+    """The state of one training, and what advances it."""
+
+    model: Program
+    guide: Program
+    train: Batch
+    valid: Batch
+    transform: Callable[[Any], Any]
+    batch_size: int
+    seed: int
+    device: torch.device
+    patience: int | None
+    run: Path | None
+    streamed: bool = False
+    history: History = field(default_factory=History)
+    losses: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
+    best: dict[str, Any] | None = None
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        self.size = batch_size(self.train) if self.train else 0
+        if self.size == 0:
+            raise PairError('fit wants training data, got none. Pass {"x": x}, or a Dataset with a train split.')
+        if not self.valid or batch_size(self.valid) == 0:
+            self.valid = {}
+        if self.patience is not None and not self.valid:
+            raise PairError("patience wants validation data. Pass valid={'x': x}, or leave patience out.")
+        # A program that knows the size of the data has the loss of all of them.
+        self.scaled = takes(self.model, "data_size") or takes(self.guide, "data_size")
+        for module in modules(self.model, self.guide):
+            module.to(self.device).train()
+        self.step_transform = _WithDataSize(self.transform, self.size) if self.scaled else self.transform
+        self.train, self.valid = self._place(self.train), self._place(self.valid)
+
+    def _place(self, split: Batch) -> Batch:
+        """Tensors on the device, but for a data set that is streamed from a file."""
+        prepared = self.transform.prepare(dict(split)) if split and hasattr(self.transform, "prepare") else split
+        return {name: tensor if self.streamed else tensor.to(self.device) for name, tensor in prepared.items()}
+
+    def gather(self, rows: Tensor) -> Batch:
+        """Those rows of the training data, on the device."""
+        return {n: t[rows.to(t.device)].to(self.device) for n, t in self.train.items()}
+
+    def check(self) -> None:
+        check_pair(self.model, self.guide, self.transform(self.gather(self.order(0)[0])), data_size=self.size)
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """The rows of each step of an epoch: of seed and epoch alone, so that a resumed run repeats it."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
+
+    def start(self, resume: bool) -> None:
+        """Continue from the checkpoint, or write the first one."""
+        if resume and self.run and self.file.exists():
+            self.load_state(checkpoint.load(self.file, self.device))
+        elif self.run:
+            self.save()
+            config = self.config() | _versions() | {"model": repr(self.model), "guide": repr(self.guide)}
+            _write_text(self.run / "config.json", json.dumps(config, indent=2))
+
+    def train_until(self, epochs: int, progress: bool) -> History:
+        """Train until `epochs` are done, patience ends, or Ctrl-C."""
+        with _ctrl_c(self), self.bar(epochs, progress) as bar:
+            while len(self.history.rows) < epochs and self.history.stopped == "epochs":
+                self.epoch(bar)
+        if self.best is not None:
+            self.load_weights(self.best)
+        return self.history
+
+    def bar(self, epochs: int, progress: bool) -> Any:
+        from tqdm import tqdm
+
+        per_epoch = len(self.order(0))
+        done = per_epoch * len(self.history.rows) + len(self.losses)
+        return tqdm(total=per_epoch * epochs, initial=done, disable=not progress, unit="step", dynamic_ncols=True)
+
+    def epoch(self, bar: Any) -> None:
+        order = self.order(len(self.history.rows))
+        while len(self.losses) < len(order):
+            taken = self.steps(order[len(self.losses) :])
+            bar.update(taken)
+            bar.set_postfix_str(self.line(), refresh=False)
+            if self.interrupted:
+                self.interrupt()
+        self.end_epoch(order)
+        bar.set_postfix_str(self.line())
+
+    def steps(self, order: list[Tensor]) -> int:
+        """The next updates, several small ones in one call; returns how many."""
+        ahead = order[: max(1, min(64, 2**20 // (numbers(self.train) * self.batch_size)))]
+        rows = torch.stack([step for step in ahead if len(step) == len(ahead[0])])
+        losses = self.svi.run(self.train, len(rows), order=rows, transform=self.step_transform).tolist()
+        for step, loss in zip(ahead, losses, strict=False):
+            if not math.isfinite(loss):
+                self.explain(step, loss)
+            self.losses.append(loss / (self.size if self.scaled else len(step)))
+        return len(rows)
+
+    def explain(self, rows: Tensor, loss: float) -> None:
+        """Name the site that made the loss of those rows not finite; the weights are the last good ones."""
+        where = f"epoch {len(self.history.rows) + 1}, step {len(self.losses) + 1}, rows {rows[:5].tolist()}...: "
+        try:
+            with local_params(self.model, self.guide), pyro.validation_enabled(False), torch.no_grad():
+                check_finite(trace_pair(self.model, self.guide, self.transform(self.gather(rows)), data_size=self.size))
+        except NonFiniteError as error:
+            raise NonFiniteError(where + str(error)) from None
+        raise NonFiniteError(
+            f"{where}the loss was {loss}, and with fresh noise every site is finite. A gradient or a rare draw "
+            "did it: lower the learning rate, or clip_norm=10."
+        )
+
+    def end_epoch(self, order: list[Tensor]) -> None:
+        row: dict[str, float] = {
+            "epoch": len(self.history.rows) + 1,
+            "step": len(order) * (len(self.history.rows) + 1),
+            "lr": float(self.svi.optimizer.param_groups[0]["lr"]),
+            "loss": float(np.average(self.losses, weights=[len(rows) for rows in order])),
+        }
+        row |= self.validate()
+        self.losses = []
+        self.history.rows.append(row)
+        self.keep_best(row)
+        if self.scheduler is not None:
+            self.scheduler.step()
+        if self.run:
+            self.save()
+            _write_text(self.run / "metrics.csv", self.history.csv())
+            _write_text(self.run / "metrics.json", json.dumps(self.history.rows, indent=1))
+
+    def validate(self) -> dict[str, float]:
+        """ELBO, rate and distortion on the validation data, under the same noise every epoch."""
+        bad = [n for m in modules(self.model, self.guide) for n, p in m.named_parameters() if not p.isfinite().all()]
+        if bad:
+            raise NonFiniteError(
+                f"epoch {len(self.history.rows) + 1}: the weights {', '.join(bad[:3])} are no longer finite. Lower the "
+                "learning rate, or clip_norm=10."
+            )
+        if not self.valid:
+            return {}
+        measured = evaluate(self.model, self.guide, self.valid, num_samples=1, transform=self.transform, seed=self.seed)
+        return {name: getattr(measured, name).value for name in ("elbo", "rate", "distortion")}
+
+    def keep_best(self, row: dict[str, float]) -> None:
+        if "elbo" not in row:
+            return
+        if row["elbo"] >= max(self.history["elbo"]):
+            self.history.best_epoch = int(row["epoch"])
+            if self.patience is not None:
+                self.best = copy.deepcopy(self.weights())
+        elif self.patience is not None and row["epoch"] - (self.history.best_epoch or 0) >= self.patience:
+            self.history.stopped = "patience"
+
+    def line(self) -> str:
+        """What the bar says: the loss of the epoch under way, and the last validation."""
+        last = self.history.rows[-1] if self.history.rows else {}
+        losses = self.losses or [last["loss"]]
+        shown = {"loss": float(np.mean(losses))} | {k: last[k] for k in ("elbo", "rate", "distortion") if k in last}
+        return " ".join(f"{name} {value:.2f}" for name, value in shown.items())
+
+    def interrupt(self) -> None:
+        kept = ""
+        if self.run:
+            self.save()
+            kept = f"; resume=True (--resume) continues from {self.file}"
+        epoch = len(self.history.rows) + 1
+        raise KeyboardInterrupt(f"stopped after step {len(self.losses)} of epoch {epoch}{kept}")
+
+    @property
+    def file(self) -> Path:
+        return (self.run or Path()) / "checkpoint.pt"
+
+    def config(self) -> dict[str, Any]:
+        """What fixes the order of the data: a resumed run must have the same."""
+        return {"seed": self.seed, "batch_size": self.batch_size, "size": self.size}
+
+    def weights(self) -> dict[str, Any]:
+        return checkpoint.weights(self.model, self.guide)
+
+    def load_weights(self, weights: dict[str, Any]) -> None:
+        checkpoint.restore(self.model, self.guide, weights)
+
+    def save(self) -> None:
+        state = {
+            "config": self.config(),
+            "weights": self.weights(),
+            "best": self.best,
+            "optimizer": self.svi.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "history": dataclasses.asdict(self.history),
+            "losses": self.losses,
+        }
+        checkpoint.save(self.file, state)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        if state["config"] != self.config():
+            raise CheckpointError(
+                f"{str(self.file)!r} was trained with {state['config']}, this run has {self.config()}: the order of "
+                "the data would differ. Use the same, or another run folder."
+            )
+        self.load_weights(state["weights"])
+        try:
+            self.svi.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise CheckpointError(f"{str(self.file)!r} is of another optimizer: {error}. Use the same.") from error
+        if self.scheduler is not None and state["scheduler"] is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.history, self.losses, self.best = History(**state["history"]), state["losses"], state["best"]
+        torch.set_rng_state(state["rng"].cpu())
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+
+def _write_text(path: Path, text: str) -> None:
+    checkpoint.write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "pyrovae": __version__,
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@contextmanager
+def _ctrl_c(training: _Training) -> Iterator[None]:
+    """The first Ctrl-C asks for an orderly stop, the second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        training.interrupted = True
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

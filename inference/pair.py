@@ -1,0 +1,373 @@
+"""The pair contract: how tools call a (model, guide) pair, and the doctor that checks one.
+
+A batch is a dict of named tensors whose leading dimension is the datum. A program gets the tensors that its
+signature names. The data live in one plate, `"data"`, at dim -1, sized by the batch.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.nn import PyroModule
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+
+from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError, SupportError
+
+__all__ = ["Batch", "Program", "call", "check_pair", "local_params", "modules", "trace_pair"]
+
+Batch = Mapping[str, Tensor]
+Program = Callable[..., Any]
+
+
+def call(program: Program, batch: Batch, **extra: Any) -> Any:
+    """Call `program` with the tensors of `batch`, and those of `extra`, that its signature names.
+
+    Raises:
+        PairError: a required argument is in neither.
+    """
+    wanted = _signature(program)
+    offered = {**extra, **batch}
+    missing = [name for name, required in wanted.items() if required and name not in offered]
+    if missing:
+        raise PairError(
+            f"{_name(program)} wants {', '.join(map(repr, missing))}, the batch has "
+            f"{', '.join(map(repr, batch))}. Name each argument after its site and put a tensor of that name "
+            "into the data, or give the argument a default."
+        )
+    return program(**{name: offered[name] for name in wanted if name in offered})
+
+
+def takes(program: Program, name: str) -> bool:
+    """Whether a program names that argument."""
+    return name in _signature(program)
+
+
+def _signature(program: Program) -> dict[str, bool]:
+    """The names that a program takes, and whether each is required."""
+    function = program.forward if isinstance(program, nn.Module) else program
+    parameters = inspect.signature(function).parameters.values()
+    named = (p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return {p.name: p.default is p.empty for p in named}
+
+
+def _name(program: Program) -> str:
+    return getattr(program, "__name__", type(program).__name__)
+
+
+def modules(*programs: Program) -> list[nn.Module]:
+    """The modules that own the programs' parameters: each program, or the object of a bound method."""
+    owners = [getattr(program, "__self__", program) for program in programs]
+    return list(dict.fromkeys(owner for owner in owners if isinstance(owner, nn.Module)))
+
+
+@contextmanager
+def local_params(*programs: Program) -> Iterator[None]:
+    """Parameters live in the modules, not in Pyro's global store, while this context is open."""
+    for module in modules(*programs):
+        if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
+            # Built without the setting: Pyro makes this scope in the constructor only.
+            module._pyro_context.param_state = {"params": {}, "constraints": {}}
+    with pyro.settings.context(module_local_params=True):
+        yield
+
+
+class PairTrace(NamedTuple):
+    """One run of the pair: the guide's trace, and the model's replayed against it."""
+
+    guide: Trace
+    model: Trace
+
+    def observed(self) -> dict[str, dict]:
+        """The model's observed sites by name."""
+        return {name: site for name, site in sites(self.model).items() if site["is_observed"]}
+
+    def latent(self) -> dict[str, tuple[dict, dict]]:
+        """The latent sites by name, `(guide's, model's)`."""
+        inner, outer = sites(self.guide), sites(self.model)
+        return {name: (inner[name], site) for name, site in outer.items() if not site["is_observed"]}
+
+
+def sites(trace: Trace) -> dict[str, dict]:
+    """The sample sites of a trace, subsampling ones left out."""
+    return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
+
+
+def trace_pair(model: Program, guide: Program, batch: Batch, **extra: Any) -> PairTrace:
+    """Run the guide, replay the model against it, and keep both traces."""
+    with poutine.trace() as inner:
+        call(guide, batch, **extra)
+    with poutine.trace() as outer, poutine.replay(trace=inner.trace):
+        call(model, batch, **extra)
+    return PairTrace(inner.trace, outer.trace)
+
+
+def unscaled_log_prob(site: dict) -> Tensor:
+    """log p of a site as the program states it: masked, but free of any minibatch or annealing scale."""
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    return scale_and_mask(log_prob, 1.0, site["mask"])
+
+
+def check_pair(model: Program, guide: Program, batch: Batch, **extra: Any) -> None:
+    """Examine a pair on one batch; return nothing when it keeps the contract.
+
+    Found and explained, in this order: a guide that observes, sites that do not match, a missing or wrong data
+    plate, shapes that do not fit, values outside a support, log-probabilities that are not finite, parameters
+    that get no gradient. Random state, buffers and gradients are left as they were.
+
+    Raises:
+        PairError, ShapeError, SupportError, NonFiniteError: one, with the site, what was got, and the mend.
+    """
+    size = batch_size(batch)
+    if size == 0:
+        raise PairError("check_pair wants data, got an empty batch. Pass a split that is not empty, data.train say.")
+    undisturbed = _undisturbed(model, guide)
+    with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
+        pair = _run(model, guide, batch, extra)
+        _check_outside(pair, size)
+        _check_support(model, pair)
+        check_finite(pair)
+        _check_gradients(model, guide, pair)
+
+
+def batch_size(batch: Batch) -> int:
+    """The leading dimension that all tensors of the batch share.
+
+    Raises:
+        ShapeError: they differ, or there is none.
+    """
+    sizes = {name: tensor.shape[0] if tensor.dim() else None for name, tensor in batch.items()}
+    if len(set(sizes.values())) != 1 or None in sizes.values():
+        raise ShapeError(
+            f"A batch is a dict of tensors that share the leading dimension, got {sizes}. "
+            'Write {"x": x} with x of shape (B, *event).'
+        )
+    return next(iter(sizes.values()))  # type: ignore[return-value]
+
+
+@contextmanager
+def _undisturbed(*programs: Program) -> Iterator[None]:
+    buffers = [buffer for module in modules(*programs) for buffer in module.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+
+
+class _Doctor(Messenger):
+    """Checks each site's plates and shapes while the program runs, before a network chokes on them."""
+
+    def __init__(self, program: str, size: int, guide_trace: Trace | None = None) -> None:
+        super().__init__()
+        self.program, self.size, self.guide_trace = program, size, guide_trace
+
+    def _pyro_post_sample(self, msg: dict) -> None:
+        if site_is_subsample(msg):
+            return
+        name, event, value = msg["name"], tuple(msg["fn"].event_shape), msg["value"]
+        if self.guide_trace is None and msg["is_observed"]:
+            raise PairError(
+                f"the guide observes site '{name}': only the model scores data. Drop obs= from the guide's sample."
+            )
+        if self.guide_trace is not None and not msg["is_observed"] and name not in sites(self.guide_trace):
+            raise PairError(
+                f"the model's latent site '{name}' has no site in the guide, which has {_names(self.guide_trace)}. "
+                f'Add pyro.sample("{name}", ...) to the guide, or observe it in the model with obs={name}.'
+            )
+        _check_plate(self.program, msg, self.size)
+        wanted = tuple(msg["fn"].batch_shape) + event
+        if tuple(value.shape) != wanted:
+            if "data" not in _frames(msg):
+                raise _outside(self.program, msg, self.size)
+            whose = "data" if msg["is_observed"] else "guide's value"
+            raise ShapeError(
+                f"site '{name}' of the {self.program}: the distribution has shape {wanted} (batch "
+                f"{tuple(msg['fn'].batch_shape)}, event {event}), the {whose} {tuple(value.shape)}. Make the "
+                "event shapes equal: the sizes that the prior, the encoder and the decoder were built with."
+            )
+
+
+def _names(trace: Trace) -> str:
+    return ", ".join(map(repr, sites(trace))) or "none"
+
+
+def _run(model: Program, guide: Program, batch: Batch, extra: dict[str, Any]) -> PairTrace:
+    size = batch_size(batch)
+    with _explained("guide", batch), _Doctor("guide", size), poutine.trace() as inner:
+        call(guide, batch, **extra)
+    guide_trace = inner.trace
+    replay = poutine.replay(trace=guide_trace)
+    with _explained("model", batch), _Doctor("model", size, guide_trace), poutine.trace() as outer, replay:
+        call(model, batch, **extra)
+    model_trace = outer.trace
+    pair = PairTrace(guide_trace, model_trace)
+    unused = [
+        name
+        for name, site in sites(guide_trace).items()
+        if name not in sites(model_trace) and not site["infer"].get("is_auxiliary")
+    ]
+    if unused:
+        raise PairError(
+            f"the guide's site {unused[0]!r} is not in the model, which has {_names(model_trace)}. Rename it, or "
+            'mark it with infer={"is_auxiliary": True}.'
+        )
+    if not pair.observed():
+        raise PairError(
+            f"the model observes nothing: its sites {_names(model_trace)} are all latent. Pass the data to the "
+            'likelihood\'s sample, pyro.sample("x", ..., obs=x), and name the argument x.'
+        )
+    return pair
+
+
+@contextmanager
+def _explained(program: str, batch: Batch) -> Iterator[None]:
+    """Turn the shape errors of Pyro and torch into one that names program, shapes and mend."""
+    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, PyrovaeError):
+            raise
+        hint = "Check the shapes that its networks were built with."
+        if "inside plate" in str(error):
+            hint = "The distribution has dimensions of one datum in its batch shape: end it with .to_event(n)."
+            if "plate('data')" in str(error) and f", {batch_size(batch)} vs" not in str(error):
+                hint = f"The plate must have the size of the batch, {_plate(batch_size(batch))}"
+        raise ShapeError(f"the {program} fails on a batch of {shapes}: {error}. {hint}") from error
+
+
+def _frames(site: Any) -> dict[str, Any]:
+    return {frame.name: frame for frame in site["cond_indep_stack"]}
+
+
+def _plate(size: int) -> str:
+    return f'`with pyro.plate("data", {size}, dim=-1):`, the size being len(x).'
+
+
+def _outside(program: str, site: Any, size: int) -> PairError:
+    return PairError(
+        f"site '{site['name']}' of the {program} is outside the plate 'data' (its plates: "
+        f"{list(_frames(site)) or 'none'}). Put it under {_plate(size)}"
+    )
+
+
+def _check_outside(pair: PairTrace, size: int) -> None:
+    """Outside the data plate are only latents, and only of a program that subsamples the plate."""
+    for program, trace in zip(("guide", "model"), pair, strict=True):
+        subsampled = any(site["type"] == "sample" and site_is_subsample(site) for site in trace.nodes.values())
+        for site in sites(trace).values():
+            if "data" not in _frames(site) and (site["is_observed"] or not subsampled):
+                raise _outside(program, site, size)
+
+
+def _check_plate(program: str, site: Any, size: int) -> None:
+    """The plate "data" has the batch's size and place, and a site no dimensions but its plates'."""
+    frames, name, batch = _frames(site), site["name"], tuple(site["fn"].batch_shape)
+    data = frames.get("data")
+    if data is not None and (data.dim != -1 or data.size != size):
+        raise PairError(
+            f"site '{name}' of the {program}: the plate 'data' has size {data.size} at dim {data.dim}, "
+            f"the batch has {size} data. Write {_plate(size)}"
+        )
+    depth = max((-frame.dim for frame in frames.values() if frame.dim is not None), default=0)
+    if frames and len(batch) > depth:
+        raise ShapeError(
+            f"site '{name}' of the {program} has batch shape {batch}, its plates have {depth} dimension(s): "
+            "dimensions of one datum are in the batch shape. End the distribution with "
+            f".to_event({len(batch) - depth})."
+        )
+
+
+def _check_support(model: Program, pair: PairTrace) -> None:
+    for name, site in pair.observed().items():
+        value = site["value"]
+        if value.is_floating_point() and not value.isfinite().all():
+            raise NonFiniteError(
+                f"the data at site '{name}' hold {int((~value.isfinite()).sum())} NaN or infinite values of "
+                f"{value.numel()}. Drop those rows, or impute them."
+            )
+        likelihood = getattr(model, "likelihood", None)
+        if name == "x" and hasattr(likelihood, "check"):
+            likelihood.check(value)
+        _in_support(name, site["fn"], value, "Transform the data, or choose another likelihood.")
+    for name, (inner, outer) in pair.latent().items():
+        mend = f"Give the guide a distribution on that support: it has {type(_base(inner['fn'])).__name__}."
+        _in_support(name, outer["fn"], inner["value"], mend)
+
+
+def _base(fn: Any) -> Any:
+    while hasattr(fn, "base_dist") and not hasattr(fn, "transforms"):
+        fn = fn.base_dist
+    return fn
+
+
+def _in_support(name: str, fn: Any, value: Tensor, mend: str) -> None:
+    base = _base(fn)
+    try:
+        inside = base.support.check(value)
+    except NotImplementedError:  # a distribution of the user's own that does not say
+        return
+    if not inside.all():
+        worst = value[~inside.expand(value.shape)] if inside.shape == value.shape else value
+        raise SupportError(
+            f"site '{name}': {type(base).__name__} wants {_describe(base.support)}, got values from "
+            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {mend}"
+        )
+
+
+def _describe(support: Any) -> str:
+    text = str(support).removesuffix("()")
+    return text if text.startswith("a ") else f"values in {text}"
+
+
+def check_finite(pair: PairTrace) -> None:
+    """Name the first site whose log-probability is not finite.
+
+    Raises:
+        NonFiniteError: with site, program, and the rows.
+    """
+    for program, trace in zip(("guide", "model"), pair, strict=True):
+        for name, site in sites(trace).items():
+            log_prob = unscaled_log_prob(site)
+            bad = (~log_prob.isfinite()).nonzero()
+            if len(bad):
+                rows = sorted({int(row) for row in bad[:, -1]}) if log_prob.dim() else []
+                raise NonFiniteError(
+                    f"log-probability of site '{name}' of the {program} is "
+                    f"{log_prob[tuple(bad[0])].item()} at rows {rows[:5]} of the batch ({len(rows)} of "
+                    f"{log_prob.shape[-1] if log_prob.dim() else 1}). Look for NaN in the data or the weights, a "
+                    "scale near 0, a learning rate too high; clip_norm=10 often helps."
+                )
+
+
+def _check_gradients(model: Program, guide: Program, pair: PairTrace) -> None:
+    named = {
+        f"{role}.{name}": parameter
+        for role, program in (("model", model), ("guide", guide))
+        for module in modules(program)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+    surrogate = sum(unscaled_log_prob(site).sum() for trace in pair for site in sites(trace).values())
+    if not named:
+        return
+    gradients: tuple[Tensor | None, ...] = (None,) * len(named)
+    if surrogate.requires_grad:
+        gradients = torch.autograd.grad(surrogate, list(named.values()), allow_unused=True)
+    idle = [name for name, gradient in zip(named, gradients, strict=True) if gradient is None]
+    if idle:
+        raise PairError(
+            f"{len(idle)} parameter(s) get no gradient: {', '.join(idle[:4])}. Use them in the program, remove "
+            "them, or freeze them with requires_grad_(False)."
+        )

@@ -1,0 +1,580 @@
+"""Stochastic variational inference at the speed of a hand-fused loop: `pyro.infer.SVI`, compiled."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import torch
+from pyro.infer import Trace_ELBO
+from pyro.optim import PyroOptim
+from pyro.poutine.messenger import Messenger
+from pyro.util import warn_if_nan
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
+
+from pyrovae.errors import DataError, PairError
+from pyrovae.inference.compile import PRECISIONS, Compiled, precise
+from pyrovae.inference.pair import Program, call, local_params, modules
+
+__all__ = ["SVI"]
+
+Optim = Optimizer | type[Optimizer] | partial[Optimizer] | tuple[type[Optimizer], dict[str, Any]] | PyroOptim
+Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+# A graph of several steps pays where Python's part of a step is as long as the arithmetic.
+SMALL_STEP = 1_000_000  # parameters x batch size
+STEPS_PER_GRAPH = 16
+
+
+class SVI:
+    """A drop-in for `pyro.infer.SVI` that compiles.
+
+    Handlers, loss, gradients and update become one graph per signature of the arguments; see
+    `pyrovae.inference.compile` for what that means and for what runs eagerly instead (with an `EagerWarning`).
+    Parameters, optimizer state and learning rates are inputs of the graph: loading a checkpoint or a learning
+    rate schedule does not recompile. A step whose loss is not finite changes no parameter.
+
+    Args:
+        model, guide: Pyro programs: modules, whose parameters live in themselves, or any functions.
+        optim: a torch optimizer class, `(class, arguments)`, `functools.partial` of one, an instance, or a
+            `pyro.optim` wrapper. Adam, AdamW and SGD become part of the graph; others step eagerly on compiled
+            gradients.
+        loss: an ELBO of `pyro.infer`, an object with `differentiable_loss(model, guide, *args, **kwargs)`, or
+            a function of the same arguments that returns a scalar.
+        compile: whether to compile at all.
+        precision: `"fp32"`, or `"bf16"`: matrix products and convolutions in bfloat16, all else in float32.
+        clip_norm: bound on the Euclidean norm of all gradients together.
+        reduce: called with the gradients between backward and update, to change them in place: the seam for
+            several processes, `lambda grads: [dist.all_reduce(g, dist.ReduceOp.AVG) for g in grads]`.
+
+    Raises:
+        PairError: an argument that is none of the above.
+    """
+
+    def __init__(
+        self,
+        model: Program,
+        guide: Program,
+        optim: Optim,
+        loss: Any = None,
+        *,
+        compile: bool = True,
+        precision: str = "fp32",
+        clip_norm: float | None = None,
+        reduce: Callable[[list[Tensor]], None] | None = None,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise PairError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
+        self.model, self.guide = model, guide
+        self.loss = Trace_ELBO() if loss is None else loss
+        self.clip_norm, self.reduce = clip_norm, reduce
+        self.precision = precision
+        self.compile = compile
+        self.parameters: list[Tensor] = []
+        self._optim = optim
+        self._rule: _FusedRule | None = None
+        self._reported: set[str] = set()
+        self._ready = False
+
+    # What a Pyro user calls -------------------------------------------------------------------------------------
+
+    def step(self, *args: Any, sync: bool = True, **kwargs: Any) -> Any:
+        """Take one gradient step; `args` and `kwargs` go to the model and the guide.
+
+        Returns:
+            The loss, as Pyro gives it: a float, or with `sync=False` a 0-dim tensor, for which nothing waits.
+        """
+        self.prepare(*args, **kwargs)
+        loss = self._step(self.model, self.guide, args, kwargs)
+        return _report(loss) if sync else loss
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss on these arguments; nothing is learned."""
+        self.prepare(*args, **kwargs)
+        with torch.no_grad():
+            return _report(self._evaluate(args, kwargs))
+
+    def run(
+        self,
+        data: Mapping[str, Tensor],
+        num_steps: int,
+        *,
+        batch_size: int | None = None,
+        order: Tensor | None = None,
+        transform: Transform | None = None,
+    ) -> Tensor:
+        """Take `num_steps` steps on minibatches of `data`, gathered inside the graph.
+
+        Args:
+            data: named tensors that share the leading dimension N; a program gets those its signature names.
+            batch_size: B, for random batches; ignored when `order` is given.
+            order: row numbers, int64 `(num_steps, B)`.
+            transform: from batch to batch, in tensor code: conversion of bytes, binarisation, noise.
+
+        Returns:
+            The loss of each step, `(num_steps,)`, on the device of the parameters.
+
+        Raises:
+            DataError: neither `order` nor `batch_size` is given, or `order` has another shape.
+        """
+        order = self._order(data, num_steps, batch_size, order)
+        device = self.prepare_batch(data, order, transform)
+        resident = all(tensor.device == device for tensor in data.values())
+        size = self._steps_per_graph(order) if resident else 1
+        losses = []
+        for rows in _chunks(order.to(device) if resident else order, size):
+            if resident:
+                losses.append(self._advance(dict(data), rows, transform))
+            else:
+                batch = {name: tensor[rows[0]].to(device, non_blocking=True) for name, tensor in data.items()}
+                losses.append(self._advance(batch, None, transform))
+        return torch.cat(losses) if losses else torch.zeros(0, device=device)
+
+    @property
+    def optimizer(self) -> Optimizer | PyroOptim:
+        """What holds the state of the optimisation: a torch optimizer wherever there is one.
+
+        Raises:
+            PairError: there is none before the parameters are known; `prepare` finds them.
+        """
+        if not self._ready and not isinstance(self._optim, Optimizer):
+            raise PairError("The optimizer is made with the first step; call svi.prepare(...) to have it before.")
+        return self._optim if isinstance(self._optim, Optimizer) else self._optimizer
+
+    # Setting up -------------------------------------------------------------------------------------------------
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Find the parameters by one run of the pair, and make the optimizer; the first step does it by itself.
+
+        Random numbers and buffers are afterwards as they were.
+        """
+        if not self._ready:
+            self._discover(self.model, self.guide, args, kwargs)
+
+    def prepare_batch(
+        self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None = None
+    ) -> torch.device:
+        """`prepare` on the first minibatch of `run`; return the device of the parameters."""
+        if not self._ready:
+            batch = {name: tensor[order[0].to(tensor.device)] for name, tensor in data.items()}
+            with _undisturbed([]):
+                batch = transform(batch) if transform else batch
+            self._discover(*self._routed(), (batch,), {})
+        return self.parameters[0].device if self.parameters else torch.device("cpu")
+
+    def _discover(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> None:
+        called: list[nn.Module] = []
+        with self._scope(), _undisturbed(called), torch.no_grad(), _Parameters() as found:
+            self._loss_value(model, guide, args, kwargs)
+        self.parameters = [p for p in dict.fromkeys(found.tensors) if p.requires_grad]
+        self._optimizer = _optimizer(self._optim, self.parameters)
+        if isinstance(self._optimizer, Optimizer):
+            mine = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+            self.parameters = [p for p in self.parameters if id(p) in mine]
+        if self.reduce is None:
+            self._rule = _FusedRule.of(self._optimizer, self.parameters)
+        self._make_graphs(list(dict.fromkeys(called)))
+        self._ready = True
+
+    def _make_graphs(self, called: list[nn.Module]) -> None:
+        owned = {id(part) for module in modules(self.model, self.guide) for part in module.modules()}
+        watch = [self.loss, *(module for module in called if id(module) not in owned)]
+
+        def graph(fn: Callable[..., Any]) -> Callable[..., Any]:
+            if not self.compile:
+                return self._eagerly(fn)
+            return Compiled(
+                fn,
+                self.model,
+                self.guide,
+                watch=watch,
+                precision=self.precision,
+                reported=self._reported,
+            )
+
+        self._evaluate = graph(partial(self._loss_value, self.model, self.guide))
+        self._gradients = graph(self._loss_and_gradients)
+        self._fused = graph(self._fused_step)
+        self._fused_chunk = graph(self._fused_steps)
+
+    def _eagerly(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self._scope(), precise(self.precision):
+                return fn(*args, **kwargs)
+
+        return run
+
+    def _scope(self) -> Any:
+        return local_params(self.model, self.guide)
+
+    # One step ---------------------------------------------------------------------------------------------------
+
+    def _step(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if self._rule is not None:
+            return self._rule.stepped(self._fused(model, guide, args, kwargs, self._rule.settings()))
+        loss, gradients = self._gradients(model, guide, args, kwargs)
+        self._update(loss, gradients)
+        return loss
+
+    def _advance(self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None) -> Tensor:
+        """The losses of the steps on `rows` of `data`, or of one step on all of it."""
+        if self._rule is not None:
+            return self._rule.stepped(self._fused_chunk(data, rows, transform, self._rule.settings()))
+        losses = []
+        for batch in self._batches(data, rows, transform):
+            losses.append(self._step(*self._routed(), (batch,), {}))
+        return torch.stack([torch.as_tensor(loss) for loss in losses])
+
+    def _fused_steps(
+        self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None, settings: "_Settings"
+    ) -> Tensor:
+        batches = self._batches(data, rows, transform)
+        return torch.stack([self._fused_step(*self._routed(), (b,), {}, settings) for b in batches])
+
+    def _fused_step(
+        self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any], settings: "_Settings"
+    ) -> Any:
+        loss, gradients = self._loss_and_gradients(model, guide, args, kwargs)
+        self._rule.update(_clip(gradients, self.clip_norm), _is_finite(loss))
+        return loss
+
+    def _loss_and_gradients(
+        self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[Any, list[Tensor | None]]:
+        with torch.enable_grad(), _collected(self.parameters) as gradients:
+            if hasattr(self.loss, "loss_and_grads"):
+                loss = self.loss.loss_and_grads(model, guide, *args, **kwargs)
+            else:
+                loss = self._differentiable(model, guide, *args, **kwargs)
+                loss.backward()
+        return tree_map_only(Tensor, Tensor.detach, _tensors(loss, self.parameters)), gradients
+
+    def _update(self, loss: Any, gradients: list[Tensor | None]) -> None:
+        """Reduce, clip and step eagerly, with an optimizer that is no part of the graph."""
+        if self.reduce is not None:
+            self.reduce([gradient for gradient in gradients if gradient is not None])
+        if not bool(_is_finite(loss if self.reduce is None else [g for g in gradients if g is not None])):
+            return
+        gradients = _clip(gradients, self.clip_norm)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        if isinstance(self._optimizer, Optimizer):
+            self._optimizer.step()
+        else:
+            self._optimizer(self.parameters)
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    # The loss ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _differentiable(self) -> Callable[..., Tensor]:
+        return getattr(self.loss, "differentiable_loss", self.loss)
+
+    def _loss_value(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> Any:
+        value = getattr(self.loss, "loss", self._differentiable)
+        return _tensors(value(model, guide, *args, **kwargs), self.parameters)
+
+    # Minibatches ------------------------------------------------------------------------------------------------
+
+    def _routed(self) -> tuple[Program, Program]:
+        """The programs as functions of one batch, each given the tensors that its signature names."""
+        return MethodType(call, self.model), MethodType(call, self.guide)
+
+    def _batches(
+        self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None
+    ) -> Iterator[dict[str, Tensor]]:
+        for row in [None] if rows is None else rows:
+            batch = data if row is None else {name: tensor[row] for name, tensor in data.items()}
+            yield transform(batch) if transform else batch
+
+    def _order(
+        self, data: Mapping[str, Tensor], num_steps: int, batch_size: int | None, order: Tensor | None
+    ) -> Tensor:
+        if order is None:
+            if batch_size is None:
+                raise DataError("run() wants order=row numbers (num_steps, B), or batch_size=B.")
+            return torch.randint(len(next(iter(data.values()))), (num_steps, batch_size))
+        if order.dim() != 2 or len(order) != num_steps:
+            raise DataError(f"order is (num_steps, B) = ({num_steps}, B), got {tuple(order.shape)}.")
+        return order
+
+    def _steps_per_graph(self, order: Tensor) -> int:
+        work = sum(p.numel() for p in self.parameters) * order.shape[1]
+        return STEPS_PER_GRAPH if self.compile and self._rule is not None and work < SMALL_STEP else 1
+
+
+# Optimizers -----------------------------------------------------------------------------------------------------
+
+
+def _optimizer(optim: Optim, parameters: list[Tensor]) -> Optimizer | PyroOptim:
+    """What steps: a torch optimizer over `parameters`, or the Pyro wrapper where it does more than build one."""
+    if isinstance(optim, Optimizer):
+        return optim
+    if isinstance(optim, PyroOptim):
+        kind, arguments = optim.pt_optim_constructor, optim.pt_optim_args
+        plain = isinstance(kind, type) and issubclass(kind, Optimizer) and not callable(arguments)
+        waiting = optim._state_waiting_to_be_consumed or optim.optim_objs
+        if not plain or optim.pt_clip_args or waiting or kind not in _RULES:
+            return optim
+        return kind(parameters, **arguments)
+    if isinstance(optim, tuple) and len(optim) == 2:
+        return optim[0](parameters, **optim[1])
+    if callable(optim):
+        return optim(parameters)
+    raise PairError(
+        "optim is a torch optimizer class, (class, arguments), functools.partial(class, ...), an instance, or a "
+        f"pyro.optim wrapper, got {type(optim).__name__}. Write optim=(torch.optim.Adam, {{'lr': 1e-3}})."
+    )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The settings of an optimizer that a graph holds fixed: all but learning rates."""
+
+    values: tuple
+
+
+class _FusedRule:
+    """The update of Adam, AdamW or SGD as tensor code, on the state of the torch optimizer itself.
+
+    The state tensors never change their identity, so the graph may hold them: `load_state_dict` is followed by
+    a copy into them. Step counts of all parameters lie in one tensor, learning rates in one per group.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: list[Tensor]) -> None:
+        self._optimizer = optimizer
+        self._parameters = parameters
+        self._rule = _RULES[type(optimizer)]
+        device = parameters[0].device
+        self._counts = torch.zeros(len(parameters), device=device)
+        self._rates = [torch.zeros((), dtype=torch.float64, device=device) for _ in optimizer.param_groups]
+        self._written: list[Any] = [None] * len(self._rates)
+        self._group = {id(p): i for i, g in enumerate(optimizer.param_groups) for p in g["params"]}
+        self._state: list[dict[str, Tensor]] = [
+            self._rule.state(p, self._counts[i], optimizer.param_groups[self._group[id(p)]])
+            for i, p in enumerate(parameters)
+        ]
+        self._adopt()
+        optimizer.register_load_state_dict_post_hook(lambda _: self._adopt())
+
+    @classmethod
+    def of(cls, optimizer: Optimizer | PyroOptim, parameters: list[Tensor]) -> "_FusedRule | None":
+        """The rule of an optimizer, or None where it has none or is told to do what no rule does."""
+        rule = _RULES.get(type(optimizer))
+        if rule is None or not parameters or not isinstance(optimizer, Optimizer):
+            return None
+        one_device = len({p.device for p in parameters}) == 1
+        return cls(optimizer, parameters) if one_device and all(map(rule.fits, optimizer.param_groups)) else None
+
+    def _adopt(self) -> None:
+        """Make the optimizer's state lie in our tensors, with the values it has now."""
+        for parameter, ours in zip(self._parameters, self._state, strict=True):
+            theirs = self._optimizer.state[parameter]
+            for name, tensor in ours.items():
+                if isinstance(theirs.get(name), Tensor) and theirs[name] is not tensor:
+                    tensor.copy_(theirs[name])
+                theirs[name] = tensor
+
+    def settings(self) -> _Settings:
+        """Write the present learning rates to the device; return what else the groups say."""
+        groups = self._optimizer.param_groups
+        for i, group in enumerate(groups):
+            rate = group["lr"]
+            if isinstance(rate, Tensor) or rate != self._written[i]:
+                self._rates[i].fill_(rate)
+                self._written[i] = None if isinstance(rate, Tensor) else rate
+        return _Settings(tuple(self._rule.settings(group) for group in groups))
+
+    def update(self, gradients: list[Tensor | None], ok: Tensor) -> None:
+        """Change parameters and state in place, where the 0-dim flag `ok` is true."""
+        with torch.no_grad():
+            used = torch.tensor([g is not None for g in gradients], dtype=torch.float32, device=ok.device)
+            self._counts.add_(ok.to(torch.float32) * used)
+            counts = self._counts.double()
+            for i, (parameter, gradient) in enumerate(zip(self._parameters, gradients, strict=True)):
+                if gradient is None:
+                    continue
+                number = self._group[id(parameter)]
+                group = self._optimizer.param_groups[number]
+                changed = self._rule.step(parameter, gradient, self._state[i], group, self._rates[number], counts[i])
+                for old, new in changed:
+                    old.copy_(torch.where(ok, new, old))
+
+    def stepped(self, loss: Any) -> Any:
+        """Tell the learning-rate schedulers that a step was taken."""
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]
+        return loss
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019), as torch computes them."""
+
+    @staticmethod
+    def fits(group: dict[str, Any]) -> bool:
+        return not (group["amsgrad"] or group["maximize"] or group["differentiable"])
+
+    @staticmethod
+    def state(parameter: Tensor, count: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+        first, second = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
+        return {"step": count, "exp_avg": first, "exp_avg_sq": second}
+
+    @staticmethod
+    def settings(group: dict[str, Any]) -> tuple:
+        return (*map(float, group["betas"]), group["eps"], group["weight_decay"])
+
+    @staticmethod
+    def step(
+        parameter: Tensor,
+        gradient: Tensor,
+        state: dict[str, Tensor],
+        group: dict[str, Any],
+        rate: Tensor,
+        count: Tensor,
+    ) -> list[tuple[Tensor, Tensor]]:
+        (beta1, beta2), decay = group["betas"], group["weight_decay"]
+        first, second = state["exp_avg"], state["exp_avg_sq"]
+        start: Tensor = parameter
+        if decay and group.get("decoupled_weight_decay", False):
+            start = parameter * (1 - rate * decay).to(parameter.dtype)
+        elif decay:
+            gradient = gradient + decay * parameter
+        new_first = torch.lerp(first, gradient, 1 - beta1)
+        new_second = second * beta2 + (1 - beta2) * gradient * gradient
+        size = (rate / (1 - beta1**count)).to(parameter.dtype)
+        root = (1 - beta2**count).sqrt().to(parameter.dtype)
+        new = start - size * new_first / (new_second.sqrt() / root + group["eps"])
+        return [(first, new_first), (second, new_second), (parameter, new)]
+
+
+class _SGD:
+    """Gradient descent with momentum, as torch computes it."""
+
+    @staticmethod
+    def fits(group: dict[str, Any]) -> bool:
+        return not (group["dampening"] or group["maximize"] or group["differentiable"])
+
+    @staticmethod
+    def state(parameter: Tensor, count: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(parameter, requires_grad=False)} if group["momentum"] else {}
+
+    @staticmethod
+    def settings(group: dict[str, Any]) -> tuple:
+        return group["momentum"], group["nesterov"], group["weight_decay"]
+
+    @staticmethod
+    def step(
+        parameter: Tensor,
+        gradient: Tensor,
+        state: dict[str, Tensor],
+        group: dict[str, Any],
+        rate: Tensor,
+        count: Tensor,
+    ) -> list[tuple[Tensor, Tensor]]:
+        momentum, rate = group["momentum"], rate.to(parameter.dtype)
+        direction = gradient + group["weight_decay"] * parameter if group["weight_decay"] else gradient
+        if not state:
+            return [(parameter, parameter - rate * direction)]
+        buffer = state["momentum_buffer"]
+        moved = momentum * buffer + direction
+        direction = direction + momentum * moved if group["nesterov"] else moved
+        return [(buffer, moved), (parameter, parameter - rate * direction)]
+
+
+_RULES: dict[type, Any] = {torch.optim.Adam: _Adam, torch.optim.AdamW: _Adam, torch.optim.SGD: _SGD}
+
+
+# Small things ---------------------------------------------------------------------------------------------------
+
+
+class _Parameters(Messenger):
+    """Collects the (unconstrained) parameters of all programs that run inside; names may clash between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: list[Tensor] = []
+
+    def _pyro_post_param(self, msg: Any) -> None:
+        value = msg["value"]
+        self.tensors.append(value.unconstrained() if hasattr(value, "unconstrained") else value)
+
+
+@contextmanager
+def _collected(parameters: list[Tensor]) -> Iterator[list[Tensor | None]]:
+    """Gather what a backward pass inside adds to the parameters' `.grad`; leave `.grad` itself as it was."""
+    kept = [parameter.grad for parameter in parameters]
+    gradients: list[Tensor | None] = []
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        yield gradients
+        gradients += [parameter.grad for parameter in parameters]
+    finally:
+        for parameter, gradient in zip(parameters, kept, strict=True):
+            parameter.grad = gradient
+
+
+@contextmanager
+def _undisturbed(called: list[nn.Module]) -> Iterator[None]:
+    """Keep random numbers, and the buffers of modules run inside, as they were; list those modules."""
+    buffers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def note(module: nn.Module, _: Any) -> None:
+        called.append(module)
+        for buffer in module.buffers(recurse=False):
+            buffers.setdefault(id(buffer), (buffer, buffer.clone()))
+
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    hook = nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        hook.remove()
+        with torch.no_grad():
+            for buffer, value in buffers.values():
+                buffer.copy_(value)
+
+
+def _clip(gradients: list[Tensor | None], bound: float | None) -> list[Tensor | None]:
+    """The gradients, scaled down where their norm together is above `bound`."""
+    if bound is None:
+        return gradients
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient is not None]
+    scale = (bound / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
+    return [None if gradient is None else gradient * scale for gradient in gradients]
+
+
+def _tensors(loss: Any, like: list[Tensor]) -> Any:
+    """A loss as a 0-dim tensor, a tuple of them as a tuple."""
+    if isinstance(loss, tuple):
+        return tuple(_tensors(part, like) for part in loss)
+    return loss if isinstance(loss, Tensor) else torch.as_tensor(loss, device=like[0].device if like else None)
+
+
+def _is_finite(loss: Any) -> Tensor:
+    parts: Iterable[Tensor] = loss if isinstance(loss, tuple | list) else [loss]
+    return torch.stack([torch.isfinite(part).all() for part in parts]).all()
+
+
+def _report(loss: Any) -> Any:
+    """A loss as Pyro returns it: a float, with Pyro's warning where it is not a number."""
+    if isinstance(loss, tuple):
+        return type(loss)(map(_report, loss))
+    value = float(loss)
+    if math.isnan(value):
+        warn_if_nan(value, "loss")
+    return value
+
+
+def _chunks(order: Tensor, size: int) -> Iterator[Tensor]:
+    """Blocks of `size` rows, then single ones, so that two graphs do for any number of steps."""
+    whole = len(order) - len(order) % size
+    for rows in (*order[:whole].split(size), *order[whole:].split(1)):
+        if len(rows):
+            yield rows

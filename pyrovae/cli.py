@@ -1,0 +1,187 @@
+"""What the example scripts share: flags, the run folder, the closing table and the pictures."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae import data, plots
+from pyrovae.errors import PyrovaeError
+from pyrovae.inference import Evaluation, History, decode, encode, evaluate, fit, generate, interpolate
+from pyrovae.inference.checkpoint import write_atomically
+from pyrovae.inference.fit import choose_device
+from pyrovae.version import __version__
+
+__all__ = ["Run", "main", "parser"]
+
+
+def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParser:
+    """The flags that every example has."""
+    p = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--data", default="digits", help=f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy/.npz/.csv")
+    p.add_argument("--root", help="folder of the data files; $PYROVAE_DATA or the user's cache when not given")
+    p.add_argument("--image-size", type=int, help="resize the images of folder:PATH to this many pixels a side")
+    p.add_argument("--valid", type=int, help="training data held out for validation; the set's own choice if not given")
+    p.add_argument("--epochs", type=int, default=epochs, help="passes over the training data")
+    p.add_argument("--batch-size", type=int, default=128, help="data per step")
+    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam")
+    p.add_argument("--patience", type=int, help="stop after so many epochs without a higher validation ELBO")
+    p.add_argument("--clip-norm", type=float, help="clip the norm of the gradients")
+    p.add_argument("--seed", type=int, default=0, help="of the weights, the order of the data, and all noise")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of the matrix products")
+    p.add_argument("--no-compile", action="store_true", help="run Pyro's handlers at every step")
+    p.add_argument("--evaluate", type=int, default=500, help="test data that the closing table uses; 0 for all")
+    p.add_argument("--num-samples", type=int, default=500, help="importance samples per test datum")
+    p.add_argument("--out", type=Path, default=Path(out), help="run folder")
+    p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    return p
+
+
+def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namespace) -> int:
+    """Run a script; an error of this package is one line, and Ctrl-C says how to go on."""
+    try:
+        script(arguments)
+    except PyrovaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"\n{error or 'stopped'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+class Run:
+    """One run of an example: a data set, a pair, and the folder where everything goes, by the parsed flags."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.out: Path = arguments.out
+        self.seconds = 0.0
+        torch.manual_seed(arguments.seed)
+        self.device = choose_device(arguments.device)
+        self.data = data.load(arguments.data, arguments.root, valid=arguments.valid, size=arguments.image_size)
+        print(f"data    {self.data.describe()}")
+
+    def fit(self, model: torch.nn.Module, guide: torch.nn.Module, transform: Any, **options: Any) -> History:
+        """Train by the flags."""
+        a = self.arguments
+        count = sum(p.numel() for p in {*model.parameters(), *guide.parameters()})
+        print(f"pair    {type(model).__name__} and {type(guide).__name__}, {count:,} parameters, on {self.device}")
+        self.model, self.guide, self.transform = model, guide, transform
+        self.test = transform.prepare(self.data.test)
+        start = time.perf_counter()
+        self.history = fit(
+            model,
+            guide,
+            self.data,
+            epochs=a.epochs,
+            batch_size=a.batch_size,
+            optim=(torch.optim.Adam, {"lr": a.lr}),
+            transform=transform,
+            patience=a.patience,
+            clip_norm=a.clip_norm,
+            seed=a.seed,
+            device=self.device,
+            run=self.out,
+            resume=a.resume,
+            progress=not a.quiet,
+            compile=not a.no_compile,
+            precision=a.precision,
+            **options,
+        )
+        self.seconds = time.perf_counter() - start
+        return self.history
+
+    def evaluate(self) -> Evaluation:
+        """Score the test data, as many of them as the flags say."""
+        limit = self.arguments.evaluate or None
+        return evaluate(
+            self.model,
+            self.guide,
+            {name: tensor[:limit] for name, tensor in self.test.items()},
+            num_samples=self.arguments.num_samples,
+            transform=self.transform,
+            seed=self.arguments.seed,
+        )
+
+    def summary(self, measured: Evaluation, **more: Any) -> None:
+        """Print the closing table, and write `summary.json`."""
+        count = len(measured.per_datum["elbo"])
+        rows = [
+            ("ELBO", str(measured.elbo), "nats per datum"),
+            ("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
+            ("distortion", str(measured.distortion), "-E log p(x|z)"),
+            ("log-evidence", str(measured.log_evidence), f"importance sampling, {measured.num_samples} draws a datum"),
+            ("time", f"{self.seconds:.1f} s", f"training, {len(self.history.rows)} epochs on {self.device}"),
+        ]
+        print(f"\ntest    {count} data")
+        for name, value, unit in rows:
+            print(f"  {name:<13}{value:>18}   {unit}")
+        estimates = {name: getattr(measured, name)._asdict() for name in ("elbo", "rate", "distortion", "log_evidence")}
+        content = {
+            "data": self.data.describe(),
+            "transform": repr(self.transform),
+            "test_data": count,
+            **estimates,
+            "num_samples": measured.num_samples,
+            "bits_per_dim": measured.bits_per_dim,
+            "train_loss_per_epoch": self.history["loss"],
+            "epochs": len(self.history.rows),
+            "best_epoch": self.history.best_epoch,
+            "seconds": round(self.seconds, 2),
+            "arguments": {name: str(value) for name, value in vars(self.arguments).items()},
+            "versions": {"pyrovae": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "device": str(self.device)},
+            **more,
+        }
+        text = json.dumps(content, indent=2, allow_nan=True)
+        write_atomically(self.out / "summary.json", lambda file: file.write(text.encode()))
+
+    def pictures(self) -> None:
+        """Write the pictures that the data and the latent space allow."""
+        self._save("curves", plots.curves(self.history.rows))
+        codes = encode(self.model, self.guide, self.test, transform=self.transform)
+        for name, z in codes.items():
+            if z.dim() == 2 and z.shape[1] >= 2:
+                y = self.test.get("y")
+                self._save(f"latent_{name}", plots.latent_scatter(z, y, classes=self.data.classes))
+        x = self.test["x"]
+        if x.dim() != 4 or x.shape[1] not in (1, 3):
+            return
+        batch = self.transform({n: t[:20].to(self.device) for n, t in self.test.items()})
+        codes = encode(self.model, self.guide, batch)
+        self._save("reconstructions", plots.reconstructions(batch["x"], decode(self.model, codes)))
+        self._save("samples", plots.grid(generate(self.model, 100), title="the mean of p(x | z), z ~ p(z)"))
+        rows = [interpolate(self.model, _one(codes, i), _one(codes, i + 1)) for i in range(0, 12, 2)]
+        self._save("interpolations", plots.paths(torch.stack(rows)))
+        if set(codes) == {"z"} and codes["z"].shape[1] == 2:
+            self._save("manifold", plots.manifold(decode(self.model, {"z": _square(20, 2.5, self.device)}), extent=2.5))
+
+    def _save(self, name: str, figure: Any) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        plots.save(figure, self.out / f"{name}.png")
+
+
+def _one(codes: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+    return {name: z[row] for name, z in codes.items()}
+
+
+def _square(side: int, extent: float, device: torch.device) -> Tensor:
+    """A square grid of 2-D codes, top row first."""
+    line = torch.linspace(-extent, extent, side, device=device)
+    return torch.stack(torch.meshgrid(line, -line, indexing="xy"), -1).reshape(-1, 2)
+
+
+def shape_list(text: str) -> Sequence[int]:
+    """`"400,200"` as `[400, 200]`, for flags."""
+    return [int(part) for part in text.split(",") if part]

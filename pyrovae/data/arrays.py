@@ -1,0 +1,157 @@
+"""One's own arrays, from a file or a folder: checked, made tensors, and split."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.data.dataset import SPLIT_SEED, Batch, Dataset, hold_out, shuffle
+from pyrovae.errors import DataError, ShapeError
+
+__all__ = ["Contents", "Parts", "channels_first", "check_filled", "check_finite", "check_rows", "from_arrays"]
+
+Parts = dict[str, dict[str, np.ndarray]]
+"""Raw contents of a source: `{"all": arrays}` where it has to be split, else `{"train", "test"[, "valid"]}`."""
+
+Contents = tuple[Parts, tuple[str, ...] | None]
+"""The parts, and the names of the classes where the source gives them."""
+
+
+def from_arrays(name: str, origin: str, parts: Parts, classes: tuple[str, ...] | None, valid: int | None) -> Dataset:
+    """Check, convert and, where the source is not split, split one's own data."""
+    parts, classes = _number_labels(parts, classes)
+    batches = {part: _as_batch(part, arrays, classes, origin) for part, arrays in parts.items()}
+    _check_alike(batches, origin)
+    if "all" in batches:
+        everything = shuffle(batches["all"])
+        tenth = len(everything["x"]) // 10
+        pool, test = hold_out(everything, tenth)
+        source = f"{origin}, shuffled (seed {SPLIT_SEED}), then split"
+    else:
+        pool, test = batches["train"], batches["test"]
+        tenth = len(pool["x"]) // 10
+        source = f"{origin}, split as it came"
+    if "valid" in batches:
+        if valid is not None:
+            raise DataError(f"{origin} has a validation split of its own, got valid={valid}: leave it out")
+        return Dataset(pool, batches["valid"], test, name, source, classes)
+    held_out = tenth if valid is None else valid
+    if "train" in batches and held_out:
+        pool = shuffle(pool)
+        source += f", validation drawn from the training data (seed {SPLIT_SEED})"
+    train, held = hold_out(pool, held_out)
+    return Dataset(train, held, test, name, source, classes)
+
+
+def _as_batch(part: str, arrays: dict[str, np.ndarray], classes: tuple[str, ...] | None, origin: str) -> Batch:
+    batch = {}
+    for name, array in arrays.items():
+        key = name if part == "all" else f"{name}_{part}"
+        if array.ndim == 0:
+            raise ShapeError(f"{key} in {origin} has no leading dimension: every array is (N, ...)")
+        tensor = _as_labels(key, array, classes, origin) if name == "y" else _as_tensor(key, array, origin)
+        batch[name] = channels_first(tensor).contiguous() if name == "x" else tensor
+    if part != "valid":  # a validation split may be given as empty
+        check_filled("x" if part == "all" else f"x_{part}", batch["x"], origin)
+    check_rows(batch, origin)
+    return batch
+
+
+def _as_tensor(key: str, array: np.ndarray, origin: str) -> Tensor:
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    if array.dtype.kind in "fb":
+        with np.errstate(over="ignore"):  # an overflow is reported below, as an infinity
+            tensor = torch.from_numpy(array.astype(np.float32))
+        check_finite(key, tensor, origin)
+        return tensor
+    if array.dtype.kind in "iu":
+        return torch.from_numpy(array.astype(np.int64))
+    raise DataError(f"{key} in {origin} has dtype {array.dtype}, which is no number: only y may hold strings")
+
+
+def _as_labels(key: str, y: np.ndarray, classes: tuple[str, ...] | None, origin: str) -> Tensor:
+    if y.ndim != 1:
+        raise ShapeError(
+            f"{key} in {origin} has shape {y.shape}, labels have shape (N,): write y = y.argmax(1) if it is "
+            "one-hot, y = y[:, 0] if it is a column; a continuous condition needs another name than y"
+        )
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{key} in {origin} has dtype {y.dtype}; labels are integers or strings")
+    values = y.astype(np.float64)
+    upper = math.inf if classes is None else len(classes)
+    wrong = ~np.isfinite(values) | (values < 0) | (values != np.floor(values)) | (values >= upper)
+    if wrong.any():
+        row = int(wrong.argmax())
+        known = "" if classes is None else f" below {len(classes)}, the number of classes"
+        raise DataError(
+            f"{key} in {origin}: row {row} is {y[row]}; a label is an integer from 0{known} "
+            f"({int(wrong.sum())} rows are not)"
+        )
+    return torch.from_numpy(y.astype(np.int64))
+
+
+def _number_labels(parts: Parts, classes: tuple[str, ...] | None) -> Contents:
+    """Replace labels that are strings by their place among the sorted names, the same in every split."""
+    if not any("y" in arrays and arrays["y"].dtype.kind in "US" for arrays in parts.values()):
+        return parts, classes
+    names = {part: arrays["y"].astype(str) for part, arrays in parts.items() if "y" in arrays}
+    known = np.unique(np.concatenate([value.ravel() for value in names.values()]))
+    numbered = {part: {**parts[part], "y": np.searchsorted(known, value)} for part, value in names.items()}
+    return {**parts, **numbered}, tuple(str(name) for name in known)
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """uint8 images as `(N, C, H, W)`; anything else as it is."""
+    if x.dtype != torch.uint8:
+        return x
+    if x.ndim == 3:
+        return x.unsqueeze(1)
+    if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[-1] in (1, 3):
+        return x.permute(0, 3, 1, 2)
+    return x
+
+
+def check_filled(key: str, x: Tensor, origin: str) -> None:
+    if x.numel() == 0:
+        raise DataError(f"{origin} is empty: {key} has shape {tuple(x.shape)}")
+
+
+def check_rows(batch: Batch, origin: str) -> None:
+    for key, value in batch.items():
+        if len(value) != len(batch["x"]):
+            raise ShapeError(
+                f"every array in {origin} has one row per datum, got x of shape {tuple(batch['x'].shape)} "
+                f"and {key} of shape {tuple(value.shape)}"
+            )
+
+
+def _check_alike(batches: dict[str, Batch], origin: str) -> None:
+    """Splits that came as such must hold the same names, event shapes and dtypes."""
+    first, reference = next(iter(batches.items()))
+    for part, batch in batches.items():
+        if batch.keys() != reference.keys():
+            raise DataError(
+                f"the splits of {origin} differ: {first} has {', '.join(reference)}; {part} has {', '.join(batch)}"
+            )
+        for key, value in batch.items():
+            if value.shape[1:] != reference[key].shape[1:] or value.dtype != reference[key].dtype:
+                raise ShapeError(
+                    f"the splits of {origin} differ: {key}_{first} is {reference[key].dtype} "
+                    f"{tuple(reference[key].shape)}, {key}_{part} is {value.dtype} {tuple(value.shape)}"
+                )
+
+
+def check_finite(key: str, x: Tensor, origin: str, columns: list[str] | None = None) -> None:
+    bad = ~torch.isfinite(x)
+    count = int(bad.sum())
+    if count == 0:
+        return
+    row, *index = bad.nonzero()[0].tolist()
+    column = f", column {columns[index[0]]!r}" if columns else f", index {tuple(index)}" if index else ""
+    value = float(x[(row, *index)])
+    raise DataError(
+        f"{key} in {origin} has {count} values that are not finite in float32, the first is {value} at row "
+        f"{row}{column}. Drop those rows, or fill them and keep a mask under another name"
+    )

@@ -1,0 +1,102 @@
+"""The data set: three splits of named tensors, how they are held out, and their mean."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pyrovae.errors import DataError
+
+__all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "hold_out", "mean", "shuffle"]
+
+Batch = dict[str, Tensor]
+
+SPLIT_SEED = 0
+CHUNK = 1024
+"""Rows that are turned into floats at a time."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Dataset:
+    """Three splits of one data set, each a batch.
+
+    Attributes:
+        train, valid, test: named tensors with equal leading dimension; `x` has shape `(N, *D)`, `y` `(N,)`.
+        name: what was passed to `load`.
+        source: provenance; where the data come from and how they were split.
+        classes: the names that `y` counts through, where known.
+        streamed: whether the tensors are views of a memory-mapped file, of which only the batches that are
+            used are read. Such a set should stay on the CPU.
+    """
+
+    train: Batch
+    valid: Batch
+    test: Batch
+    name: str
+    source: str
+    classes: tuple[str, ...] | None = None
+    streamed: bool = False
+
+    @property
+    def splits(self) -> dict[str, Batch]:
+        """The three splits by name."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same set with every tensor on `device`; a streamed set is returned as it is."""
+        if self.streamed:
+            return self
+        train, valid, test = ({k: v.to(device) for k, v in batch.items()} for batch in self.splits.values())
+        return replace(self, train=train, valid=valid, test=test)
+
+    def describe(self) -> str:
+        """One line: sizes, shapes, dtypes, number of classes, provenance."""
+        sizes = " / ".join(f"{len(batch['x']):,} {split}" for split, batch in self.splits.items())
+        tensors = ", ".join(
+            f"{key} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape[1:])}"
+            for key, value in self.train.items()
+        )
+        classes = f"; {len(self.classes)} classes" if self.classes else ""
+        return f"{self.name}: {sizes}; {tensors}{classes}; {self.source}"
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.describe()})"
+
+
+def mean(batch_x: Tensor) -> Tensor:
+    """Mean of every entry over the data, which is where a decoder's output bias should start.
+
+    Args:
+        batch_x: `(N, *D)`; uint8 grey levels as `load` gives them (scaled to [0, 1]), or floats as a
+            transform returns them. Read a chunk at a time, so it may be memory-mapped.
+
+    Returns:
+        float32 of shape `D`.
+
+    Raises:
+        DataError: no data.
+    """
+    if len(batch_x) == 0:
+        raise DataError(f"the mean of no data: x has shape {tuple(batch_x.shape)}; pass the training split")
+    kind = torch.float32 if batch_x.is_floating_point() else torch.int64
+    total = torch.stack([chunk.sum(0, dtype=kind) for chunk in batch_x.split(CHUNK)]).sum(0)
+    top = 255 if batch_x.dtype == torch.uint8 else 1
+    return total.to(torch.float32) / (len(batch_x) * top)
+
+
+def shuffle(batch: Batch) -> Batch:
+    """The data in another order, the same one every time."""
+    order = torch.randperm(len(batch["x"]), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    return {key: value[order] for key, value in batch.items()}
+
+
+def hold_out(pool: Batch, count: int) -> tuple[Batch, Batch]:
+    """All but the last `count` data, and those."""
+    total = len(pool["x"])
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < total:
+        raise DataError(
+            f"valid is how many of the {total:,} training data are held out, got valid={count!r}: write "
+            f"valid={total // 10}, or valid=0 to hold none out"
+        )
+    kept = total - count
+    return {k: v[:kept] for k, v in pool.items()}, {k: v[kept:] for k, v in pool.items()}

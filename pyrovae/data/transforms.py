@@ -1,0 +1,133 @@
+"""What stands between stored data and a model: grey levels to [0, 1] or to {0, 1}."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pyrovae.data.dataset import CHUNK, Batch
+from pyrovae.errors import DataError, SupportError
+
+__all__ = ["Binarize", "Scale", "Transform"]
+
+_MODES = ("dynamic", "static", "threshold")
+
+
+class Transform(Protocol):
+    """What stands between stored data and a model: `prepare` once per split, then a call at every step."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Check and convert a whole split, once, outside the hot path."""
+        ...
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Convert a prepared batch on its device: pure tensor code, so it can be traced and compiled."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Grey levels to [0, 1]: uint8 `x` becomes float32 `x / 255`. Everything else is left alone."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch itself.
+
+        Raises:
+            SupportError: uint8 `x` that holds only 0 and 1, which would become 0 and 1/255.
+        """
+        _refuse_binary(batch["x"])
+        return batch
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with `x` in [0, 1]."""
+        return {**batch, "x": _probability(batch["x"])}
+
+
+@dataclass(frozen=True)
+class Binarize:
+    """Grey levels to {0, 1}, for a Bernoulli likelihood: `x / 255` is taken as the probability of a 1.
+
+    `dynamic` draws afresh at every call (Salakhutdinov & Murray, 2008; Burda et al., 2016): the model never
+    meets the same binary image twice, and so hardly overfits. `static` draws once, in `prepare`, from `seed`:
+    a fixed binary data set. The file of Larochelle & Murray (2011) is another such draw, so a number on it is
+    close, not comparable to the last digit. `threshold` puts 1 where the level is above one half: images
+    without pixel noise, an easier data set with a higher log p(x). The three give different numbers, so a
+    table has to say which.
+
+    `prepare` must run once on each split before batches are taken. For `static` and `threshold` it returns
+    uint8 `x` in {0, 1}, and the call only makes floats of it.
+
+    Args:
+        mode: `dynamic`, `static` or `threshold`.
+        seed: of the static draw, made on the CPU, so it does not depend on the device or on chunks.
+
+    Raises:
+        DataError: an unknown mode.
+    """
+
+    mode: str = "dynamic"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in _MODES:
+            near = difflib.get_close_matches(str(self.mode), _MODES, n=1, cutoff=0.0)[0]
+            raise DataError(
+                f"Binarize knows the modes {', '.join(_MODES)}, got {self.mode!r}: write Binarize(mode={near!r})"
+            )
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Check `x` and, unless the mode is dynamic, binarise it to uint8 {0, 1}.
+
+        Raises:
+            SupportError: float `x` outside [0, 1], `x` neither uint8 nor float, or `x` already binary.
+        """
+        x = batch["x"]
+        _refuse_binary(x)
+        _check_unit(x)
+        if self.mode == "dynamic":
+            return batch
+        generator = torch.Generator().manual_seed(self.seed)
+        return {**batch, "x": torch.cat([self._fix(chunk, generator) for chunk in x.split(CHUNK)])}
+
+    def _fix(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        p = _probability(x)
+        if self.mode == "threshold":
+            return (p > 0.5).to(torch.uint8)
+        return (torch.rand(p.shape, generator=generator).to(p.device) < p).to(torch.uint8)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with float `x` in {0, 1}."""
+        x = batch["x"]
+        if self.mode == "dynamic":
+            p = _probability(x)
+            return {**batch, "x": (torch.rand_like(p) < p).to(p.dtype)}
+        return {**batch, "x": x.to(torch.float32)}
+
+
+def _probability(x: Tensor) -> Tensor:
+    return x.to(torch.float32) / 255 if x.dtype == torch.uint8 else x
+
+
+def _refuse_binary(x: Tensor) -> None:
+    # A look at the first chunk is enough to tell grey levels from bits, and does not read a streamed file.
+    head = x[:CHUNK]
+    if x.dtype == torch.uint8 and head.numel() > 0 and head.max() == 1:
+        raise SupportError(
+            "uint8 x holds grey levels 0..255, got only the values 0 and 1: x is binary already (or was "
+            "prepared twice). Make it a float, x = x.astype('float32'), before it is saved"
+        )
+
+
+def _check_unit(x: Tensor) -> None:
+    if x.dtype == torch.uint8 or x.numel() == 0:
+        return
+    if not x.is_floating_point():
+        raise SupportError(f"Binarize wants uint8 grey levels or floats in [0, 1], got x of dtype {x.dtype}")
+    low, high = (float(extreme) for extreme in x.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise SupportError(
+            f"Binarize wants float x in [0, 1], got values from {low:.4g} to {high:.4g}. Rescale them, "
+            "x = (x - x.min()) / (x.max() - x.min()), or store grey levels as uint8"
+        )

@@ -1,0 +1,49 @@
+"""Names that are unknown, arguments that do not fit, and what the import costs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pyrovae.data import load
+from pyrovae.errors import DataError
+
+
+def numbered(n, width=3):
+    """An array whose rows are all different."""
+    return np.arange(n * width, dtype=np.float32).reshape(n, width)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("minst", "mnist"), ("digts", "digits"), ("CIFAR-10", "cifar10")])
+def test_an_unknown_name_is_told_the_nearest(wrong, right, says):
+    with says(DataError, repr(wrong), f"nearest name is '{right}'", "folder:PATH", "PATH.npy", "omniglot"):
+        load(wrong)
+
+
+def test_a_bare_folder_is_told_to_say_folder(tmp_path, says):
+    with says(DataError, "is a folder", f"folder:{tmp_path}"):
+        load(tmp_path)
+
+
+def test_size_is_for_folders_only(says):
+    with says(DataError, "size=28", "folder:PATH", "digits"):
+        load("digits", size=28)
+
+
+@pytest.mark.parametrize("valid", [-1, 90, 0.1, True, "9"])
+def test_valid_is_a_count(valid, save, says):
+    with says(DataError, "90 training data", "valid=0", "valid=9", f"got valid={valid!r}"):
+        load(save("a.npy", numbered(100)), valid=valid)
+
+
+def test_the_import_needs_no_optional_package():
+    code = """
+import sys, numpy, torch, pyrovae
+before = set(sys.modules)
+import pyrovae.data
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*(new - sys.stdlib_module_names - {"numpy", "torch", "pyrovae"}))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,80 @@
+"""Every example runs, small, and its numbers are checked."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("PYROVAE_DATA", ROOT.parent / "shared" / "data"))
+SMALL = ["--quiet", "--epochs", "2", "--evaluate", "50", "--num-samples", "10", "--no-compile"]
+
+
+def run(script, *flags, folder):
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / script), *flags, "--out", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_vae_trains_scores_and_draws(tmp_path):
+    done = run("vae.py", *SMALL, "--latent", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "log-evidence" in done.stdout
+    result = summary(tmp_path)
+    losses = result["train_loss_per_epoch"]
+    assert losses[1] < losses[0] < 784 * math.log(2)
+    assert -250 < result["elbo"]["value"] < result["log_evidence"]["value"] < -100
+    assert result["elbo"]["value"] == pytest.approx(-result["rate"]["value"] - result["distortion"]["value"], abs=1e-3)
+    pictures = {path.stem for path in tmp_path.glob("*.png")}
+    assert pictures == {"curves", "interpolations", "latent_z", "manifold", "reconstructions", "samples"}
+    again = run("vae.py", *SMALL, "--latent", "2", "--epochs", "3", "--resume", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert summary(tmp_path)["train_loss_per_epoch"][:2] == losses
+
+
+def test_vae_convolves_a_folder_of_colour_images(tmp_path):
+    train = SHARED / "cifar10-jpg" / "train"
+    if not train.is_dir():
+        pytest.skip("no CIFAR-10 folder: set PYROVAE_DATA")
+    done = run("vae.py", *SMALL, "--arch", "conv", "--data", f"folder:{train}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0]
+    assert result["test_data"] == 50
+
+
+def test_vae_takes_a_table(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,b,c\n" + "".join(f"{i % 7},{i % 5},{i % 3}\n" for i in range(100)))
+    done = run("vae.py", *SMALL, "--data", str(table), "--hidden", "16", "--latent", "3", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert math.isfinite(summary(tmp_path / "run")["log_evidence"]["value"])
+
+
+def test_faults_are_one_line_and_exit_code_2(tmp_path):
+    done = run("vae.py", *SMALL, "--data", "digit", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "'digits'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_tutorials_headline_on_the_full_mnist(tmp_path):
+    if not (SHARED / "MNIST").is_dir():
+        pytest.skip("no MNIST: set PYROVAE_DATA")
+    flags = ["--preset", "mlp-grey", "--data", "mnist", "--root", str(SHARED), "--epochs", "5", "--quiet"]
+    done = run("vae.py", *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for loss, published in zip(summary(tmp_path)["train_loss_per_epoch"], HEADLINE, strict=True):
+        assert loss <= published
+
+
+HEADLINE = (166.4, 121.9, 114.8, 111.9, 110.2)  # nats per image, of the tutorials' program
