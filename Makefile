@@ -31,8 +31,8 @@ lint: $(READY)  ## ruff: rules and format
 wheel: $(READY)  ## build the wheel, install it into an empty environment, and look at what it put there
 	rm -rf dist build
 	$(BIN)/python -m build --quiet --wheel
-	$(BIN)/python -m venv build/empty
-	build/empty/bin/python -m pip install --quiet --no-deps dist/*.whl
+	$(BIN)/python -m venv --without-pip build/empty
+	$(BIN)/python -m pip --python build/empty install --quiet --no-deps dist/*.whl
 	$(BIN)/python tests/wheel.py build/empty
 
 types: wheel  ## mypy on the installed wheel

@@ -6,13 +6,15 @@ The file is torch's zip format with tensors, numbers, strings and containers onl
 
 import os
 import pickle
-import tempfile
+import secrets
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrovae.errors import CheckpointError, OutputError
 from pyrovae.inference.pair import Program, modules
@@ -24,25 +26,26 @@ def write_atomically(path: Path, write: Any) -> None:
     """Call `write(file)` on a temporary neighbour, flush it to the disk, and put it in place at once.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be made or written, or the disk is full.
     """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):  # it was never made
+                temporary.unlink()
+            raise
     except OSError as error:
         raise OutputError(
-            f"cannot write into {str(path.parent)!r}: {error.strerror}. Choose a folder of yours: --out runs/mine, "
-            "or run=... in fit()."
+            f"cannot write {path.name!r} into {str(path.parent)!r}: {error.strerror}. Choose a folder of yours: "
+            "--out runs/mine, or run=... in fit()."
         ) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -60,13 +63,14 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {str(path)!r}. Train one first: fit(..., run={str(path.parent)!r}).")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of strange pickle protocols
+            state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{str(path)!r} holds something other than tensors and plain values, so it is refused without being "
             f"run: {str(error).splitlines()[0]}. Take checkpoints from people whom you trust, or train anew."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the reader of a broken file may raise anything
         raise CheckpointError(
             f"{str(path)!r} is truncated or no checkpoint ({error}). Delete it and start anew, or restore a copy."
         ) from error
@@ -80,8 +84,13 @@ def weights(model: Program, guide: Program) -> dict[str, Any]:
     store = pyro.get_param_store()
     return {
         "modules": [module.state_dict() for module in modules(model, guide)],
-        "store": {name: store[name].unconstrained().detach() for name in store} if _uses_store(model, guide) else {},
+        "store": {name: _unconstrained(name).detach() for name in store} if _uses_store(model, guide) else {},
     }
+
+
+def _unconstrained(name: str) -> Tensor:
+    value: Any = pyro.get_param_store()[name]
+    return value.unconstrained()
 
 
 def _uses_store(*programs: Program) -> bool:
@@ -95,20 +104,35 @@ def restore(model: Program, guide: Program, weights: dict[str, Any]) -> None:
         CheckpointError: names or shapes differ; the message shows the first few.
     """
     owners = modules(model, guide)
+    if not {"modules", "store"} <= weights.keys():
+        raise CheckpointError(f"these are not the weights of a pair, but {', '.join(map(repr, weights))}. Train anew.")
     if len(owners) != len(weights["modules"]):
         raise CheckpointError(
             f"the checkpoint holds {len(weights['modules'])} module(s), this pair has {len(owners)}. Build the pair "
             "as it was trained."
         )
     for module, state in zip(owners, weights["modules"], strict=True):
-        _restore(module, state)
-    store = pyro.get_param_store()
+        _compare(module, state)
+    _compare_store(weights["store"])
+    for module, state in zip(owners, weights["modules"], strict=True):
+        module.load_state_dict(state)
     with torch.no_grad():
         for name, value in weights["store"].items():
-            store[name].unconstrained().copy_(value)
+            _unconstrained(name).copy_(value)
 
 
-def _restore(module: nn.Module, state: dict[str, Any]) -> None:
+def _compare_store(weights: dict[str, Tensor]) -> None:
+    own = {name: _unconstrained(name) for name in pyro.get_param_store()}
+    for name, value in weights.items():
+        if name not in own or own[name].shape != value.shape:
+            got = f"has shape {tuple(own[name].shape)}" if name in own else "does not exist (yet)"
+            raise CheckpointError(
+                f"parameter {name!r} is in the checkpoint with shape {tuple(value.shape)}, in Pyro's store it {got}. "
+                "Build the pair as it was trained, and run it once, check_pair(model, guide, batch), before loading."
+            )
+
+
+def _compare(module: nn.Module, state: dict[str, Any]) -> None:
     own, name = module.state_dict(), type(module).__name__
     wrong = [f"{key} is missing in the checkpoint" for key in own.keys() - state.keys()]
     wrong += [f"{key} is not in this one" for key in state.keys() - own.keys()]
@@ -123,7 +147,6 @@ def _restore(module: nn.Module, state: dict[str, Any]) -> None:
             f"the checkpoint is of another architecture than this {name}: {'; '.join(sorted(wrong)[:3])}{more}. "
             f"Build the {name} as it was trained (config.json tells how), or train into another folder."
         )
-    module.load_state_dict(state)
 
 
 def load_weights(model: Program, guide: Program, run: str | Path) -> None:
@@ -133,4 +156,4 @@ def load_weights(model: Program, guide: Program, run: str | Path) -> None:
         CheckpointError: no checkpoint there, a broken one, or one of another architecture.
     """
     state = load(Path(run) / "checkpoint.pt")
-    restore(model, guide, state["best"] or state["weights"])
+    restore(model, guide, state.get("best") or state.get("weights", state))

@@ -38,6 +38,8 @@ from pyrovae.inference.pair import Program, local_params, modules
 
 __all__ = ["CaptureError", "Compiled", "EagerWarning", "Watch", "precise"]
 
+Slot = tuple[dict[str, Any], str]  # an attribute: a `__dict__`, and a name in it
+
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -47,6 +49,10 @@ class EagerWarning(UserWarning):
 
 class CaptureError(PyrovaeError, RuntimeError):
     """A function that no graph can stand for; raised and caught inside this module's `Compiled`."""
+
+
+class _UnsteadyError(CaptureError):
+    """Python state differs after a call: it was set up by it, or it changes at every call."""
 
 
 class Compiled:
@@ -87,6 +93,7 @@ class Compiled:
         self.options = options or {}
         self.captures = 0
         self._bake_floats = False
+        self._tried: set[tuple] = set()
         self._graphs: OrderedDict[tuple, _Graph | None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -139,13 +146,18 @@ class Compiled:
                     "Pass it as a tensor"
                 )
             graph = self._build(tensors, leaves, spec)
+        except _UnsteadyError as error:
+            if key[:-1] in self._tried:
+                self._keep(key[:-1], None)
+                return self._eager(args, kwargs, error)
+            self._tried.add(key[:-1])  # perhaps this call sets something up, once
+            return self._run(args, kwargs)
         except Exception as error:
             if any(isinstance(leaf, float) for leaf in leaves) and not self._bake_floats:
                 self._bake_floats = True
                 return self(*args, **kwargs)
             self._keep(key[:-1], None)
             return self._eager(args, kwargs, error)
-        self.watch.refresh()
         self._keep((*key[:-1], self.watch()), graph)
         return graph(tensors)
 
@@ -158,7 +170,8 @@ class Compiled:
             return self._run(args, kwargs)
 
         with local_params(*self.programs):
-            captured = _steady(flat, tensors, self.watch)
+            captured = _capture(flat, tensors, self.watch)
+        self.watch.ignore(captured.written)
         return _Graph(captured, _lower(captured, tensors, self.options))
 
     def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -166,8 +179,6 @@ class Compiled:
             return self.fn(*args, **kwargs)
 
     def _eager(self, args: tuple, kwargs: dict[str, Any], error: Exception) -> Any:
-        if __import__("os").environ.get("DBG"):
-            traceback.print_exception(error)
         """Run eagerly, then warn: an error that is the user's own comes out as itself, not as a warning."""
         result = self._run(args, kwargs)
         message, filename, line = _explain(error)
@@ -194,15 +205,18 @@ class Watch:
 
     def __init__(self, objects: Sequence[object]) -> None:
         self._objects = objects
+        self._ignored: set[tuple[int, str]] = set()
+        self._slots: list[Slot] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Look again for what is there to be watched."""
-        self._slots: list[tuple[dict[str, Any], str]] = []
+        self._slots = []
         for item in self._objects:
             parts = item.modules() if isinstance(item, nn.Module) else [item]
             for part in parts:
                 self._add(part)
+        self._slots = [slot for slot in self._slots if (id(slot[0]), slot[1]) not in self._ignored]
         self._seen: list[Any] = []
         self._state: list[Any] = []
         self._key: tuple = ()
@@ -223,25 +237,33 @@ class Watch:
             self._key = tuple(map(_identity, values))
         return self._key
 
-    def changes(self) -> tuple[dict[tuple[int, str], Any], Callable[[], list[str]]]:
-        """The values now, and a function that names the attributes that differ from them later."""
-        before = {(id(group), name): group.get(name) for group, name in self._slots}
-        keys = {slot: _identity(value) for slot, value in before.items()}
+    def ignore(self, slots: Sequence[Slot]) -> None:
+        """Watch these attributes no longer: each replay writes them."""
+        self._ignored |= {(id(group), name) for group, name in slots}
+        self.refresh()
 
-        def changed() -> list[str]:
-            return [n for g, n in self._slots if _identity(g.get(n)) != keys[id(g), n]]
+    def changes(self) -> Callable[[], list[tuple[Slot, Any]]]:
+        """A function that finds, later, the attributes that are not as now, and the values that they had."""
+        self.refresh()
+        before = {(id(group), name): group[name] for group, name in self._slots}
 
-        return before, changed
+        def changed() -> list[tuple[Slot, Any]]:
+            self.refresh()
+            old = [(slot, before.get((id(slot[0]), slot[1]), _ABSENT)) for slot in self._slots]
+            return [(slot, value) for slot, value in old if _identity(slot[0][slot[1]]) != _identity(value)]
 
-    def restore(self, before: dict[tuple[int, str], Any]) -> None:
-        """Put back the values of `changes`."""
-        for group, name in self._slots:
-            if (id(group), name) in before:
-                group[name] = before[id(group), name]
+        return changed
 
-    def leaked(self) -> list[str]:
-        """The attributes that hold a fake tensor: a trace that left something behind."""
-        return [name for group, name in self._slots if isinstance(group.get(name), FakeTensor)]
+
+_ABSENT = object()
+
+
+def _put_back(changes: list[tuple[Slot, Any]]) -> None:
+    for (group, name), value in changes:
+        if value is _ABSENT:
+            del group[name]
+        else:
+            group[name] = value
 
 
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
@@ -278,6 +300,7 @@ class _Captured:
     state: list[Tensor]
     spec: pytree.TreeSpec
     constants: list[Any]  # one per leaf of the result: None where the graph gives a tensor
+    written: list[Slot]  # attributes of programs that get new tensors at every call
 
 
 class _Graph:
@@ -286,88 +309,126 @@ class _Graph:
     def __init__(self, captured: _Captured, replay: Callable[..., Any]) -> None:
         self._state = [tensor.detach() for tensor in captured.state]
         self._alive = captured.state  # keeps the identities in the key unique
-        self._spec, self._constants = captured.spec, captured.constants
+        self._spec, self._constants, self._written = captured.spec, captured.constants, captured.written
         self._replay = replay
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         with torch.no_grad():
             results = iter(self._replay(*tensors, *self._state))
         leaves = [next(results) if constant is None else constant[0] for constant in self._constants]
-        return pytree.tree_unflatten(leaves, self._spec)
+        result, written = pytree.tree_unflatten(leaves, self._spec)
+        for (group, name), value in zip(self._written, written, strict=True):
+            group[name] = value
+        return result
 
 
-def _steady(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> _Captured:
-    """Capture a function whose Python state is in its steady state.
+def _capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> _Captured:
+    """Write down the operations of `fn(*inputs)`, on fake tensors; nothing real is computed or changed.
 
     Raises:
-        CaptureError: it changes at every call, so that one graph cannot stand for all calls.
+        CaptureError: Python state takes part, so that one graph cannot stand for all calls.
     """
-    for _ in range(2):  # the first run may still set things up
-        before, changed = watch.changes()
-        numbers = _python_random_state()
-        try:
-            captured = _capture(fn, inputs)
-        finally:
-            leaked = watch.leaked()
-            if leaked:
-                watch.restore(before)
-        if leaked:
-            raise CaptureError(f"the program puts a new tensor into its attribute {leaked[0]!r} at every call")
-        if numbers != _python_random_state():
-            raise CaptureError("the program draws from Python's or NumPy's random numbers; draw from torch's")
-        names = changed()
-        if not names:
-            return captured
-        watch.refresh()
-    raise CaptureError(f"the program changes its attribute {names[0]!r} at every call")
-
-
-def _python_random_state() -> tuple:
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 the global state is what programs draw from
-    return random.getstate(), name, keys.tobytes(), *rest
-
-
-def _capture(fn: Callable[..., Any], inputs: list[Tensor]) -> _Captured:
-    """Write down the operations of `fn(*inputs)`, on fake tensors; nothing real is computed or changed."""
-    form: dict[str, Any] = {}
     met = _Inputs()
+    found: dict[str, Any] = {}
+    changed = watch.changes()
 
     def flat(*fakes: Tensor) -> list[Tensor]:
-        with met, _LossesStayTensors():  # innermost, so that the caller of `.item()` is one frame away
-            leaves, form["spec"] = pytree.tree_flatten(fn(*fakes))
-        form["constants"] = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
+        with met, _PyroStaysTensors():  # innermost: the caller of `.item()` must be one frame away
+            result = fn(*fakes)
+        found["changes"] = changed()
+        new = [group[name] for (group, name), _ in found["changes"]]
+        leaves, found["spec"] = pytree.tree_flatten((result, new))
+        found["constants"] = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
         return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
 
-    with _traceable_pyro():
-        module = proxy_tensor.make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+    with _python_numbers_unused():
+        try:
+            with _traceable_pyro():
+                trace = proxy_tensor.make_fx(
+                    flat, {_ADDMM: _bias_apart}, tracing_mode="fake", _allow_non_fake_inputs=True
+                )
+                module = trace(*inputs)
+            _check_changes(found["changes"], met.state)
+        finally:
+            _put_back(changed())
     _make_inputs(module, len(met.state))
-    return _Captured(module, met.state, form["spec"], form["constants"])
+    written = [slot for slot, _ in found["changes"]]
+    return _Captured(module, met.state, found["spec"], found["constants"], written)
+
+
+_ADDMM = torch.ops.aten.addmm.default
+
+
+def _bias_apart(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """A product and a bias apart: the bias then fuses with what follows, and is not copied out first.
+
+    Written as a subtraction, because inductor makes `addmm` of a product and an addition again.
+    """
+    if bias.dim() != 1 or beta != 1 or alpha != 1:
+        return NotImplemented
+    return torch.mm(a, b) - (-bias)
+
+
+def _check_changes(changes: list[tuple[Slot, Any]], read: list[Tensor]) -> None:
+    """Let a program cache tensors in its attributes, and carry no state in them from call to call."""
+    for (group, name), old in changes:
+        leaves, before = pytree.tree_leaves(group[name]), pytree.tree_leaves(old)
+        if not any(isinstance(leaf, Tensor) for leaf in leaves):
+            raise _UnsteadyError(f"the program changes its attribute {name!r} at every call")
+        if not any(isinstance(leaf, Tensor) for leaf in before):
+            raise _UnsteadyError(f"the program sets its attribute {name!r} to a new tensor")
+        if any(leaf is tensor for leaf in before for tensor in read):
+            raise CaptureError(
+                f"the program replaces the tensor {name!r} that it reads at the next call; register it as a "
+                "buffer and change it in place"
+            )
+
+
+@contextmanager
+def _python_numbers_unused() -> Iterator[None]:
+    """See to it that no random numbers but torch's are drawn inside: a graph would repeat them for ever."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the one that programs draw from
+    yield
+    numpy_now = np.random.get_state()  # noqa: NPY002
+    if python != random.getstate() or numpy[2:] != numpy_now[2:] or not (numpy[1] == numpy_now[1]).all():
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        raise CaptureError("the program draws random numbers of Python or NumPy; draw them from torch")
 
 
 @contextmanager
 def _traceable_pyro() -> Iterator[None]:
-    """Pyro without what looks at values: validation and NaN warnings."""
-
-    def no(_: Any) -> bool:
-        return False
-
+    """Pyro without what looks at values: validation, NaN warnings, and sums over the support only."""
     with (
         pyro.validation_enabled(False),
-        mock.patch("pyro.util.torch_isnan", no),
-        mock.patch("pyro.util.torch_isinf", no),
+        mock.patch("pyro.util.torch_isnan", return_value=False),
+        mock.patch("pyro.util.torch_isinf", return_value=False),
+        mock.patch("pyro.infer.util._fulldot", _dot_on_support),
     ):
         yield
 
 
-class _LossesStayTensors(TorchFunctionMode):
-    """Inside Pyro's ELBOs, `.item()` gives the tensor: they use it only to report the loss."""
+def _dot_on_support(probs: Tensor, costs: Tensor) -> Tensor:
+    """sum of probs * costs where probs > 0, in fixed shapes; Pyro selects those elements instead."""
+    return (probs * torch.where(probs > 0, costs, 0.0)).sum()
+
+
+class _PyroStaysTensors(TorchFunctionMode):
+    """Pyro's ELBOs take values out of tensors only to report the loss, and to skip impossible terms."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is Tensor.item and sys._getframe(1).f_globals.get("__name__", "").startswith("pyro.infer"):
+        if func is Tensor.item and _caller().startswith("pyro.infer"):
             return args[0].detach()
+        if func is Tensor.all and _caller() == "pyro.infer.util":
+            return True  # the question of Dice.compute_expectation; `_dot_on_support` does with any answer
         return func(*args, **(kwargs or {}))
+
+
+def _caller() -> str:
+    """The module whose code called the function that a torch function mode is looking at."""
+    return sys._getframe(2).f_globals.get("__name__", "")
 
 
 class _Inputs(TorchDispatchMode):
@@ -392,7 +453,7 @@ class _Inputs(TorchDispatchMode):
             return tensor
         if id(tensor) not in self._fakes:
             tracer = proxy_tensor.get_proxy_mode().tracer
-            fake = detect_fake_mode().from_tensor(tensor.detach())
+            fake = detect_fake_mode().from_tensor(tensor)
             name = f"state_{len(self.state)}"
             setattr(tracer.root, name, tensor)
             proxy = tracer.create_proxy("get_attr", name, (), {})
@@ -418,7 +479,9 @@ def _make_inputs(module: fx.GraphModule, count: int) -> None:
         placeholder.meta = dict(nodes[name].meta)
         nodes[name].replace_all_uses_with(placeholder)
         graph.erase_node(nodes[name])
-        delattr(module, name)
+    used = {node.target for node in graph.find_nodes(op="get_attr")}
+    for name in {*module._parameters, *module._buffers} - used:
+        delattr(module, name)  # inductor would take what is left for further inputs, aliases of these
     graph.lint()
     module.recompile()
 
@@ -476,16 +539,18 @@ def _widen(tensor: Tensor) -> Tensor:
 # What to say ----------------------------------------------------------------------------------------------------
 
 _LIBRARIES = tuple(str(Path(package.__file__).parent) for package in (torch, pyro, np) if package.__file__)
+_STANDARD = str(Path(traceback.__file__).parent)
 _OWN = (__file__, str(Path(__file__).with_name("svi.py")), str(Path(__file__).with_name("pair.py")))
+
+
+def _is_library(filename: str) -> bool:
+    standard = filename.startswith(_STANDARD) and "site-packages" not in filename
+    return standard or filename.startswith((*_LIBRARIES, "<")) or filename in _OWN
 
 
 def _explain(error: Exception) -> tuple[str, str, int]:
     """A message for the user, and the file and line of their code that it is about."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*_LIBRARIES, "<")) and frame.filename not in _OWN
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
     message = f"Runs eagerly, not compiled: {_reason(error)}." + (f"\n  {where}" if where else "")
     return message, frames[-1].filename if frames else __file__, (frames[-1].lineno or 1) if frames else 1

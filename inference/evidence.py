@@ -21,6 +21,7 @@ from pyrovae.inference.pair import (
     Batch,
     PairTrace,
     Program,
+    Site,
     batch_size,
     local_params,
     modules,
@@ -72,7 +73,7 @@ def log_terms(model: Program, guide: Program, batch: Batch, num_samples: int, de
 def _sum_terms(pair: PairTrace, shape: tuple[int, int], depth: int, data_size: int | None) -> Terms:
     """Sum the log-probabilities per draw and datum; a latent of all data is shared out over `data_size`."""
 
-    def per_datum(site: dict) -> Tensor:
+    def per_datum(site: Site) -> Tensor:
         log_prob = unscaled_log_prob(site)
         inner = tuple(range(-min(depth, log_prob.dim()), -1))
         log_prob = log_prob.sum(inner) if inner else log_prob
@@ -89,7 +90,7 @@ def _sum_terms(pair: PairTrace, shape: tuple[int, int], depth: int, data_size: i
     )
 
 
-def is_global(site: dict) -> bool:
+def is_global(site: Site) -> bool:
     """Whether a site is one for all data, outside the plate "data"."""
     return all(frame.name != "data" for frame in site["cond_indep_stack"])
 
@@ -198,7 +199,7 @@ def evaluate(
         compile: replay a compiled graph; by default where there is so much to draw that compiling pays.
 
     Raises:
-        PairError: no data.
+        PairError: no data, or no samples.
 
     With a latent outside the plate "data" the data are not independent given x: `log_evidence` is NaN then.
 
@@ -207,6 +208,8 @@ def evaluate(
     size = batch_size(data)
     if size == 0:
         raise PairError("evaluate wants data, got an empty batch. Pass a split that is not empty, data.train say.")
+    if num_samples < 1:
+        raise PairError(f"evaluate wants num_samples >= 1, got {num_samples}. 100 is a start.")
     transform = transform or _default_transform()
     device = device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
@@ -230,7 +233,10 @@ def evaluate(
         per_datum["log_evidence"].fill_(math.nan)
     dims = sum(t[0].numel() for n, t in first.items() if n == "x")
     return Evaluation(
-        *(_summary(per_datum, name) for name in ("elbo", "rate", "distortion", "log_evidence")),
+        elbo=_summary(per_datum, "elbo"),
+        rate=_summary(per_datum, "rate"),
+        distortion=_summary(per_datum, "distortion"),
+        log_evidence=_summary(per_datum, "log_evidence"),
         num_samples=num_samples,
         dims=dims,
         per_datum=per_datum,

@@ -101,7 +101,8 @@ def fit(
         epochs: passes over the data, those before a resume counted in.
         batch_size: data per step; the last batch of an epoch may be smaller.
         valid: validation data; those of the Dataset by default.
-        optim: a torch optimizer class, a `partial` of one, or a `pyro.optim` wrapper; Adam at 1e-3 by default.
+        optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, or a `pyro.optim` wrapper of a
+            torch optimizer; Adam at 1e-3 by default.
         loss: a Pyro ELBO; `Trace_ELBO()` by default.
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
@@ -147,8 +148,16 @@ def fit(
             precision=precision,
             clip_norm=clip_norm,
         )
+        # The first run of the pair finds its parameters, and the optimizer is made for them.
         training.svi.prepare_batch(training.train, training.order(0)[0][None], training.step_transform)
-        training.scheduler = scheduler(training.svi.optimizer) if scheduler else None
+        if not isinstance(training.svi.optimizer, torch.optim.Optimizer):
+            raise PairError(
+                "fit wants a torch optimizer, which a checkpoint can hold, got "
+                f"{type(training.svi.optimizer).__name__}. Write optim=partial(torch.optim.Adam, lr=1e-3), or take "
+                "steps with SVI(...).step."
+            )
+        training.optimizer = training.svi.optimizer
+        training.scheduler = scheduler(training.optimizer) if scheduler else None
         training.start(resume)
         return training.train_until(epochs, progress)
 
@@ -198,6 +207,9 @@ class _Training:
     losses: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
     best: dict[str, Any] | None = None
     interrupted: bool = False
+    svi: SVI = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    scheduler: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.size = batch_size(self.train) if self.train else 0
@@ -295,7 +307,7 @@ class _Training:
         row: dict[str, float] = {
             "epoch": len(self.history.rows) + 1,
             "step": len(order) * (len(self.history.rows) + 1),
-            "lr": float(self.svi.optimizer.param_groups[0]["lr"]),
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
             "loss": float(np.average(self.losses, weights=[len(rows) for rows in order])),
         }
         row |= self.validate()
@@ -366,7 +378,7 @@ class _Training:
             "config": self.config(),
             "weights": self.weights(),
             "best": self.best,
-            "optimizer": self.svi.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -383,7 +395,7 @@ class _Training:
             )
         self.load_weights(state["weights"])
         try:
-            self.svi.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(state["optimizer"])
         except ValueError as error:
             raise CheckpointError(f"{str(self.file)!r} is of another optimizer: {error}. Use the same.") from error
         if self.scheduler is not None and state["scheduler"] is not None:

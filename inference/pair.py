@@ -25,6 +25,7 @@ __all__ = ["Batch", "Program", "call", "check_pair", "local_params", "modules", 
 
 Batch = Mapping[str, Tensor]
 Program = Callable[..., Any]
+Site = Any  # one node of a trace: Pyro's typed dict or a plain one
 
 
 def call(program: Program, batch: Batch, **extra: Any) -> Any:
@@ -85,17 +86,17 @@ class PairTrace(NamedTuple):
     guide: Trace
     model: Trace
 
-    def observed(self) -> dict[str, dict]:
+    def observed(self) -> dict[str, Site]:
         """The model's observed sites by name."""
         return {name: site for name, site in sites(self.model).items() if site["is_observed"]}
 
-    def latent(self) -> dict[str, tuple[dict, dict]]:
+    def latent(self) -> dict[str, tuple[Site, Site]]:
         """The latent sites by name, `(guide's, model's)`."""
         inner, outer = sites(self.guide), sites(self.model)
         return {name: (inner[name], site) for name, site in outer.items() if not site["is_observed"]}
 
 
-def sites(trace: Trace) -> dict[str, dict]:
+def sites(trace: Trace) -> dict[str, Site]:
     """The sample sites of a trace, subsampling ones left out."""
     return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
 
@@ -109,7 +110,7 @@ def trace_pair(model: Program, guide: Program, batch: Batch, **extra: Any) -> Pa
     return PairTrace(inner.trace, outer.trace)
 
 
-def unscaled_log_prob(site: dict) -> Tensor:
+def unscaled_log_prob(site: Site) -> Tensor:
     """log p of a site as the program states it: masked, but free of any minibatch or annealing scale."""
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     return scale_and_mask(log_prob, 1.0, site["mask"])
@@ -131,7 +132,7 @@ def check_pair(model: Program, guide: Program, batch: Batch, **extra: Any) -> No
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
         pair = _run(model, guide, batch, extra)
-        _check_outside(pair, size)
+        _check_outside(pair, size, takes(model, "data_size") or takes(guide, "data_size"))
         _check_support(model, pair)
         check_finite(pair)
         _check_gradients(model, guide, pair)
@@ -172,7 +173,7 @@ class _Doctor(Messenger):
         super().__init__()
         self.program, self.size, self.guide_trace = program, size, guide_trace
 
-    def _pyro_post_sample(self, msg: dict) -> None:
+    def _pyro_post_sample(self, msg: Site) -> None:
         if site_is_subsample(msg):
             return
         name, event, value = msg["name"], tuple(msg["fn"].event_shape), msg["value"]
@@ -239,6 +240,11 @@ def _explained(program: str, batch: Batch) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         if isinstance(error, PyrovaeError):
             raise
+        if "Multiple sample sites" in str(error):
+            raise PairError(
+                f"the {program} uses a name twice: {error}. Give each site a name of its own, and open the plate "
+                "'data' once, around all sites of a datum."
+            ) from error
         hint = "Check the shapes that its networks were built with."
         if "inside plate" in str(error):
             hint = "The distribution has dimensions of one datum in its batch shape: end it with .to_event(n)."
@@ -258,32 +264,39 @@ def _plate(size: int) -> str:
 def _outside(program: str, site: Any, size: int) -> PairError:
     return PairError(
         f"site '{site['name']}' of the {program} is outside the plate 'data' (its plates: "
-        f"{list(_frames(site)) or 'none'}). Put it under {_plate(size)}"
+        f"{list(_frames(site)) or 'none'}). Put it under {_plate(size)} A latent of all data stays outside, and its "
+        "program names data_size and subsamples the plate."
     )
 
 
-def _check_outside(pair: PairTrace, size: int) -> None:
-    """Outside the data plate are only latents, and only of a program that subsamples the plate."""
+def _check_outside(pair: PairTrace, size: int, global_latents: bool) -> None:
+    """Outside the data plate are only latents, and only of a pair that knows the size of all data."""
     for program, trace in zip(("guide", "model"), pair, strict=True):
-        subsampled = any(site["type"] == "sample" and site_is_subsample(site) for site in trace.nodes.values())
         for site in sites(trace).values():
-            if "data" not in _frames(site) and (site["is_observed"] or not subsampled):
+            if "data" not in _frames(site) and (site["is_observed"] or not global_latents):
                 raise _outside(program, site, size)
+            _check_depth(program, site)
 
 
 def _check_plate(program: str, site: Any, size: int) -> None:
-    """The plate "data" has the batch's size and place, and a site no dimensions but its plates'."""
-    frames, name, batch = _frames(site), site["name"], tuple(site["fn"].batch_shape)
-    data = frames.get("data")
+    """The plate "data" has the batch's size and place."""
+    data = _frames(site).get("data")
     if data is not None and (data.dim != -1 or data.size != size):
         raise PairError(
-            f"site '{name}' of the {program}: the plate 'data' has size {data.size} at dim {data.dim}, "
+            f"site '{site['name']}' of the {program}: the plate 'data' has size {data.size} at dim {data.dim}, "
             f"the batch has {size} data. Write {_plate(size)}"
         )
-    depth = max((-frame.dim for frame in frames.values() if frame.dim is not None), default=0)
-    if frames and len(batch) > depth:
+    if data is not None:
+        _check_depth(program, site)
+
+
+def _check_depth(program: str, site: Any) -> None:
+    """A site has no dimensions in its batch shape but its plates'."""
+    batch = tuple(site["fn"].batch_shape)
+    depth = max((-frame.dim for frame in _frames(site).values() if frame.dim is not None), default=0)
+    if len(batch) > depth:
         raise ShapeError(
-            f"site '{name}' of the {program} has batch shape {batch}, its plates have {depth} dimension(s): "
+            f"site '{site['name']}' of the {program} has batch shape {batch}, its plates have {depth} dimension(s): "
             "dimensions of one datum are in the batch shape. End the distribution with "
             f".to_event({len(batch) - depth})."
         )
@@ -297,7 +310,7 @@ def _check_support(model: Program, pair: PairTrace) -> None:
                 f"the data at site '{name}' hold {int((~value.isfinite()).sum())} NaN or infinite values of "
                 f"{value.numel()}. Drop those rows, or impute them."
             )
-        likelihood = getattr(model, "likelihood", None)
+        likelihood: Any = getattr(model, "likelihood", None)
         if name == "x" and hasattr(likelihood, "check"):
             likelihood.check(value)
         _in_support(name, site["fn"], value, "Transform the data, or choose another likelihood.")
@@ -359,7 +372,7 @@ def _check_gradients(model: Program, guide: Program, pair: PairTrace) -> None:
         for name, parameter in module.named_parameters()
         if parameter.requires_grad
     }
-    surrogate = sum(unscaled_log_prob(site).sum() for trace in pair for site in sites(trace).values())
+    surrogate = torch.stack([unscaled_log_prob(s).sum() for trace in pair for s in sites(trace).values()]).sum()
     if not named:
         return
     gradients: tuple[Tensor | None, ...] = (None,) * len(named)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.evidence import device_of, evaluating, seeded
-from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
+from pyrovae.inference.pair import Batch, Program, Site, batch_size, call, sites
 
 __all__ = ["decode", "encode", "generate", "interpolate", "lerp", "reconstruct", "slerp"]
 
@@ -25,7 +25,7 @@ class _Mean(Messenger):
         super().__init__()
         self.wanted = wanted
 
-    def _pyro_sample(self, msg: dict) -> None:
+    def _pyro_sample(self, msg: Site) -> None:
         if msg["is_observed"] or msg["done"] or site_is_subsample(msg) or not self.wanted(msg["name"]):
             return
         try:
@@ -127,7 +127,7 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """
     cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1)
     angle = cosine.acos()
-    if angle.sin().abs() < 1e-4:
+    if angle.sin() < 1e-3:  # as near as float32 can tell
         return lerp(start, end, weight)
     weight = weight.reshape(-1, 1)
     return (((1 - weight) * angle).sin() * start + (weight * angle).sin() * end) / angle.sin()
@@ -158,4 +158,5 @@ def interpolate(
                 f"{tuple(end[name].shape) if name in end else 'none'} at '{name}'. Write {{'{name}': {name}[0]}}."
             )
     weights = torch.linspace(0, 1, steps, device=device_of(model))
-    return decode(model, {name: path(start[name], end[name], weights) for name in start}, site=site)
+    latents = {name: path(start[name], end[name], weights.to(start[name].dtype)) for name in start}
+    return decode(model, latents, site=site)

@@ -28,7 +28,8 @@ Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 # A graph of several steps pays where Python's part of a step is as long as the arithmetic.
 SMALL_STEP = 1_000_000  # parameters x batch size
-STEPS_PER_GRAPH = 16
+STEPS_PER_GRAPH = 4
+ENOUGH_STEPS = 64  # fewer in one run do not earn the longer compilation
 
 
 class SVI:
@@ -124,16 +125,20 @@ class SVI:
         """
         order = self._order(data, num_steps, batch_size, order)
         device = self.prepare_batch(data, order, transform)
-        resident = all(tensor.device == device for tensor in data.values())
-        size = self._steps_per_graph(order) if resident else 1
-        losses = []
-        for rows in _chunks(order.to(device) if resident else order, size):
-            if resident:
-                losses.append(self._advance(dict(data), rows, transform))
-            else:
-                batch = {name: tensor[rows[0]].to(device, non_blocking=True) for name, tensor in data.items()}
-                losses.append(self._advance(batch, None, transform))
-        return torch.cat(losses) if losses else torch.zeros(0, device=device)
+        if not len(order):
+            return torch.zeros(0, device=device)
+        if any(tensor.device != device for tensor in data.values()):
+            batches = (
+                {name: tensor[rows.to(tensor.device)].to(device, non_blocking=True) for name, tensor in data.items()}
+                for rows in order
+            )
+            return torch.cat([self._advance(batch, None, transform) for batch in batches])
+        order = order.to(device)
+        if self._is_small(order):
+            with _one_thread():
+                chunks = _chunks(order, STEPS_PER_GRAPH if self._rule else 1)
+                return torch.cat([self._advance(dict(data), rows, transform, small=True) for rows in chunks])
+        return torch.cat([self._advance(dict(data), rows, transform) for rows in order.split(1)])
 
     @property
     def optimizer(self) -> Optimizer | PyroOptim:
@@ -185,7 +190,7 @@ class SVI:
         owned = {id(part) for module in modules(self.model, self.guide) for part in module.modules()}
         watch = [self.loss, *(module for module in called if id(module) not in owned)]
 
-        def graph(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def graph(fn: Callable[..., Any], **inductor: Any) -> Callable[..., Any]:
             if not self.compile:
                 return self._eagerly(fn)
             return Compiled(
@@ -195,12 +200,14 @@ class SVI:
                 watch=watch,
                 precision=self.precision,
                 reported=self._reported,
+                options=inductor,
             )
 
         self._evaluate = graph(partial(self._loss_value, self.model, self.guide))
         self._gradients = graph(self._loss_and_gradients)
         self._fused = graph(self._fused_step)
         self._fused_chunk = graph(self._fused_steps)
+        self._fused_small = graph(self._fused_steps, cpp_wrapper=True)
 
     def _eagerly(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -221,10 +228,13 @@ class SVI:
         self._update(loss, gradients)
         return loss
 
-    def _advance(self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None) -> Tensor:
+    def _advance(
+        self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None, small: bool = False
+    ) -> Tensor:
         """The losses of the steps on `rows` of `data`, or of one step on all of it."""
         if self._rule is not None:
-            return self._rule.stepped(self._fused_chunk(data, rows, transform, self._rule.settings()))
+            chunk = self._fused_small if small else self._fused_chunk
+            return self._rule.stepped(chunk(data, rows, transform, self._rule.settings()))
         losses = []
         for batch in self._batches(data, rows, transform):
             losses.append(self._step(*self._routed(), (batch,), {}))
@@ -304,9 +314,10 @@ class SVI:
             raise DataError(f"order is (num_steps, B) = ({num_steps}, B), got {tuple(order.shape)}.")
         return order
 
-    def _steps_per_graph(self, order: Tensor) -> int:
+    def _is_small(self, order: Tensor) -> bool:
+        """Whether Python's part of a step, or that of a second thread, would be longer than the arithmetic."""
         work = sum(p.numel() for p in self.parameters) * order.shape[1]
-        return STEPS_PER_GRAPH if self.compile and self._rule is not None and work < SMALL_STEP else 1
+        return self.compile and order.device.type == "cpu" and work < SMALL_STEP and len(order) >= ENOUGH_STEPS
 
 
 # Optimizers -----------------------------------------------------------------------------------------------------
@@ -344,21 +355,22 @@ class _FusedRule:
     """The update of Adam, AdamW or SGD as tensor code, on the state of the torch optimizer itself.
 
     The state tensors never change their identity, so the graph may hold them: `load_state_dict` is followed by
-    a copy into them. Step counts of all parameters lie in one tensor, learning rates in one per group.
+    a copy into them. Step counts of a parameter group lie in one tensor, learning rates in one per group.
     """
 
     def __init__(self, optimizer: Optimizer, parameters: list[Tensor]) -> None:
         self._optimizer = optimizer
-        self._parameters = parameters
         self._rule = _RULES[type(optimizer)]
         device = parameters[0].device
-        self._counts = torch.zeros(len(parameters), device=device)
-        self._rates = [torch.zeros((), dtype=torch.float64, device=device) for _ in optimizer.param_groups]
-        self._written: list[Any] = [None] * len(self._rates)
-        self._group = {id(p): i for i, g in enumerate(optimizer.param_groups) for p in g["params"]}
-        self._state: list[dict[str, Tensor]] = [
-            self._rule.state(p, self._counts[i], optimizer.param_groups[self._group[id(p)]])
-            for i, p in enumerate(parameters)
+        used = {id(parameter) for parameter in parameters}
+        self._members = [[p for p in g["params"] if id(p) in used] for g in optimizer.param_groups]
+        self._order = {id(parameter): i for i, parameter in enumerate(parameters)}
+        self._counts = [torch.zeros(len(members), device=device) for members in self._members]
+        self._rates = [torch.zeros((), dtype=torch.float64, device=device) for _ in self._members]
+        self._written: list[Any] = [None] * len(self._members)
+        self._state = [
+            [self._rule.state(p, counts[i], group) for i, p in enumerate(members)]
+            for members, counts, group in zip(self._members, self._counts, optimizer.param_groups, strict=True)
         ]
         self._adopt()
         optimizer.register_load_state_dict_post_hook(lambda _: self._adopt())
@@ -374,12 +386,13 @@ class _FusedRule:
 
     def _adopt(self) -> None:
         """Make the optimizer's state lie in our tensors, with the values it has now."""
-        for parameter, ours in zip(self._parameters, self._state, strict=True):
-            theirs = self._optimizer.state[parameter]
-            for name, tensor in ours.items():
-                if isinstance(theirs.get(name), Tensor) and theirs[name] is not tensor:
-                    tensor.copy_(theirs[name])
-                theirs[name] = tensor
+        for members, states in zip(self._members, self._state, strict=True):
+            for parameter, ours in zip(members, states, strict=True):
+                theirs = self._optimizer.state[parameter]
+                for name, tensor in ours.items():
+                    if isinstance(theirs.get(name), Tensor) and theirs[name] is not tensor:
+                        tensor.copy_(theirs[name])
+                    theirs[name] = tensor
 
     def settings(self) -> _Settings:
         """Write the present learning rates to the device; return what else the groups say."""
@@ -391,20 +404,25 @@ class _FusedRule:
                 self._written[i] = None if isinstance(rate, Tensor) else rate
         return _Settings(tuple(self._rule.settings(group) for group in groups))
 
+    @torch.no_grad()
     def update(self, gradients: list[Tensor | None], ok: Tensor) -> None:
         """Change parameters and state in place, where the 0-dim flag `ok` is true."""
-        with torch.no_grad():
-            used = torch.tensor([g is not None for g in gradients], dtype=torch.float32, device=ok.device)
-            self._counts.add_(ok.to(torch.float32) * used)
-            counts = self._counts.double()
-            for i, (parameter, gradient) in enumerate(zip(self._parameters, gradients, strict=True)):
-                if gradient is None:
-                    continue
-                number = self._group[id(parameter)]
-                group = self._optimizer.param_groups[number]
-                changed = self._rule.step(parameter, gradient, self._state[i], group, self._rates[number], counts[i])
-                for old, new in changed:
-                    old.copy_(torch.where(ok, new, old))
+        for number, members in enumerate(self._members):
+            mine = [gradients[self._order[id(parameter)]] for parameter in members]
+            if any(gradient is not None for gradient in mine):
+                self._update_group(number, mine, ok)
+
+    def _update_group(self, number: int, gradients: list[Tensor | None], ok: Tensor) -> None:
+        group, counts = self._optimizer.param_groups[number], self._counts[number]
+        used = [gradient is not None for gradient in gradients]
+        counts.add_(ok if all(used) else ok * torch.tensor(used, device=counts.device))
+        factors = self._rule.factors(counts.double(), self._rates[number], group)
+        for i, (parameter, gradient) in enumerate(zip(self._members[number], gradients, strict=True)):
+            if gradient is None:
+                continue
+            now = [factor.to(parameter.dtype)[i] for factor in factors]
+            for old, new in self._rule.step(parameter, gradient, self._state[number][i], group, now):
+                old.copy_(torch.where(ok, new, old))
 
     def stepped(self, loss: Any) -> Any:
         """Tell the learning-rate schedulers that a step was taken."""
@@ -429,25 +447,34 @@ class _Adam:
         return (*map(float, group["betas"]), group["eps"], group["weight_decay"])
 
     @staticmethod
+    def factors(counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
+        """Step size lr / (1 - beta1^t), root of 1 - beta2^t, and decay 1 - lr * weight_decay, in float64.
+
+        Each ends in `exp`: inductor computes such a thing once, and would do all else again for every element
+        of every parameter.
+        """
+        beta1, beta2 = group["betas"]
+        first, second = (torch.log1p(-torch.exp(counts * math.log(beta))) for beta in (beta1, beta2))
+        size = torch.exp(torch.log(rate) - first)
+        return [size, torch.exp(0.5 * second), torch.exp(torch.log1p(-rate * group["weight_decay"]) + 0 * counts)]
+
+    @staticmethod
     def step(
         parameter: Tensor,
         gradient: Tensor,
         state: dict[str, Tensor],
         group: dict[str, Any],
-        rate: Tensor,
-        count: Tensor,
+        factors: list[Tensor],
     ) -> list[tuple[Tensor, Tensor]]:
-        (beta1, beta2), decay = group["betas"], group["weight_decay"]
+        (beta1, beta2), (size, root, decay) = group["betas"], factors
         first, second = state["exp_avg"], state["exp_avg_sq"]
         start: Tensor = parameter
-        if decay and group.get("decoupled_weight_decay", False):
-            start = parameter * (1 - rate * decay).to(parameter.dtype)
-        elif decay:
-            gradient = gradient + decay * parameter
+        if group["weight_decay"] and group.get("decoupled_weight_decay", False):
+            start = parameter * decay
+        elif group["weight_decay"]:
+            gradient = gradient + group["weight_decay"] * parameter
         new_first = torch.lerp(first, gradient, 1 - beta1)
         new_second = second * beta2 + (1 - beta2) * gradient * gradient
-        size = (rate / (1 - beta1**count)).to(parameter.dtype)
-        root = (1 - beta2**count).sqrt().to(parameter.dtype)
         new = start - size * new_first / (new_second.sqrt() / root + group["eps"])
         return [(first, new_first), (second, new_second), (parameter, new)]
 
@@ -468,15 +495,18 @@ class _SGD:
         return group["momentum"], group["nesterov"], group["weight_decay"]
 
     @staticmethod
+    def factors(counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
+        return [rate.expand_as(counts)]
+
+    @staticmethod
     def step(
         parameter: Tensor,
         gradient: Tensor,
         state: dict[str, Tensor],
         group: dict[str, Any],
-        rate: Tensor,
-        count: Tensor,
+        factors: list[Tensor],
     ) -> list[tuple[Tensor, Tensor]]:
-        momentum, rate = group["momentum"], rate.to(parameter.dtype)
+        momentum, (rate,) = group["momentum"], factors
         direction = gradient + group["weight_decay"] * parameter if group["weight_decay"] else gradient
         if not state:
             return [(parameter, parameter - rate * direction)]
@@ -541,6 +571,17 @@ def _undisturbed(called: list[nn.Module]) -> Iterator[None]:
                 buffer.copy_(value)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Meeting a second thread takes longer than the work of a small step."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _clip(gradients: list[Tensor | None], bound: float | None) -> list[Tensor | None]:
     """The gradients, scaled down where their norm together is above `bound`."""
     if bound is None:
@@ -554,7 +595,9 @@ def _tensors(loss: Any, like: list[Tensor]) -> Any:
     """A loss as a 0-dim tensor, a tuple of them as a tuple."""
     if isinstance(loss, tuple):
         return tuple(_tensors(part, like) for part in loss)
-    return loss if isinstance(loss, Tensor) else torch.as_tensor(loss, device=like[0].device if like else None)
+    if isinstance(loss, Tensor):
+        return loss
+    return torch.tensor(loss, dtype=like[0].dtype, device=like[0].device) if like else torch.tensor(loss)
 
 
 def _is_finite(loss: Any) -> Tensor:

@@ -150,7 +150,7 @@ class _ContinuousBernoulli(TorchDistribution):
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "_ContinuousBernoulli":
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_ContinuousBernoulli":
         return _ContinuousBernoulli(self.logits.expand(batch_shape), validate_args=self._validate_args)
 
     @property
@@ -158,7 +158,7 @@ class _ContinuousBernoulli(TorchDistribution):
         nonzero = torch.where(self.logits.abs() < 1e-6, 1e-6, self.logits)
         return 0.5 + _h_coth_h_minus_1(nonzero / 2) / nonzero
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         u = torch.rand(self._extended_shape(sample_shape), dtype=self.logits.dtype, device=self.logits.device)
         # The inverse distribution function for l < 0, mirrored for l > 0.
         slope = -self.logits.abs().clamp_min(1e-6)
@@ -202,7 +202,7 @@ class Normal(Likelihood):
             self.raw_scale = nn.Parameter(torch.zeros(()))
         elif self.kind == "predicted":
             self.params_per_entry = 2
-        elif self.kind == "fixed" and float(scale) > 0:
+        elif not isinstance(scale, str) and float(scale) > 0:
             self.register_buffer("scale", torch.tensor(float(scale)))
         else:
             raise SupportError(f"Normal wants scale > 0, 'learned' or 'predicted', got {scale!r}.")

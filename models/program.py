@@ -31,10 +31,11 @@ def plate_size(x: Tensor | None, size: int | None) -> int:
     """The number of data: that of the batch `x`, or the `size` asked for when there is none.
 
     Raises:
-        PairError: neither is given.
+        PairError: neither is given, the two differ, or there is no datum.
     """
-    if size is not None:
-        return size
-    if x is None:
+    if x is None and size is None:
         raise PairError("A model wants data or a size: model(x=batch) to score, model(size=16) to generate.")
-    return len(x)
+    given = size if x is None else len(x)
+    if size not in (None, given) or not given:
+        raise PairError(f"A model wants data, or a size of at least 1, got size={size} and {given} data.")
+    return given

@@ -34,8 +34,7 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     Raises:
         ShapeError: they are not images, or there is none.
     """
-    if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
-        raise ShapeError(f"a picture wants images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}.")
+    _check_images(images)
     count, channels, height, width = images.shape
     rows = math.ceil(count / columns)
     sheet = torch.ones(channels, rows * (height + gap) - gap, columns * (width + gap) - gap)
@@ -43,6 +42,11 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
     return sheet.permute(1, 2, 0)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        raise ShapeError(f"a picture wants images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}.")
 
 
 def _show(axes: "Axes", picture: Tensor, title: str) -> None:
@@ -61,18 +65,20 @@ def _sheet(images: Tensor, columns: int, title: str) -> "Figure":
 
 def grid(images: Tensor, *, columns: int = 10, title: str = "") -> "Figure":
     """Images in rows, `(N, C, H, W)`: draws from the prior, say."""
-    return _sheet(images, max(1, min(columns, len(images))), title)
+    _check_images(images)
+    return _sheet(images, min(columns, len(images)), title)
 
 
 def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 10) -> "Figure":
     """Each row of originals over the row of their reconstructions, both `(N, C, H, W)`.
 
     Raises:
-        ShapeError: the two differ in shape.
+        ShapeError: the two differ in shape, or are no images.
     """
     if originals.shape != reconstructed.shape:
         raise ShapeError(f"originals {tuple(originals.shape)} and reconstructions {tuple(reconstructed.shape)} differ.")
-    columns = max(1, min(columns, len(originals)))
+    _check_images(originals)
+    columns = min(columns, len(originals))
     rows = []
     for pair in zip(originals.split(columns), reconstructed.to(originals).split(columns), strict=True):
         # The last row is filled up with white, so that each reconstruction stays under its original.
@@ -103,9 +109,9 @@ def manifold(images: Tensor, *, extent: float) -> "Figure":
     axes = figure.subplots()
     _show(axes, picture, "the mean of p(x | z) over the latent plane")
     axes.set_axis_on()
-    ticks = [0, picture.shape[1] / 2, picture.shape[1]]
-    axes.set_xticks(ticks, [f"{-extent:g}", "0", f"{extent:g}"])
-    axes.set_yticks(ticks, [f"{extent:g}", "0", f"{-extent:g}"])
+    rows, columns, _ = picture.shape  # pixels are drawn around their numbers, from -1/2 on
+    axes.set_xticks([-0.5, columns / 2 - 0.5, columns - 0.5], [f"{-extent:g}", "0", f"{extent:g}"])
+    axes.set_yticks([-0.5, rows / 2 - 0.5, rows - 0.5], [f"{extent:g}", "0", f"{-extent:g}"])
     axes.set_xlabel("z₁")
     axes.set_ylabel("z₂")
     return figure
@@ -128,7 +134,8 @@ def latent_scatter(z: Tensor, y: Tensor | None = None, *, classes: Sequence[str]
     for i, group in enumerate(groups):
         chosen = points if group is None else points[(y == group).cpu()]
         label = None if group is None else (classes[group] if classes else str(group))
-        axes.scatter(*chosen.T.numpy(), s=7, alpha=0.7, linewidths=0, color=PALETTE[i % len(PALETTE)], label=label)
+        across, up = chosen.T.numpy()
+        axes.scatter(across, up, s=7, alpha=0.7, linewidths=0, color=PALETTE[i % len(PALETTE)], label=label)
     if y is not None and len(groups) <= len(PALETTE):
         axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2.5)
     axes.set_title("codes: the mean of q(z | x)", loc="left", fontsize=10)

@@ -11,14 +11,12 @@ EXPECTED = ["__init__.py", "cli.py", "data", "errors.py", "guides", "inference",
 
 def main(environment: str) -> int:
     (site,) = Path(environment).glob("lib/python*/site-packages")
-    foreign = [
-        entry.name for entry in site.iterdir() if not entry.name.startswith(("pip", "pyrovae", "setuptools", "_", "dist"))
-    ]
+    foreign = [entry.name for entry in site.iterdir() if not entry.name.startswith("pyrovae")]
     missing = [name for name in [*EXPECTED, "py.typed", "version.py"] if not (site / "pyrovae" / name).exists()]
     if foreign or missing:
         print(f"the wheel put {foreign} beside pyrovae, and left out {missing}")
         return 1
-    print(f"the wheel puts nothing but pyrovae into site-packages: {sorted(p.name for p in (site / 'pyrovae').iterdir())}")
+    print("the wheel puts nothing but pyrovae into site-packages")
     return 0
 
 
