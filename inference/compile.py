@@ -351,7 +351,7 @@ def _capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> _Cap
             _check_changes(found["changes"], met.state)
         finally:
             _put_back(changed())
-    _make_inputs(module, len(met.state))
+    module = _with_inputs(module, len(met.state))
     written = [slot for slot, _ in found["changes"]]
     return _Captured(module, met.state, found["spec"], found["constants"], written)
 
@@ -468,22 +468,21 @@ class _Inputs(TorchDispatchMode):
 _LITERALS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 
 
-def _make_inputs(module: fx.GraphModule, count: int) -> None:
-    """Turn the attributes `state_0 ... ` of a graph into inputs after its own."""
-    graph = module.graph
-    nodes = {node.target: node for node in graph.find_nodes(op="get_attr")}
-    body = next(node for node in graph.nodes if node.op != "placeholder")
+def _with_inputs(module: fx.GraphModule, count: int) -> fx.GraphModule:
+    """The same graph, where the attributes `state_0 ... ` are inputs after its own."""
+    graph, copies = fx.Graph(), {}
+    nodes = list(module.graph.nodes)
+    attributes = {node.target: node for node in nodes if node.op == "get_attr"}
+    for node in [node for node in nodes if node.op == "placeholder"]:
+        copies[node] = graph.node_copy(node)
     for name in (f"state_{i}" for i in range(count)):
-        with graph.inserting_before(body):
-            placeholder = graph.placeholder(name)
-        placeholder.meta = dict(nodes[name].meta)
-        nodes[name].replace_all_uses_with(placeholder)
-        graph.erase_node(nodes[name])
-    used = {node.target for node in graph.find_nodes(op="get_attr")}
-    for name in {*module._parameters, *module._buffers} - used:
-        delattr(module, name)  # inductor would take what is left for further inputs, aliases of these
+        copies[attributes[name]] = placeholder = graph.placeholder(name)
+        placeholder.meta = dict(attributes[name].meta)
+    for node in nodes:
+        if node not in copies:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.lint()
-    module.recompile()
+    return fx.GraphModule(module, graph)
 
 
 # Compilation ----------------------------------------------------------------------------------------------------

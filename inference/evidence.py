@@ -58,6 +58,11 @@ class Layout(NamedTuple):
 def layout(model: Program, guide: Program, batch: Batch, **extra: Any) -> Layout:
     """The layout of a pair, read off a run on two data."""
     pair = trace_pair(model, guide, {name: tensor[:2] for name, tensor in batch.items()}, **extra)
+    if pair.undrawn():
+        raise PairError(
+            f"the guide draws no {', '.join(map(repr, pair.undrawn()))}, so there is no weight. Evaluation cannot sum "
+            "out enumerated latents yet: add the site to the guide, or leave validation data out (valid={})."
+        )
     frames = [f for trace in pair for site in sites(trace).values() for f in site["cond_indep_stack"]]
     depth = max((-frame.dim for frame in frames if frame.dim is not None), default=1)
     return Layout(depth, any(is_global(site) for _, site in pair.latent().values()))

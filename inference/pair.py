@@ -31,6 +31,8 @@ Site = Any  # one node of a trace: Pyro's typed dict or a plain one
 def call(program: Program, batch: Batch, **extra: Any) -> Any:
     """Call `program` with the tensors of `batch`, and those of `extra`, that its signature names.
 
+    A program of any keywords, `**kwargs`, gets the whole batch.
+
     Raises:
         PairError: a required argument is in neither.
     """
@@ -43,7 +45,8 @@ def call(program: Program, batch: Batch, **extra: Any) -> Any:
             f"{', '.join(map(repr, batch))}. Name each argument after its site and put a tensor of that name "
             "into the data, or give the argument a default."
         )
-    return program(**{name: offered[name] for name in wanted if name in offered})
+    whole = dict(batch) if _takes_any(program) else {}
+    return program(**whole | {name: offered[name] for name in wanted if name in offered})
 
 
 def takes(program: Program, name: str) -> bool:
@@ -53,10 +56,17 @@ def takes(program: Program, name: str) -> bool:
 
 def _signature(program: Program) -> dict[str, bool]:
     """The names that a program takes, and whether each is required."""
-    function = program.forward if isinstance(program, nn.Module) else program
-    parameters = inspect.signature(function).parameters.values()
-    named = (p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    named = (p for p in _parameters(program) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return {p.name: p.default is p.empty for p in named}
+
+
+def _takes_any(program: Program) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in _parameters(program))
+
+
+def _parameters(program: Program) -> list[inspect.Parameter]:
+    function = program.forward if isinstance(program, nn.Module) else program
+    return list(inspect.signature(function).parameters.values())
 
 
 def _name(program: Program) -> str:
@@ -91,9 +101,14 @@ class PairTrace(NamedTuple):
         return {name: site for name, site in sites(self.model).items() if site["is_observed"]}
 
     def latent(self) -> dict[str, tuple[Site, Site]]:
-        """The latent sites by name, `(guide's, model's)`."""
+        """The latent sites that the guide draws, by name, `(guide's, model's)`."""
         inner, outer = sites(self.guide), sites(self.model)
-        return {name: (inner[name], site) for name, site in outer.items() if not site["is_observed"]}
+        return {name: (inner[name], site) for name, site in outer.items() if name in inner}
+
+    def undrawn(self) -> list[str]:
+        """The model's latent sites that no guide draws: those that an objective sums out by enumeration."""
+        inner = sites(self.guide)
+        return [name for name, site in sites(self.model).items() if not site["is_observed"] and name not in inner]
 
 
 def sites(trace: Trace) -> dict[str, Site]:
@@ -181,7 +196,8 @@ class _Doctor(Messenger):
             raise PairError(
                 f"the guide observes site '{name}': only the model scores data. Drop obs= from the guide's sample."
             )
-        if self.guide_trace is not None and not msg["is_observed"] and name not in sites(self.guide_trace):
+        drawn = msg["is_observed"] or msg["infer"].get("enumerate") or name in sites(self.guide_trace or Trace())
+        if self.guide_trace is not None and not drawn:
             raise PairError(
                 f"the model's latent site '{name}' has no site in the guide, which has {_names(self.guide_trace)}. "
                 f'Add pyro.sample("{name}", ...) to the guide, or observe it in the model with obs={name}.'

@@ -295,7 +295,7 @@ def test_faults_are_told_before_training():
 
 def test_a_run_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write .* into"):
+    with pytest.raises(OutputError, match=r"cannot write .* into"):
         quick(*table_pair(), table(), epochs=1, run=tmp_path / "file" / "run")
 
 
