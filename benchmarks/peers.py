@@ -202,6 +202,7 @@ class Raw:
     fused Adam, one permutation an epoch, and the loss read once."""
 
     def __init__(self, work: Workload, rows: Tensor) -> None:
+        _keep_freed_memory()
         self.rows, self.batch_size = rows, work.batch_size
         net = PlainVAE(work).to(rows.device)
         self.optim = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
@@ -222,6 +223,12 @@ class Raw:
             self.optim.zero_grad()
             total += loss.detach()
         return total.item() / len(self.rows)
+
+
+def _keep_freed_memory() -> None:
+    """Without this, glibc may hand a step's buffers back to the kernel and fault them in again at each step, or may
+    not, by luck of what was freed before: up to half of a step's time. Freeing one large block settles it."""
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def build(args: argparse.Namespace, work: Workload, rows: np.ndarray) -> Contestant:

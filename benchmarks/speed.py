@@ -298,7 +298,7 @@ def run_workload(work: Workload, device: str, rounds: int, quick: bool) -> Json:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, help="steps in an epoch, instead of each workload's own")
     parser.add_argument("--device", choices=("cpu", "cuda"), nargs="+", help="default: all there are")
     parser.add_argument("--json", type=Path, help="write the numbers here; those of CUDA under the key `cuda`")
@@ -314,6 +314,8 @@ def main() -> None:
     for device in args.device or ["cpu"] + ["cuda"] * torch.cuda.is_available():
         results: Json = {}
         before = machine(device)
+        if before["load"] > 0.5:
+            print(f"load {before['load']:.1f}: others use this machine, and two threads wait for the slower one")
         for name in args.workload:
             work = replace(WORKLOADS[name], steps=steps or WORKLOADS[name].steps)
             results[name] = run_workload(work, device, rounds, args.quick)

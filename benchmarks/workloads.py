@@ -59,15 +59,15 @@ class Workload:
 
 _WORKLOADS = (
     Workload(
-        "dense", "digits", (784,), (400,), 20, "relu", batch_size=128, steps=200,
+        "dense", "digits", (784,), (400,), 20, "relu", batch_size=128, steps=100,
         bars={"pyro": 0.40, "tutorial": 0.35, "raw": 1.05, "numpyro": 1.15, "numpyro_bf16": 0.85, "eager": None},
     ),
     Workload(
-        "tabular", "table", (30,), (32,), 8, "relu", batch_size=64, steps=1000,
+        "tabular", "table", (30,), (32,), 8, "relu", batch_size=64, steps=500,
         bars={"pyro": 0.08, "raw": 0.6, "numpyro": 2.0, "eager": None},
     ),
     Workload(
-        "conv", "digits", (1, 28, 28), (8, 16, 32), 32, "relu", batch_size=128, steps=100,
+        "conv", "digits", (1, 28, 28), (8, 16, 32), 32, "relu", batch_size=128, steps=50,
         bars={"pyro": 0.75, "tutorial": 0.70, "raw": 1.05, "eager": None},
     ),
     Workload(

@@ -10,6 +10,8 @@ What cannot be written down faithfully (Python control flow on values, shapes th
 that changes from call to call) is found out and runs eagerly, with one `EagerWarning`.
 """
 
+import functools
+import logging
 import random
 import sys
 import traceback
@@ -488,14 +490,38 @@ def _with_inputs(module: fx.GraphModule, count: int) -> fx.GraphModule:
 # Compilation ----------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's deprecation warnings on itself, and its remark on a CUDA toolkit where there is no GPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory that a step frees, for the next step.
+
+    It hands blocks above a threshold back to the kernel, which faults them in anew at each step, up to half of a
+    step's time, unless a large block was once freed: that raises the threshold, to 32 MiB at most.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
 def _lower(captured: _Captured, tensors: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
     """Hand a captured graph to inductor; torch's own settings are as before afterwards."""
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx
 
+    _keep_freed_memory()
     inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
-    with torch.no_grad(), config.patch(options), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, on its own internals
+    with torch.no_grad(), config.patch(options), _quiet():
         return compile_fx(captured.module, inputs)
 
 
