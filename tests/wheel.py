@@ -1,6 +1,6 @@
 """Check an environment into which only the wheel was installed: its site-packages hold pyrovae and nothing else.
 
-    python tests/wheel.py ENVIRONMENT
+python tests/wheel.py ENVIRONMENT
 """
 
 import sys
