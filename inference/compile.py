@@ -107,7 +107,7 @@ class Compiled:
             tensors, key = self._signature(leaves, spec)
         except TypeError as error:  # an argument without a hash, so without a signature
             return self._eager(args, kwargs, CaptureError(f"an argument is not hashable: {error}"))
-        if key[:-1] in self._graphs:  # refused, whatever state its programs are in
+        if (key[0], None) in self._graphs:  # refused, whatever state its programs are in
             return self._run(args, kwargs)
         if key in self._graphs:
             self._graphs.move_to_end(key)
@@ -126,9 +126,7 @@ class Compiled:
                 parts.append((leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad))
             else:
                 parts.append((type(leaf), leaf))
-        key = (tuple(parts), spec, _modes(), self.watch())
-        hash(key)
-        return tensors, key
+        return tensors, (_Hashed((tuple(parts), spec, _modes())), self.watch())
 
     def _first(
         self,
@@ -149,18 +147,18 @@ class Compiled:
                 )
             graph = self._build(tensors, leaves, spec)
         except _UnsteadyError as error:
-            if key[:-1] in self._tried:
-                self._keep(key[:-1], None)
+            if key[0] in self._tried:
+                self._keep((key[0], None), None)
                 return self._eager(args, kwargs, error)
-            self._tried.add(key[:-1])  # perhaps this call sets something up, once
+            self._tried.add(key[0])  # perhaps this call sets something up, once
             return self._run(args, kwargs)
         except Exception as error:
             if any(isinstance(leaf, float) for leaf in leaves) and not self._bake_floats:
                 self._bake_floats = True
                 return self(*args, **kwargs)
-            self._keep(key[:-1], None)
+            self._keep((key[0], None), None)
             return self._eager(args, kwargs, error)
-        self._keep((*key[:-1], self.watch()), graph)
+        self._keep((key[0], self.watch()), graph)
         return graph(tensors)
 
     def _build(self, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> "_Graph":
@@ -195,6 +193,21 @@ class Compiled:
             self._graphs.popitem(last=False)
 
 
+class _Hashed:
+    """A tuple that is hashed once: tuples are hashed anew at each look into a dict."""
+
+    __slots__ = ("_hash", "_value")
+
+    def __init__(self, value: tuple) -> None:
+        self._value, self._hash = value, hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Hashed) and self._value == other._value)
+
+
 class Watch:
     """What a graph holds fixed about some objects: their structure, modes and plain attributes.
 
@@ -221,7 +234,7 @@ class Watch:
         self._slots = [slot for slot in self._slots if (id(slot[0]), slot[1]) not in self._ignored]
         self._seen: list[Any] = []
         self._state: list[Any] = []
-        self._key: tuple = ()
+        self._key = _Hashed(())
 
     def _add(self, part: object) -> None:
         attributes = getattr(part, "__dict__", {})
@@ -230,13 +243,13 @@ class Watch:
             for group in (part._parameters, part._buffers, part._modules):
                 self._slots += [(group, name) for name in group]
 
-    def __call__(self) -> tuple:
+    def __call__(self) -> "_Hashed":
         values = [group.get(name) for group, name in self._slots]
         state = [(v.data_ptr(), v.requires_grad) for v in values if type(v) in _PLAIN_TENSORS]
         same = len(values) == len(self._seen) and all(a is b for a, b in zip(values, self._seen, strict=True))
         if not same or state != self._state:
             self._seen, self._state = values, state
-            self._key = tuple(map(_identity, values))
+            self._key = _Hashed(tuple(map(_identity, values)))
         return self._key
 
     def ignore(self, slots: Sequence[Slot]) -> None:
