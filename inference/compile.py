@@ -28,9 +28,10 @@ import numpy as np
 import pyro
 import torch
 from torch import Tensor, fx, nn
-from torch._guards import detect_fake_mode
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._guards import TracingContext, detect_fake_mode, tracing
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental import proxy_tensor
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -534,7 +535,11 @@ def _lower(captured: _Captured, tensors: list[Tensor], options: dict[str, Any]) 
 
     _keep_freed_memory()
     inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
-    with torch.no_grad(), config.patch(options), _quiet():
+    # On a CPU torch's own generator is faster than inductor's, and compiled draws what eager does.
+    numbers = {"fallback_random": config.fallback_random or all(x.device.type == "cpu" for x in inputs)}
+    # Inductor's cache of compiled graphs on the disk is used only under a tracing context with a shape environment.
+    fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
+    with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
         return compile_fx(captured.module, inputs)
 
 
