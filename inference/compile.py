@@ -462,7 +462,11 @@ class _Inputs(TorchDispatchMode):
         kwargs = kwargs or {}
         if func not in _LITERALS:
             args, kwargs = pytree.tree_map_only(Tensor, self._fake, (args, kwargs))
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        shapes = [leaf.shape for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        if any(isinstance(size, torch.SymInt) for shape in shapes for size in shape):
+            raise CaptureError("the shape of a result depends on values")
+        return result
 
     def _fake(self, tensor: Tensor) -> Tensor:
         if isinstance(tensor, FakeTensor):
