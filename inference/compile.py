@@ -110,9 +110,9 @@ class Compiled:
             return self._eager(args, kwargs, CaptureError(f"an argument is not hashable: {error}"))
         if (key[0], None) in self._graphs:  # refused, whatever state its programs are in
             return self._run(args, kwargs)
-        if key in self._graphs:
+        if graph := self._graphs.get(key):
             self._graphs.move_to_end(key)
-            return self._graphs[key](tensors)
+            return graph(tensors)
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
     def _signature(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], tuple]:
@@ -245,7 +245,7 @@ class Watch:
                 self._slots += [(group, name) for name in group]
 
     def __call__(self) -> "_Hashed":
-        values = [group.get(name) for group, name in self._slots]
+        values: list[Any] = [group.get(name) for group, name in self._slots]
         state = [(v.data_ptr(), v.requires_grad) for v in values if type(v) in _PLAIN_TENSORS]
         same = len(values) == len(self._seen) and all(a is b for a, b in zip(values, self._seen, strict=True))
         if not same or state != self._state:
@@ -403,9 +403,10 @@ def _check_changes(changes: list[tuple[Slot, Any]], read: list[Tensor]) -> None:
 @contextmanager
 def _python_numbers_unused() -> Iterator[None]:
     """See to it that no random numbers but torch's are drawn inside: a graph would repeat them for ever."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the one that programs draw from
+    python = random.getstate()
+    numpy: Any = np.random.get_state()  # noqa: NPY002 the one that programs draw from
     yield
-    numpy_now = np.random.get_state()  # noqa: NPY002
+    numpy_now: Any = np.random.get_state()  # noqa: NPY002
     if python != random.getstate() or numpy[2:] != numpy_now[2:] or not (numpy[1] == numpy_now[1]).all():
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
@@ -472,8 +473,9 @@ class _Inputs(TorchDispatchMode):
         if isinstance(tensor, FakeTensor):
             return tensor
         if id(tensor) not in self._fakes:
-            tracer = proxy_tensor.get_proxy_mode().tracer
-            fake = detect_fake_mode().from_tensor(tensor)
+            proxies: Any = proxy_tensor.get_proxy_mode()
+            fakes: Any = detect_fake_mode()
+            tracer, fake = proxies.tracer, fakes.from_tensor(tensor)
             name = f"state_{len(self.state)}"
             setattr(tracer.root, name, tensor)
             proxy = tracer.create_proxy("get_attr", name, (), {})
@@ -537,6 +539,7 @@ def _lower(captured: _Captured, tensors: list[Tensor], options: dict[str, Any]) 
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx
 
+    compiler: Callable[..., Any] = compile_fx
     _keep_freed_memory()
     inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
     # On a CPU torch's own generator is faster than inductor's, and compiled draws what eager does.
@@ -544,7 +547,7 @@ def _lower(captured: _Captured, tensors: list[Tensor], options: dict[str, Any]) 
     # Inductor's cache of compiled graphs on the disk is used only under a tracing context with a shape environment.
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
     with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
-        return compile_fx(captured.module, inputs)
+        return compiler(captured.module, inputs)
 
 
 # Precision ------------------------------------------------------------------------------------------------------
@@ -604,7 +607,7 @@ def _explain(error: Exception) -> tuple[str, str, int]:
 
 
 def _reason(error: Exception) -> str:
-    causes = [error]
+    causes: list[BaseException] = [error]
     while following := causes[-1].__cause__ or getattr(causes[-1], "inner_exception", None):
         causes.append(following)
     names = {type(cause).__name__ for cause in causes}

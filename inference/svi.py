@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro.infer import Trace_ELBO
@@ -72,7 +72,7 @@ class SVI:
         if precision not in PRECISIONS:
             raise PairError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
         self.model, self.guide = model, guide
-        self.loss = Trace_ELBO() if loss is None else loss
+        self.loss: Any = Trace_ELBO() if loss is None else loss
         self.clip_norm, self.reduce = clip_norm, reduce
         self.precision = precision
         self.compile = compile
@@ -250,7 +250,8 @@ class SVI:
         self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any], settings: "_Settings"
     ) -> Any:
         loss, gradients = self._loss_and_gradients(model, guide, args, kwargs)
-        self._rule.update(_clip(gradients, self.clip_norm), _is_finite(loss))
+        if self._rule is not None:
+            self._rule.update(_clip(gradients, self.clip_norm), _is_finite(loss))
         return loss
 
     def _loss_and_gradients(
@@ -284,7 +285,7 @@ class SVI:
 
     @property
     def _differentiable(self) -> Callable[..., Tensor]:
-        return getattr(self.loss, "differentiable_loss", self.loss)
+        return cast(Callable[..., Tensor], getattr(self.loss, "differentiable_loss", self.loss))
 
     def _loss_value(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> Any:
         value = getattr(self.loss, "loss", self._differentiable)
@@ -328,7 +329,7 @@ def _optimizer(optim: Optim, parameters: list[Tensor]) -> Optimizer | PyroOptim:
     if isinstance(optim, Optimizer):
         return optim
     if isinstance(optim, PyroOptim):
-        kind, arguments = optim.pt_optim_constructor, optim.pt_optim_args
+        kind, arguments = optim.pt_optim_constructor, cast(dict[str, Any], optim.pt_optim_args)
         plain = isinstance(kind, type) and issubclass(kind, Optimizer) and not callable(arguments)
         waiting = optim._state_waiting_to_be_consumed or optim.optim_objs
         if not plain or optim.pt_clip_args or waiting or kind not in _RULES:
@@ -337,7 +338,7 @@ def _optimizer(optim: Optim, parameters: list[Tensor]) -> Optimizer | PyroOptim:
     if isinstance(optim, tuple) and len(optim) == 2:
         return optim[0](parameters, **optim[1])
     if callable(optim):
-        return optim(parameters)
+        return cast(Callable[..., Optimizer], optim)(parameters)
     raise PairError(
         "optim is a torch optimizer class, (class, arguments), functools.partial(class, ...), an instance, or a "
         f"pyro.optim wrapper, got {type(optim).__name__}. Write optim=(torch.optim.Adam, {{'lr': 1e-3}})."
@@ -611,7 +612,7 @@ def _report(loss: Any) -> Any:
         return type(loss)(map(_report, loss))
     value = float(loss)
     if math.isnan(value):
-        warn_if_nan(value, "loss")
+        warn_if_nan(torch.tensor(value), "loss")
     return value
 
 

@@ -29,6 +29,12 @@ def says():
     return lambda error, *words: pytest.raises(error, match="".join(f"(?s:(?=.*{re.escape(w)}))" for w in words))
 
 
+@pytest.fixture
+def captured_only(monkeypatch):
+    """Replay what was captured, without inductor: quick, and all that differs from case to case."""
+    monkeypatch.setattr("pyrovae.inference.compile._lower", lambda captured, *_: captured.module)
+
+
 # ---------------------------------------------------------------------------------- the pairs of the suite
 
 IMAGE, LATENT, SIZE = (1, 12, 10), 3, 6

@@ -6,7 +6,7 @@ import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
-from pyrovae.inference import check_pair, encode, evaluate, generate, reconstruct
+from pyrovae.inference import SVI, check_pair, encode, evaluate, generate, reconstruct
 from pyrovae.inference.checkpoint import load, restore, save, weights
 from pyrovae.inference.evidence import log_terms
 from pyrovae.inference.pair import call, local_params, sites, trace_pair
@@ -131,3 +131,36 @@ def test_repr_is_informative_and_short(pair):
         for child in module.children():
             assert type(child).__name__ in text
         assert len(text.splitlines()) < 30
+
+
+def trail(build, compile, dtype, reduce=None):
+    """Ten steps of Adam on one batch: the losses and the parameters at the end."""
+    torch.manual_seed(0)
+    pair = build()
+    batch = {name: t.to(dtype) if t.is_floating_point() else t for name, t in pair.batch.items()}
+    svi = SVI(pair.model.to(dtype), pair.guide.to(dtype), torch.optim.Adam, compile=compile, reduce=reduce)
+    torch.manual_seed(1)
+    order = torch.arange(size(pair)).expand(10, -1)
+    return svi.run(batch, 10, order=order), svi.parameters
+
+
+def check_compiled(build):
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        gradients = {True: [], False: []}
+        for compile in (True, False):
+            seen = gradients[compile]
+            trail(build, compile, dtype, lambda g, seen=seen: seen.append(torch.cat([x.flatten().clone() for x in g])))
+        for ours, theirs in zip(*gradients.values(), strict=True):
+            assert (ours - theirs).norm() <= 10 * tolerance * theirs.norm()
+        (losses, parameters), (wanted, trained) = trail(build, True, dtype), trail(build, False, dtype)
+        torch.testing.assert_close(losses, wanted, rtol=tolerance, atol=0)
+        torch.testing.assert_close(parameters, trained, rtol=0, atol=1e-3 if dtype == torch.float32 else 1e-8)
+
+
+def test_captured_equals_eager(build, captured_only):
+    check_compiled(build)
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager(build):
+    check_compiled(build)

@@ -25,11 +25,6 @@ class Model(PyroModule):
 
 
 @pytest.fixture
-def captured_only(monkeypatch):
-    monkeypatch.setattr("pyrovae.inference.compile._lower", lambda captured, *_: captured.module)
-
-
-@pytest.fixture
 def model():
     torch.manual_seed(0)
     return Model()

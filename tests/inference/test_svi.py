@@ -141,12 +141,6 @@ def same_noise():
         yield
 
 
-@pytest.fixture
-def captured_only(monkeypatch):
-    """Replay what was captured, without inductor: quick, and all that differs from case to case."""
-    monkeypatch.setattr("pyrovae.inference.compile._lower", lambda captured, *_: captured.module)
-
-
 @pytest.fixture(autouse=True)
 def clean():
     pyro.clear_param_store()
