@@ -16,6 +16,7 @@ import random
 import sys
 import traceback
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -289,6 +290,8 @@ _VALUES = (bool, int, float, str, type(None))
 def _identity(value: Any) -> Any:
     if isinstance(value, Tensor):
         return id(value), value.dtype, value.device, value.shape, value.requires_grad
+    if isinstance(value, weakref.ref):  # a cache by its nature: what it held may be gone at any time
+        return weakref.ref
     return (type(value), value) if type(value) in _VALUES else id(value)
 
 
@@ -536,8 +539,9 @@ def _keep_freed_memory() -> None:
 
 def _lower(captured: _Captured, tensors: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
     """Hand a captured graph to inductor; torch's own settings are as before afterwards."""
-    from torch._inductor import config
-    from torch._inductor.compile_fx import compile_fx
+    with _quiet():
+        from torch._inductor import config
+        from torch._inductor.compile_fx import compile_fx
 
     compiler: Callable[..., Any] = compile_fx
     _keep_freed_memory()
