@@ -15,6 +15,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyrovae.data import Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.compile import Compiled
 from pyrovae.inference.pair import (
@@ -215,7 +216,7 @@ def evaluate(
         raise PairError("evaluate wants data, got an empty batch. Pass a split that is not empty, data.train say.")
     if num_samples < 1:
         raise PairError(f"evaluate wants num_samples >= 1, got {num_samples}. 100 is a start.")
-    transform = transform or _default_transform()
+    transform = transform or Scale()
     device = device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
         first = transform({name: tensor[:2].to(device) for name, tensor in data.items()})
@@ -266,12 +267,6 @@ def log_evidence(model: Program, guide: Program, data: Batch, *, num_samples: in
 def _summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
     values, errors = per_datum[name], per_datum[f"{name}_error"]
     return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())
-
-
-def _default_transform() -> Any:
-    from pyrovae.data import Scale
-
-    return Scale()
 
 
 def numbers(batch: Batch) -> int:
