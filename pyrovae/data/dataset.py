@@ -1,4 +1,4 @@
-"""The data set: three splits of named tensors, how they are held out, and their mean."""
+"""The data set: three splits of named tensors, how they are held out, and what starts a likelihood."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrovae.errors import DataError
 
-__all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "hold_out", "mean", "shuffle"]
+__all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "mean", "shuffle"]
 
 Batch = dict[str, Tensor]
 
@@ -84,19 +84,36 @@ def mean(batch_x: Tensor) -> Tensor:
     return total.to(torch.float32) / (len(batch_x) * top)
 
 
+def excerpt(batch_x: Tensor, numbers: int = 2**26) -> Tensor:
+    """Data to start a likelihood at, `likelihood.start(excerpt(train["x"]))`: all of them, or evenly spaced ones.
+
+    Args:
+        batch_x: `(N, *D)`; uint8 grey levels as `load` gives them (scaled to [0, 1]), or anything else, as it is.
+        numbers: how many numbers to take at most, which bounds the memory.
+
+    Raises:
+        DataError: no data.
+    """
+    if len(batch_x) == 0:
+        raise DataError(f"an excerpt of no data: x has shape {tuple(batch_x.shape)}; pass the training split")
+    step = -(-batch_x.numel() // numbers)
+    rows = batch_x[::step]
+    return rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
+
+
 def shuffle(batch: Batch) -> Batch:
     """The data in another order, the same one every time."""
     order = torch.randperm(len(batch["x"]), generator=torch.Generator().manual_seed(SPLIT_SEED))
     return {key: value[order] for key, value in batch.items()}
 
 
-def hold_out(pool: Batch, count: int) -> tuple[Batch, Batch]:
-    """All but the last `count` data, and those."""
+def hold_out(pool: Batch, count: int, split: str = "valid") -> tuple[Batch, Batch]:
+    """All but the last `count` data, and those, for the split of that name."""
     total = len(pool["x"])
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < total:
         raise DataError(
-            f"valid is how many of the {total:,} training data are held out, got valid={count!r}: write "
-            f"valid={total // 10}, or valid=0 to hold none out"
+            f"{split} is how many of the {total:,} training data are held out, got {split}={count!r}: write "
+            f"{split}={total // 10}, or {split}=0 to hold none out"
         )
     kept = total - count
     return {k: v[:kept] for k, v in pool.items()}, {k: v[kept:] for k, v in pool.items()}

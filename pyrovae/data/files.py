@@ -19,19 +19,19 @@ __all__ = ["SUFFIXES", "load_file"]
 _NPZ_FORM = "Write np.savez(path, x=x, y=y), or np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 
 
-def load_file(name: str, path: Path, valid: int | None, stream_limit: int) -> Dataset:
+def load_file(name: str, path: Path, valid: int | None, test: int | None, stream_limit: int) -> Dataset:
     """A file by its suffix, split unless it comes split; a `.npy` of more bytes than the limit is streamed."""
     if not path.is_file():
         raise DataError(f"no such file: {path} (the working folder is {Path.cwd()})")
     suffix = path.suffix.lower()
     if suffix == ".npy" and path.stat().st_size > stream_limit:
-        return _stream(name, path, valid, stream_limit)
+        return _stream(name, path, valid, test, stream_limit)
     with _reading(path):
         parts, classes = _READERS[suffix](path)
-    return from_arrays(name, str(path), parts, classes, valid)
+    return from_arrays(name, str(path), parts, classes, valid, test)
 
 
-def _stream(name: str, path: Path, valid: int | None, limit: int) -> Dataset:
+def _stream(name: str, path: Path, valid: int | None, test: int | None, limit: int) -> Dataset:
     with _reading(path):
         mapped = _as_array(np.load(path, mmap_mode="c", allow_pickle=False), path)
     if mapped.dtype not in (np.uint8, np.float32, np.int64):
@@ -42,10 +42,10 @@ def _stream(name: str, path: Path, valid: int | None, limit: int) -> Dataset:
         )
     x = channels_first(torch.from_numpy(mapped))
     check_filled("x", x, str(path))
-    pool, test = hold_out({"x": x}, len(x) // 10)
+    pool, tested = hold_out({"x": x}, len(x) // 10 if test is None else test, "test")
     train, held = hold_out(pool, len(x) // 10 if valid is None else valid)
     source = f"{path}, memory-mapped and split contiguously (not shuffled, not searched for NaN)"
-    return Dataset(train, held, test, name, source, streamed=True)
+    return Dataset(train, held, tested, name, source, streamed=True)
 
 
 @contextmanager

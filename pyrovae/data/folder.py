@@ -15,9 +15,11 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".t
 _SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "valid"}
 
 
-def load_folder(name: str, path: Path, size: int | tuple[int, int] | None, valid: int | None) -> Dataset:
+def load_folder(
+    name: str, path: Path, size: int | tuple[int, int] | None, valid: int | None, test: int | None
+) -> Dataset:
     """The images under a folder, split unless its subfolders are splits; all of one size, or resized to it."""
-    return from_arrays(name, f"images in {path}", *_read_folder(path, _as_size(size)), valid)
+    return from_arrays(name, f"images in {path}", *_read_folder(path, _as_size(size)), valid, test)
 
 
 def _as_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

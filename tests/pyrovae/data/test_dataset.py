@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from pyrovae import data
-from pyrovae.data import load, mean
+from pyrovae.data import excerpt, load, mean
 from pyrovae.errors import DataError
 
 
@@ -47,3 +47,16 @@ def test_mean_of_a_streamed_file(monkeypatch, save):
 def test_mean_of_nothing(says):
     with says(DataError, "no data", r"\(0, 3\)"):
         mean(torch.zeros(0, 3))
+
+
+def test_an_excerpt_is_bounded_and_evenly_spaced():
+    x = torch.arange(100, dtype=torch.uint8).reshape(50, 2)
+    assert torch.equal(excerpt(x), x / 255)
+    assert torch.equal(excerpt(x, 40), x[::3] / 255)
+    counts = torch.arange(6).reshape(3, 2)
+    assert torch.equal(excerpt(counts), counts)
+
+
+def test_an_excerpt_of_nothing(says):
+    with says(DataError, "no data", "training split"):
+        excerpt(torch.zeros(0, 3))

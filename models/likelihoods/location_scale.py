@@ -1,0 +1,143 @@
+"""Likelihoods with a location and a scale: normal, Laplace, and log-normal."""
+
+import math
+from abc import abstractmethod
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyrovae.errors import SupportError
+from pyrovae.models.likelihoods.likelihood import Likelihood, raw_scale, spread
+from pyrovae.networks import Shape, bounded_scale
+
+__all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale"]
+
+Scale = float | Literal["learned", "predicted"]
+
+
+class LocationScale(Likelihood):
+    """The interface of a family of locations and scales; the decoder emits loc, and the raw scale if predicted.
+
+    Args:
+        event_shape: shape of one datum.
+        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
+            decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+    """
+
+    scale: Tensor
+    spread_at_1 = 1.0
+    """The standard deviation of the location's unit at scale 1."""
+
+    def __init__(self, event_shape: Shape, scale: Scale = "learned") -> None:
+        super().__init__(event_shape)
+        self.kind = scale if isinstance(scale, str) else "fixed"
+        if self.kind == "learned":
+            self.raw_scale = nn.Parameter(torch.zeros(()))
+        elif self.kind == "predicted":
+            self.params_per_entry = 2
+        elif not isinstance(scale, str) and float(scale) > 0:
+            self.register_buffer("scale", torch.tensor(float(scale)))
+        else:
+            name = type(self).__name__
+            raise SupportError(f"{name} wants scale > 0, 'learned' or 'predicted', got {scale!r}.")
+
+    @abstractmethod
+    def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
+        """The distribution of one entry, event shape ()."""
+
+    def forward(self, params: Tensor) -> TorchDistribution:
+        if self.kind == "predicted":
+            loc, raw = self.parts(params)
+            return self.member(loc, bounded_scale(raw)).to_event(len(self.event_shape))
+        scale = bounded_scale(self.raw_scale) if self.kind == "learned" else self.scale
+        return self.member(params, scale).to_event(len(self.event_shape))
+
+    def start(self, x: Tensor) -> Tensor:
+        return self._start(self.rows(x))
+
+    def _start(self, x: Tensor) -> Tensor:
+        """Mean and standard deviation of `x`, one for all entries where the scale is."""
+        loc, scale = x.mean(0), spread(x) / self.spread_at_1
+        overall = scale.square().mean().sqrt()
+        if self.kind == "learned":
+            self.raw_scale.data.copy_(raw_scale(overall))
+        # An entry that hardly varies must not start with a density that explodes as soon as it does.
+        raw = raw_scale(scale.maximum(overall / 10))
+        return torch.cat([loc, raw]) if self.kind == "predicted" else loc
+
+    def extra_repr(self) -> str:
+        return f"{self.event_shape}, scale={f'{self.scale.item():g}' if self.kind == 'fixed' else repr(self.kind)}"
+
+
+class Normal(LocationScale):
+    """p(x | z) = prod_i Normal(x_i; loc_i, scale_i).
+
+    Args:
+        event_shape: shape of one datum.
+        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
+            decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+
+    Raises:
+        SupportError: in `check`, x that is not finite.
+    """
+
+    def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
+        return dist.Normal(loc, scale)
+
+    def check(self, x: Tensor) -> None:
+        _wants_finite(x, "Normal")
+
+
+class Laplace(LocationScale):
+    """p(x | z) = prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i): absolute errors, so outliers weigh less.
+
+    Args:
+        event_shape: shape of one datum.
+        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
+            decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+
+    Raises:
+        SupportError: in `check`, x that is not finite.
+    """
+
+    spread_at_1 = math.sqrt(2)
+
+    def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
+        return dist.Laplace(loc, scale)
+
+    def check(self, x: Tensor) -> None:
+        _wants_finite(x, "Laplace")
+
+
+class LogNormal(LocationScale):
+    """p(x | z) = prod_i Normal(log x_i; loc_i, scale_i) / x_i, for x > 0: its mean is exp(loc + scale^2 / 2).
+
+    Args:
+        event_shape: shape of one datum.
+        scale: of log x; a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"`
+            (the decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+
+    Raises:
+        SupportError: in `check`, x that is not positive and finite.
+    """
+
+    def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
+        return dist.LogNormal(loc, scale)
+
+    def start(self, x: Tensor) -> Tensor:
+        return self._start(self.rows(x).log())
+
+    def check(self, x: Tensor) -> None:
+        if not ((x > 0) & x.isfinite()).all():
+            raise SupportError(
+                f"likelihood LogNormal wants x > 0, got values from {x.min().item():.3g} to {x.max().item():.3g} at "
+                "site 'x'. Use Normal(), or counts with Poisson() or NegativeBinomial()."
+            )
+
+
+def _wants_finite(x: Tensor, name: str) -> None:
+    if not x.isfinite().all():
+        raise SupportError(f"likelihood {name} wants finite x, got NaN or infinity at site 'x'. Drop those rows.")
