@@ -146,17 +146,29 @@ def interpolate(
 
     Args:
         start, end: one code each, as `encode` gives them: `{"z": z[0]}`.
-        path: `slerp` or `lerp`, or a function of start, end and weights `(T,)`.
+        path: `slerp` or `lerp`, or a function of start, end and weights `(T,)`; codes come to it as vectors `(D,)`.
 
     Raises:
         ShapeError: the codes are not of single data with equal shapes.
     """
-    for name in start:
-        if name not in end or start[name].shape != end[name].shape or start[name].dim() != 1:
+    events = _event_shapes(model)
+    for name, code in start.items():
+        shape = events.get(name, tuple(code.shape))
+        if name not in end or not code.shape == end[name].shape == torch.Size(shape):
             raise ShapeError(
-                f"interpolate wants two codes of shape (D,) at each latent, got {tuple(start[name].shape)} and "
-                f"{tuple(end[name].shape) if name in end else 'none'} at '{name}'. Write {{'{name}': {name}[0]}}."
+                f"interpolate wants two codes of shape {shape} at '{name}', got {tuple(code.shape)} and "
+                f"{tuple(end[name].shape) if name in end else 'none'}. Write {{'{name}': {name}[0]}}."
             )
     weights = torch.linspace(0, 1, steps, device=device_of(model))
-    latents = {name: path(start[name], end[name], weights.to(start[name].dtype)) for name in start}
-    return decode(model, latents, site=site)
+
+    def along(a: Tensor, b: Tensor) -> Tensor:
+        return path(a.flatten(), b.flatten(), weights.to(a.dtype)).reshape(steps, *a.shape)
+
+    return decode(model, {name: along(code, end[name]) for name, code in start.items()}, site=site)
+
+
+def _event_shapes(model: Program) -> dict[str, tuple[int, ...]]:
+    """The shape of one datum at each site of the model."""
+    with evaluating(model), seeded(0, device_of(model)), poutine.trace() as tracer:
+        call(model, {}, size=1)
+    return {name: tuple(site["fn"].event_shape) for name, site in sites(tracer.trace).items()}

@@ -1,8 +1,24 @@
 """Generative programs p(x, z) = p(z) p(x | z), their priors and likelihoods."""
 
 from pyrovae.models import likelihoods, priors
+from pyrovae.models.conditional import ConditionalVAE
+from pyrovae.models.hierarchical import HierarchicalVAE, LadderVAE, Level
 from pyrovae.models.likelihoods import Likelihood
+from pyrovae.models.normal import ConditionalNormal
 from pyrovae.models.program import Program
+from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.vae import VAE
 
-__all__ = ["VAE", "Likelihood", "Program", "likelihoods", "priors"]
+__all__ = [
+    "VAE",
+    "ConditionalNormal",
+    "ConditionalVAE",
+    "HierarchicalVAE",
+    "LadderVAE",
+    "Level",
+    "Likelihood",
+    "Program",
+    "SemiSupervisedVAE",
+    "likelihoods",
+    "priors",
+]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import pyro
@@ -11,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.guides import NormalGuide
-from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder
+from pyrovae.blocks import ConvBlock, DenseBlock
+from pyrovae.guides import BottomUpGuide, NormalGuide, TopDownGuide
+from pyrovae.models import VAE, ConditionalNormal, HierarchicalVAE, LadderVAE, Level, likelihoods, priors
+from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, Shape, as_shape
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +60,71 @@ def vae(likelihood: likelihoods.Likelihood, *, conv: bool = False) -> Pair:
     return Pair(VAE(priors.StandardNormal(LATENT), likelihood, decoder), NormalGuide(encoder), batch, {"z": (LATENT,)})
 
 
+def hierarchy(guide: str, levels: int = 3) -> Pair:
+    """A chain of dense latents."""
+    events = [(4,), (3,), (2,)][:levels]
+    conditionals = [normal(above, below) for below, above in pairwise(events)][::-1]
+    prior, likelihood = priors.StandardNormal(events[-1][0]), likelihoods.Bernoulli(IMAGE)
+    return upwards(HierarchicalVAE(prior, conditionals, likelihood, MLP(events[0], IMAGE, (7,))), guide, events)
+
+
+def ladder(guide: str) -> Pair:
+    """Dense latents, and states of width 6 beside them."""
+    levels = [Level(normal(6, width), DenseBlock(6, 6, 5, side=width)) for width in (3, 4)]
+    likelihood, decoder = likelihoods.Bernoulli(IMAGE), MLP(6, IMAGE, (7,))
+    model = LadderVAE(priors.StandardNormal(2), MLP(2, 6, (5,)), levels, likelihood, decoder)
+    return upwards(model, guide, [(4,), (3,), (2,)])
+
+
+def conv_ladder(guide: str) -> Pair:
+    """A dense latent at the top, spatial ones of 3 x 3 and 6 x 5 pixels below."""
+    low, high = (4, 3, 3), (4, 6, 5)
+    levels = [
+        Level(ConditionalNormal(ConvBlock(low, (4, 3, 3), 3), 3), ConvBlock(low, high, 3, side=2)),
+        Level(ConditionalNormal(ConvBlock(high, (2, 6, 5), 3), 3), ConvBlock(high, high, 3, side=1)),
+    ]
+    likelihood, decoder = likelihoods.Bernoulli(IMAGE), ConvBlock(high, IMAGE, 3)
+    model = LadderVAE(priors.StandardNormal(2), MLP(2, low, (5,)), levels, likelihood, decoder)
+    return upwards(model, guide, [(1, 6, 5), (2, 3, 3), (2,)])
+
+
+def normal(given: Shape, event: Shape) -> ConditionalNormal:
+    """A normal of shape `event`, `(D,)` or `(C, H, W)`, by a small dense network."""
+    first, *rest = as_shape(event)
+    return ConditionalNormal(MLP(given, (2 * first, *rest), (5,)), 1 + len(rest))
+
+
+def upwards(model: HierarchicalVAE | LadderVAE, guide: str, events: list[tuple[int, ...]]) -> Pair:
+    """A hierarchy with a guide of that kind; `events` are the shapes of z1, z2, ..."""
+    latent = {f"z{level}": event for level, event in enumerate(events, 1)}
+    batch = {"x": torch.rand(SIZE, *IMAGE).round()}
+    if guide == "bottom-up":
+        return Pair(model, BottomUpGuide([normal(*two) for two in pairwise([IMAGE, *events])]), batch, latent)
+    encoders = [MLP(shape, 5, (5,)) for shape in (IMAGE, *[5] * (len(events) - 1))]
+    return Pair(model, TopDownGuide(model, encoders, [normal(5, event) for event in events]), batch, latent)
+
+
+def drawn(likelihood: likelihoods.Likelihood) -> Pair:
+    """A dense pair on data that the likelihood draws itself."""
+    shape = likelihood.event_shape
+    encoder, decoder = MLP(shape, 2 * LATENT, (7,)), MLP(LATENT, likelihood.params_shape, (7,))
+    batch = {"x": likelihood(torch.randn(SIZE, *likelihood.params_shape)).sample()}
+    return Pair(VAE(priors.StandardNormal(LATENT), likelihood, decoder), NormalGuide(encoder), batch, {"z": (LATENT,)})
+
+
+def table() -> likelihoods.Heterogeneous:
+    """One column of each kind, and a block of two."""
+    columns = {
+        "real": likelihoods.Normal(1, "predicted"),
+        "positive": likelihoods.LogNormal(1),
+        "count": likelihoods.Poisson(1),
+        "ordinal": likelihoods.Ordinal(1, 4),
+        "type": likelihoods.Categorical(1, 3),
+        "block": likelihoods.Laplace(2),
+    }
+    return likelihoods.Heterogeneous(columns)
+
+
 # One line each. A pair is built anew by each call, under a fixed seed.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -72,6 +139,24 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conv-normal-fixed": lambda: vae(likelihoods.Normal(IMAGE, scale=0.5), conv=True),
     "conv-normal-learned": lambda: vae(likelihoods.Normal(IMAGE, scale="learned"), conv=True),
     "conv-normal-predicted": lambda: vae(likelihoods.Normal(IMAGE, scale="predicted"), conv=True),
+    "laplace": lambda: vae(likelihoods.Laplace(IMAGE)),
+    "discretized-logistic": lambda: drawn(likelihoods.DiscretizedLogistic(IMAGE)),
+    "discretized-logistic-learned": lambda: drawn(likelihoods.DiscretizedLogistic(IMAGE, scale="learned")),
+    "discretized-logistic-mixture": lambda: drawn(likelihoods.DiscretizedLogisticMixture(IMAGE, 2)),
+    "log-normal": lambda: drawn(likelihoods.LogNormal(7)),
+    "categorical": lambda: drawn(likelihoods.Categorical((2, 3), 4)),
+    "ordinal": lambda: drawn(likelihoods.Ordinal(7, 4)),
+    "poisson": lambda: drawn(likelihoods.Poisson(7)),
+    "negative-binomial": lambda: drawn(likelihoods.NegativeBinomial(7)),
+    "negative-binomial-predicted": lambda: drawn(likelihoods.NegativeBinomial(7, "predicted")),
+    "heterogeneous": lambda: drawn(table()),
+    "two-levels-bottom-up": lambda: hierarchy("bottom-up", 2),
+    "hierarchy-bottom-up": lambda: hierarchy("bottom-up"),
+    "hierarchy-top-down": lambda: hierarchy("top-down"),
+    "ladder-bottom-up": lambda: ladder("bottom-up"),
+    "ladder-top-down": lambda: ladder("top-down"),
+    "conv-ladder-bottom-up": lambda: conv_ladder("bottom-up"),
+    "conv-ladder-top-down": lambda: conv_ladder("top-down"),
 }
 
 

@@ -6,6 +6,7 @@ import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
+from pyrovae.guides import BottomUpGuide
 from pyrovae.inference import SVI, check_pair, encode, evaluate, generate, reconstruct
 from pyrovae.inference.checkpoint import load, restore, save, weights
 from pyrovae.inference.evidence import log_terms
@@ -44,6 +45,8 @@ def test_sites_and_shapes(pair):
 
 @pytest.mark.parametrize("objective", [Trace_ELBO, TraceMeanField_ELBO])
 def test_the_loss_is_finite_and_every_parameter_has_a_gradient(pair, objective):
+    if objective is TraceMeanField_ELBO and isinstance(pair.guide, BottomUpGuide):
+        pytest.skip("a guide that draws in another order than the model is no mean field")
     with local_params(pair.model, pair.guide):
         loss = objective().differentiable_loss(
             lambda: call(pair.model, pair.batch), lambda: call(pair.guide, pair.batch)
@@ -130,7 +133,7 @@ def test_repr_is_informative_and_short(pair):
         assert text.startswith(type(module).__name__)
         for child in module.children():
             assert type(child).__name__ in text
-        assert len(text.splitlines()) < 30
+        assert len(text.splitlines()) < 60
 
 
 def trail(build, compile, dtype, reduce=None):

@@ -209,6 +209,18 @@ def test_an_interpolation_decodes_its_path(ppca):
     torch.testing.assert_close(arc[[0, -1]], ppca.decode(z), rtol=0, atol=1e-6)
 
 
+def test_an_interpolation_of_spatial_codes_goes_along_their_vectors():
+    def model(*, size):
+        with pyro.plate("data", size, dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2, 3, 3), 1.0).to_event(3))
+            return pyro.sample("x", dist.Normal(z, 1.0).to_event(3))
+
+    start, end = torch.randn(2, 2, 3, 3)
+    path = interpolate(model, {"z": start}, {"z": end}, steps=4)
+    expected = slerp(start.flatten(), end.flatten(), torch.linspace(0, 1, 4)).reshape(4, 2, 3, 3)
+    torch.testing.assert_close(path, expected)
+
+
 # --------------------------------------------------------------------------------------------- errors
 
 
@@ -250,7 +262,7 @@ def test_a_distribution_without_a_mean(q, ppca, says):
     ],
 )
 def test_an_interpolation_between_what_is_not_two_codes(start, end, ppca, says):
-    with says(ShapeError, "two codes of shape (D,)", "'z'", "z[0]"):
+    with says(ShapeError, "two codes of shape (2,)", "'z'", "z[0]"):
         interpolate(ppca.model, start, end)
 
 
