@@ -7,11 +7,13 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyrovae import data, plots
 from pyrovae.errors import PyrovaeError
@@ -21,6 +23,8 @@ from pyrovae.inference.fit import choose_device
 from pyrovae.version import __version__
 
 __all__ = ["Run", "main", "parser"]
+
+SCHEDULES = ("constant", "cosine")
 
 
 def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParser:
@@ -34,6 +38,7 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--epochs", type=int, default=epochs, help="passes over the training data")
     p.add_argument("--batch-size", type=int, default=128, help="data per step")
     p.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam")
+    p.add_argument("--schedule", choices=SCHEDULES, default="constant", help="of the learning rate; cosine ends at 0")
     p.add_argument("--patience", type=int, help="stop after so many epochs without a higher validation ELBO")
     p.add_argument("--clip-norm", type=float, help="clip the norm of the gradients")
     p.add_argument("--seed", type=int, default=0, help="of the weights, the order of the data, and all noise")
@@ -46,6 +51,11 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
+
+
+def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], Any] | None:
+    """What `fit` takes as scheduler: none for a constant learning rate, or half a cosine that ends at 0."""
+    return partial(CosineAnnealingLR, T_max=epochs) if name == "cosine" else None
 
 
 def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namespace) -> int:
@@ -89,6 +99,7 @@ class Run:
             epochs=a.epochs,
             batch_size=a.batch_size,
             optim=(torch.optim.Adam, {"lr": a.lr}),
+            scheduler=schedule(a.schedule, a.epochs),
             transform=transform,
             patience=a.patience,
             clip_norm=a.clip_norm,
