@@ -3,21 +3,36 @@
 from pyrovae.inference.checkpoint import load_weights
 from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.fit import History, fit
+from pyrovae.inference.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.objectives import ELBO, IWAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair import check_pair
 from pyrovae.inference.posterior import decode, encode, generate, interpolate, lerp, reconstruct, slerp
+from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.svi import SVI
 
 __all__ = [
+    "ELBO",
+    "IWAE",
     "SVI",
+    "Cyclical",
     "Estimate",
     "Evaluation",
+    "GradientNoise",
     "History",
+    "Linear",
+    "Objective",
+    "Renyi",
+    "Supervised",
+    "WakeSleep",
+    "accuracy",
     "check_pair",
+    "classify",
     "decode",
     "encode",
     "evaluate",
     "fit",
     "generate",
+    "gradient_noise",
     "interpolate",
     "lerp",
     "load_weights",

@@ -5,14 +5,15 @@ Its mean is the ELBO, and log E[w] is the evidence log p(x).
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import pyro
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from pyrovae.data import Scale
@@ -24,6 +25,7 @@ from pyrovae.inference.pair import (
     Program,
     Site,
     batch_size,
+    call,
     local_params,
     modules,
     sites,
@@ -34,15 +36,33 @@ from pyrovae.inference.pair import (
 COMPILE_FROM = 2**31
 """Numbers to score (data x draws x numbers in a datum) from which an evaluation is compiled by default."""
 
-__all__ = ["Estimate", "Evaluation", "Terms", "evaluate", "log_evidence", "log_terms"]
+__all__ = ["Estimate", "Evaluation", "Level", "Terms", "evaluate", "log_evidence", "log_terms"]
+
+
+class Level(NamedTuple):
+    """What one latent site adds to a log-weight, each of shape `(S, B)`, in nats."""
+
+    log_prior: Tensor
+    log_guide: Tensor
+
+    @property
+    def rate(self) -> Tensor:
+        return self.log_guide - self.log_prior
 
 
 class Terms(NamedTuple):
-    """The three parts of a log-weight, each of shape `(S, B)`, in nats."""
+    """The parts of a log-weight, each of shape `(S, B)`, in nats; `levels` by latent site of the guide."""
 
     log_likelihood: Tensor
-    log_prior: Tensor
-    log_guide: Tensor
+    levels: dict[str, Level]
+
+    @property
+    def log_prior(self) -> Tensor:
+        return sum((level.log_prior for level in self.levels.values()), torch.zeros_like(self.log_likelihood))
+
+    @property
+    def log_guide(self) -> Tensor:
+        return sum((level.log_guide for level in self.levels.values()), torch.zeros_like(self.log_likelihood))
 
     @property
     def log_weight(self) -> Tensor:
@@ -56,44 +76,116 @@ class Layout(NamedTuple):
     has_global: bool
 
 
-def layout(model: Program, guide: Program, batch: Batch, **extra: Any) -> Layout:
-    """The layout of a pair, read off a run on two data."""
-    pair = trace_pair(model, guide, {name: tensor[:2] for name, tensor in batch.items()}, **extra)
-    if pair.undrawn():
-        raise PairError(
-            f"the guide draws no {', '.join(map(repr, pair.undrawn()))}, so there is no weight. Evaluation cannot sum "
-            "out enumerated latents yet: add the site to the guide, or leave validation data out (valid={})."
-        )
+def layout(pair: PairTrace) -> Layout:
+    """The layout of a pair, read off one run of it.
+
+    Raises:
+        PairError: a latent of the model that no guide draws and that cannot be summed out.
+    """
+    for name in pair.undrawn():
+        _check_enumerable(name, sites(pair.model)[name])
     frames = [f for trace in pair for site in sites(trace).values() for f in site["cond_indep_stack"]]
     depth = max((-frame.dim for frame in frames if frame.dim is not None), default=1)
     return Layout(depth, any(is_global(site) for _, site in pair.latent().values()))
 
 
+def _check_enumerable(name: str, site: Site) -> None:
+    """A latent that the guide leaves out is summed out exactly: it must be finite, marked, and one for a datum."""
+    if site["infer"].get("enumerate") != "parallel":
+        raise PairError(
+            f"the guide draws no '{name}', so there is no weight. Add pyro.sample('{name}', ...) to the guide; or, if "
+            'it takes finitely many values, sum it out with infer={"enumerate": "parallel"} in the model.'
+        )
+    if not site["fn"].has_enumerate_support:
+        raise PairError(
+            f"site '{name}' is marked for enumeration, but {type(site['fn']).__name__} has no finite support. Draw it "
+            "in the guide."
+        )
+    frames = [frame.name for frame in site["cond_indep_stack"]]
+    if frames != ["data"] or site["infer"].get("_markov_scope") is not None:
+        raise PairError(
+            f"site '{name}' is to be summed out, and is in the plates {frames}, or in pyro.markov: only a latent of "
+            "one datum, directly in the plate 'data', can be. Draw it in the guide, or train with TraceEnum_ELBO()."
+        )
+
+
+def run_pair(
+    model: Callable[[], Any],
+    guide: Callable[[], Any],
+    num_samples: int = 1,
+    depth: int = 1,
+    *,
+    in_guide: AbstractContextManager[Any] | None = None,
+    in_model: AbstractContextManager[Any] | None = None,
+) -> PairTrace:
+    """Draw `num_samples` times from the guide, vectorised, and score the draws.
+
+    Latents that the guide leaves out are enumerated, in dimensions left of the samples. The two handlers see each
+    site before it is written down, and may change its value.
+    """
+    # One draw needs no plate, and so no more of the networks than any batch does.
+    with pyro.plate("samples", num_samples, dim=-depth - 1) if num_samples > 1 else nullcontext():
+        with in_guide or nullcontext(), poutine.trace() as inner:
+            guide()
+        replayed = poutine.replay(trace=inner.trace)
+        with (
+            in_model or nullcontext(),
+            poutine.enum(first_available_dim=-depth - 2),
+            poutine.trace() as outer,
+            replayed,
+        ):
+            model()
+    return PairTrace(inner.trace, outer.trace)
+
+
 def log_terms(model: Program, guide: Program, batch: Batch, num_samples: int, depth: int = 1, **extra: Any) -> Terms:
     """Draw `num_samples` times from the guide, vectorised, and score: terms of shape `(S, B)`."""
-    with pyro.plate("samples", num_samples, dim=-depth - 1):
-        pair = trace_pair(model, guide, batch, **extra)
-    return _sum_terms(pair, (num_samples, batch_size(batch)), depth, extra.get("data_size"))
+    programs = (partial(call, program, batch, **extra) for program in (model, guide))
+    pair = run_pair(*programs, num_samples, depth)
+    return terms_of(pair, (num_samples, batch_size(batch)), depth, extra.get("data_size"))
 
 
-def _sum_terms(pair: PairTrace, shape: tuple[int, int], depth: int, data_size: int | None) -> Terms:
+def terms_of(pair: PairTrace, shape: tuple[int, int], depth: int, data_size: int | None) -> Terms:
     """Sum the log-probabilities per draw and datum; a latent of all data is shared out over `data_size`."""
 
     def per_datum(site: Site) -> Tensor:
-        log_prob = unscaled_log_prob(site)
-        inner = tuple(range(-min(depth, log_prob.dim()), -1))
-        log_prob = log_prob.sum(inner) if inner else log_prob
-        if is_global(site):
-            log_prob = log_prob.sum(-1, keepdim=True) / (data_size or shape[1])
-        return log_prob.expand(shape)
+        return spread(unscaled_log_prob(site), site, shape, depth, data_size)
 
-    latent = pair.latent().values()
-    zero = torch.zeros(())
-    return Terms(
-        sum((per_datum(site) for site in pair.observed().values()), zero),
-        sum((per_datum(outer) for _, outer in latent), zero),
-        sum((per_datum(site) for site in sites(pair.guide).values()), zero),
-    )
+    scored = _summed_out({name: per_datum(site) for name, site in sites(pair.model).items()}, pair.undrawn())
+    likelihood = [scored[name] for name in pair.observed()]
+    zero = torch.zeros((), device=likelihood[0].device).expand(shape) if likelihood else torch.zeros(shape)
+    levels = {n: Level(scored.get(n, zero), per_datum(site)) for n, site in sites(pair.guide).items()}
+    return Terms(sum(likelihood, zero), levels)
+
+
+def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, data_size: int | None) -> Tensor:
+    """A site's log-probability per draw and datum, `(*enumerated, S, B)`, inner plates summed."""
+    log_prob = log_prob.reshape((1,) * (depth + 1 - log_prob.dim()) + log_prob.shape)
+    if depth > 1:
+        log_prob = log_prob.sum(tuple(range(-depth, -1)))
+    if is_global(site):
+        log_prob = log_prob.sum(-1, keepdim=True) / (data_size or shape[1])
+    return log_prob.expand(log_prob.shape[:-2] + shape)
+
+
+def _summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str, Tensor]:
+    """Of the model's sites in their order, log p(site | sites before it), the enumerated ones summed out.
+
+    By the chain rule: log p(s_1 ... s_i) = logsumexp over the enumerated latents c of log p(c, s_1 ... s_i), and the
+    differences of these are the terms. A site that depends on no c is its own term.
+    """
+    if not enumerated:
+        return log_probs
+    joint, marginal, terms = torch.zeros(()), torch.zeros(()), {}
+    for name, log_prob in log_probs.items():
+        if log_prob.dim() == 2:
+            terms[name] = log_prob
+            continue
+        joint = joint + log_prob
+        if name not in enumerated:  # of those alone the sum is one
+            before, marginal = marginal, joint.logsumexp(tuple(range(joint.dim() - 2)))
+            terms[name] = marginal - before
+    return terms
 
 
 def is_global(site: Site) -> bool:
@@ -124,7 +216,9 @@ class Evaluation:
         log_evidence: log 1/S sum_s w_s, an estimate from below of log p(x).
         num_samples: S, draws per datum.
         dims: numbers in one datum.
-        per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `log_evidence_error`, each of shape `(N,)`.
+        per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` of each latent site z, and `*_error` of each,
+            all of shape `(N,)`.
+        rates: the rate of each latent site; of a hierarchy, of each level given those above it.
     """
 
     elbo: Estimate
@@ -134,6 +228,7 @@ class Evaluation:
     num_samples: int
     dims: int
     per_datum: dict[str, Tensor]
+    rates: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def bits_per_dim(self) -> float:
@@ -141,33 +236,38 @@ class Evaluation:
         return -self.log_evidence.value / (self.dims * math.log(2))
 
     def __str__(self) -> str:
-        rows = [f"{name:<13}{getattr(self, name)}" for name in ("elbo", "rate", "distortion", "log_evidence")]
-        return "\n".join(rows) + f"\n{'num_samples':<13}{self.num_samples}, nats per datum"
+        rows = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}
+        if len(self.rates) > 1:
+            rows |= {f"rate {name}": rate for name, rate in self.rates.items()}
+        text = "\n".join(f"{name:<13}{value}" for name, value in rows.items())
+        return text + f"\n{'num_samples':<13}{self.num_samples}, nats per datum"
 
 
 class Sums(NamedTuple):
-    """Sums of a chunk of draws per datum, in float64: of log w, rate, distortion and their squares, shape `(6, B)`,
-    and in logarithms of w and its square, shape `(2, B)`."""
+    """Sums of a chunk of draws per datum, in float64: by name, of a quantity and its square, shape `(2, B)`, and in
+    logarithms of w and its square, shape `(2, B)`."""
 
-    moments: Tensor
+    moments: dict[str, Tensor]
     evidence: Tensor
 
     @classmethod
     def of(cls, terms: Terms) -> "Sums":
         log_weight = _wide(terms.log_weight)
-        parts = (log_weight, _wide(terms.log_guide - terms.log_prior), -_wide(terms.log_likelihood))
-        moments = torch.stack([total for part in parts for total in (part.sum(0), part.square().sum(0))])
+        parts = {"elbo": log_weight, "rate": terms.log_guide - terms.log_prior, "distortion": -terms.log_likelihood}
+        parts |= {f"rate_{name}": level.rate for name, level in terms.levels.items()}
+        moments = {n: torch.stack([_wide(part).sum(0), _wide(part).square().sum(0)]) for n, part in parts.items()}
         return cls(moments, torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)]))
 
     def merge(self, other: "Sums") -> "Sums":
         """The sums of both chunks."""
-        return Sums(self.moments + other.moments, torch.logaddexp(self.evidence, other.evidence))
+        moments = {name: total + other.moments[name] for name, total in self.moments.items()}
+        return Sums(moments, torch.logaddexp(self.evidence, other.evidence))
 
     def per_datum(self, count: int) -> dict[str, Tensor]:
         """Means over `count` draws and their standard errors; of the evidence by the delta method."""
         result = {}
-        for i, name in enumerate(("elbo", "rate", "distortion")):
-            mean, square = self.moments[2 * i] / count, self.moments[2 * i + 1] / count
+        for name, total in self.moments.items():
+            mean, square = total / count
             result[name], result[f"{name}_error"] = mean, _error(square - mean.square(), count)
         log_mean, log_square = self.evidence - math.log(count)
         result["log_evidence"] = log_mean
@@ -220,7 +320,8 @@ def evaluate(
     device = device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
         first = transform({name: tensor[:2].to(device) for name, tensor in data.items()})
-        depth, has_global = layout(model, guide, first, data_size=size)
+        pair = trace_pair(model, guide, first, data_size=size)
+        (depth, has_global), levels = layout(pair), list(sites(pair.guide))
         rows, draws = _chunk(first, num_samples, memory)
 
         def score(batch: Batch, count: int) -> Sums:
@@ -246,6 +347,7 @@ def evaluate(
         num_samples=num_samples,
         dims=dims,
         per_datum=per_datum,
+        rates={name: _summary(per_datum, f"rate_{name}") for name in levels},
     )
 
 

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro.infer import Trace_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from torch import Tensor
 
 from pyrovae.data import Scale
 from pyrovae.errors import CheckpointError, NonFiniteError, PairError
 from pyrovae.inference import checkpoint
 from pyrovae.inference.evidence import evaluate, numbers, seeded
+from pyrovae.inference.objectives import Objective
 from pyrovae.inference.pair import (
     Batch,
     Program,
@@ -46,8 +47,9 @@ __all__ = ["History", "choose_device", "fit"]
 class History:
     """What training did, one row per epoch, in nats per datum.
 
-    A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the epoch's batches), and
-    with validation data `elbo`, `rate`, `distortion` on them.
+    A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the epoch's batches),
+    `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not tell it), and with
+    validation data `elbo`, `rate`, `distortion` on them.
 
     Attributes:
         rows: one dict per epoch.
@@ -103,7 +105,7 @@ def fit(
         valid: validation data; those of the Dataset by default.
         optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, or a `pyro.optim` wrapper of a
             torch optimizer; Adam at 1e-3 by default.
-        loss: a Pyro ELBO; `Trace_ELBO()` by default.
+        loss: an `Objective`, or a Pyro ELBO; `Trace_ELBO()` by default.
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
         clip_norm: the gradients' norm is clipped to it.
@@ -177,6 +179,9 @@ def _split(data: Any, name: str) -> Batch:
     return getattr(data, name)
 
 
+_PLAIN = (Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO)  # their loss is minus the ELBO
+
+
 @dataclass(frozen=True)
 class _WithDataSize:
     """Gives programs with latents of all data the `data_size` that their signature names."""
@@ -205,6 +210,7 @@ class _Training:
     streamed: bool = False
     history: History = field(default_factory=History)
     losses: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
+    tracked: list[float] = field(default_factory=lambda: [0.0, 0.0])  # sum of ELBOs in that epoch, number of data
     best: dict[str, Any] | None = None
     interrupted: bool = False
     svi: SVI = field(init=False)
@@ -288,6 +294,8 @@ class _Training:
             if not math.isfinite(loss):
                 self.explain(step, loss)
             self.losses.append(loss / (self.size if self.scaled else len(step)))
+        if isinstance(self.svi.loss, Objective):
+            self.tracked = [old + new for old, new in zip(self.tracked, self.svi.loss.collect(), strict=True)]
         return len(rows)
 
     def explain(self, rows: Tensor, loss: float) -> None:
@@ -310,8 +318,8 @@ class _Training:
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "loss": float(np.average(self.losses, weights=[len(rows) for rows in order])),
         }
-        row |= self.validate()
-        self.losses = []
+        row |= self.train_elbo(row["loss"]) | self.validate()
+        self.losses, self.tracked = [], [0.0, 0.0]
         self.history.rows.append(row)
         self.keep_best(row)
         if self.scheduler is not None:
@@ -320,6 +328,13 @@ class _Training:
             self.save()
             _write_text(self.run / "metrics.csv", self.history.csv())
             _write_text(self.run / "metrics.json", json.dumps(self.history.rows, indent=1))
+
+    def train_elbo(self, loss: float) -> dict[str, float]:
+        """The mean ELBO of the epoch's draws."""
+        if isinstance(self.svi.loss, Objective):
+            total, count = self.tracked
+            return {"train_elbo": total / count}
+        return {"train_elbo": -loss} if isinstance(self.svi.loss, _PLAIN) else {}
 
     def validate(self) -> dict[str, float]:
         """ELBO, rate and distortion on the validation data, under the same noise every epoch."""
@@ -384,6 +399,8 @@ class _Training:
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "history": dataclasses.asdict(self.history),
             "losses": self.losses,
+            "tracked": self.tracked,
+            "objective": self.svi.loss.state_dict() if isinstance(self.svi.loss, Objective) else None,
         }
         checkpoint.save(self.file, state)
 
@@ -400,7 +417,12 @@ class _Training:
             raise CheckpointError(f"{str(self.file)!r} is of another optimizer: {error}. Use the same.") from error
         if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])
+        if isinstance(self.svi.loss, Objective):
+            if state["objective"] is None:
+                raise CheckpointError(f"{str(self.file)!r} was trained with a loss of Pyro's. Use the same.")
+            self.svi.loss.load_state_dict(state["objective"])
         self.history, self.losses, self.best = History(**state["history"]), state["losses"], state["best"]
+        self.tracked = state["tracked"]
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)

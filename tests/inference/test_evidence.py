@@ -301,7 +301,9 @@ def test_a_batch_of_several_tensors(ppca):
 
 def test_the_shape_of_the_terms(ppca):
     terms = log_terms(ppca.model, ppca.guide(), ppca.data(4), 3)
-    assert all(term.shape == (3, 4) for term in terms)
+    level = terms.levels["z"]
+    parts = (terms.log_likelihood, *level, level.rate, terms.log_prior, terms.log_guide)
+    assert all(term.shape == (3, 4) for term in parts)
     torch.testing.assert_close(terms.log_weight, terms.log_likelihood + terms.log_prior - terms.log_guide)
 
 

@@ -1,0 +1,8 @@
+"""Objectives: what training maximises, of any (model, guide) pair."""
+
+from pyrovae.inference.objectives.elbo import ELBO
+from pyrovae.inference.objectives.importance import IWAE, Renyi, WakeSleep
+from pyrovae.inference.objectives.objective import Objective
+from pyrovae.inference.objectives.schedules import Cyclical, Linear
+
+__all__ = ["ELBO", "IWAE", "Cyclical", "Linear", "Objective", "Renyi", "WakeSleep"]
