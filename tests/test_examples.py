@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +57,28 @@ def test_vae_takes_a_table(tmp_path):
     done = run("vae.py", *SMALL, "--data", str(table), "--hidden", "16", "--latent", "3", folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert math.isfinite(summary(tmp_path / "run")["log_evidence"]["value"])
+
+
+def test_conv_vae_scores_pixels_in_bits_per_dim(tmp_path):
+    flags = ["--channels", "4,8", "--latent", "4", "--batch-size", "256"]
+    done = run("conv_vae.py", *SMALL, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert result["bits_per_dim"] == pytest.approx(-result["log_evidence"]["value"] / (3072 * math.log(2)))
+    assert f"{result['bits_per_dim']:.3f} ± " in done.stdout
+    assert 4 < result["bits_per_dim"] < 8  # 8 is what a uniform distribution of levels has
+    assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0]
+
+
+def test_conv_vae_takes_grey_images_and_a_mixture(tmp_path):
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(100, 140, (80, 7, 5), dtype=np.uint8))
+    source = ["--data", str(tmp_path / "grey.npy"), "--valid", "10", "--test", "20"]
+    nets = ["--arch", "mlp", "--hidden", "8", "--components", "2"]
+    done = run("conv_vae.py", *SMALL, *source, *nets, folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path / "run")
+    assert result["test_data"] == 20
+    assert math.log2(40) < result["bits_per_dim"] < 8  # noise of 40 levels
 
 
 def test_faults_are_one_line_and_exit_code_2(tmp_path):

@@ -1,0 +1,67 @@
+"""A convolutional VAE of colour images: the probability of 8-bit pixels, in bits/dim.
+
+python examples/conv_vae.py                                        patches of two photographs, offline
+python examples/conv_vae.py --data cifar10 --channels 64,128,256   CIFAR-10
+python examples/conv_vae.py --data folder:PATH --image-size 32     your own images
+python examples/conv_vae.py --components 5                         a mixture at each pixel and colour
+python examples/conv_vae.py --data freyfaces.npy --valid 200 --test 200 --arch mlp --latent 40   Frey faces
+
+p(x, z) = p(z) prod_i p(x_i | z), where x_i is one of 256 levels and p(x_i | z) a logistic distribution rounded to
+them. So p(x) is a probability, and bits/dim = -log p(x) / (dims log 2), where p(x) is estimated by importance sampling.
+"""
+
+import argparse
+import math
+import sys
+from typing import Any
+
+from pyrovae import cli, data
+from pyrovae.guides import NormalGuide
+from pyrovae.models import VAE, Likelihood, likelihoods, priors
+from pyrovae.networks import MLP, ConvDecoder, ConvEncoder
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    p = cli.parser(__doc__.splitlines()[0], out="runs/conv_vae", epochs=20)
+    p.add_argument("--arch", choices=("conv", "mlp"), default="conv", help="networks")
+    p.add_argument("--channels", type=cli.shape_list, default=[16, 32, 64], help="of the convolutions")
+    p.add_argument("--hidden", type=cli.shape_list, default=[300, 300], help="widths of the dense layers of mlp")
+    p.add_argument("--latent", type=int, default=64, help="latent dimension")
+    p.add_argument("--components", type=int, default=1, help="logistics that are mixed at each pixel and colour")
+    p.set_defaults(data="photos", batch_size=64, lr=2e-3, num_samples=100)
+    return p.parse_args(argv)
+
+
+def pair(a: argparse.Namespace, train: data.Batch) -> tuple[VAE, NormalGuide]:
+    shape = tuple(train["x"].shape[1:])
+    likelihood: Likelihood = likelihoods.DiscretizedLogistic(shape)
+    if a.components > 1:
+        likelihood = likelihoods.DiscretizedLogisticMixture(shape, a.components)
+    encoder, decoder = networks(a, shape, likelihood.params_shape)
+    decoder.start_at(likelihood.start(data.excerpt(train["x"])))
+    return VAE(priors.StandardNormal(a.latent), likelihood, decoder), NormalGuide(encoder)
+
+
+def networks(a: argparse.Namespace, shape: tuple[int, ...], params_shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Encoder x -> 2 D and decoder D -> parameters of the likelihood."""
+    if a.arch == "conv":
+        return ConvEncoder(shape, 2 * a.latent, a.channels), ConvDecoder(a.latent, params_shape, a.channels[::-1])
+    return MLP(shape, 2 * a.latent, a.hidden), MLP(a.latent, params_shape, a.hidden[::-1])
+
+
+def script(a: argparse.Namespace) -> None:
+    run = cli.Run(a)
+    model, guide = pair(a, run.data.train)
+    run.fit(model, guide, data.Scale())
+    measured = run.evaluate()
+    run.summary(measured)
+    error = measured.log_evidence.error / (measured.dims * math.log(2))
+    bits = f"{measured.bits_per_dim:.3f} ± {error:.3f}"
+    print(f"  {'bits/dim':<13}{bits:>18}   -log-evidence / ({measured.dims} log 2)")
+    run.pictures()
+    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
+
+
+if __name__ == "__main__":
+    parsed = arguments()
+    sys.exit(cli.main(script, parsed))
