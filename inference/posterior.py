@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
@@ -19,7 +20,7 @@ CHUNK = 1000  # data per call: bounds the memory of a whole data set
 
 
 class _Mean(Messenger):
-    """Puts the mean of its distribution in place of a draw, at the sites that `wanted` accepts."""
+    """Puts the mean of its distribution, the most probable of labels, in place of a draw, at the `wanted` sites."""
 
     def __init__(self, wanted: Callable[[str], bool]) -> None:
         super().__init__()
@@ -29,10 +30,10 @@ class _Mean(Messenger):
         if msg["is_observed"] or msg["done"] or site_is_subsample(msg) or not self.wanted(msg["name"]):
             return
         try:
-            mean = msg["fn"].mean
+            mean = msg["fn"].mode if isinstance(msg["fn"], dist.Categorical) else msg["fn"].mean
         except NotImplementedError:
             mean = None
-        if mean is None or mean.isnan().all():  # a Categorical's is NaN
+        if mean is None or mean.isnan().all():
             raise PairError(
                 f"the distribution of site '{msg['name']}', {type(msg['fn']).__name__}, has no mean in closed form. "
                 "Ask for draws instead: mean=False."
@@ -45,7 +46,8 @@ def encode(
 ) -> dict[str, Tensor]:
     """The code of each datum: the mean of q(z | x), or a draw, at each latent site, shape `(N, *event)`.
 
-    In a hierarchy the mean of a lower level is the one given the means above it.
+    At the site of a label the mean is the most probable one; in a hierarchy the mean of a lower level is the one given
+    the means above it.
 
     Raises:
         PairError: a distribution without a mean; the message names the site.

@@ -5,7 +5,9 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-__all__ = ["StandardNormal"]
+from pyrovae.models.flat import Flat
+
+__all__ = ["Flat", "StandardNormal"]
 
 
 class StandardNormal(nn.Module):

@@ -13,8 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.blocks import ConvBlock, DenseBlock
-from pyrovae.guides import BottomUpGuide, NormalGuide, TopDownGuide
-from pyrovae.models import VAE, ConditionalNormal, HierarchicalVAE, LadderVAE, Level, likelihoods, priors
+from pyrovae.guides import (
+    BottomUpGuide,
+    ConditionalGuide,
+    Corrupted,
+    DeltaGuide,
+    GaussianNoise,
+    NormalGuide,
+    SemiSupervisedGuide,
+    TopDownGuide,
+)
+from pyrovae.joint import JointMLP
+from pyrovae.models import (
+    VAE,
+    ConditionalNormal,
+    ConditionalVAE,
+    HierarchicalVAE,
+    LadderVAE,
+    Level,
+    SemiSupervisedVAE,
+    likelihoods,
+    priors,
+)
 from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, Shape, as_shape
 
 
@@ -104,6 +124,34 @@ def upwards(model: HierarchicalVAE | LadderVAE, guide: str, events: list[tuple[i
     return Pair(model, TopDownGuide(model, encoders, [normal(5, event) for event in events]), batch, latent)
 
 
+CLASSES = 4
+
+
+def conditional(*, labels: bool) -> Pair:
+    """p(x | z, y) p(z) given a label, p(x | z, y) p(z | y) given the part of a datum that was seen."""
+    y = torch.randint(CLASSES, (SIZE,)) if labels else torch.rand(SIZE, CLASSES)
+    prior = priors.StandardNormal(LATENT) if labels else ConditionalNormal(MLP(CLASSES, 2 * LATENT, (5,)))
+    model = ConditionalVAE(prior, likelihoods.Bernoulli(IMAGE), JointMLP([LATENT, CLASSES], IMAGE, (7,)))
+    guide = ConditionalGuide(NormalGuide(JointMLP([IMAGE, CLASSES], 2 * LATENT, (7,))))
+    return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"z": (LATENT,)})
+
+
+def semi_supervised() -> Pair:
+    """M2, with a label known for every other datum."""
+    decoder, encoder = JointMLP([LATENT, CLASSES], IMAGE, (7,)), JointMLP([IMAGE, CLASSES], 2 * LATENT, (7,))
+    model = SemiSupervisedVAE(priors.StandardNormal(LATENT), likelihoods.Bernoulli(IMAGE), decoder, CLASSES)
+    guide = SemiSupervisedGuide(MLP(IMAGE, CLASSES, (7,)), NormalGuide(encoder))
+    y = torch.where(torch.arange(SIZE) % 2 == 0, torch.arange(SIZE) % CLASSES, -1)
+    return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"y": (), "z": (LATENT,)})
+
+
+def autoencoder(*, denoising: bool = False) -> Pair:
+    """A point-mass guide; denoising, in evaluation mode, where it sees what the model scores."""
+    pair = vae(likelihoods.Normal(IMAGE, scale=0.5))
+    guide = DeltaGuide(MLP(IMAGE, LATENT, (7,)))
+    return pair._replace(guide=Corrupted(guide, GaussianNoise()).eval() if denoising else guide)
+
+
 def drawn(likelihood: likelihoods.Likelihood) -> Pair:
     """A dense pair on data that the likelihood draws itself."""
     shape = likelihood.event_shape
@@ -157,6 +205,11 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "ladder-top-down": lambda: ladder("top-down"),
     "conv-ladder-bottom-up": lambda: conv_ladder("bottom-up"),
     "conv-ladder-top-down": lambda: conv_ladder("top-down"),
+    "conditional-on-labels": lambda: conditional(labels=True),
+    "conditional-on-a-part": lambda: conditional(labels=False),
+    "semi-supervised": lambda: semi_supervised(),
+    "autoencoder": lambda: autoencoder(),
+    "denoising-autoencoder": lambda: autoencoder(denoising=True),
 }
 
 

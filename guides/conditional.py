@@ -1,0 +1,28 @@
+"""The guide of a conditional model: q(z | x, y)."""
+
+from typing import Any
+
+import pyro
+from torch import Tensor
+
+from pyrovae.models import Program
+
+__all__ = ["ConditionalGuide"]
+
+
+class ConditionalGuide(Program):
+    """q(z | x, y) = guide.posterior(guide.encoder(x, y)): any guide of z, with an encoder of two inputs.
+
+    Args:
+        guide: such as `NormalGuide(JointMLP([x_shape, y_shape], 2 * D))`.
+
+    References: Sohn et al. (2015), Learning structured output representation using deep conditional generative models.
+    """
+
+    def __init__(self, guide: Any) -> None:
+        super().__init__()
+        self.guide = guide
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        with pyro.plate("data", len(x), dim=-1):
+            return pyro.sample("z", self.guide.posterior(self.guide.encoder(x, y)))  # z ~ q(z | x, y)

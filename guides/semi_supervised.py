@@ -1,0 +1,51 @@
+"""The guide of a semi-supervised model: q(y | x) q(z | x, y), with some labels known."""
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyrovae.joint import one_hot
+from pyrovae.models import Program
+
+__all__ = ["SemiSupervisedGuide"]
+
+# The logit of a label that a known one excludes. Its probability is exactly 0 in float32 and float64, and the product
+# of the two is 0 as well, which it would not be with minus infinity.
+EXCLUDED = -1e3
+
+
+class SemiSupervisedGuide(Program):
+    """q(y | x) q(z | x, y), and where the label is known a point mass at it in place of q(y | x).
+
+    With z ~ q(z | x, y), the ELBO of a datum with a known label bounds log p(x, y), of one without log p(x): the two
+    bounds of M2. `inference.Supervised` sums over y exactly, and trains the classifier with the known labels.
+
+    Args:
+        classifier: a network `(*, *event) -> (*, K)`, the logits of q(y | x).
+        guide: a guide of z with an encoder of two inputs x and y, `NormalGuide(JointMLP([x_shape, K], 2 * D))`.
+
+    Call it with `y` int64 `(B,)`, -1 where the label is not known; without it, all labels are inferred.
+
+    References: Kingma et al. (2014), arXiv:1406.5298.
+    """
+
+    def __init__(self, classifier: nn.Module, guide: Any) -> None:
+        super().__init__()
+        self.classifier, self.guide = classifier, guide
+
+    def label(self, x: Tensor, y: Tensor | None = None) -> TorchDistribution:
+        """q(y | x), or the point mass at y where y >= 0; batch shape `(*,)`."""
+        logits = self.classifier(x)
+        if y is None:
+            return dist.Categorical(logits=logits)
+        point = EXCLUDED * (1 - one_hot(y, logits.shape[-1], logits.dtype))
+        return dist.Categorical(logits=torch.where((y >= 0).unsqueeze(-1), point, logits))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        with pyro.plate("data", len(x), dim=-1):
+            y = pyro.sample("y", self.label(x, y))  # y ~ q(y | x)
+            return pyro.sample("z", self.guide.posterior(self.guide.encoder(x, y)))  # z ~ q(z | x, y)

@@ -1,0 +1,53 @@
+"""The flat prior: p(z) proportional to 1, which charges a code nothing."""
+
+from typing import Any, NoReturn
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from pyrovae.errors import PairError
+
+__all__ = ["Flat"]
+
+
+class Flat(nn.Module):
+    """p(z) = 1 for every z of shape `(D,)`: improper, so there is nothing to generate from, and the rate of a point
+    mass is 0. With `guides.DeltaGuide` it makes a deterministic autoencoder of a model.
+
+    Args:
+        dim: the latent dimension D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self) -> TorchDistribution:
+        return _Flat(self.dim)
+
+    def extra_repr(self) -> str:
+        return f"{self.dim}"
+
+
+class _Flat(TorchDistribution):
+    """log p(z) = 0 for vectors `(D,)`."""
+
+    arg_constraints = {}  # noqa: RUF012
+    support = constraints.real_vector
+
+    def __init__(self, dim: int, batch_shape: Any = torch.Size()) -> None:  # noqa: B008
+        super().__init__(torch.Size(batch_shape), torch.Size([dim]), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_Flat":
+        return _Flat(self.event_shape[0], batch_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value.new_zeros(torch.broadcast_shapes(value.shape[:-1], self.batch_shape))
+
+    def sample(self, sample_shape: Any = torch.Size()) -> NoReturn:  # noqa: B008
+        raise PairError(
+            "a flat prior is improper, so there are no draws of it. Decode codes of data, decode(model, encode(...)), "
+            "or train with priors.StandardNormal(dim) to generate."
+        )
