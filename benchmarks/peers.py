@@ -6,6 +6,7 @@ same networks (pyrovae.networks), the same reparameterised normal posterior, Ada
 
 import argparse
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -102,9 +103,9 @@ class PyroPrograms(nn.Module):
             pyro.sample("latent", dist.Normal(loc, log_scale.exp()).to_event(1))
 
 
-class Pyro:
-    """`pyro.infer.SVI` and `pyro.optim.Adam`, one `svi.step` a batch as in Pyro's VAE example, validation on as it
-    comes. The data are in memory, without the example's DataLoader: what is compared is the SVI."""
+class PyroInMemory:
+    """`pyro.infer.SVI` and `pyro.optim.Adam`, one `svi.step` a batch, validation on as it comes. The data are in
+    memory, without a DataLoader: what is compared is the SVI alone."""
 
     def __init__(self, work: Workload, rows: Tensor) -> None:
         programs = PyroPrograms(work).to(rows.device)
@@ -116,9 +117,28 @@ class Pyro:
         seconds, self.loss = timed(self._epoch)
         return seconds
 
+    def batches(self) -> Iterator[Tensor]:
+        for batch in torch.randperm(len(self.rows), device=self.rows.device).split(self.batch_size):
+            yield to_floats(self.rows[batch])
+
     def _epoch(self) -> float:
-        batches = torch.randperm(len(self.rows), device=self.rows.device).split(self.batch_size)
-        return sum(self.svi.step(to_floats(self.rows[batch])) for batch in batches) / len(self.rows)
+        return sum(self.svi.step(x) for x in self.batches()) / len(self.rows)
+
+
+class Pyro(PyroInMemory):
+    """The same, fed as Pyro's VAE example feeds it: images through `ToTensor` and a shuffling DataLoader. A table,
+    for which there is no such example, stays in memory."""
+
+    def __init__(self, work: Workload, rows: Tensor) -> None:
+        super().__init__(work, rows)
+        self.event = work.event
+        self.loader = image_loader(work, rows) if work.bernoulli else None
+
+    def batches(self) -> Iterator[Tensor]:
+        if self.loader is None:
+            yield from super().batches()
+        else:
+            yield from (images.to(self.rows.device).view(-1, *self.event) for images in self.loader)
 
 
 class PlainVAE(nn.Module):
@@ -165,7 +185,7 @@ class Tutorial:
         self.net = PlainVAE(work).to(rows.device)
         self.event = work.event
         self.optim = torch.optim.Adam(self.net.parameters(), lr=LEARNING_RATE)
-        self.loader = DataLoader(Images(rows.cpu()), batch_size=work.batch_size, shuffle=True)
+        self.loader = image_loader(work, rows)
 
     def epoch(self) -> float:
         seconds, self.loss = timed(self._epoch)
@@ -181,6 +201,11 @@ class Tutorial:
             total += loss.item()
             self.optim.step()
         return total / self.num_rows
+
+
+def image_loader(work: Workload, rows: Tensor) -> DataLoader:
+    """Batches as Pyro's VAE example and every tutorial draw them."""
+    return DataLoader(Images(rows.cpu()), batch_size=work.batch_size, shuffle=True)
 
 
 class Images(Dataset):
@@ -239,7 +264,7 @@ def build(args: argparse.Namespace, work: Workload, rows: np.ndarray) -> Contest
     if args.contestant in ("ours", "ours_bf16", "eager"):
         precision = "bf16" if args.contestant == "ours_bf16" else "fp32"
         return Ours(work, tensor, compile=args.contestant != "eager", precision=precision)
-    return {"pyro": Pyro, "tutorial": Tutorial, "raw": Raw}[args.contestant](work, tensor)
+    return {"pyro": Pyro, "pyro_memory": PyroInMemory, "tutorial": Tutorial, "raw": Raw}[args.contestant](work, tensor)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ HERE = Path(__file__).parent
 BENCH_PYTHON = HERE.parent / ".bench" / "bin" / "python"
 DISAGREEMENT = 0.05  # largest spread of the losses after equal training, relative; beyond it, somebody cheats
 LABELS = {
-    "pyro": "Pyro SVI, in memory",
+    "pyro": "Pyro SVI, as its example",
+    "pyro_memory": "Pyro SVI, in memory",
     "tutorial": "tutorial loop",
     "raw": "raw compiled PyTorch",
     "numpyro": "NumPyro fori_loop",

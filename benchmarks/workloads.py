@@ -60,7 +60,7 @@ class Workload:
 _WORKLOADS = (
     Workload(
         "dense", "digits", (784,), (400,), 20, "relu", batch_size=128, steps=100,
-        bars={"pyro": 0.40, "tutorial": 0.35, "raw": 1.05, "numpyro": 1.15, "numpyro_bf16": 0.85, "eager": None},
+        bars={"pyro": 0.40, "pyro_memory": None, "tutorial": 0.35, "raw": 1.05, "numpyro": 1.15, "numpyro_bf16": 0.85, "eager": None},
     ),
     Workload(
         "tabular", "table", (30,), (32,), 8, "relu", batch_size=64, steps=500,
@@ -68,11 +68,11 @@ _WORKLOADS = (
     ),
     Workload(
         "conv", "digits", (1, 28, 28), (8, 16, 32), 32, "relu", batch_size=128, steps=50,
-        bars={"pyro": 0.75, "tutorial": 0.70, "raw": 1.05, "eager": None},
+        bars={"pyro": 0.75, "pyro_memory": None, "tutorial": 0.70, "raw": 1.05, "eager": None},
     ),
     Workload(
         "iwae50", "digits", (784,), (200, 200), 50, "tanh", batch_size=20, steps=50, num_particles=50,
-        bars={"pyro": 0.80, "raw": 1.05, "numpyro": 1.15, "eager": None},
+        bars={"pyro": 0.80, "pyro_memory": None, "raw": 1.05, "numpyro": 1.15, "eager": None},
     ),
 )  # fmt: skip
 WORKLOADS = {w.name: w for w in _WORKLOADS}

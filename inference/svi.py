@@ -132,13 +132,13 @@ class SVI:
                 {name: tensor[rows.to(tensor.device)].to(device, non_blocking=True) for name, tensor in data.items()}
                 for rows in order
             )
-            return torch.cat([self._advance(batch, None, transform) for batch in batches])
+            return torch.cat([self._advance([None], batch, transform, self._fused_chunk) for batch in batches])
         order = order.to(device)
         if self._is_small(order):
             with _one_thread():
                 chunks = _chunks(order, STEPS_PER_GRAPH if self._rule else 1)
-                return torch.cat([self._advance(dict(data), rows, transform, small=True) for rows in chunks])
-        return torch.cat([self._advance(dict(data), rows, transform) for rows in order.split(1)])
+                return self._advance(chunks, dict(data), transform, self._fused_small)
+        return self._advance(order.split(1), dict(data), transform, self._fused_chunk)
 
     @property
     def optimizer(self) -> Optimizer | PyroOptim:
@@ -229,19 +229,19 @@ class SVI:
         return loss
 
     def _advance(
-        self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None, small: bool = False
+        self, chunks: Iterable[Tensor | None], data: dict[str, Tensor], transform: Transform | None, fused: Any
     ) -> Tensor:
-        """The losses of the steps on `rows` of `data`, or of one step on all of it."""
+        """The losses of the steps on chunks of rows of `data`; a chunk None is one step on all of it."""
         if self._rule is not None:
-            chunk = self._fused_small if small else self._fused_chunk
-            return self._rule.stepped(chunk(data, rows, transform, self._rule.settings()))
-        losses = []
-        for batch in self._batches(data, rows, transform):
-            losses.append(self._step(*self._routed(), (batch,), {}))
+            rest = (data, transform, self._rule.settings())
+            steps = fused.each(chunks, *rest) if self.compile else [fused(rows, *rest) for rows in chunks]
+            return self._rule.stepped(torch.cat(steps))
+        batches = (batch for rows in chunks for batch in self._batches(data, rows, transform))
+        losses = [self._step(*self._routed(), (batch,), {}) for batch in batches]
         return torch.stack([torch.as_tensor(loss) for loss in losses])
 
     def _fused_steps(
-        self, data: dict[str, Tensor], rows: Tensor | None, transform: Transform | None, settings: "_Settings"
+        self, rows: Tensor | None, data: dict[str, Tensor], transform: Transform | None, settings: "_Settings"
     ) -> Tensor:
         batches = self._batches(data, rows, transform)
         return torch.stack([self._fused_step(*self._routed(), (b,), {}, settings) for b in batches])
@@ -263,6 +263,8 @@ class SVI:
             else:
                 loss = self._differentiable(model, guide, *args, **kwargs)
                 loss.backward()
+        if hasattr(self.loss, "advance"):  # an objective with a schedule counts its steps
+            self.loss.advance()
         return tree_map_only(Tensor, Tensor.detach, _tensors(loss, self.parameters)), gradients
 
     def _update(self, loss: Any, gradients: list[Tensor | None]) -> None:
@@ -436,7 +438,7 @@ class _Adam:
 
     @staticmethod
     def fits(group: dict[str, Any]) -> bool:
-        return not (group["amsgrad"] or group["maximize"] or group["differentiable"])
+        return group["eps"] > 0 and not (group["amsgrad"] or group["maximize"] or group["differentiable"])
 
     @staticmethod
     def state(parameter: Tensor, count: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
@@ -449,15 +451,17 @@ class _Adam:
 
     @staticmethod
     def factors(counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
-        """Step size lr / (1 - beta1^t), root of 1 - beta2^t, and decay 1 - lr * weight_decay, in float64.
+        """Step size lr r / (1 - beta1^t), eps r, and decay 1 - lr * weight_decay, with r^2 = 1 - beta2^t, in float64.
 
-        Each ends in `exp`: inductor computes such a thing once, and would do all else again for every element
-        of every parameter.
+        Adam divides the square root of the second moment by r; multiplied out, one division per number is left of
+        two. Each factor ends in `exp`: inductor computes such a thing once, and would do all else again for every
+        element of every parameter.
         """
         beta1, beta2 = group["betas"]
         first, second = (torch.log1p(-torch.exp(counts * math.log(beta))) for beta in (beta1, beta2))
-        size = torch.exp(torch.log(rate) - first)
-        return [size, torch.exp(0.5 * second), torch.exp(torch.log1p(-rate * group["weight_decay"]) + 0 * counts)]
+        size, floor = torch.log(rate) - first + 0.5 * second, math.log(group["eps"]) + 0.5 * second
+        decay = torch.log1p(-rate * group["weight_decay"]) + 0 * counts
+        return [torch.exp(size), torch.exp(floor), torch.exp(decay)]
 
     @staticmethod
     def step(
@@ -467,7 +471,7 @@ class _Adam:
         group: dict[str, Any],
         factors: list[Tensor],
     ) -> list[tuple[Tensor, Tensor]]:
-        (beta1, beta2), (size, root, decay) = group["betas"], factors
+        (beta1, beta2), (size, floor, decay) = group["betas"], factors
         first, second = state["exp_avg"], state["exp_avg_sq"]
         start: Tensor = parameter
         if group["weight_decay"] and group.get("decoupled_weight_decay", False):
@@ -476,7 +480,7 @@ class _Adam:
             gradient = gradient + group["weight_decay"] * parameter
         new_first = torch.lerp(first, gradient, 1 - beta1)
         new_second = second * beta2 + (1 - beta2) * gradient * gradient
-        new = start - size * new_first / (new_second.sqrt() / root + group["eps"])
+        new = start - size * new_first / (new_second.sqrt() + floor)
         return [(first, new_first), (second, new_second), (parameter, new)]
 
 
@@ -602,8 +606,9 @@ def _tensors(loss: Any, like: list[Tensor]) -> Any:
 
 
 def _is_finite(loss: Any) -> Tensor:
+    """One flag. Of 16 copies, because inductor computes a reduction once, and a single flag at every use."""
     parts: Iterable[Tensor] = loss if isinstance(loss, tuple | list) else [loss]
-    return torch.stack([torch.isfinite(part).all() for part in parts]).all()
+    return torch.stack([torch.isfinite(part).all() for part in parts]).expand(16, -1).all()
 
 
 def _report(loss: Any) -> Any:
