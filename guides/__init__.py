@@ -1,19 +1,27 @@
 """Inference programs q(z | x), with the model's own site names."""
 
+from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
+from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
-from pyrovae.guides.normal import NormalGuide
+from pyrovae.guides.mixture import MixtureGuide
+from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
 
 __all__ = [
+    "AmortizedGuide",
     "BottomUpGuide",
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",
     "Erasing",
+    "FlowGuide",
+    "FullNormalGuide",
     "GaussianNoise",
+    "LowRankNormalGuide",
+    "MixtureGuide",
     "NormalGuide",
     "SemiSupervisedGuide",
     "TopDownGuide",

@@ -1,17 +1,19 @@
-"""The diagonal-normal guide: q(z | x) = Normal(z; loc(x), scale(x))."""
+"""Normal guides: diagonal, full and low-rank covariance."""
 
-import pyro
+import math
+
 import pyro.distributions as dist
+import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyrovae.models import Program
+from pyrovae.guides.amortized import AmortizedGuide, check_width
 from pyrovae.networks import bounded_scale
 
-__all__ = ["NormalGuide"]
+__all__ = ["FullNormalGuide", "LowRankNormalGuide", "NormalGuide"]
 
 
-class NormalGuide(Program):
+class NormalGuide(AmortizedGuide):
     """q(z | x) = prod_d Normal(z_d; loc_d(x), scale_d(x)).
 
     Args:
@@ -21,15 +23,60 @@ class NormalGuide(Program):
     References: Kingma & Welling (2014), arXiv:1312.6114.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
     def posterior(self, params: Tensor) -> TorchDistribution:
         """q(z | params), `params` of shape `(*, 2 D)`, event shape `(D,)`."""
         loc, raw_scale = params.chunk(2, dim=-1)
         return dist.Normal(loc, bounded_scale(raw_scale)).to_event(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.posterior(self.encoder(x)))  # z ~ q(z | x)
+
+class FullNormalGuide(AmortizedGuide):
+    """q(z | x) = Normal(z; loc(x), L(x) L(x)'), L lower triangular.
+
+    Args:
+        encoder: a network `(*, *event) -> (*, 2 D + D (D - 1) / 2)`; its output is loc, the raw diagonal of L, which is
+            bounded away from 0 and infinity, and the rows of L left of it.
+
+    Raises:
+        ShapeError: in a call, the encoder has another number of outputs.
+
+    References: Kingma & Welling (2019), arXiv:1906.02691, section 2.5.1.
+    """
+
+    def posterior(self, params: Tensor) -> TorchDistribution:
+        """q(z | params), `params` of shape `(*, 2 D + D (D - 1) / 2)`, event shape `(D,)`."""
+        width = params.shape[-1]
+        dim = (math.isqrt(9 + 8 * width) - 3) // 2
+        check_width(self, params, "2 D + D (D - 1) / 2", dim * (dim + 3) == 2 * width)
+        loc, raw_scale, below = params.split([dim, dim, width - 2 * dim], -1)
+        row, column = torch.tril_indices(dim, dim, -1, device=params.device)
+        lower = params.new_zeros(*params.shape[:-1], dim * dim).index_copy(-1, row * dim + column, below)
+        return dist.MultivariateNormal(
+            loc, scale_tril=lower.unflatten(-1, (dim, dim)) + bounded_scale(raw_scale).diag_embed()
+        )
+
+
+class LowRankNormalGuide(AmortizedGuide):
+    """q(z | x) = Normal(z; loc(x), F(x) F(x)' + diag(scale(x)^2)), F of shape `(D, R)`.
+
+    Args:
+        encoder: a network `(*, *event) -> (*, (2 + R) D)`; its output is loc, raw scale and F.
+        rank: R.
+
+    Raises:
+        ShapeError: in a call, the number of the encoder's outputs is no multiple of 2 + R.
+
+    References: Ong et al. (2018), arXiv:1701.03208.
+    """
+
+    def __init__(self, encoder: nn.Module, rank: int) -> None:
+        super().__init__(encoder)
+        self.rank = rank
+
+    def posterior(self, params: Tensor) -> TorchDistribution:
+        """q(z | params), `params` of shape `(*, (2 + R) D)`, event shape `(D,)`."""
+        dim = params.shape[-1] // (2 + self.rank)
+        check_width(self, params, f"{2 + self.rank} D", dim * (2 + self.rank) == params.shape[-1])
+        loc, raw_scale, factor = params.split([dim, dim, dim * self.rank], -1)
+        return dist.LowRankMultivariateNormal(
+            loc, factor.unflatten(-1, (dim, self.rank)), bounded_scale(raw_scale) ** 2
+        )

@@ -6,8 +6,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.models.flat import Flat
+from pyrovae.models.flow import FlowPrior
+from pyrovae.models.mixture import MixtureOfNormals, VampPrior
 
-__all__ = ["Flat", "StandardNormal"]
+__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "VampPrior"]
 
 
 class StandardNormal(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Shape", "bounded_scale"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "GatedMLP", "Shape", "bounded_scale"]
 
 Shape = int | Sequence[int]
 
@@ -53,6 +53,8 @@ class MLP(nn.Module):
         ShapeError: the last dimensions of the input are not `in_shape`.
     """
 
+    linear_per_unit = 1  # outputs of a linear layer for each hidden unit
+
     def __init__(
         self,
         in_shape: Shape,
@@ -65,17 +67,37 @@ class MLP(nn.Module):
         widths = [math.prod(self.in_shape), *hidden]
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(widths):
-            layers += [nn.Linear(wide, narrow), activation()]
+            layers += [nn.Linear(wide, self.linear_per_unit * narrow), activation()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], math.prod(self.out_shape)))
 
     def forward(self, x: Tensor) -> Tensor:
-        lead = _leading(x, self.in_shape, "MLP")
+        lead = _leading(x, self.in_shape, type(self).__name__)
         return self.layers(x.reshape(*lead, math.prod(self.in_shape))).reshape(*lead, *self.out_shape)
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
         """Set the last bias, so that training starts near `output`, of shape `out_shape`."""
         cast(nn.Linear, self.layers[-1]).bias.copy_(output.flatten())
+
+
+class GatedMLP(MLP):
+    """A dense network of gated layers, h' = (W h + b) * sigmoid(V h + c), linear at the end.
+
+    Args:
+        in_shape: event shape of the input, `784` or `(1, 28, 28)`.
+        out_shape: event shape of the output.
+        hidden: widths of the hidden layers.
+
+    Raises:
+        ShapeError: the last dimensions of the input are not `in_shape`.
+
+    References: Dauphin et al. (2017), arXiv:1612.08083; Tomczak & Welling (2018), arXiv:1705.07120, for VAEs.
+    """
+
+    linear_per_unit = 2
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, hidden: Sequence[int] = (300, 300)) -> None:
+        super().__init__(in_shape, out_shape, hidden, nn.GLU)
 
 
 def _halvings(size: int, times: int) -> list[int]:

@@ -18,7 +18,11 @@ from pyrovae.guides import (
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
+    FlowGuide,
+    FullNormalGuide,
     GaussianNoise,
+    LowRankNormalGuide,
+    MixtureGuide,
     NormalGuide,
     SemiSupervisedGuide,
     TopDownGuide,
@@ -152,6 +156,18 @@ def autoencoder(*, denoising: bool = False) -> Pair:
     return pair._replace(guide=Corrupted(guide, GaussianNoise()).eval() if denoising else guide)
 
 
+def with_prior(prior: Callable[[NormalGuide], nn.Module]) -> Pair:
+    """A dense pair with that prior, which may use the guide."""
+    pair = vae(likelihoods.Bernoulli(IMAGE))
+    pair.model.prior = prior(pair.guide)
+    return pair
+
+
+def with_guide(guide: Callable[[nn.Module], nn.Module], params: int) -> Pair:
+    """A dense pair with that guide, whose encoder emits so many numbers."""
+    return vae(likelihoods.Bernoulli(IMAGE))._replace(guide=guide(MLP(IMAGE, params, (7,))))
+
+
 def drawn(likelihood: likelihoods.Likelihood) -> Pair:
     """A dense pair on data that the likelihood draws itself."""
     shape = likelihood.event_shape
@@ -208,6 +224,13 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conditional-on-labels": lambda: conditional(labels=True),
     "conditional-on-a-part": lambda: conditional(labels=False),
     "semi-supervised": lambda: semi_supervised(),
+    "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),
+    "vamp-prior": lambda: with_prior(lambda guide: priors.VampPrior(guide.given, torch.rand(4, *IMAGE))),
+    "flow-prior": lambda: with_prior(lambda _: priors.FlowPrior(LATENT, 2, (5,))),
+    "full-normal-guide": lambda: with_guide(FullNormalGuide, 9),
+    "low-rank-normal-guide": lambda: with_guide(partial(LowRankNormalGuide, rank=2), 12),
+    "mixture-guide": lambda: with_guide(partial(MixtureGuide, components=2), 14),
+    "flow-guide": lambda: with_guide(partial(FlowGuide, dim=LATENT, context=4, hidden=(5,)), 10),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
 }
