@@ -164,6 +164,9 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     figure = _figure(9 if validated else 5, 3.2)
     panels = figure.subplots(1, 3 if validated else 1, squeeze=False)[0]
     _curve(panels[0], epochs, {"training": [row["loss"] for row in rows]}, "loss")
+    if any(abs(row.get("train_elbo", -row["loss"]) + row["loss"]) > 1e-4 * abs(row["loss"]) for row in rows):
+        _curve(panels[0], epochs, {"training, -ELBO": [-row["train_elbo"] for row in rows]}, "loss")
+        panels[0].legend(frameon=False)
     if validated:
         _curve(panels[0], epochs, {"validation, -ELBO": [-row["elbo"] for row in rows]}, "loss")
         _curve(panels[1], epochs, {"rate": [row["rate"] for row in rows]}, "rate, KL(q(z|x) ‖ p(z))")

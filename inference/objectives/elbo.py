@@ -14,7 +14,7 @@ from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.objectives.schedules import Schedule, at
 from pyrovae.inference.pair import PairTrace, Site, sites
 
-__all__ = ["ELBO"]
+__all__ = ["ELBO", "factors"]
 
 
 class ELBO(Objective):
@@ -92,7 +92,7 @@ class ELBO(Objective):
         closed = _in_both_orders(draws.pair) if self.analytic else []
         means = []
         for name, (inner, outer) in draws.pair.latent().items():
-            q, p = _factors(inner, "guide"), _factors(outer, "model")
+            q, p = factors(inner, "guide"), factors(outer, "model")
             rate = _kl(q, p) if name in closed else None
             if rate is None:
                 rate = q.log_prob(inner["value"]) - p.log_prob(outer["value"])
@@ -108,7 +108,7 @@ class ELBO(Objective):
         super().check(pair, layout)
         if self.free_bits and self.group == "dimension":
             for inner, outer in pair.latent().values():
-                _factors(inner, "guide"), _factors(outer, "model")
+                factors(inner, "guide"), factors(outer, "model")
 
 
 def _in_both_orders(pair: PairTrace) -> list[str]:
@@ -132,7 +132,7 @@ def _kl(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
         return None
 
 
-def _factors(site: Site, whose: str) -> Any:
+def factors(site: Site, whose: str) -> Any:
     """The distributions of a site's dimensions, which `to_event` made one of.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.errors import PairError
@@ -24,11 +25,13 @@ class Draws(NamedTuple):
         pair: the traces.
         terms: log-probabilities, `(S, B)`, unscaled.
         full_size: the number of all data, of which the batch is a sample.
+        free: a run of the model alone, where an objective asks for one.
     """
 
     pair: PairTrace
     terms: Terms
     full_size: int
+    free: Trace | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Estimates of log p(x), verified where p(x) and the posterior are exact, and on the layouts a pair may have."""
 
 import math
+from contextlib import nullcontext
 
 import pyro
 import pyro.distributions as dist
@@ -305,6 +306,130 @@ def test_the_shape_of_the_terms(ppca):
     parts = (terms.log_likelihood, *level, level.rate, terms.log_prior, terms.log_guide)
     assert all(term.shape == (3, 4) for term in parts)
     torch.testing.assert_close(terms.log_weight, terms.log_likelihood + terms.log_prior - terms.log_guide)
+
+
+# ------------------------------------------------------------------- levels, and latents that are summed out
+
+
+def test_the_rate_of_each_level():
+    """Of independent normals z1, z2 each rate is a closed form, and their sum is the rate."""
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z2 = pyro.sample("z2", dist.Normal(0.0, 1.0))
+            z1 = pyro.sample("z1", dist.Normal(z2, 1.0))
+            pyro.sample("x", dist.Normal(z1, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z2 = pyro.sample("z2", dist.Normal(0.5 * x, 0.6))
+            pyro.sample("z1", dist.Normal(z2 + 0.3, 0.7))
+
+    x = torch.randn(40)
+    measured = evaluate(model, guide, {"x": x}, num_samples=2000)
+    kl = torch.distributions.kl_divergence
+    exact = {
+        "z2": kl(dist.Normal(0.5 * x, 0.6), dist.Normal(0.0, 1.0)).mean().item(),
+        "z1": kl(dist.Normal(0.3, 0.7), dist.Normal(0.0, 1.0)).item(),
+    }
+    assert set(measured.rates) == set(exact)
+    for name, value in exact.items():
+        assert abs(measured.rates[name].value - value) < 5 * measured.rates[name].error
+        assert measured.per_datum[f"rate_{name}"].shape == (40,)
+    assert measured.rate.value == pytest.approx(sum(rate.value for rate in measured.rates.values()), rel=1e-5)
+    assert [line.split()[:2] for line in str(measured).splitlines()[4:6]] == [["rate", "z2"], ["rate", "z1"]]
+
+
+PROBS, CENTRES = torch.tensor([0.2, 0.5, 0.3]).double(), torch.tensor([-1.0, 0.4, 2.0]).double()
+
+
+def test_an_enumerated_latent_alone_is_summed_out_exactly():
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            c = pyro.sample("c", dist.Categorical(PROBS), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(CENTRES[c], 0.7), obs=x)
+
+    def guide(x):
+        pass
+
+    x = torch.randn(9).double()
+    exact = (dist.Normal(CENTRES, 0.7).log_prob(x.unsqueeze(-1)) + PROBS.log()).logsumexp(-1)
+    measured = evaluate(model, guide, {"x": x}, num_samples=3)
+    torch.testing.assert_close(measured.per_datum["log_evidence"], exact)
+    assert measured.rate.value == 0
+
+
+def test_an_enumerated_latent_above_and_below_drawn_ones():
+    """c decides the prior of z, d the offset of x: the prior of z is a mixture, and so is x given z."""
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            c = pyro.sample("c", dist.Categorical(PROBS), infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Normal(CENTRES[c], 0.5))
+            d = pyro.sample("d", dist.Bernoulli(0.3 * torch.ones(()).double()), infer={"enumerate": "parallel"})
+            with pyro.plate("measurements", 2, dim=-2):
+                pyro.sample("x", dist.Normal(z + d + 0.1 * c, 0.7), obs=x.T)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x.mean(-1), 0.6))
+
+    x = torch.randn(4, 2).double()
+    torch.manual_seed(1)
+    pair = log_terms(model, guide, {"x": x}, 5, depth=2)
+    torch.manual_seed(1)
+    z = dist.Normal(x.mean(-1), 0.6).expand([5, 1, 4]).sample().squeeze(1)
+    prior = (dist.Normal(CENTRES, 0.5).log_prob(z.unsqueeze(-1)) + PROBS.log()).logsumexp(-1)
+    joint = []
+    for c in range(3):
+        for d in range(2):
+            loc = z + d + 0.1 * c
+            log_likelihood = dist.Normal(loc, 0.7).log_prob(x.T.unsqueeze(1)).sum(0)
+            weight = PROBS[c].log() + math.log(0.3 if d else 0.7)
+            joint.append(dist.Normal(CENTRES[c], 0.5).log_prob(z) + log_likelihood + weight)
+    joint = torch.stack(joint).logsumexp(0)
+    torch.testing.assert_close(pair.log_prior, prior)
+    torch.testing.assert_close(pair.log_likelihood, joint - prior)
+    torch.testing.assert_close(pair.log_guide, dist.Normal(x.mean(-1), 0.6).log_prob(z))
+
+
+def test_a_guides_enumerated_latent_is_drawn():
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            c = pyro.sample("c", dist.Categorical(PROBS))
+            pyro.sample("x", dist.Normal(CENTRES[c], 0.7), obs=x)
+
+    def guide(x):
+        logits = dist.Normal(CENTRES, 0.7).log_prob(x.unsqueeze(-1)) + PROBS.log()
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("c", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
+
+    x = torch.randn(9).double()
+    exact = (dist.Normal(CENTRES, 0.7).log_prob(x.unsqueeze(-1)) + PROBS.log()).logsumexp(-1)
+    torch.testing.assert_close(evaluate(model, guide, {"x": x}, num_samples=3).per_datum["log_evidence"], exact)
+
+
+def undrawn(fn, infer, plate):
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            with pyro.plate("inner", 2, dim=-2) if plate else nullcontext():
+                c = pyro.sample("c", fn, infer=infer)
+            pyro.sample("x", dist.Normal(c.sum(-2) if plate else c, 1.0), obs=x)
+
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (undrawn(dist.Normal(0.0, 1.0), {}, False), ("'c'", "enumerate", "guide")),
+        (undrawn(dist.Poisson(2.0), {"enumerate": "parallel"}, False), ("'c'", "Poisson", "finite support")),
+        (undrawn(dist.Bernoulli(0.5), {"enumerate": "parallel"}, True), ("'c'", "inner", "TraceEnum_ELBO")),
+    ],
+)
+def test_latents_that_cannot_be_summed_out(model, words, says):
+    with says(PairError, *words):
+        evaluate(model, lambda x: None, {"x": torch.zeros(3)}, num_samples=2)
 
 
 # ------------------------------------------------------------------------------------ input, output, errors

@@ -217,6 +217,16 @@ def test_curves_of_training_alone():
     assert axes.get_legend() is None
 
 
+def test_curves_of_another_objective():
+    """The ELBO is drawn beside the objective where the two differ."""
+    trained = [row | {"train_elbo": -row["loss"] - 1} for row in rows(validated=False)]
+    (axes,) = plots.curves(trained).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[5, 4], [6, 5]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "training, -ELBO"]
+    (axes,) = plots.curves([row | {"train_elbo": -row["loss"]} for row in trained]).axes
+    assert len(axes.lines) == 1
+
+
 @pytest.mark.parametrize("history", [[], rows(validated=True)[:1]])
 def test_curves_of_a_short_run(history, tmp_path):
     plots.save(plots.curves(history), tmp_path / "a.png")
