@@ -8,6 +8,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import Tensor
 
+from pyrovae.data import Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence import device_of, evaluating
 from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
@@ -83,10 +84,13 @@ def _label(trace: Any, name: str) -> Any:
 def classify(guide: Program, data: Batch, *, transform: Any = None, site: str = "y") -> Tensor:
     """q(y | x) of each datum, whatever labels `data` has: probabilities `(N, K)`.
 
+    Args:
+        transform: what training applied to a batch (`pyrovae.data.Scale()` by default).
+
     Raises:
         PairError: the guide has no such site.
     """
-    device, transform = device_of(guide), transform or (lambda batch: batch)
+    device, transform = device_of(guide), transform or Scale()
     parts = []
     with evaluating(guide):
         for start in range(0, batch_size(data), CHUNK):

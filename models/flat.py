@@ -34,7 +34,7 @@ class Flat(nn.Module):
 class _Flat(TorchDistribution):
     """log p(z) = 0 for vectors `(D,)`."""
 
-    arg_constraints = {}  # noqa: RUF012
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
     support = constraints.real_vector
 
     def __init__(self, dim: int, batch_shape: Any = torch.Size()) -> None:  # noqa: B008

@@ -127,18 +127,29 @@ class Run:
             seed=self.arguments.seed,
         )
 
-    def summary(self, measured: Evaluation, **more: Any) -> None:
-        """Print the closing table, and write `summary.json`."""
+    def summary(
+        self, measured: Evaluation, *, rows: Sequence[tuple[str, str, str]] = (), hide: Sequence[str] = (), **more: Any
+    ) -> None:
+        """Print the closing table, and write `summary.json`.
+
+        Args:
+            rows: further rows of name, value, unit.
+            hide: names of rows that mean nothing for this pair.
+            more: further entries of `summary.json`.
+        """
         count = len(measured.per_datum["elbo"])
-        rows = [
+        levels = measured.rates if len(measured.rates) > 1 else {}
+        table = [
             ("ELBO", str(measured.elbo), "nats per datum"),
             ("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
+            *((f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
             ("distortion", str(measured.distortion), "-E log p(x|z)"),
             ("log-evidence", str(measured.log_evidence), f"importance sampling, {measured.num_samples} draws a datum"),
+            *rows,
             ("time", f"{self.seconds:.1f} s", f"training, {len(self.history.rows)} epochs on {self.device}"),
         ]
         print(f"\ntest    {count} data")
-        for name, value, unit in rows:
+        for name, value, unit in (row for row in table if row[0] not in hide):
             print(f"  {name:<13}{value:>18}   {unit}")
         estimates = {name: getattr(measured, name)._asdict() for name in ("elbo", "rate", "distortion", "log_evidence")}
         content = {
@@ -146,6 +157,7 @@ class Run:
             "transform": repr(self.transform),
             "test_data": count,
             **estimates,
+            "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
             "num_samples": measured.num_samples,
             "bits_per_dim": measured.bits_per_dim,
             "train_loss_per_epoch": self.history["loss"],
@@ -162,25 +174,26 @@ class Run:
 
     def pictures(self) -> None:
         """Write the pictures that the data and the latent space allow."""
-        self._save("curves", plots.curves(self.history.rows))
+        self.save("curves", plots.curves(self.history.rows))
         codes = encode(self.model, self.guide, self.test, transform=self.transform)
         for name, z in codes.items():
             if z.dim() == 2 and z.shape[1] >= 2:
                 y = self.test.get("y")
-                self._save(f"latent_{name}", plots.latent_scatter(z, y, classes=self.data.classes))
+                self.save(f"latent_{name}", plots.latent_scatter(z, y, classes=self.data.classes))
         x = self.test["x"]
         if x.dim() != 4 or x.shape[1] not in (1, 3):
             return
         batch = self.transform({n: t[:20].to(self.device) for n, t in self.test.items()})
         codes = encode(self.model, self.guide, batch)
-        self._save("reconstructions", plots.reconstructions(batch["x"], decode(self.model, codes)))
-        self._save("samples", plots.grid(generate(self.model, 100), title="the mean of p(x | z), z ~ p(z)"))
+        self.save("reconstructions", plots.reconstructions(batch["x"], decode(self.model, codes)))
+        self.save("samples", plots.grid(generate(self.model, 100), title="the mean of p(x | z), z ~ p(z)"))
         rows = [interpolate(self.model, _one(codes, i), _one(codes, i + 1)) for i in range(0, 12, 2)]
-        self._save("interpolations", plots.paths(torch.stack(rows)))
+        self.save("interpolations", plots.paths(torch.stack(rows)))
         if set(codes) == {"z"} and codes["z"].shape[1] == 2:
-            self._save("manifold", plots.manifold(decode(self.model, {"z": _square(20, 2.5, self.device)}), extent=2.5))
+            self.save("manifold", plots.manifold(decode(self.model, {"z": _square(20, 2.5, self.device)}), extent=2.5))
 
-    def _save(self, name: str, figure: Any) -> None:
+    def save(self, name: str, figure: Any) -> None:
+        """Write a picture into the run folder."""
         self.out.mkdir(parents=True, exist_ok=True)
         plots.save(figure, self.out / f"{name}.png")
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -53,12 +54,26 @@ class JointMLP(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         if len(inputs) != len(self.sizes):
             raise ShapeError(f"JointMLP wants {len(self.sizes)} inputs of shapes {self.in_shapes}, got {len(inputs)}.")
-        first, *others = self.mlp.layers
-        parts = zip(inputs, self.in_shapes, first.weight.split(self.sizes, dim=1), strict=True)
-        h = sum((functional.linear(_flat(x, shape, weight.dtype), weight) for x, shape, weight in parts), first.bias)
-        for layer in others:
+        parts = zip(inputs, self.in_shapes, self._weights(), strict=True)
+        h = self._first.bias
+        for x, shape, weight in parts:
+            h = h + functional.linear(_flat(x, shape, weight.dtype), weight)
+        for layer in self.mlp.layers[1:]:
             h = layer(h)
         return h.reshape(*h.shape[:-1], *self.out_shape)
+
+    @property
+    def _first(self) -> nn.Linear:
+        return cast(nn.Linear, self.mlp.layers[0])
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        """The first layer's weights of each input."""
+        return self._first.weight.split(self.sizes, dim=1)
+
+    @torch.no_grad()
+    def emphasise(self, number: int, factor: float) -> None:
+        """Multiply the first layer's weights of the input of that number: one label is hardly heard beside an image."""
+        self._weights()[number].mul_(factor)
 
     def start_at(self, output: Tensor) -> None:
         """Set the last bias, so that training starts near `output`, of shape `out_shape`."""

@@ -11,11 +11,26 @@ from pathlib import Path
 from pyrovae.data.dataset import Batch, Dataset, excerpt, mean
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
+from pyrovae.data.labels import hide_labels
 from pyrovae.data.public import NAMES, load_public
+from pyrovae.data.quadrants import Quadrants
 from pyrovae.data.transforms import Binarize, Scale, Transform
 from pyrovae.errors import DataError
 
-__all__ = ["NAMES", "STREAM_LIMIT", "Batch", "Binarize", "Dataset", "Scale", "Transform", "excerpt", "load", "mean"]
+__all__ = [
+    "NAMES",
+    "STREAM_LIMIT",
+    "Batch",
+    "Binarize",
+    "Dataset",
+    "Quadrants",
+    "Scale",
+    "Transform",
+    "excerpt",
+    "hide_labels",
+    "load",
+    "mean",
+]
 
 STREAM_LIMIT = 2**30
 """A `.npy` file of more bytes than this is memory-mapped instead of read."""

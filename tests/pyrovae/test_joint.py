@@ -39,6 +39,13 @@ def test_it_starts_at_an_output():
     assert torch.equal(joint.mlp.layers[-1].bias, torch.tensor([3.0, -2.0]))
 
 
+def test_one_input_is_emphasised():
+    joint, x, y = JointMLP([3, 2], 1, ()), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
+    before = joint(x, y) - joint(x, y - 2)
+    joint.emphasise(1, 5.0)
+    torch.testing.assert_close(joint(x, y) - joint(x, y - 2), 5 * before)
+
+
 def test_double_precision():
     assert JointMLP([3, 2], 1).double()(torch.zeros(4, 3).double(), torch.zeros(4).long()).dtype == torch.float64
 

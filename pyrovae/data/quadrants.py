@@ -1,0 +1,65 @@
+"""Image completion: some quadrants of an image are seen, the rest is to be predicted."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyrovae.data.dataset import Batch
+from pyrovae.data.transforms import Scale
+from pyrovae.errors import DataError, ShapeError
+
+__all__ = ["Quadrants"]
+
+# (row, column) halves in the order in which they are seen: the task of Sohn et al. as Pyro's tutorial has it.
+_ORDER = ((1, 0), (0, 0), (0, 1), (1, 1))
+
+
+@dataclass(frozen=True)
+class Quadrants:
+    """Grey levels to [0, 1]; `y` becomes the pixels seen, `x` the rest, both flat: for a model of p(x | y).
+
+    Args:
+        seen: 1 the bottom left quadrant, 2 the top left one too, 3 the top right one too.
+
+    Raises:
+        DataError: another number; and in `prepare`, x that is not images.
+
+    References: Sohn et al. (2015), Learning structured output representation using deep conditional generative models.
+    """
+
+    seen: int = 1
+
+    def __post_init__(self) -> None:
+        if self.seen not in (1, 2, 3):
+            raise DataError(f"Quadrants sees 1, 2 or 3 of the four, got {self.seen}.")
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch itself, without its labels."""
+        if batch["x"].dim() != 4:
+            raise DataError(f"Quadrants wants images (N, C, H, W), got x of shape {tuple(batch['x'].shape)}.")
+        return Scale().prepare({"x": batch["x"]})
+
+    def __call__(self, batch: Batch) -> Batch:
+        """`x` of shape `(B, n)` and `y` of shape `(B, m)`, from `x` of shape `(B, C, H, W)`."""
+        parts = [part.flatten(1) for part in self._quadrants(Scale()({"x": batch["x"]})["x"])]
+        return {"y": torch.cat(parts[: self.seen], 1), "x": torch.cat(parts[self.seen :], 1)}
+
+    def join(self, x: Tensor, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The images `(B, *shape)` of which `x` and `y` are the parts.
+
+        Raises:
+            ShapeError: the parts do not make images of that shape.
+        """
+        pixels, images = torch.cat([y, x], 1), x.new_zeros(len(x), *shape)
+        if pixels.shape[1:].numel() != images.shape[1:].numel():
+            raise ShapeError(f"parts of {y.shape[1]} and {x.shape[1]} pixels do not make images of shape {shape}.")
+        parts = self._quadrants(images)
+        sizes = [part[0].numel() for part in parts]
+        for part, values in zip(parts, pixels.split(sizes, 1), strict=True):
+            part.copy_(values.reshape(part.shape))
+        return images
+
+    def _quadrants(self, images: Tensor) -> list[Tensor]:
+        """Views of the four quadrants, in the order in which they are seen."""
+        return [images.tensor_split(2, -2)[row].tensor_split(2, -1)[column] for row, column in _ORDER]
