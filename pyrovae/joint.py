@@ -55,7 +55,7 @@ class JointMLP(nn.Module):
         if len(inputs) != len(self.sizes):
             raise ShapeError(f"JointMLP wants {len(self.sizes)} inputs of shapes {self.in_shapes}, got {len(inputs)}.")
         parts = zip(inputs, self.in_shapes, self._weights(), strict=True)
-        h = self._first.bias
+        h: Tensor = self._first.bias
         for x, shape, weight in parts:
             h = h + functional.linear(_flat(x, shape, weight.dtype), weight)
         for layer in self.mlp.layers[1:]:
