@@ -140,8 +140,8 @@ def run_pair(
 
 def log_terms(model: Program, guide: Program, batch: Batch, num_samples: int, depth: int = 1, **extra: Any) -> Terms:
     """Draw `num_samples` times from the guide, vectorised, and score: terms of shape `(S, B)`."""
-    programs = (partial(call, program, batch, **extra) for program in (model, guide))
-    pair = run_pair(*programs, num_samples, depth)
+    run = partial(call, batch=batch, **extra)
+    pair = run_pair(partial(run, model), partial(run, guide), num_samples, depth)
     return terms_of(pair, (num_samples, batch_size(batch)), depth, extra.get("data_size"))
 
 

@@ -127,8 +127,9 @@ class MMD(Objective):
         return draws._replace(free=free.trace)
 
     def bound(self, draws: Draws) -> Tensor:
-        latent = list(draws.pair.latent())
-        codes, prior = (_codes([trace.nodes[n] for n in latent]) for trace in (draws.pair.guide, draws.free))
+        free = sites(draws.free or draws.pair.model)
+        codes = _codes([site for site, _ in draws.pair.latent().values()])
+        prior = _codes([free[name] for name in draws.pair.latent()])
         discrepancy = mean_discrepancy(codes, prior, self.kernel)
         bound = draws.terms.log_likelihood.squeeze(0) - at(self.weight, self.step) * discrepancy
         if self.kl_weight == 0:  # where a guide has no density, a Delta say, its rate is no number to train on

@@ -139,7 +139,7 @@ def factors(site: Site, whose: str) -> Any:
         PairError: it is not a product over dimensions.
     """
     fn = site["fn"]
-    base = getattr(fn, "base_dist", None)
+    base: Any = getattr(fn, "base_dist", None)
     if isinstance(fn, Independent) and not base.event_shape:
         return base
     raise PairError(

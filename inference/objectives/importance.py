@@ -10,9 +10,9 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import spread
+from pyrovae.inference.evidence import Layout, spread
 from pyrovae.inference.objectives.objective import Draws, Objective
-from pyrovae.inference.pair import Site, sites
+from pyrovae.inference.pair import PairTrace, Site, sites
 
 __all__ = ["IWAE", "Renyi", "WakeSleep"]
 
@@ -52,6 +52,17 @@ class IWAE(Objective):
 
     def bound(self, draws: Draws) -> Tensor:
         return _log_mean_exp(draws.terms.log_weight)
+
+    def check(self, pair: PairTrace, layout: Layout) -> None:
+        super().check(pair, layout)
+        for name, site in sites(pair.guide).items() if self.gradient != "plain" else ():
+            try:
+                site["fn"].log_prob(site["value"].clone())  # no longer the draw that a flow remembers
+            except (NotImplementedError, KeyError) as error:
+                raise PairError(
+                    f"gradient={self.gradient!r} wants log q(z) at a given z, and the guide's "
+                    f"{type(site['fn']).__name__} at site '{name}' has no inverse. Write IWAE({self.num_particles})."
+                ) from error
 
     def extra_repr(self) -> str:
         return f"num_particles={self.num_particles}, gradient={self.gradient!r}"

@@ -99,6 +99,20 @@ def test_captured_equals_eager(make, captured_only):
     assert results[0][2] == 8  # a step counts itself, in the graph too
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["annealed", "dreg", "wake-sleep", "beta-tc"])
+def test_compiled_equals_eager(name):
+    results = []
+    for compile in (True, False):
+        torch.manual_seed(0)
+        model, guide = small()
+        objective = OBJECTIVES[name]()
+        svi = SVI(model, guide, torch.optim.Adam, objective, compile=compile)
+        losses = svi.run({"x": binary()}, 8, order=torch.arange(8).expand(8, -1))
+        results.append((losses, torch.tensor(objective.collect()), objective.step.clone(), svi.parameters))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
 def test_training_raises_the_elbo(make):
     model, guide = small()
     svi = SVI(model, guide, (torch.optim.Adam, {"lr": 0.02}), make(), compile=False)
@@ -629,6 +643,21 @@ def test_arguments_that_make_no_sense(says):
         ELBO(free_bits=1.0, group="level")
     with says(PairError, "'imq'"):
         MMD(1.0, kernel="linear")
+
+
+def test_a_flow_without_an_inverse(ppca, says):
+    """It has a density at its own draws alone: enough for the plain gradient, not for those through the draws."""
+    flow = dist.transforms.Planar(2).double()
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            base = dist.Normal(torch.zeros(len(x), 2).double(), 1.0).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [flow]))
+
+    x = ppca.data(3)["x"]
+    assert IWAE(3).loss(ppca.model, guide, x).isfinite()
+    with says(PairError, "'z'", "no inverse", "IWAE(3)"):
+        IWAE(3, gradient="dreg").loss(ppca.model, guide, x)
 
 
 def test_pairs_that_an_objective_cannot_take_apart(ppca, says):
