@@ -3,6 +3,7 @@
 from pyro.distributions import MixtureOfDiagNormals, TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.errors import ShapeError
 from pyrovae.guides.amortized import AmortizedGuide, check_width
 from pyrovae.networks import bounded_scale
 
@@ -27,6 +28,10 @@ class MixtureGuide(AmortizedGuide):
 
     def __init__(self, encoder: nn.Module, components: int) -> None:
         super().__init__(encoder)
+        if components < 2:
+            raise ShapeError(
+                f"MixtureGuide wants two components or more, got components={components}. Use NormalGuide."
+            )
         self.components = components
 
     def posterior(self, params: Tensor) -> TorchDistribution:

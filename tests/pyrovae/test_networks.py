@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pyrovae.errors import PyrovaeError, ShapeError
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, bounded_scale
+from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, GatedMLP, bounded_scale
+from pyrovae.residual import ResidualConvDecoder, ResidualConvEncoder
 
 LEADS = [(), (4,), (2, 4), (2, 1, 4), (0,), (3, 0)]
 IMAGES = [(1, 28, 28), (3, 32, 32), (1, 28, 20), (1, 30, 33), (2, 1, 1), (1, 7, 5)]
@@ -22,8 +23,9 @@ def test_an_mlp_keeps_leading_dimensions(lead, inner, outer, hidden):
 
 @pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("lead", LEADS)
-def test_convolutions_keep_leading_dimensions(lead, image):
-    encoder, decoder = ConvEncoder(image, 6, (2, 3)), ConvDecoder(5, image, (3, 2))
+@pytest.mark.parametrize(("up", "down"), [(ConvEncoder, ConvDecoder), (ResidualConvEncoder, ResidualConvDecoder)])
+def test_convolutions_keep_leading_dimensions(lead, image, up, down):
+    encoder, decoder = up(image, 6, (2, 3)), down(5, image, (3, 2))
     assert encoder(torch.randn(*lead, *image)).shape == (*lead, 6)
     assert decoder(torch.randn(*lead, 5)).shape == (*lead, *image)
 
@@ -41,6 +43,9 @@ NETWORKS = {
     "mlp": lambda: MLP((1, 6, 5), (2, 3), (8,)),
     "encoder": lambda: ConvEncoder((1, 6, 5), (2, 3), (2, 3)),
     "decoder": lambda: ConvDecoder((2, 3), (1, 6, 5), (3, 2)),
+    "gated": lambda: GatedMLP((1, 6, 5), (2, 3), (8, 7)),
+    "residual encoder": lambda: ResidualConvEncoder((1, 6, 5), (2, 3), (2, 3)),
+    "residual decoder": lambda: ResidualConvDecoder((2, 3), (1, 6, 5), (3, 2)),
 }
 
 
@@ -72,6 +77,13 @@ def test_a_wrong_shape_names_both_shapes(name, shape, says):
     assert issubclass(ShapeError, ValueError)
 
 
+def test_a_gated_layer_is_its_formula():
+    network, x = GatedMLP(5, 4, (3,)), torch.randn(7, 5)
+    first, _, last = network.layers
+    value, gate = first(x).chunk(2, -1)
+    torch.testing.assert_close(network(x), last(value * gate.sigmoid()))
+
+
 def test_an_mlp_starts_at_any_output():
     network, output = MLP(5, (2, 3)), torch.randn(2, 3)
     network.start_at(output)
@@ -79,10 +91,12 @@ def test_an_mlp_starts_at_any_output():
     torch.testing.assert_close(network(torch.randn(7, 5)), output.expand(7, 2, 3))
 
 
-def test_a_convolutional_decoder_starts_at_the_mean_of_each_channel():
-    network, output = ConvDecoder(5, (3, 8, 8), (4, 2)), torch.randn(3, 8, 8)
+@pytest.mark.parametrize("kind", [ConvDecoder, ResidualConvDecoder])
+def test_a_convolutional_decoder_starts_at_the_mean_of_each_channel(kind):
+    network, output = kind(5, (3, 8, 8), (4, 2)), torch.randn(3, 8, 8)
     network.start_at(output)
-    network.convolutions[-1].weight.data.zero_()
+    last = network.convolutions if kind is ConvDecoder else network.blocks
+    last[-1].weight.data.zero_()
     expected = output.mean((1, 2)).reshape(3, 1, 1).expand(7, 3, 8, 8)
     torch.testing.assert_close(network(torch.randn(7, 5)), expected)
 
