@@ -81,6 +81,62 @@ def test_conv_vae_takes_grey_images_and_a_mixture(tmp_path):
     assert math.log2(40) < result["bits_per_dim"] < 8  # noise of 40 levels
 
 
+def test_conditional_vae_generates_by_label(tmp_path):
+    done = run("conditional_vae.py", *SMALL, "--latent", "3", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0] < 784 * math.log(2)
+    assert -250 < result["elbo"]["value"] < result["log_evidence"]["value"] < -100
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"curves", "on_demand", "style_transfer", "styles"}
+
+
+def test_conditional_vae_completes_images(tmp_path):
+    scores = {}
+    for seen in ("1", "3"):
+        folder = tmp_path / seen
+        done = run("conditional_vae.py", *SMALL, "--task", "quadrants", "--seen", seen, folder=folder)
+        assert done.returncode == 0, done.stderr
+        scores[seen] = -summary(folder)["log_evidence"]["value"]
+        assert {path.stem for path in folder.glob("*.png")} == {"completions", "curves"}
+    assert 20 < scores["3"] < scores["1"] < 160
+
+
+def test_semi_supervised_vae_classifies(tmp_path):
+    flags = ["--labels", "100,500", "--hidden", "50"]
+    done = run("semi_supervised_vae.py", *SMALL, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = summary(tmp_path)["accuracy"]
+    assert 0.3 < found["100"] < 1
+    assert 0.6 < found["500"] < 1
+    assert "500 labels" in done.stdout
+
+
+def test_semi_supervised_vae_stacks(tmp_path):
+    flags = ["--labels", "500", "--hidden", "50", "--program", "m1+m2", "--codes", "10", "--alpha", "100"]
+    flags += ["--m1-epochs", "10", "--epochs", "10", "--batch-size", "50"]
+    done = run("semi_supervised_vae.py", *SMALL, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 0.3 < summary(tmp_path)["accuracy"]["500"] < 1
+
+
+def test_autoencoder_squares_errors(tmp_path):
+    done = run("autoencoder.py", *SMALL, "--epochs", "6", "--batch-size", "50", "--hidden", "100", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert 0.01 < result["mse"] < 0.05
+    assert result["rate"]["value"] == 0
+    assert "log-evidence" not in done.stdout
+
+
+def test_autoencoder_denoises(tmp_path):
+    flags = ["--denoise", "noise", "--variational", "--epochs", "6", "--batch-size", "50", "--hidden", "100"]
+    done = run("autoencoder.py", *SMALL, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert result["mse_denoised"] < 0.5 * result["mse_corrupted"]
+    assert result["rate"]["value"] > 0
+
+
 def test_faults_are_one_line_and_exit_code_2(tmp_path):
     done = run("vae.py", *SMALL, "--data", "digit", folder=tmp_path)
     assert done.returncode == 2
