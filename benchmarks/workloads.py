@@ -60,7 +60,10 @@ class Workload:
 _WORKLOADS = (
     Workload(
         "dense", "digits", (784,), (400,), 20, "relu", batch_size=128, steps=100,
-        bars={"pyro": 0.40, "pyro_memory": None, "tutorial": 0.35, "raw": 1.05, "numpyro": 1.15, "numpyro_bf16": 0.85, "eager": None},
+        bars={
+            "pyro": 0.40, "pyro_memory": None, "tutorial": 0.35, "raw": 1.05, "numpyro": 1.15, "numpyro_bf16": 0.85,
+            "eager": None,
+        },
     ),
     Workload(
         "tabular", "table", (30,), (32,), 8, "relu", batch_size=64, steps=500,

@@ -121,7 +121,9 @@ class Compiled:
 
         Nothing but `fn` itself may change arguments or programs meanwhile.
         """
-        results, graph, shape, rest = [], None, None, []
+        results: list[Any] = []
+        rest: list[Tensor] = []
+        graph = shape = None
         for item in items:
             if graph is not None and item is not None and item.shape == shape:
                 results.append(graph([item, *rest]))

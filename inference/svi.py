@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from pyro.infer import Trace_ELBO
 from pyro.optim import PyroOptim
+from pyro.params.param_store import normalize_param_name
 from pyro.poutine.messenger import Messenger
 from pyro.util import warn_if_nan
 from torch import Tensor, nn
@@ -176,8 +177,9 @@ class SVI:
         called: list[nn.Module] = []
         with self._scope(), _undisturbed(called), torch.no_grad(), _Parameters() as found:
             self._loss_value(model, guide, args, kwargs)
-        self.parameters = [p for p in dict.fromkeys(found.tensors) if p.requires_grad]
-        self._optimizer = _optimizer(self._optim, self.parameters)
+        named = {p: name for p, name in found.named.items() if p.requires_grad}
+        self.parameters = list(named)
+        self._optimizer = _optimizer(self._optim, named)
         if isinstance(self._optimizer, Optimizer):
             mine = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
             self.parameters = [p for p in self.parameters if id(p) in mine]
@@ -326,16 +328,23 @@ class SVI:
 # Optimizers -----------------------------------------------------------------------------------------------------
 
 
-def _optimizer(optim: Optim, parameters: list[Tensor]) -> Optimizer | PyroOptim:
-    """What steps: a torch optimizer over `parameters`, or the Pyro wrapper where it does more than build one."""
+def _optimizer(optim: Optim, named: dict[Tensor, str]) -> Optimizer | PyroOptim:
+    """What steps: a torch optimizer over the parameters, or the Pyro wrapper where it does more than build one.
+
+    Settings that a Pyro wrapper has per parameter are asked for by name, as Pyro does, and become groups of one: Pyro
+    itself knows the names of parameters in its store alone.
+    """
+    parameters = list(named)
     if isinstance(optim, Optimizer):
         return optim
     if isinstance(optim, PyroOptim):
-        kind, arguments = optim.pt_optim_constructor, cast(dict[str, Any], optim.pt_optim_args)
-        plain = isinstance(kind, type) and issubclass(kind, Optimizer) and not callable(arguments)
+        kind, arguments = optim.pt_optim_constructor, cast(Any, optim.pt_optim_args)
+        plain = not callable(arguments) or optim.pt_optim_args_argc == 1
         waiting = optim._state_waiting_to_be_consumed or optim.optim_objs
         if not plain or optim.pt_clip_args or waiting or kind not in _RULES:
             return optim
+        if callable(arguments):
+            return kind([{"params": [p], **arguments(normalize_param_name(name))} for p, name in named.items()])
         return kind(parameters, **arguments)
     if isinstance(optim, tuple) and len(optim) == 2:
         return optim[0](parameters, **optim[1])
@@ -532,11 +541,11 @@ class _Parameters(Messenger):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tensors: list[Tensor] = []
+        self.named: dict[Tensor, str] = {}
 
     def _pyro_post_param(self, msg: Any) -> None:
         value = msg["value"]
-        self.tensors.append(value.unconstrained() if hasattr(value, "unconstrained") else value)
+        self.named.setdefault(value.unconstrained() if hasattr(value, "unconstrained") else value, msg["name"])
 
 
 @contextmanager
