@@ -329,13 +329,15 @@ def evaluate(
 
         pays = size * num_samples * numbers(first) > COMPILE_FROM
         scored = Compiled(score, model, guide) if (pays if compile is None else compile) else score
-        parts = []
+        per_datum: dict[str, Tensor] = {}
         for start in range(0, size, rows):
             batch = transform({n: t[start : start + rows].to(device) for n, t in data.items()})
             chunks = [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
             sums = reduce(Sums.merge, (scored(batch, count) for count in chunks))
-            parts.append(sums.per_datum(num_samples))
-    per_datum = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+            for name, part in sums.per_datum(num_samples).items():
+                # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
+                whole = per_datum.setdefault(name, torch.empty(size, dtype=part.dtype))
+                whole[start : start + rows] = part
     if has_global:
         per_datum["log_evidence"].fill_(math.nan)
     dims = sum(t[0].numel() for n, t in first.items() if n == "x")
