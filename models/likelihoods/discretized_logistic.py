@@ -12,7 +12,7 @@ from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, raw_scale, spread, wants_between
+from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale, wants_between
 from pyrovae.models.likelihoods.location_scale import LocationScale, Scale
 from pyrovae.networks import Shape, bounded_scale
 
@@ -24,13 +24,13 @@ _SPREAD = math.pi / math.sqrt(3)  # the standard deviation of a logistic of scal
 class DiscretizedLogistic(LocationScale):
     """p(x | z) = prod_i [F(k_i + 1/2) - F(k_i - 1/2)], the level k = x (levels - 1), F a logistic's distribution.
 
-    F(t) = sigmoid((t - (levels - 1) loc) / scale); the first and the last level have the mass beyond them too, so
+    F(k) = sigmoid((k / (levels - 1) - loc) / scale); the first and the last level have the mass beyond them too, so
     the levels sum to one. It is a probability, so bits/dim is -log p / (dims log 2), with nothing to add.
 
     Args:
         event_shape: shape of one datum.
-        scale: in levels; `"predicted"` (the decoder emits it per entry: params are loc, in units of x, and raw
-            scale, stacked along the first event dimension), `"learned"` (one parameter), or a number.
+        scale: `"predicted"` (the decoder emits it per entry: params are loc and raw scale, stacked along the first
+            event dimension), `"learned"` (one parameter), or a number, in units of x as loc is.
         levels: how many; x is k / (levels - 1).
 
     Raises:
@@ -42,7 +42,8 @@ class DiscretizedLogistic(LocationScale):
     def __init__(self, event_shape: Shape, scale: Scale = "predicted", *, levels: int = 256) -> None:
         super().__init__(event_shape, scale)
         self.levels = _at_least_2(levels)
-        self.spread_at_1 = _SPREAD / (levels - 1)
+
+    spread_at_1 = _SPREAD
 
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return _DiscretizedLogistic(loc, scale, self.levels)
@@ -58,8 +59,8 @@ class DiscretizedLogisticMixture(Likelihood):
     """p(x | z) = prod_i sum_k w_ik DiscretizedLogistic(x_i; loc_ik, scale_ik), K components at each entry.
 
     Entries are independent given z: there is no regression of a colour on the others, as PixelCNN++ has.
-    The decoder emits, per entry, K logits of w, K locs (in units of x) and K raw scales (in levels), stacked in
-    this order along the first event dimension.
+    The decoder emits, per entry, K logits of w, K locs and K raw scales, stacked in this order along the first event
+    dimension; locs and scales are in the `unit` of the data, as those of a `DiscretizedLogistic`.
 
     Args:
         event_shape: shape of one datum.
@@ -72,24 +73,25 @@ class DiscretizedLogisticMixture(Likelihood):
     References: Salimans et al. (2017), arXiv:1701.05517.
     """
 
+    unit: Tensor
+
     def __init__(self, event_shape: Shape, components: int = 5, *, levels: int = 256) -> None:
         super().__init__(event_shape)
         self.components, self.levels = components, _at_least_2(levels)
         self.params_per_entry = 3 * components
+        self.register_buffer("unit", torch.ones(()))
 
     def forward(self, params: Tensor) -> TorchDistribution:
         logits, loc, raw = torch.stack(self.parts(params), -1).chunk(3, -1)
-        component = _DiscretizedLogistic(loc, bounded_scale(raw), self.levels)
+        component = _DiscretizedLogistic(self.unit * loc, self.unit * bounded_scale(raw), self.levels)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), component).to_event(len(self.event_shape))
 
     def start(self, x: Tensor) -> Tensor:
-        x = self.rows(x)
-        mean, std = x.mean(0), spread(x)
+        loc, scale = in_units(self.unit, self.rows(x), _SPREAD)
         # Apart by up to a standard deviation, so that each component learns something else.
-        apart = torch.linspace(-1, 1, self.components) if self.components > 1 else torch.zeros(1)
-        scale = std.maximum(std.square().mean().sqrt() / 10) * (self.levels - 1) / _SPREAD
-        locs = [mean + std * offset for offset in apart.tolist()]
-        return torch.cat([torch.zeros_like(mean)] * self.components + locs + [raw_scale(scale)] * self.components)
+        apart = torch.linspace(-_SPREAD, _SPREAD, self.components) if self.components > 1 else torch.zeros(1)
+        locs = [loc + scale * offset for offset in apart.tolist()]
+        return torch.cat([torch.zeros_like(loc)] * self.components + locs + [raw_scale(scale)] * self.components)
 
     def check(self, x: Tensor) -> None:
         _wants_levels(x, self.levels, "DiscretizedLogisticMixture")
@@ -131,7 +133,7 @@ class _Levels(constraints.Constraint):
 
 
 class _DiscretizedLogistic(TorchDistribution):
-    """One entry: `loc` in units of x, `scale` in levels.
+    """One entry, its levels k / (levels - 1).
 
     With a and b the ends of a bin, sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - e^(a - b)). The logarithm
     of the right side cancels nowhere, so neither it nor its gradient needs a floor, however far the tail.
@@ -156,9 +158,9 @@ class _DiscretizedLogistic(TorchDistribution):
     def mean(self) -> Tensor:
         """E[k] = sum_(k > 0) P(level >= k), level by level: all at once would take 256 times the memory."""
         top = self.levels - 1
-        centre, total = self.loc * top, torch.zeros_like(self.loc)
+        total = torch.zeros_like(self.loc)
         for level in range(1, self.levels):
-            total = total + torch.sigmoid((centre - (level - 0.5)) / self.scale)
+            total = total + torch.sigmoid((self.loc - (level - 0.5) / top) / self.scale)
         return total / top
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
@@ -166,18 +168,18 @@ class _DiscretizedLogistic(TorchDistribution):
         with torch.no_grad():
             shape = self._extended_shape(sample_shape)
             uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
-            return (self.loc * top + self.scale * uniform.logit()).round().clamp(0, top) / top
+            return ((self.loc + self.scale * uniform.logit()) * top).round().clamp(0, top) / top
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         top = self.levels - 1
         level = (value * top).round()
-        centred = level - self.loc * top
+        centred, scale = level - self.loc * top, self.scale * top
         below_top, above_0 = level < top, level > 0
-        upper = torch.where(below_top, logsigmoid((centred + 0.5) / self.scale), 0.0)
-        lower = torch.where(above_0, logsigmoid((0.5 - centred) / self.scale), 0.0)
-        return upper + lower + torch.where(below_top & above_0, log1mexp(self.scale.reciprocal()), 0.0)
+        upper = torch.where(below_top, logsigmoid((centred + 0.5) / scale), 0.0)
+        lower = torch.where(above_0, logsigmoid((0.5 - centred) / scale), 0.0)
+        return upper + lower + torch.where(below_top & above_0, log1mexp(scale.reciprocal()), 0.0)
 
 
 def log1mexp(width: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyrovae.errors import SupportError
 from pyrovae.networks import Shape, as_shape
 
-__all__ = ["Likelihood", "raw_scale", "spread", "wants_between", "wants_integers"]
+__all__ = ["Likelihood", "in_units", "raw_scale", "wants_between", "wants_integers"]
 
 
 class Likelihood(nn.Module, ABC):
@@ -75,9 +75,18 @@ def wants_integers(x: Tensor, high: float, wants: str, instead: str) -> None:
         raise SupportError(f"{wants}, got {broken[0].item():.4g} at site 'x'. {instead}")
 
 
-def spread(x: Tensor) -> Tensor:
-    """The standard deviation of each entry over the rows of `x`; 1 where there is one row only."""
-    return x.std(0, correction=0) if len(x) > 1 else torch.ones_like(x[0])
+def in_units(unit: Tensor, x: Tensor, spread_at_1: float) -> tuple[Tensor, Tensor]:
+    """Set `unit` to the scale that all entries have together, and give each entry's mean and scale in it.
+
+    An entry that hardly varies has a tenth: a density must not explode as soon as it does. One row has no spread,
+    and data that never vary have none: their unit is 1.
+    """
+    mean = x.mean(0)
+    scale = x.std(0, correction=0) / spread_at_1 if len(x) > 1 else torch.ones_like(mean)
+    overall = scale.square().mean().sqrt()
+    unit.copy_(torch.where(overall > 0, overall, 1.0))
+    here = unit.to(x)
+    return mean / here, (scale / here).clamp_min(0.1)
 
 
 def raw_scale(scale: Tensor, bound: float = 7.0) -> Tensor:

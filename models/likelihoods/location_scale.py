@@ -10,7 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, raw_scale, spread
+from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale
 from pyrovae.networks import Shape, bounded_scale
 
 __all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale"]
@@ -21,6 +21,9 @@ Scale = float | Literal["learned", "predicted"]
 class LocationScale(Likelihood):
     """The interface of a family of locations and scales; the decoder emits loc, and the raw scale if predicted.
 
+    Both are in the `unit` of the data, which `start` sets to their spread and which is 1 before: so training is the
+    same whatever the data are measured in, and a fresh decoder disturbs the start by little.
+
     Args:
         event_shape: shape of one datum.
         scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
@@ -28,11 +31,13 @@ class LocationScale(Likelihood):
     """
 
     scale: Tensor
+    unit: Tensor
     spread_at_1 = 1.0
-    """The standard deviation of the location's unit at scale 1."""
+    """The standard deviation at scale 1."""
 
     def __init__(self, event_shape: Shape, scale: Scale = "learned") -> None:
         super().__init__(event_shape)
+        self.register_buffer("unit", torch.ones(()))
         self.kind = scale if isinstance(scale, str) else "fixed"
         if self.kind == "learned":
             self.raw_scale = nn.Parameter(torch.zeros(()))
@@ -51,22 +56,19 @@ class LocationScale(Likelihood):
     def forward(self, params: Tensor) -> TorchDistribution:
         if self.kind == "predicted":
             loc, raw = self.parts(params)
-            return self.member(loc, bounded_scale(raw)).to_event(len(self.event_shape))
-        scale = bounded_scale(self.raw_scale) if self.kind == "learned" else self.scale
-        return self.member(params, scale).to_event(len(self.event_shape))
+            return self.member(self.unit * loc, self.unit * bounded_scale(raw)).to_event(len(self.event_shape))
+        scale = self.unit * bounded_scale(self.raw_scale) if self.kind == "learned" else self.scale
+        return self.member(self.unit * params, scale).to_event(len(self.event_shape))
 
     def start(self, x: Tensor) -> Tensor:
         return self._start(self.rows(x))
 
     def _start(self, x: Tensor) -> Tensor:
-        """Mean and standard deviation of `x`, one for all entries where the scale is."""
-        loc, scale = x.mean(0), spread(x) / self.spread_at_1
-        overall = scale.square().mean().sqrt()
+        """Mean and spread of `x`; a learned scale is that of all entries, the unit."""
+        loc, scale = in_units(self.unit, x, self.spread_at_1)
         if self.kind == "learned":
-            self.raw_scale.data.copy_(raw_scale(overall))
-        # An entry that hardly varies must not start with a density that explodes as soon as it does.
-        raw = raw_scale(scale.maximum(overall / 10))
-        return torch.cat([loc, raw]) if self.kind == "predicted" else loc
+            self.raw_scale.data.zero_()
+        return torch.cat([loc, raw_scale(scale)]) if self.kind == "predicted" else loc
 
     def extra_repr(self) -> str:
         return f"{self.event_shape}, scale={f'{self.scale.item():g}' if self.kind == 'fixed' else repr(self.kind)}"

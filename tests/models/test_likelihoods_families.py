@@ -28,7 +28,7 @@ ALL = {
     "laplace-learned": lambda shape: Laplace(shape),
     "laplace-predicted": lambda shape: Laplace(shape, "predicted"),
     "log-normal": lambda shape: LogNormal(shape, "predicted"),
-    "logistic-fixed": lambda shape: DiscretizedLogistic(shape, 3.0),
+    "logistic-fixed": lambda shape: DiscretizedLogistic(shape, 0.02),
     "logistic-learned": lambda shape: DiscretizedLogistic(shape, "learned"),
     "logistic-predicted": lambda shape: DiscretizedLogistic(shape),
     "logistic-16": lambda shape: DiscretizedLogistic(shape, levels=16),
@@ -105,8 +105,8 @@ def test_densities_integrate_to_one(make):
 
 
 def test_a_discretised_logistic_is_the_difference_of_its_distribution_function():
-    params = torch.tensor([0.4, 1.5], dtype=torch.float64)
-    scale = math.exp(7 * math.tanh(1.5 / 7))
+    params = torch.tensor([0.4, -3.5], dtype=torch.float64)
+    scale = 255 * math.exp(7 * math.tanh(-3.5 / 7))
     edges = (torch.arange(1, 256).double() - 0.5 - 255 * 0.4) / scale
     cdf = torch.cat([torch.zeros(1), edges.sigmoid(), torch.ones(1)]).double()
     torch.testing.assert_close(masses(DiscretizedLogistic(1), params, VALUES["logistic-predicted"]), cdf.diff())
@@ -267,6 +267,27 @@ def test_a_scale_starts_at_the_spread_of_the_data(make, factor):
     assert scale[0].item() == pytest.approx(x.var(0).mean().sqrt().item() * factor, rel=1e-3)
 
 
+@pytest.mark.parametrize("make", [Normal, Laplace, DiscretizedLogistic, lambda n: DiscretizedLogisticMixture(n, 2)])
+def test_a_decoder_that_is_off_by_a_little_costs_little_at_any_sharpness(make):
+    for sharpness in (0.02, 0.2):
+        x = (0.5 + sharpness * torch.randn(2000, 3)).clamp(0, 1).mul(255).round() / 255
+        likelihood = make(3)
+        start = likelihood.start(x)
+        off = start + 0.1 * torch.randn(start.shape)
+        assert likelihood(start).log_prob(x).mean() - likelihood(off).log_prob(x).mean() < 0.1
+
+
+@pytest.mark.parametrize("scale", ["learned", "predicted"])
+def test_training_does_not_depend_on_the_units_of_the_data(scale):
+    x = torch.randn(500, 2) * torch.tensor([1.0, 2.0]) + 3
+    small, large = Normal(2, scale), Normal(2, scale)
+    params, same = small.start(x), large.start(1e5 * x)
+    torch.testing.assert_close(params, same)
+    moved = params + 0.3
+    shifted = small(moved).log_prob(x) - 2 * math.log(1e5)
+    torch.testing.assert_close(large(moved).log_prob(1e5 * x), shifted, rtol=1e-4, atol=1e-4)
+
+
 def test_a_discretised_scale_starts_at_the_spread_of_the_data():
     x = (0.5 + 0.1 * torch.randn(5000, 1)).mul(255).round().clamp(0, 255) / 255
     for likelihood in (DiscretizedLogistic(1), DiscretizedLogistic(1, "learned")):
@@ -375,7 +396,7 @@ def test_a_table_starts_where_its_columns_do():
     start = likelihood.start(x)
     assert start.shape == likelihood.params_shape
     torch.testing.assert_close(start[2:3], LogNormal(1).start(x[:, 1:2]))
-    assert likelihood.columns[1].raw_scale != 0
+    assert likelihood.columns[1].unit != 1
 
 
 def test_a_table_names_the_column(says):
