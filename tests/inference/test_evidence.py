@@ -1,6 +1,7 @@
 """Estimates of log p(x), verified where p(x) and the posterior are exact, and on the layouts a pair may have."""
 
 import math
+import resource
 from contextlib import nullcontext
 
 import pyro
@@ -487,3 +488,17 @@ def test_how_an_evaluation_prints(ppca):
     lines = str(measured).splitlines()
     assert [line.split()[0] for line in lines] == ["elbo", "rate", "distortion", "log_evidence", "num_samples"]
     assert lines[0].split(maxsplit=1)[1] == str(measured.elbo) == f"{measured.elbo.value:.2f} ± 0.00"
+
+
+@pytest.mark.slow
+def test_many_chunks_keep_memory_flat():
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+
+    model = VAE(priors.StandardNormal(20), likelihoods.Bernoulli((1, 28, 28)), MLP(20, (1, 28, 28), (50,)))
+    guide = NormalGuide(MLP((1, 28, 28), 40, (50,)))
+    images = (torch.rand(900, 1, 28, 28) < 0.2).float()
+    log_evidence(model, guide, {"x": images[:100]}, compile=True)
+    before = peak()
+    log_evidence(model, guide, {"x": images}, compile=True)
+    assert peak() - before < 200
