@@ -33,8 +33,8 @@ class FullNormalGuide(AmortizedGuide):
     """q(z | x) = Normal(z; loc(x), L(x) L(x)'), L lower triangular.
 
     Args:
-        encoder: a network `(*, *event) -> (*, 2 D + D (D - 1) / 2)`; its output is loc, the raw diagonal of L, which is
-            bounded away from 0 and infinity, and the rows of L left of it.
+        encoder: a network `(*, *event) -> (*, 2 D + D (D - 1) / 2)`; its output is loc and the entries of L,
+            whose diagonal is bounded away from 0 and infinity.
 
     Raises:
         ShapeError: in a call, the encoder has another number of outputs.
@@ -47,12 +47,11 @@ class FullNormalGuide(AmortizedGuide):
         width = params.shape[-1]
         dim = (math.isqrt(9 + 8 * width) - 3) // 2
         check_width(self, params, "2 D + D (D - 1) / 2", dim * (dim + 3) == 2 * width)
-        loc, raw_scale, below = params.split([dim, dim, width - 2 * dim], -1)
-        row, column = torch.tril_indices(dim, dim, -1, device=params.device)
-        lower = params.new_zeros(*params.shape[:-1], dim * dim).index_copy(-1, row * dim + column, below)
-        return dist.MultivariateNormal(
-            loc, scale_tril=lower.unflatten(-1, (dim, dim)) + bounded_scale(raw_scale).diag_embed()
-        )
+        loc, below = params.split([dim, width - dim], -1)
+        # The lower triangle of this square holds each number once, and it takes no indexing.
+        square = torch.cat([below[..., dim:], below.flip(-1)], -1).unflatten(-1, (dim, dim))
+        diagonal = torch.eye(dim, dtype=torch.bool, device=params.device)
+        return dist.MultivariateNormal(loc, scale_tril=torch.where(diagonal, bounded_scale(square), square.tril()))
 
 
 class LowRankNormalGuide(AmortizedGuide):

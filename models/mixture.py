@@ -49,10 +49,11 @@ class DiagonalMixture(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         loc, scale, z = _wide(self.loc), _wide(self.scale), _wide(value)
         precision = scale.square().reciprocal()
-        # log N(z; k) = constant_k + z . (precision_k loc_k) - z^2 . precision_k / 2
-        constant = -(loc.square() * precision + 2 * scale.log() + math.log(2 * math.pi)).sum(-1) / 2
-        linear, square = (precision * loc).mT, -precision.mT / 2
-        log_prob = torch.cat([z, z.square()], -1) @ torch.cat([linear, square]) + constant
+        # log N(z; k) = z . (precision_k loc_k) - z^2 . precision_k / 2 + constant_k, each a product. (A sum over d of
+        # parameters that the same graph updates is more than inductor can do: pytorch issue 196570.)
+        constant = -(loc.square() * precision + 2 * scale.log() + math.log(2 * math.pi)) / 2
+        weights = torch.cat([(precision * loc).mT, -precision.mT / 2])
+        log_prob = torch.cat([z, z.square()], -1) @ weights + (z.new_ones(1, z.shape[-1]) @ constant.mT)[0]
         log_prob = (log_prob.to(value.dtype) + self.logits.log_softmax(-1)).logsumexp(-1)
         return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
 

@@ -15,9 +15,10 @@ __all__ = ["Coupling", "InverseAutoregressive"]
 
 
 class Coupling(nn.Module):
-    """The affine coupling of RealNVP, of both halves in turn, after a fixed random permutation: `(*, D) -> (*, D)`.
+    """The affine coupling of RealNVP, of both halves in turn: `(*, D) -> (*, D)`.
 
-    [a, b] = P u, b' = t(a) + e^s(a) b, a' = t(b') + e^s(b') a, z = [a', b'], with |s| < 2.
+    With a the even entries of u and b the odd ones, b' = t(a) + e^s(a) b, a' = t(b') + e^s(b') a, z = [a', b'],
+    |s| < 2. So a step after another one halves the entries differently.
 
     Args:
         dim: D, at least 2.
@@ -29,34 +30,29 @@ class Coupling(nn.Module):
     References: Dinh et al. (2017), arXiv:1605.08803.
     """
 
-    order: Tensor
-    place: Tensor
-
     def __init__(self, dim: int, hidden: tuple[int, ...] = (128,)) -> None:
         super().__init__()
-        self.sizes = (_two_or_more(dim, "Coupling") // 2, dim - dim // 2)
-        first, second = self.sizes
-        self.first, self.second = MLP(second, 2 * first, hidden), MLP(first, 2 * second, hidden)
-        for network in (self.first, self.second):
+        self.sizes = even, odd = (_two_or_more(dim, "Coupling") + 1) // 2, dim // 2
+        self.even, self.odd = MLP(odd, 2 * even, hidden), MLP(even, 2 * odd, hidden)
+        for network in (self.even, self.odd):
             _shrink(network.layers[-1])
-        order = torch.randperm(dim)
-        self.register_buffer("order", order)
-        self.register_buffer("place", order.argsort())
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = u[..., self.order].split(self.sizes, -1)
-        shift, log_scale = _affine(self.second(a))
+        a, b = u[..., ::2], u[..., 1::2]
+        shift, log_scale = _affine(self.odd(a))
         b, log_det = b * log_scale.exp() + shift, log_scale.sum(-1)
-        shift, log_scale = _affine(self.first(b))
+        shift, log_scale = _affine(self.even(b))
         return torch.cat([a * log_scale.exp() + shift, b], -1), log_det + log_scale.sum(-1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         a, b = z.split(self.sizes, -1)
-        shift, log_scale = _affine(self.first(b))
+        shift, log_scale = _affine(self.even(b))
         a, log_det = (a - shift) * (-log_scale).exp(), log_scale.sum(-1)
-        shift, log_scale = _affine(self.second(a))
-        u = torch.cat([a, (b - shift) * (-log_scale).exp()], -1)
-        return u[..., self.place], log_det + log_scale.sum(-1)
+        shift, log_scale = _affine(self.odd(a))
+        b = (b - shift) * (-log_scale).exp()
+        count = b.shape[-1]
+        u = torch.cat([torch.stack([a[..., :count], b], -1).flatten(-2), a[..., count:]], -1)
+        return u, log_det + log_scale.sum(-1)
 
 
 class InverseAutoregressive(nn.Module):

@@ -40,7 +40,7 @@ def vamp(components=4, **options):
 def flow():
     prior = FlowPrior(2, 3, (6,))
     for parameter in prior.parameters():  # away from the identity
-        nn.init.normal_(parameter, std=0.4)
+        nn.init.normal_(parameter, std=0.2)
     return prior
 
 
