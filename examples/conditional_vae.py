@@ -52,7 +52,7 @@ def of_labels(a: argparse.Namespace, train: data.Batch, classes: int) -> tuple[C
 def of_quadrants(a: argparse.Namespace, train: data.Batch) -> tuple[ConditionalVAE, ConditionalGuide, data.Quadrants]:
     """p(z | y) p(x | z, y), y the grey pixels seen and x those to be predicted, under the tutorials' cross-entropy."""
     transform = data.Quadrants(a.seen)
-    parts = transform({"x": train["x"][:1000]})
+    parts = transform(transform.prepare({"x": train["x"][:1000]}))
     rest, seen = parts["x"].shape[1], parts["y"].shape[1]
     likelihood = likelihoods.Bernoulli(rest, relaxed=True)
     prior = ConditionalNormal(MLP(seen, 2 * a.latent, a.hidden))
@@ -82,11 +82,11 @@ def by_label(run: cli.Run, z: Tensor, classes: int) -> Tensor:
 
 def completion_pictures(run: cli.Run, transform: data.Quadrants) -> None:
     """Test digits: what was seen, four completions, the whole."""
-    images = run.test["x"][:10].to(run.device)
-    parts, shape = transform({"x": images}), tuple(images.shape[1:])
+    parts = transform({name: part[:10].to(run.device) for name, part in run.test.items()})
+    shape = tuple(run.data.test["x"].shape[1:])
     seen = transform.join(torch.full_like(parts["x"], 0.5), parts["y"], shape)
-    drawn = [generate(run.model, len(images), given={"y": parts["y"]}, seed=seed) for seed in range(4)]
-    columns = [seen, *(transform.join(x, parts["y"], shape) for x in drawn), data.Scale()({"x": images})["x"]]
+    drawn = [generate(run.model, len(seen), given={"y": parts["y"]}, seed=seed) for seed in range(4)]
+    columns = [seen, *(transform.join(x, parts["y"], shape) for x in [*drawn, parts["x"]])]
     title = "what is seen, four completions, the truth"
     run.save("completions", plots.paths(torch.stack(columns, 1), title=title))
 

@@ -19,6 +19,8 @@ _ORDER = ((1, 0), (0, 0), (0, 1), (1, 1))
 class Quadrants:
     """Grey levels to [0, 1]; `y` becomes the pixels seen, `x` the rest, both flat: for a model of p(x | y).
 
+    `prepare` must run once on each split before batches are taken: it takes the images apart.
+
     Args:
         seen: 1 the bottom left quadrant, 2 the top left one too, 3 the top right one too.
 
@@ -35,15 +37,15 @@ class Quadrants:
             raise DataError(f"Quadrants sees 1, 2 or 3 of the four, got {self.seen}.")
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch itself, without its labels."""
+        """`x` of shape `(N, n)` and `y` of shape `(N, m)`, from images `x` of shape `(N, C, H, W)`."""
         if batch["x"].dim() != 4:
             raise DataError(f"Quadrants wants images (N, C, H, W), got x of shape {tuple(batch['x'].shape)}.")
-        return Scale().prepare({"x": batch["x"]})
+        parts = [part.flatten(1) for part in self._quadrants(Scale().prepare(batch)["x"])]
+        return {"x": torch.cat(parts[self.seen :], 1), "y": torch.cat(parts[: self.seen], 1)}
 
     def __call__(self, batch: Batch) -> Batch:
-        """`x` of shape `(B, n)` and `y` of shape `(B, m)`, from `x` of shape `(B, C, H, W)`."""
-        parts = [part.flatten(1) for part in self._quadrants(Scale()({"x": batch["x"]})["x"])]
-        return {"y": torch.cat(parts[: self.seen], 1), "x": torch.cat(parts[self.seen :], 1)}
+        """Both parts as floats in [0, 1]."""
+        return {name: Scale()({"x": part})["x"] for name, part in batch.items()}
 
     def join(self, x: Tensor, y: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The images `(B, *shape)` of which `x` and `y` are the parts.
