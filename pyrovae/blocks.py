@@ -18,7 +18,9 @@ __all__ = ["ConvBlock", "DenseBlock"]
 
 
 class DenseBlock(nn.Module):
-    """h' = shortcut(h) + W2 act(W1 [act(h), z]), `(*, in_shape) -> (*, out_shape)`; the shortcut is h where it fits.
+    """h' = shortcut(h) + W2 [act(W1 [act(h), z]), z], from `(*, in_shape)` to `(*, out_shape)`.
+
+    The shortcut is h itself where the widths are equal.
 
     Args:
         in_shape: width of the state h.
@@ -35,12 +37,13 @@ class DenseBlock(nn.Module):
         self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
         self.shortcut = nn.Identity() if in_shape == out_shape else nn.Linear(in_shape, out_shape)
         self.activation = activation()
-        self.inner, self.outer = nn.Linear(in_shape + side, hidden), nn.Linear(hidden, out_shape)
+        self.inner, self.outer = nn.Linear(in_shape + side, hidden), nn.Linear(hidden + side, out_shape)
+        _keep_scale(self)
 
     def forward(self, h: Tensor, z: Tensor | None = None) -> Tensor:
-        active = self.activation(h)
-        joint = active if z is None else torch.cat([active, z], -1)
-        return self.shortcut(h) + self.outer(self.activation(self.inner(joint)))
+        beside = [] if z is None else [z]
+        inner = self.inner(torch.cat([self.activation(h), *beside], -1))
+        return self.shortcut(h) + self.outer(torch.cat([self.activation(inner), *beside], -1))
 
 
 class ConvBlock(nn.Module):
@@ -76,16 +79,19 @@ class ConvBlock(nn.Module):
         self.shortcut = nn.Identity() if wide == narrow else nn.Conv2d(wide, narrow, 1)
         self.activation = activation()
         self.inner = nn.Conv2d(wide + side, hidden, 3, stride=2 if self.halves else 1, padding=1)
-        self.outer = nn.Conv2d(hidden, narrow, 3, padding=1)
+        self.outer = nn.Conv2d(hidden + side, narrow, 3, padding=1)
+        _keep_scale(self)
 
     def forward(self, h: Tensor, z: Tensor | None = None) -> Tensor:
         lead = h.shape[:-3]
         h = h.reshape(-1, *self.in_shape)
-        active = self.activation(h)
-        joint = active if z is None else torch.cat([active, z.reshape(-1, *z.shape[-3:])], 1)
-        inner = self._grown(self.activation(self.inner(joint)))
-        shortcut = functional.avg_pool2d(h, 2, ceil_mode=True) if self.halves else h
-        return (self._grown(self.shortcut(shortcut)) + self.outer(inner)).reshape(*lead, *self.out_shape)
+        beside = [] if z is None else [z.reshape(-1, *z.shape[-3:])]
+        inner = self.activation(self.inner(torch.cat([self.activation(h), *beside], 1)))
+        inner = self.outer(self._grown(torch.cat([inner, *map(self._shrunk, beside)], 1)))
+        return (self._grown(self.shortcut(self._shrunk(h))) + inner).reshape(*lead, *self.out_shape)
+
+    def _shrunk(self, h: Tensor) -> Tensor:
+        return functional.avg_pool2d(h, 2, ceil_mode=True) if self.halves else h
 
     def _grown(self, h: Tensor) -> Tensor:
         size = self.out_shape[1:]
@@ -95,3 +101,14 @@ class ConvBlock(nn.Module):
     def start_at(self, output: Tensor) -> None:
         """Set the last bias, one per channel, so that training starts near `output`, of shape `out_shape`."""
         cast(Tensor, self.outer.bias).copy_(output.mean((-2, -1)))
+
+
+@torch.no_grad()
+def _keep_scale(block: nn.Module) -> None:
+    """Weights of variance 1 / fan-in: a signal keeps its size along a path of many blocks (LeCun et al. 1998).
+
+    torch's default, a third of that, lets it fade: a latent far up a ladder would not be heard below.
+    """
+    for part in block.children():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="linear")

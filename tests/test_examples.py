@@ -81,6 +81,50 @@ def test_conv_vae_takes_grey_images_and_a_mixture(tmp_path):
     assert math.log2(40) < result["bits_per_dim"] < 8  # noise of 40 levels
 
 
+@pytest.mark.parametrize("flags", [[], ["--model", "chain", "--guide", "bottom-up", "--latents", "8,4"]])
+def test_hierarchical_vae_tells_the_rate_of_each_level(flags, tmp_path):
+    done = run("hierarchical_vae.py", *SMALL, "--width", "32", "--warm-up", "1", *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    rates = {name: rate["value"] for name, rate in result["rates"].items()}
+    assert sorted(rates) == (["z1", "z2"] if flags else ["z1", "z2", "z3"])
+    assert sum(rates.values()) == pytest.approx(result["rate"]["value"], abs=1e-3)
+    assert all(f"rate of {name}" in done.stdout for name in rates)
+    assert -300 < result["elbo"]["value"] <= result["log_evidence"]["value"] < -100
+    assert {"curves", "reconstructions", "samples", "latent_z1"} <= {path.stem for path in tmp_path.glob("*.png")}
+
+
+@pytest.mark.parametrize("guide", ["top-down", "bottom-up"])
+def test_hierarchical_vae_convolves(guide, tmp_path):
+    few = ["--width", "2", "--batch-size", "1000", "--num-samples", "2", "--warm-up", "0"]
+    done = run("hierarchical_vae.py", *SMALL, *few, "--arch", "conv", "--guide", guide, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert set(result["rates"]) == {"z1", "z2", "z3"}
+    assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0]
+
+
+def test_iwae_compares_bounds_and_gradients(tmp_path):
+    done = run("iwae.py", *SMALL, "--epochs", "1", "--batch-size", "500", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert list(result) == ["ELBO", "IWAE-10, plain", "IWAE-10, stl", "IWAE-10, dreg"]
+    assert all(row["bound"][0] < row["log_evidence"][0] + 1 for row in result.values())
+    plain, dreg = result["IWAE-10, plain"]["gradient"], result["IWAE-10, dreg"]["gradient"]
+    assert dreg["scale"] < plain["scale"]
+    assert "signal/noise" in done.stdout
+
+
+@pytest.mark.parametrize("layers", ["1", "2"])
+def test_iwae_trains_one(layers, tmp_path):
+    flags = ["--particles", "3", "--gradient", "dreg", "--layers", layers, "--schedule", "cosine"]
+    done = run("iwae.py", *SMALL, *flags, "--batch-size", "500", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0] < 784 * math.log(2)
+    assert result["particles"] == 3
+
+
 def test_conditional_vae_generates_by_label(tmp_path):
     done = run("conditional_vae.py", *SMALL, "--latent", "3", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -135,6 +179,25 @@ def test_autoencoder_denoises(tmp_path):
     result = summary(tmp_path)
     assert result["mse_denoised"] < 0.5 * result["mse_corrupted"]
     assert result["rate"]["value"] > 0
+
+
+def test_flows_compares_priors_and_posteriors(tmp_path):
+    small = ["--epochs", "2", "--batch-size", "500", "--hidden", "32", "--width", "16", "--latent", "4"]
+    variants = ["plain", "vamp", "flow-prior", "flow-guide"]
+    flags = ["--components", "10", "--layers", "2", "--variants", ",".join(variants), "--schedule", "cosine"]
+    done = run("flows.py", *SMALL, *small, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert list(result) == variants
+    for name, row in result.items():
+        assert -300 < row["elbo"][0] <= row["log_evidence"][0] < -100, name
+        assert summary(tmp_path / name)["variant"] == name
+
+
+def test_flows_names_a_variant_that_there_is_not(tmp_path):
+    done = run("flows.py", *SMALL, "--variants", "plain,vampire", folder=tmp_path)
+    assert done.returncode == 2
+    assert "vampire" in done.stderr
 
 
 def test_faults_are_one_line_and_exit_code_2(tmp_path):
