@@ -26,9 +26,9 @@ CHUNK = 1000
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/semi_supervised_vae", epochs=30)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/semi_supervised_vae", epochs=20)
     p.add_argument("--program", choices=("m2", "m1+m2"), default="m2", help="M2 on pixels, or on the codes of a VAE")
-    p.add_argument("--labels", type=cli.shape_list, default=[50, 100, 500], help="how many are known, 50,100,500")
+    p.add_argument("--labels", type=cli.shape_list, default=[100, 500], help="how many are known, 50,100,500")
     p.add_argument("--alpha", type=float, default=20.0, help="weight of the classification term")
     p.add_argument("--share", type=float, default=0.1, help="of labelled data in a batch, by repetition")
     p.add_argument("--hidden", type=cli.shape_list, default=[500], help="widths of the dense layers, 500,500")
