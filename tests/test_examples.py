@@ -200,25 +200,6 @@ def test_flows_names_a_variant_that_there_is_not(tmp_path):
     assert "vampire" in done.stderr
 
 
-def test_flows_compares_priors_and_posteriors(tmp_path):
-    small = ["--epochs", "2", "--batch-size", "500", "--hidden", "32", "--width", "16", "--latent", "4"]
-    variants = ["plain", "vamp", "flow-prior", "flow-guide"]
-    flags = ["--components", "10", "--layers", "2", "--variants", ",".join(variants), "--schedule", "cosine"]
-    done = run("flows.py", *SMALL, *small, *flags, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "comparison.json").read_text())
-    assert list(result) == variants
-    for name, row in result.items():
-        assert -300 < row["elbo"][0] <= row["log_evidence"][0] < -100, name
-        assert summary(tmp_path / name)["variant"] == name
-
-
-def test_flows_names_a_variant_that_there_is_not(tmp_path):
-    done = run("flows.py", *SMALL, "--variants", "plain,vampire", folder=tmp_path)
-    assert done.returncode == 2
-    assert "vampire" in done.stderr
-
-
 def test_faults_are_one_line_and_exit_code_2(tmp_path):
     done = run("vae.py", *SMALL, "--data", "digit", folder=tmp_path)
     assert done.returncode == 2
