@@ -4,6 +4,8 @@ A step maps u to z of shape `(*, D)`: `step(u) -> (z, log |det dz/du|)`, `step.i
 keeps nothing of a call (Pyro's transforms keep tensors in their attributes, which then cannot be copied).
 """
 
+from typing import cast
+
 import torch
 from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
@@ -77,7 +79,8 @@ class InverseAutoregressive(nn.Module):
         self.dim = _two_or_more(dim, "InverseAutoregressive")
         if min(hidden) < dim:
             raise ShapeError(f"InverseAutoregressive wants layers at least as wide as z, {dim}, got hidden={hidden}.")
-        self.network = ConditionalAutoRegressiveNN(dim, context, list(hidden), permutation=torch.arange(dim))
+        order = cast(torch.LongTensor, torch.arange(dim))
+        self.network = ConditionalAutoRegressiveNN(dim, context, list(hidden), permutation=order)
         _shrink(self.network.layers[-1])
 
     def _gate(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
