@@ -110,7 +110,9 @@ def reconstruct(
 ) -> Tensor:
     """x -> z -> x: decode the code of each datum, shape `(N, *event)`."""
     latents = encode(model, guide, data, transform=transform, mean=mean, seed=seed)
-    return decode(model, latents, given={n: t for n, t in data.items() if n != "x"}, mean=mean, seed=seed)
+    device = device_of(model, guide)
+    batch = (transform or (lambda batch: batch))({name: tensor.to(device) for name, tensor in data.items()})
+    return decode(model, latents, given={n: t for n, t in batch.items() if n != "x"}, mean=mean, seed=seed)
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:

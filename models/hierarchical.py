@@ -1,6 +1,7 @@
 """Hierarchies of latents z1, ..., zL, the top one zL: a Markov chain of levels, and a ladder with skip connections."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import pyro
 from pyro.distributions import TorchDistribution
@@ -115,7 +116,7 @@ class LadderVAE(_Hierarchy):
 
     def top_down(self, draw: Draw) -> Tensor:
         h = self.first(draw(f"z{self.depth}", self.prior()))  # zL ~ p(zL)
-        for number, level in zip(range(self.depth - 1, 0, -1), self.levels, strict=True):
+        for number, level in zip(range(self.depth - 1, 0, -1), cast(Iterable[Level], self.levels), strict=True):
             z = draw(f"z{number}", level.conditional(h))  # z_l ~ p(z_l | h_l)
             h = level.step(h, z)
         return h

@@ -147,25 +147,27 @@ def trail(build, compile, dtype, reduce=None):
     return svi.run(batch, 10, order=order), svi.parameters
 
 
-def check_compiled(build):
+def check_gradients(build):
+    """Losses and every gradient, over ten steps, in both precisions."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
-        gradients = {True: [], False: []}
-        for compile in (True, False):
-            seen = gradients[compile]
-            trail(build, compile, dtype, lambda g, seen=seen: seen.append([x.clone() for x in g]))
+        gradients, losses = {True: [], False: []}, {}
+        for compile, seen in gradients.items():
+            losses[compile], _ = trail(build, compile, dtype, lambda g, seen=seen: seen.append([x.clone() for x in g]))
+        torch.testing.assert_close(losses[True], losses[False], rtol=tolerance, atol=0)
         for ours, theirs in zip(*gradients.values(), strict=True):
             whole = torch.cat([g.flatten() for g in theirs]).norm()
             for a, b in zip(ours, theirs, strict=True):
                 assert (a - b).norm() <= 10 * tolerance * b.norm() + 0.1 * tolerance * whole
-        (losses, parameters), (wanted, trained) = trail(build, True, dtype), trail(build, False, dtype)
-        torch.testing.assert_close(losses, wanted, rtol=tolerance, atol=0)
-        torch.testing.assert_close(parameters, trained, rtol=0, atol=1e-3 if dtype == torch.float32 else 1e-8)
 
 
 def test_captured_equals_eager(build, captured_only):
-    check_compiled(build)
+    check_gradients(build)
+    for dtype, tolerance in ((torch.float32, 1e-3), (torch.float64, 1e-8)):  # of Adam's update, inside the graph
+        (losses, parameters), (wanted, trained) = trail(build, True, dtype), trail(build, False, dtype)
+        torch.testing.assert_close(losses, wanted, rtol=1e-2 * tolerance, atol=0)
+        torch.testing.assert_close(parameters, trained, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
 def test_compiled_equals_eager(build):
-    check_compiled(build)
+    check_gradients(build)

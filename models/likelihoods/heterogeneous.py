@@ -1,7 +1,7 @@
 """A table whose columns are of several kinds: one likelihood per column, or per block of columns."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -117,7 +117,7 @@ class _Supports(constraints.Constraint):
         self.columns = columns
 
     def check(self, value: Tensor) -> Tensor:
-        return torch.stack([part.support.check(x) for part, x in self.columns.split(value)]).all(0)
+        return torch.stack([cast(Any, part.support).check(x) for part, x in self.columns.split(value)]).all(0)
 
     def __repr__(self) -> str:
         return "a row whose columns fit their likelihoods"

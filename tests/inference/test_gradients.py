@@ -25,7 +25,7 @@ def pair():
 
 
 def test_the_signal_is_the_gradient_of_the_exact_bound(pair):
-    """-ELBO = (loc - x/2)^2 + scale^2 - log scale + ..., at x = 0: 2 in loc, 0 in log scale, none in the weight of x."""
+    """-ELBO = (loc - x/2)^2 + scale^2 - log scale + ...: at x = 0, 2 in loc, 0 in log scale, none in x's weight."""
     model, guide, batch = pair
     noise = gradient_noise(model, guide, ELBO(num_particles=50), batch, repeats=400)
     assert noise.norm == pytest.approx(2, rel=0.05)

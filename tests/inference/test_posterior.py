@@ -131,6 +131,13 @@ def test_a_hierarchy_is_encoded_from_the_top():
 def test_a_reconstruction_keeps_its_condition():
     x, y = torch.randn(5, 2), torch.arange(5.0)
     result = reconstruct(conditional, conditional_guide, {"x": x, "y": y})
+    halved = reconstruct(
+        conditional,
+        conditional_guide,
+        {"x": 2 * x, "y": 2 * y},
+        transform=lambda batch: {name: tensor / 2 for name, tensor in batch.items()},
+    )
+    torch.testing.assert_close(halved, result)
     torch.testing.assert_close(result, x + 2 * y.unsqueeze(-1))
 
 
