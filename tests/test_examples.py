@@ -60,7 +60,7 @@ def test_vae_takes_a_table(tmp_path):
 
 
 def test_conv_vae_scores_pixels_in_bits_per_dim(tmp_path):
-    flags = ["--channels", "4,8", "--latent", "4", "--batch-size", "256"]
+    flags = ["--channels", "4,8", "--latent", "4", "--batch-size", "128", "--epochs", "4"]
     done = run("conv_vae.py", *SMALL, *flags, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     result = summary(tmp_path)
