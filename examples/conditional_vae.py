@@ -109,7 +109,6 @@ def script(a: argparse.Namespace) -> None:
         completion_pictures(run, transform)
     else:
         label_pictures(run, a.digit, classes)
-    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
 
 
 if __name__ == "__main__":

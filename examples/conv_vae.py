@@ -59,7 +59,6 @@ def script(a: argparse.Namespace) -> None:
     bits = f"{measured.bits_per_dim:.3f} ± {error:.3f}"
     print(f"  {'bits/dim':<13}{bits:>18}   -log-evidence / ({measured.dims} log 2)")
     run.pictures()
-    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch import nn
 
 from pyrovae import cli, data
 from pyrovae.guides import AmortizedGuide, FlowGuide, FullNormalGuide, MixtureGuide, NormalGuide
-from pyrovae.inference import ELBO, Evaluation, Linear
+from pyrovae.inference import ELBO, Evaluation
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks import MLP, GatedMLP
 
@@ -94,9 +94,7 @@ def pair(a: argparse.Namespace, variant: str, train: data.Batch) -> tuple[VAE, A
 def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Evaluation]:
     """One variant, trained by the flags and scored; its run folder is beside those of the others."""
     run = cli.Run(argparse.Namespace(**vars(a) | {"out": a.out / variant}))
-    warm_up = a.warm_up * -(-len(run.data.train["x"]) // a.batch_size)
-    loss = ELBO(kl_weight=Linear(0.0, 1.0, warm_up) if warm_up else 1.0)
-    run.fit(*pair(a, variant, run.data.train), loss=loss)
+    run.fit(*pair(a, variant, run.data.train), loss=ELBO(kl_weight=run.annealed(a.warm_up)))
     measured = run.evaluate()
     run.summary(measured, variant=variant)
     run.pictures()

@@ -8,7 +8,6 @@ python examples/hierarchical_vae.py --free-bits 0 --warm-up 0         without wh
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +18,7 @@ from torch import nn
 from pyrovae import cli, data
 from pyrovae.blocks import ConvBlock, DenseBlock
 from pyrovae.guides import BottomUpGuide, TopDownGuide
-from pyrovae.inference import ELBO, Linear
+from pyrovae.inference import ELBO
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, Likelihood, likelihoods, priors
 from pyrovae.networks import MLP, Shape, as_shape
 
@@ -136,19 +135,12 @@ def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Hierarchy, BottomUpG
     return model, guide_of(a, model, events, shape), data.Binarize(a.binarize, seed=a.seed) if grey else data.Scale()
 
 
-def objective(a: argparse.Namespace, size: int) -> ELBO:
-    """The ELBO, with what keeps levels in use."""
-    steps = a.warm_up * math.ceil(size / a.batch_size)
-    return ELBO(kl_weight=Linear(0.0, 1.0, steps) if steps else 1.0, free_bits=a.free_bits)
-
-
 def script(a: argparse.Namespace) -> None:
     run = cli.Run(a)
     model, guide, transform = pair(a, run.data.train)
-    run.fit(model, guide, transform, loss=objective(a, len(run.data.train["x"])))
+    run.fit(model, guide, transform, loss=ELBO(kl_weight=run.annealed(a.warm_up), free_bits=a.free_bits))
     run.summary(run.evaluate())
     run.pictures()
-    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
 
 
 if __name__ == "__main__":

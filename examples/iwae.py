@@ -102,7 +102,6 @@ def script(a: argparse.Namespace) -> None:
     run, measured = train(a, a.particles, a.gradient, a.out)
     run.summary(measured, particles=a.particles, gradient=a.gradient)
     run.pictures()
-    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,6 @@ def script(a: argparse.Namespace) -> None:
     ]
     run.summary(run.evaluate(), rows=rows, accuracy={str(n): p for n, p in table.items()})
     pictures(run, a, int(whole.train["y"].max()) + 1)
-    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
 
 
 if __name__ == "__main__":

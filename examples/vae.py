@@ -80,7 +80,6 @@ def script(a: argparse.Namespace) -> None:
         print("train loss per epoch:", " ".join(f"{loss:.2f}" for loss in history["loss"]))
     run.summary(run.evaluate())
     run.pictures()
-    print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {a.out}/")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ class AmortizedGuide(Program):
     def posterior(self, params: Tensor) -> TorchDistribution:
         """q(z | params), `params` of shape `(*, P)`, event shape `(D,)`."""
 
-    def given(self, x: Tensor) -> TorchDistribution:
-        """q(z | x)."""
-        return self.posterior(self.encoder(x))
+    def given(self, *inputs: Tensor) -> TorchDistribution:
+        """q(z | x), or q(z | x, y, ...) by an encoder of several inputs."""
+        return self.posterior(self.encoder(*inputs))
 
     def forward(self, x: Tensor) -> Tensor:
         with pyro.plate("data", len(x), dim=-1):

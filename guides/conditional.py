@@ -1,17 +1,16 @@
 """The guide of a conditional model: q(z | x, y)."""
 
-from typing import Any
-
 import pyro
 from torch import Tensor
 
+from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.models import Program
 
 __all__ = ["ConditionalGuide"]
 
 
 class ConditionalGuide(Program):
-    """q(z | x, y) = guide.posterior(guide.encoder(x, y)): any guide of z, with an encoder of two inputs.
+    """q(z | x, y) = guide.given(x, y): any guide of z, with an encoder of two inputs.
 
     Args:
         guide: such as `NormalGuide(JointMLP([x_shape, y_shape], 2 * D))`.
@@ -19,10 +18,10 @@ class ConditionalGuide(Program):
     References: Sohn et al. (2015), Learning structured output representation using deep conditional generative models.
     """
 
-    def __init__(self, guide: Any) -> None:
+    def __init__(self, guide: AmortizedGuide) -> None:
         super().__init__()
         self.guide = guide
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.guide.posterior(self.guide.encoder(x, y)))  # z ~ q(z | x, y)
+            return pyro.sample("z", self.guide.given(x, y))  # z ~ q(z | x, y)

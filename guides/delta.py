@@ -1,16 +1,15 @@
 """The point-mass guide: q(z | x) puts all mass on one code, which makes an autoencoder of a model."""
 
-import pyro
 import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrovae.models import Program
+from pyrovae.guides.amortized import AmortizedGuide
 
 __all__ = ["DeltaGuide"]
 
 
-class DeltaGuide(Program):
+class DeltaGuide(AmortizedGuide):
     """q(z | x) = delta(z - encoder(x)).
 
     Under `priors.Flat` the loss is the distortion alone, -log p(x | encoder(x)): with a normal likelihood of fixed
@@ -23,14 +22,6 @@ class DeltaGuide(Program):
     References: Hinton & Salakhutdinov (2006), Reducing the dimensionality of data with neural networks.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
     def posterior(self, params: Tensor) -> TorchDistribution:
         """q(z | params), `params` of shape `(*, D)`, event shape `(D,)`."""
         return dist.Delta(params, event_dim=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.posterior(self.encoder(x)))  # z = encoder(x)

@@ -8,6 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.guides.amortized import AmortizedGuide, check_width
+from pyrovae.models.normal import diagonal_normal
 from pyrovae.networks import bounded_scale
 
 __all__ = ["FullNormalGuide", "LowRankNormalGuide", "NormalGuide"]
@@ -25,8 +26,7 @@ class NormalGuide(AmortizedGuide):
 
     def posterior(self, params: Tensor) -> TorchDistribution:
         """q(z | params), `params` of shape `(*, 2 D)`, event shape `(D,)`."""
-        loc, raw_scale = params.chunk(2, dim=-1)
-        return dist.Normal(loc, bounded_scale(raw_scale)).to_event(1)
+        return diagonal_normal(params)
 
 
 class FullNormalGuide(AmortizedGuide):

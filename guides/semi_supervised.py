@@ -1,13 +1,12 @@
 """The guide of a semi-supervised model: q(y | x) q(z | x, y), with some labels known."""
 
-from typing import Any
-
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.joint import one_hot
 from pyrovae.models import Program
 
@@ -33,7 +32,7 @@ class SemiSupervisedGuide(Program):
     References: Kingma et al. (2014), arXiv:1406.5298.
     """
 
-    def __init__(self, classifier: nn.Module, guide: Any) -> None:
+    def __init__(self, classifier: nn.Module, guide: AmortizedGuide) -> None:
         super().__init__()
         self.classifier, self.guide = classifier, guide
 
@@ -48,4 +47,4 @@ class SemiSupervisedGuide(Program):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         with pyro.plate("data", len(x), dim=-1):
             y = pyro.sample("y", self.label(x, y))  # y ~ q(y | x)
-            return pyro.sample("z", self.guide.posterior(self.guide.encoder(x, y)))  # z ~ q(z | x, y)
+            return pyro.sample("z", self.guide.given(x, y))  # z ~ q(z | x, y)

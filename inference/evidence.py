@@ -32,6 +32,7 @@ from pyrovae.inference.pair import (
     trace_pair,
     unscaled_log_prob,
 )
+from pyrovae.networks import wide
 
 COMPILE_FROM = 2**31
 """Numbers to score (data x draws x numbers in a datum) from which an evaluation is compiled by default."""
@@ -252,10 +253,10 @@ class Sums(NamedTuple):
 
     @classmethod
     def of(cls, terms: Terms) -> "Sums":
-        log_weight = _wide(terms.log_weight)
+        log_weight = wide(terms.log_weight)
         parts = {"elbo": log_weight, "rate": terms.log_guide - terms.log_prior, "distortion": -terms.log_likelihood}
         parts |= {f"rate_{name}": level.rate for name, level in terms.levels.items()}
-        moments = {n: torch.stack([_wide(part).sum(0), _wide(part).square().sum(0)]) for n, part in parts.items()}
+        moments = {n: torch.stack([wide(part).sum(0), wide(part).square().sum(0)]) for n, part in parts.items()}
         return cls(moments, torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)]))
 
     def merge(self, other: "Sums") -> "Sums":
@@ -273,10 +274,6 @@ class Sums(NamedTuple):
         result["log_evidence"] = log_mean
         result["log_evidence_error"] = _error((log_square - 2 * log_mean).exp() - 1, count)
         return result
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor if tensor.device.type == "mps" else tensor.double()  # Apple's GPUs have no float64
 
 
 def _error(variance: Tensor, count: int) -> Tensor:
@@ -330,8 +327,7 @@ def evaluate(
         pays = size * num_samples * numbers(first) > COMPILE_FROM
         scored = Compiled(score, model, guide) if (pays if compile is None else compile) else score
         per_datum: dict[str, Tensor] = {}
-        for start in range(0, size, rows):
-            batch = transform({n: t[start : start + rows].to(device) for n, t in data.items()})
+        for start, batch in zip(range(0, size, rows), batches(data, rows, transform, device), strict=True):
             chunks = [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
             sums = reduce(Sums.merge, (scored(batch, count) for count in chunks))
             for name, part in sums.per_datum(num_samples).items():
@@ -371,6 +367,12 @@ def log_evidence(model: Program, guide: Program, data: Batch, *, num_samples: in
 def _summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
     values, errors = per_datum[name], per_datum[f"{name}_error"]
     return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())
+
+
+def batches(data: Batch, rows: int, transform: Callable[[Any], Any], device: torch.device) -> Iterator[Any]:
+    """The data in order, `rows` of them at a time, on the device and transformed."""
+    for start in range(0, batch_size(data), rows):
+        yield transform({name: tensor[start : start + rows].to(device) for name, tensor in data.items()})
 
 
 def numbers(batch: Batch) -> int:

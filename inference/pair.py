@@ -117,11 +117,16 @@ def sites(trace: Trace) -> dict[str, Site]:
 
 
 def trace_pair(model: Program, guide: Program, batch: Batch, **extra: Any) -> PairTrace:
-    """Run the guide, replay the model against it, and keep both traces."""
+    """Run the guide on a batch, replay the model against it, and keep both traces."""
+    return traces(lambda: call(model, batch, **extra), lambda: call(guide, batch, **extra))
+
+
+def traces(model: Callable[[], Any], guide: Callable[[], Any]) -> PairTrace:
+    """The same, of programs that have their arguments."""
     with poutine.trace() as inner:
-        call(guide, batch, **extra)
+        guide()
     with poutine.trace() as outer, poutine.replay(trace=inner.trace):
-        call(model, batch, **extra)
+        model()
     return PairTrace(inner.trace, outer.trace)
 
 

@@ -11,7 +11,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.evidence import device_of, evaluating, seeded
+from pyrovae.inference.evidence import batches, device_of, evaluating, seeded
 from pyrovae.inference.pair import Batch, Program, Site, batch_size, call, sites
 
 __all__ = ["decode", "encode", "generate", "interpolate", "lerp", "reconstruct", "slerp"]
@@ -55,8 +55,7 @@ def encode(
     device, transform = device_of(model, guide), transform or (lambda batch: batch)
     parts = []
     with evaluating(model, guide), seeded(seed, device):
-        for start in range(0, batch_size(data), CHUNK):
-            batch = transform({n: t[start : start + CHUNK].to(device) for n, t in data.items()})
+        for batch in batches(data, CHUNK, transform, device):
             with poutine.trace() as tracer, _Mean(lambda _: mean):
                 call(guide, batch)
             drawn = sites(tracer.trace).items()

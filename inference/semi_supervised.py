@@ -10,12 +10,11 @@ from torch import Tensor
 
 from pyrovae.data import Scale
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import device_of, evaluating
-from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
+from pyrovae.inference.evidence import batches, device_of, evaluating
+from pyrovae.inference.pair import Batch, Program, call, sites
+from pyrovae.inference.posterior import CHUNK
 
 __all__ = ["Supervised", "accuracy", "classify"]
-
-CHUNK = 1000  # data per call: bounds the memory of a whole data set
 
 
 class Supervised:
@@ -93,8 +92,7 @@ def classify(guide: Program, data: Batch, *, transform: Any = None, site: str = 
     device, transform = device_of(guide), transform or Scale()
     parts = []
     with evaluating(guide):
-        for start in range(0, batch_size(data), CHUNK):
-            batch = transform({n: t[start : start + CHUNK].to(device) for n, t in data.items()})
+        for batch in batches(data, CHUNK, transform, device):
             with poutine.trace() as tracer:
                 call(guide, _without(batch, site))
             parts.append(_label(tracer.trace, site).probs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrovae.errors import PairError
-from pyrovae.networks import bounded_scale
+from pyrovae.networks import bounded_scale, wide
 
 __all__ = ["DiagonalMixture", "MixtureOfNormals", "VampPrior"]
 
@@ -47,7 +47,7 @@ class DiagonalMixture(TorchDistribution):
             return torch.normal(self.loc[k], self.scale[k])
 
     def log_prob(self, value: Tensor) -> Tensor:
-        loc, scale, z = _wide(self.loc), _wide(self.scale), _wide(value)
+        loc, scale, z = wide(self.loc), wide(self.scale), wide(value)
         precision = scale.square().reciprocal()
         # log N(z; k) = z . (precision_k loc_k) - z^2 . precision_k / 2 + constant_k, each a product. (A sum over d of
         # parameters that the same graph updates is more than inductor can do: pytorch issue 196570.)
@@ -56,10 +56,6 @@ class DiagonalMixture(TorchDistribution):
         log_prob = torch.cat([z, z.square()], -1) @ weights + (z.new_ones(1, z.shape[-1]) @ constant.mT)[0]
         log_prob = (log_prob.to(value.dtype) + self.logits.log_softmax(-1)).logsumexp(-1)
         return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor if tensor.device.type == "mps" else tensor.double()  # Apple's GPUs have no float64
 
 
 class MixtureOfNormals(nn.Module):

@@ -1,4 +1,4 @@
-"""The normal distribution that a network predicts: p(z | h) = Normal(z; loc(h), scale(h))."""
+"""Diagonal normals whose parameters a network predicts: p(z | h) = Normal(z; loc(h), scale(h))."""
 
 import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
@@ -6,7 +6,16 @@ from torch import Tensor, nn
 
 from pyrovae.networks import bounded_scale
 
-__all__ = ["ConditionalNormal"]
+__all__ = ["ConditionalNormal", "diagonal_normal"]
+
+
+def diagonal_normal(params: Tensor, event_dim: int = 1) -> TorchDistribution:
+    """prod_d Normal(z_d; loc_d, scale_d), loc and raw scale stacked along the first of `event_dim` dimensions.
+
+    The scale is bounded away from 0 and infinity.
+    """
+    loc, raw_scale = params.chunk(2, dim=-event_dim)
+    return dist.Normal(loc, bounded_scale(raw_scale)).to_event(event_dim)
 
 
 class ConditionalNormal(nn.Module):
@@ -23,5 +32,4 @@ class ConditionalNormal(nn.Module):
         self.network, self.event_dim = network, event_dim
 
     def forward(self, h: Tensor) -> TorchDistribution:
-        loc, raw_scale = self.network(h).chunk(2, dim=-self.event_dim)
-        return dist.Normal(loc, bounded_scale(raw_scale)).to_event(self.event_dim)
+        return diagonal_normal(self.network(h), self.event_dim)

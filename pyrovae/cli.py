@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -17,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyrovae import data, plots
 from pyrovae.errors import PyrovaeError
-from pyrovae.inference import Evaluation, History, decode, encode, evaluate, fit, generate, interpolate
+from pyrovae.inference import Evaluation, History, Linear, decode, encode, evaluate, fit, generate, interpolate
 from pyrovae.inference.checkpoint import write_atomically
 from pyrovae.inference.fit import choose_device
 from pyrovae.version import __version__
@@ -59,9 +60,10 @@ def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], Any] |
 
 
 def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namespace) -> int:
-    """Run a script; an error of this package is one line, and Ctrl-C says how to go on."""
+    """Run a script and say where its files are; an error of this package is one line, Ctrl-C says how to go on."""
     try:
         script(arguments)
+        print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {arguments.out}/")
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -114,6 +116,11 @@ class Run:
         )
         self.seconds = time.perf_counter() - start
         return self.history
+
+    def annealed(self, epochs: int) -> float | Linear:
+        """The weight of the rate: it rises from 0 to 1 in so many epochs."""
+        steps = epochs * math.ceil(len(self.data.train["x"]) / self.arguments.batch_size)
+        return Linear(0.0, 1.0, steps) if steps else 1.0
 
     def evaluate(self) -> Evaluation:
         """Score the test data, as many of them as the flags say."""

@@ -29,7 +29,12 @@ def bounded_scale(raw: Tensor, bound: float = 7.0) -> Tensor:
     return torch.exp(bound * torch.tanh(raw / bound))
 
 
-def _leading(x: Tensor, event: tuple[int, ...], owner: str) -> tuple[int, ...]:
+def wide(x: Tensor) -> Tensor:
+    """In float64, but on Apple's GPUs, which have none."""
+    return x if x.device.type == "mps" else x.double()
+
+
+def leading(x: Tensor, event: tuple[int, ...], owner: str) -> tuple[int, ...]:
     """The leading dimensions of `x`, whose last ones must be `event`."""
     split = x.dim() - len(event)
     if split < 0 or tuple(x.shape[split:]) != event:
@@ -71,7 +76,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], math.prod(self.out_shape)))
 
     def forward(self, x: Tensor) -> Tensor:
-        lead = _leading(x, self.in_shape, type(self).__name__)
+        lead = leading(x, self.in_shape, type(self).__name__)
         return self.layers(x.reshape(*lead, math.prod(self.in_shape))).reshape(*lead, *self.out_shape)
 
     @torch.no_grad()
@@ -100,7 +105,7 @@ class GatedMLP(MLP):
         super().__init__(in_shape, out_shape, hidden, nn.GLU)
 
 
-def _halvings(size: int, times: int) -> list[int]:
+def halvings(size: int, times: int) -> list[int]:
     """Sizes along `times` convolutions of stride 2: 28 -> [28, 14, 7, 4]."""
     sizes = [size]
     for _ in range(times):
@@ -135,11 +140,11 @@ class ConvEncoder(nn.Module):
         for wide, narrow in pairwise([first, *channels]):
             layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation()]
         self.convolutions = nn.Sequential(*layers)
-        flat = channels[-1] * _halvings(height, len(channels))[-1] * _halvings(width, len(channels))[-1]
+        flat = channels[-1] * halvings(height, len(channels))[-1] * halvings(width, len(channels))[-1]
         self.head = nn.Linear(flat, math.prod(self.out_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        lead = _leading(x, self.in_shape, "ConvEncoder")
+        lead = leading(x, self.in_shape, "ConvEncoder")
         features = self.convolutions(x.reshape(-1, *self.in_shape)).flatten(1)
         return self.head(features).reshape(*lead, *self.out_shape)
 
@@ -167,7 +172,7 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
         last, height, width = self.out_shape
-        heights, widths = _halvings(height, len(channels))[::-1], _halvings(width, len(channels))[::-1]
+        heights, widths = halvings(height, len(channels))[::-1], halvings(width, len(channels))[::-1]
         self.coarse = (channels[0], heights[0], widths[0])
         self.head = nn.Linear(math.prod(self.in_shape), math.prod(self.coarse))
         layers: list[nn.Module] = []
@@ -178,7 +183,7 @@ class ConvDecoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        lead = _leading(z, self.in_shape, "ConvDecoder")
+        lead = leading(z, self.in_shape, "ConvDecoder")
         coarse = self.head(z.reshape(-1, math.prod(self.in_shape))).unflatten(-1, self.coarse)
         return self.convolutions(coarse).reshape(*lead, *self.out_shape)
 

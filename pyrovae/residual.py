@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.blocks import ConvBlock
-from pyrovae.networks import Shape, _halvings, _leading, as_shape
+from pyrovae.networks import Shape, as_shape, halvings, leading
 
 __all__ = ["ResidualConvDecoder", "ResidualConvEncoder"]
 
@@ -47,7 +47,7 @@ class ResidualConvEncoder(nn.Module):
         self.head = nn.Linear(math.prod(shapes[-1]), math.prod(self.out_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        lead = _leading(x, self.in_shape, "ResidualConvEncoder")
+        lead = leading(x, self.in_shape, "ResidualConvEncoder")
         return self.head(self.blocks(x.reshape(-1, *self.in_shape)).flatten(1)).reshape(*lead, *self.out_shape)
 
 
@@ -85,7 +85,7 @@ class ResidualConvDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        lead = _leading(z, self.in_shape, "ResidualConvDecoder")
+        lead = leading(z, self.in_shape, "ResidualConvDecoder")
         coarse = self.head(z.reshape(-1, math.prod(self.in_shape))).unflatten(-1, self.coarse)
         return self.blocks(coarse).reshape(*lead, *self.out_shape)
 
@@ -97,5 +97,5 @@ class ResidualConvDecoder(nn.Module):
 
 def _pyramid(image: tuple[int, ...], channels: Sequence[int]) -> list[tuple[int, ...]]:
     """The shapes along the blocks, from the fine to the coarse: at full size with the first channels, then halved."""
-    heights, widths = (_halvings(size, len(channels)) for size in image[1:])
+    heights, widths = (halvings(size, len(channels)) for size in image[1:])
     return list(zip((channels[0], *channels), heights, widths, strict=True))

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence import Layout, Terms, is_global, layout, run_pair, terms_of
-from pyrovae.inference.pair import PairTrace, Program, Site, sites, unscaled_log_prob
+from pyrovae.inference.pair import PairTrace, Program, Site, sites, traces, unscaled_log_prob
 
 __all__ = ["Draws", "Objective"]
 
@@ -127,7 +126,7 @@ class Objective(nn.Module, ABC):
 
     def _learn_layout(self, model: Callable[[], Any], guide: Callable[[], Any]) -> None:
         with torch.enable_grad():
-            pair = PairTrace(*_traces(model, guide))
+            pair = traces(model, guide)
             found = layout(pair)
             self.check(pair, found)
         for site in pair.observed().values():
@@ -157,14 +156,6 @@ class Objective(nn.Module, ABC):
                     "pyro.infer.TraceGraph_ELBO(); or leave the site out of the guide and mark it in the model with "
                     'infer={"enumerate": "parallel"}, to sum it out.'
                 )
-
-
-def _traces(model: Callable[[], Any], guide: Callable[[], Any]) -> tuple[Any, Any]:
-    with poutine.trace() as inner:
-        guide()
-    with poutine.trace() as outer, poutine.replay(trace=inner.trace):
-        model()
-    return inner.trace, outer.trace
 
 
 def data_plate(pair: PairTrace) -> tuple[int, int]:

@@ -28,6 +28,9 @@ class LocationScale(Likelihood):
         event_shape: shape of one datum.
         scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
             decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+
+    Raises:
+        SupportError: a scale that is none of these; in `check`, x that is not finite.
     """
 
     scale: Tensor
@@ -70,6 +73,11 @@ class LocationScale(Likelihood):
             self.raw_scale.data.zero_()
         return torch.cat([loc, raw_scale(scale)]) if self.kind == "predicted" else loc
 
+    def check(self, x: Tensor) -> None:
+        if not x.isfinite().all():
+            name = type(self).__name__
+            raise SupportError(f"likelihood {name} wants finite x, got NaN or infinity at site 'x'. Drop those rows.")
+
     def extra_repr(self) -> str:
         return f"{self.event_shape}, scale={f'{self.scale.item():g}' if self.kind == 'fixed' else repr(self.kind)}"
 
@@ -78,9 +86,7 @@ class Normal(LocationScale):
     """p(x | z) = prod_i Normal(x_i; loc_i, scale_i).
 
     Args:
-        event_shape: shape of one datum.
-        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
-            decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+        event_shape, scale: those of every `LocationScale`.
 
     Raises:
         SupportError: in `check`, x that is not finite.
@@ -89,17 +95,12 @@ class Normal(LocationScale):
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return dist.Normal(loc, scale)
 
-    def check(self, x: Tensor) -> None:
-        _wants_finite(x, "Normal")
-
 
 class Laplace(LocationScale):
     """p(x | z) = prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i): absolute errors, so outliers weigh less.
 
     Args:
-        event_shape: shape of one datum.
-        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
-            decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+        event_shape, scale: those of every `LocationScale`.
 
     Raises:
         SupportError: in `check`, x that is not finite.
@@ -110,17 +111,12 @@ class Laplace(LocationScale):
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return dist.Laplace(loc, scale)
 
-    def check(self, x: Tensor) -> None:
-        _wants_finite(x, "Laplace")
-
 
 class LogNormal(LocationScale):
     """p(x | z) = prod_i Normal(log x_i; loc_i, scale_i) / x_i, for x > 0: its mean is exp(loc + scale^2 / 2).
 
     Args:
-        event_shape: shape of one datum.
-        scale: of log x; a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"`
-            (the decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+        event_shape, scale: those of every `LocationScale`; loc and scale are of log x.
 
     Raises:
         SupportError: in `check`, x that is not positive and finite.
@@ -138,8 +134,3 @@ class LogNormal(LocationScale):
                 f"likelihood LogNormal wants x > 0, got values from {x.min().item():.3g} to {x.max().item():.3g} at "
                 "site 'x'. Use Normal(), or counts with Poisson() or NegativeBinomial()."
             )
-
-
-def _wants_finite(x: Tensor, name: str) -> None:
-    if not x.isfinite().all():
-        raise SupportError(f"likelihood {name} wants finite x, got NaN or infinity at site 'x'. Drop those rows.")

@@ -8,7 +8,7 @@ import difflib
 import os
 from pathlib import Path
 
-from pyrovae.data.dataset import Batch, Dataset, excerpt, mean
+from pyrovae.data.dataset import Batch, Dataset, excerpt
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
@@ -29,7 +29,6 @@ __all__ = [
     "excerpt",
     "hide_labels",
     "load",
-    "mean",
 ]
 
 STREAM_LIMIT = 2**30

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrovae.errors import DataError
 
-__all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "mean", "shuffle"]
+__all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "shuffle"]
 
 Batch = dict[str, Tensor]
 
@@ -63,41 +63,20 @@ class Dataset:
         return f"Dataset({self.describe()})"
 
 
-def mean(batch_x: Tensor) -> Tensor:
-    """Mean of every entry over the data, which is where a decoder's output bias should start.
-
-    Args:
-        batch_x: `(N, *D)`; uint8 grey levels as `load` gives them (scaled to [0, 1]), or floats as a
-            transform returns them. Read a chunk at a time, so it may be memory-mapped.
-
-    Returns:
-        float32 of shape `D`.
-
-    Raises:
-        DataError: no data.
-    """
-    if len(batch_x) == 0:
-        raise DataError(f"the mean of no data: x has shape {tuple(batch_x.shape)}; pass the training split")
-    kind = torch.float32 if batch_x.is_floating_point() else torch.int64
-    total = torch.stack([chunk.sum(0, dtype=kind) for chunk in batch_x.split(CHUNK)]).sum(0)
-    top = 255 if batch_x.dtype == torch.uint8 else 1
-    return total.to(torch.float32) / (len(batch_x) * top)
-
-
-def excerpt(batch_x: Tensor, numbers: int = 2**26) -> Tensor:
+def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:
     """Data to start a likelihood at, `likelihood.start(excerpt(train["x"]))`: all of them, or evenly spaced ones.
 
     Args:
-        batch_x: `(N, *D)`; uint8 grey levels as `load` gives them (scaled to [0, 1]), or anything else, as it is.
+        x: `(N, *D)`; uint8 grey levels as `load` gives them (scaled to [0, 1]), or anything else, as it is.
         numbers: how many numbers to take at most, which bounds the memory.
 
     Raises:
         DataError: no data.
     """
-    if len(batch_x) == 0:
-        raise DataError(f"an excerpt of no data: x has shape {tuple(batch_x.shape)}; pass the training split")
-    step = -(-batch_x.numel() // numbers)
-    rows = batch_x[::step]
+    if len(x) == 0:
+        raise DataError(f"an excerpt of no data: x has shape {tuple(x.shape)}; pass the training split")
+    step = -(-x.numel() // numbers)
+    rows = x[::step]
     return rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
 
 

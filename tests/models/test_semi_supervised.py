@@ -33,8 +33,8 @@ class FixedNoise(nn.Module):
         super().__init__()
         self.encoder, self.inner, self.noise = guide.encoder, guide, noise
 
-    def posterior(self, params):
-        return Fixed(self.inner.posterior(params), self.noise)
+    def given(self, *inputs):
+        return Fixed(self.inner.given(*inputs), self.noise)
 
 
 class Fixed(dist.TorchDistribution):
