@@ -38,6 +38,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrovae.errors import PyrovaeError
+from pyrovae.inference.cuda_graph import CudaGraph
 from pyrovae.inference.pair import Program, local_params, modules
 
 __all__ = ["CaptureError", "Compiled", "EagerWarning", "Watch", "precise"]
@@ -75,6 +76,7 @@ class Compiled:
         precision: `"fp32"`, or `"bf16"`: matrix products and convolutions in bfloat16, all else as it is.
         max_graphs: bound on the number of graphs kept; the least recently used goes.
         reported: messages already given as a warning, shared by those who should not repeat each other.
+        cuda_graph: on a GPU, launch the kernels of a replay together; `fn` then may not change its arguments.
         options: settings of `torch._inductor.config`, in force while compiling.
     """
 
@@ -86,6 +88,7 @@ class Compiled:
         precision: str = "fp32",
         max_graphs: int = 16,
         reported: set[str] | None = None,
+        cuda_graph: bool = False,
         options: dict[str, Any] | None = None,
     ) -> None:
         self.fn = fn
@@ -94,6 +97,7 @@ class Compiled:
         self.precision = precision
         self.max_graphs = max_graphs
         self.reported = set() if reported is None else reported
+        self.cuda_graph = cuda_graph
         self.options = options or {}
         self.captures = 0
         self._bake_floats = False
@@ -113,6 +117,7 @@ class Compiled:
             return self._run(args, kwargs)
         if graph := self._graphs.get(key):
             self._graphs.move_to_end(key)
+            graph.find_state()
             return graph(tensors)
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
@@ -192,7 +197,10 @@ class Compiled:
         with local_params(*self.programs):
             captured = _capture(flat, tensors, self.watch)
         self.watch.ignore(captured.written)
-        return _Graph(captured, _lower(captured, tensors, self.options))
+        replay = _lower(captured, tensors, self.options)
+        if self.cuda_graph and all(tensor.is_cuda for tensor in [*tensors, *captured.state]):
+            replay = CudaGraph(replay, len(tensors))
+        return _Graph(captured, replay)
 
     def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         with local_params(*self.programs), precise(self.precision):
@@ -344,10 +352,17 @@ class _Graph:
     """A captured function, compiled: call it with the tensors of its arguments."""
 
     def __init__(self, captured: _Captured, replay: Callable[..., Any]) -> None:
-        self._state = [tensor.detach() for tensor in captured.state]
         self._alive = captured.state  # keeps the identities in the key unique
         self._spec, self._constants, self._written = captured.spec, captured.constants, captured.written
         self._replay = replay
+        self._addresses: list[int] = []
+        self.find_state()
+
+    def find_state(self) -> None:
+        """Look where the state lies now: `parameter.data = ...` moves it."""
+        addresses = [tensor.data_ptr() for tensor in self._alive]
+        if addresses != self._addresses:
+            self._addresses, self._state = addresses, [tensor.detach() for tensor in self._alive]
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         with torch.no_grad():

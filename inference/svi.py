@@ -192,7 +192,7 @@ class SVI:
         owned = {id(part) for module in modules(self.model, self.guide) for part in module.modules()}
         watch = [self.loss, *(module for module in called if id(module) not in owned)]
 
-        def graph(fn: Callable[..., Any], **inductor: Any) -> Callable[..., Any]:
+        def graph(fn: Callable[..., Any], cuda_graph: bool = False, **inductor: Any) -> Callable[..., Any]:
             if not self.compile:
                 return self._eagerly(fn)
             return Compiled(
@@ -202,13 +202,14 @@ class SVI:
                 watch=watch,
                 precision=self.precision,
                 reported=self._reported,
+                cuda_graph=cuda_graph,
                 options=inductor,
             )
 
         self._evaluate = graph(partial(self._loss_value, self.model, self.guide))
         self._gradients = graph(self._loss_and_gradients)
-        self._fused = graph(self._fused_step)
-        self._fused_chunk = graph(self._fused_steps)
+        self._fused = graph(self._fused_step, cuda_graph=True)
+        self._fused_chunk = graph(self._fused_steps, cuda_graph=True)
         self._fused_small = graph(self._fused_steps, cpp_wrapper=True)
 
     def _eagerly(self, fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -409,6 +409,17 @@ def test_a_loss_that_is_not_finite_changes_nothing(compiled, captured_only):
     torch.testing.assert_close((svi.optimizer.state_dict(), svi.parameters), before)
 
 
+def test_parameters_that_were_moved_are_found_again(captured_only, same_noise):
+    svi, eager = build("vae"), build("vae", compile=False)
+    for one in (svi, eager):
+        train(one, steps=2)
+        for parameter in one.model.parameters():
+            parameter.data = 2 * parameter.data  # a new tensor under the old name
+    assert train(svi, steps=3) == pytest.approx(train(eager, steps=3))
+    for mine, theirs in zip(svi.parameters, eager.parameters, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 @pytest.mark.parametrize("optim", [torch.optim.Adam, torch.optim.RMSprop])
 def test_run_takes_the_steps_that_step_takes(optim, captured_only, same_noise):
     data = {"x": (torch.rand(40, D) * 255).to(torch.uint8), "label": torch.zeros(40)}
@@ -482,8 +493,12 @@ def test_nothing_leaks():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda():
-    svi = SVI(Model().cuda(), Guide().cuda(), (torch.optim.Adam, {"lr": 1e-2}))
+@pytest.mark.parametrize("compile", [True, False])
+def test_cuda(compile):
+    svi = SVI(Model().cuda(), Guide().cuda(), (torch.optim.Adam, {"lr": 1e-2}), compile=compile)
     losses = svi.run({"x": batch(64).cuda()}, 50, batch_size=B)
     assert losses.is_cuda
     assert losses[-10:].mean() < losses[:10].mean()
+    steps = torch.stack([svi.step(batch().cuda(), sync=False) for _ in range(10)])
+    assert steps.is_cuda
+    assert steps.mean() < losses[:10].mean()
