@@ -4,9 +4,9 @@ from pyrovae.inference.checkpoint import load_weights
 from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.fit import History, fit
 from pyrovae.inference.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.latent import decode, encode, generate, interpolate, lerp, reconstruct, slerp
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair import check_pair
-from pyrovae.inference.posterior import decode, encode, generate, interpolate, lerp, reconstruct, slerp
 from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.svi import SVI
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from pyrovae.data import Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence import batches, device_of, evaluating
+from pyrovae.inference.latent import CHUNK
 from pyrovae.inference.pair import Batch, Program, call, sites
-from pyrovae.inference.posterior import CHUNK
 
 __all__ = ["Supervised", "accuracy", "classify"]
 

@@ -75,7 +75,7 @@ def test_many_data_are_encoded_in_chunks(ppca, monkeypatch):
         sizes.append(len(x))
         return ppca.guide()(x)
 
-    monkeypatch.setattr("pyrovae.inference.posterior.CHUNK", 4)
+    monkeypatch.setattr("pyrovae.inference.latent.CHUNK", 4)
     data = ppca.data(10)
     torch.testing.assert_close(encode(ppca.model, guide, data)["z"], ppca.posterior_mean(data["x"]))
     assert sizes == [4, 4, 2]
