@@ -614,7 +614,10 @@ def _onednn_product() -> Any:
 
     @torch.library.custom_op("pyrovae::onednn_mm", mutates_args=())
     def product(a: Tensor, b: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
+        weight = b.t()
+        if not (b.is_contiguous() or weight.is_contiguous()):  # a slice: oneDNN would take a thousand times as long
+            weight = weight.contiguous()
+        return torch.ops.mkldnn._linear_pointwise(a.contiguous(), weight, None, "none", [], "")
 
     @product.register_fake
     def _(a: Tensor, b: Tensor) -> Tensor:

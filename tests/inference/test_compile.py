@@ -10,6 +10,7 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import nn
 
+from pyrovae.inference import compile
 from pyrovae.inference.compile import Compiled, EagerWarning
 
 
@@ -170,3 +171,12 @@ def test_import_and_use_change_no_global_state(model, captured_only):
     before = pyro.settings.get(), torch.is_grad_enabled(), random.getstate()
     Compiled(lambda x: evaluate(model, x), model)(torch.ones(4, 2))
     assert before == (pyro.settings.get(), torch.is_grad_enabled(), random.getstate())
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+@pytest.mark.parametrize("weight", [torch.randn(7, 5), torch.randn(5, 7).t(), torch.randn(5, 9)[:, :7].t()])
+def test_products_of_onednn_are_those_of_torch(weight):
+    product, a = compile._onednn_product(), torch.randn(3, 7)
+    torch.testing.assert_close(product(a, weight), a @ weight)
+    turned = torch.randn(7, 3).t()
+    torch.testing.assert_close(product(turned, weight), turned @ weight)
