@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.data import Scale
@@ -38,6 +39,12 @@ COMPILE_FROM = 2**31
 """Numbers to score (data x draws x numbers in a datum) from which an evaluation is compiled by default."""
 
 __all__ = ["Estimate", "Evaluation", "Level", "Terms", "evaluate", "log_evidence", "log_terms"]
+
+
+NOT_INDEPENDENT = (
+    "a latent of the pair is outside the plate 'data', so the data are not independent and log p(x) of one "
+    "datum does not exist. Condition on it (pyro.condition), or move it into the plate."
+)
 
 
 class Level(NamedTuple):
@@ -85,9 +92,18 @@ def layout(pair: PairTrace) -> Layout:
     """
     for name in pair.undrawn():
         _check_enumerable(name, sites(pair.model)[name])
-    frames = [f for trace in pair for site in sites(trace).values() for f in site["cond_indep_stack"]]
-    depth = max((-frame.dim for frame in frames if frame.dim is not None), default=1)
-    return Layout(depth, any(is_global(site) for _, site in pair.latent().values()))
+    return Layout(depth_of(*pair), any(is_global(site) for _, site in pair.latent().values()))
+
+
+def depth_of(*traces: Trace) -> int:
+    """How many dimensions the plates of these runs take."""
+    frames = [f for trace in traces for site in sites(trace).values() for f in site["cond_indep_stack"]]
+    return max((-frame.dim for frame in frames if frame.dim is not None), default=1)
+
+
+def samples_plate(num_samples: int, depth: int) -> AbstractContextManager[Any]:
+    """The plate of the draws, left of the pair's own; one draw needs none, and so no more of the networks."""
+    return pyro.plate("samples", num_samples, dim=-depth - 1) if num_samples > 1 else nullcontext()
 
 
 def _check_enumerable(name: str, site: Site) -> None:
@@ -124,8 +140,7 @@ def run_pair(
     Latents that the guide leaves out are enumerated, in dimensions left of the samples. The two handlers see each
     site before it is written down, and may change its value.
     """
-    # One draw needs no plate, and so no more of the networks than any batch does.
-    with pyro.plate("samples", num_samples, dim=-depth - 1) if num_samples > 1 else nullcontext():
+    with samples_plate(num_samples, depth):
         with in_guide or nullcontext(), poutine.trace() as inner:
             guide()
         replayed = poutine.replay(trace=inner.trace)
@@ -146,17 +161,28 @@ def log_terms(model: Program, guide: Program, batch: Batch, num_samples: int, de
     return terms_of(pair, (num_samples, batch_size(batch)), depth, extra.get("data_size"))
 
 
-def terms_of(pair: PairTrace, shape: tuple[int, int], depth: int, data_size: int | None) -> Terms:
-    """Sum the log-probabilities per draw and datum; a latent of all data is shared out over `data_size`."""
+def terms_of(
+    pair: PairTrace,
+    shape: tuple[int, int],
+    depth: int,
+    data_size: int | None,
+    of_model: dict[str, Tensor] | None = None,
+) -> Terms:
+    """Sum the log-probabilities per draw and datum; a latent of all data is shared out over `data_size`.
 
-    def per_datum(site: Site) -> Tensor:
-        return spread(unscaled_log_prob(site), site, shape, depth, data_size)
-
-    scored = _summed_out({name: per_datum(site) for name, site in sites(pair.model).items()}, pair.undrawn())
+    `of_model` are the `scores` of the model's trace, where they are known already.
+    """
+    scored = _summed_out(of_model or scores(pair.model, shape, depth, data_size), pair.undrawn())
+    of_guide = scores(pair.guide, shape, depth, data_size)
     likelihood = [scored[name] for name in pair.observed()]
     zero = torch.zeros((), device=likelihood[0].device).expand(shape) if likelihood else torch.zeros(shape)
-    levels = {n: Level(scored.get(n, zero), per_datum(site)) for n, site in sites(pair.guide).items()}
+    levels = {name: Level(scored.get(name, zero), log_guide) for name, log_guide in of_guide.items()}
     return Terms(sum(likelihood, zero), levels)
+
+
+def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | None) -> dict[str, Tensor]:
+    """log p(site | sites before it) of each site, per draw and datum, `(*enumerated, S, B)`."""
+    return {n: spread(unscaled_log_prob(s), s, shape, depth, data_size) for n, s in sites(trace).items()}
 
 
 def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, data_size: int | None) -> Tensor:
@@ -319,7 +345,7 @@ def evaluate(
         first = transform({name: tensor[:2].to(device) for name, tensor in data.items()})
         pair = trace_pair(model, guide, first, data_size=size)
         (depth, has_global), levels = layout(pair), list(sites(pair.guide))
-        rows, draws = _chunk(first, num_samples, memory)
+        rows, draws = chunk_sizes(first, num_samples, memory)
 
         def score(batch: Batch, count: int) -> Sums:
             return Sums.of(log_terms(model, guide, batch, count, depth, data_size=size))
@@ -338,14 +364,14 @@ def evaluate(
         per_datum["log_evidence"].fill_(math.nan)
     dims = sum(t[0].numel() for n, t in first.items() if n == "x")
     return Evaluation(
-        elbo=_summary(per_datum, "elbo"),
-        rate=_summary(per_datum, "rate"),
-        distortion=_summary(per_datum, "distortion"),
-        log_evidence=_summary(per_datum, "log_evidence"),
+        elbo=summary(per_datum, "elbo"),
+        rate=summary(per_datum, "rate"),
+        distortion=summary(per_datum, "distortion"),
+        log_evidence=summary(per_datum, "log_evidence"),
         num_samples=num_samples,
         dims=dims,
         per_datum=per_datum,
-        rates={name: _summary(per_datum, f"rate_{name}") for name in levels},
+        rates={name: summary(per_datum, f"rate_{name}") for name in levels},
     )
 
 
@@ -357,14 +383,12 @@ def log_evidence(model: Program, guide: Program, data: Batch, *, num_samples: in
     """
     evidence = evaluate(model, guide, data, num_samples=num_samples, **options).log_evidence
     if math.isnan(evidence.value):
-        raise PairError(
-            "a latent of the pair is outside the plate 'data', so the data are not independent and log p(x) of one "
-            "datum does not exist. Condition on it (pyro.condition), or move it into the plate."
-        )
+        raise PairError(NOT_INDEPENDENT)
     return evidence
 
 
-def _summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
+def summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
+    """The mean over the data of a part, whose errors `name_error` are independent."""
     values, errors = per_datum[name], per_datum[f"{name}_error"]
     return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())
 
@@ -380,7 +404,7 @@ def numbers(batch: Batch) -> int:
     return sum(tensor[0].numel() for tensor in batch.values())
 
 
-def _chunk(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:
+def chunk_sizes(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:
     """Rows and draws of one chunk: some sixteen floats per number of a datum live at once."""
     pairs = max(1, memory // (64 * max(numbers(batch), 128)))
     draws = min(num_samples, pairs)

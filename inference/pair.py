@@ -336,18 +336,19 @@ def _check_support(model: Program, pair: PairTrace) -> None:
             likelihood.check(value)
         _in_support(name, site["fn"], value, "Transform the data, or choose another likelihood.")
     for name, (inner, outer) in pair.latent().items():
-        mend = f"Give the guide a distribution on that support: it has {type(_base(inner['fn'])).__name__}."
+        mend = f"Give the guide a distribution on that support: it has {type(innermost(inner['fn'])).__name__}."
         _in_support(name, outer["fn"], inner["value"], mend)
 
 
-def _base(fn: Any) -> Any:
+def innermost(fn: Any) -> Any:
+    """A distribution without the wrappers that change its batch and event dimensions only."""
     while hasattr(fn, "base_dist") and not hasattr(fn, "transforms"):
         fn = fn.base_dist
     return fn
 
 
 def _in_support(name: str, fn: Any, value: Tensor, mend: str) -> None:
-    base = _base(fn)
+    base = innermost(fn)
     try:
         inside = base.support.check(value)
     except NotImplementedError:  # a distribution of the user's own that does not say
