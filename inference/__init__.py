@@ -7,6 +7,7 @@ from pyrovae.inference.gradients import GradientNoise, gradient_noise
 from pyrovae.inference.latent import decode, encode, generate, interpolate, lerp, reconstruct, slerp
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair import check_pair
+from pyrovae.inference.rates import dimension_rates
 from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.svi import SVI
 
@@ -30,6 +31,7 @@ __all__ = [
     "check_pair",
     "classify",
     "decode",
+    "dimension_rates",
     "encode",
     "evaluate",
     "fit",

@@ -14,7 +14,7 @@ from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.objectives.schedules import Schedule, at
 from pyrovae.inference.pair import PairTrace, Site, sites
 
-__all__ = ["ELBO", "factors"]
+__all__ = ["ELBO", "closed_kl", "factors", "in_both_orders"]
 
 
 class ELBO(Objective):
@@ -79,9 +79,9 @@ class ELBO(Objective):
     def _rates(self, draws: Draws) -> dict[str, Tensor]:
         """The rate of each latent, `(S, B)`, in closed form where that is asked for and there is one."""
         rates = {name: level.rate for name, level in draws.terms.levels.items()}
-        for name in _in_both_orders(draws.pair) if self.analytic else ():
+        for name in in_both_orders(draws.pair) if self.analytic else ():
             inner, outer = draws.pair.latent()[name]
-            closed = _kl(inner["fn"], outer["fn"])
+            closed = closed_kl(inner["fn"], outer["fn"])
             if closed is not None:
                 closed = scale_and_mask(closed, 1.0, inner["mask"])
                 rates[name] = spread(closed, inner, draws.shape, self._depth, draws.full_size)
@@ -89,11 +89,11 @@ class ELBO(Objective):
 
     def _per_dimension(self, draws: Draws) -> list[Tensor]:
         """For each latent the rates of its dimensions, means over draws and data."""
-        closed = _in_both_orders(draws.pair) if self.analytic else []
+        closed = in_both_orders(draws.pair) if self.analytic else []
         means = []
         for name, (inner, outer) in draws.pair.latent().items():
             q, p = factors(inner, "guide"), factors(outer, "model")
-            rate = _kl(q, p) if name in closed else None
+            rate = closed_kl(q, p) if name in closed else None
             if rate is None:
                 rate = q.log_prob(inner["value"]) - p.log_prob(outer["value"])
             last = len(inner["fn"].batch_shape) - 1
@@ -111,7 +111,7 @@ class ELBO(Objective):
                 factors(inner, "guide"), factors(outer, "model")
 
 
-def _in_both_orders(pair: PairTrace) -> list[str]:
+def in_both_orders(pair: PairTrace) -> list[str]:
     """The latents that come after the same latents in the guide, at least, as in the model, and whose prior depends on
     no enumerated latent: there the mean of the closed form over the draws before is the rate."""
     guide = list(sites(pair.guide))
@@ -124,7 +124,7 @@ def _in_both_orders(pair: PairTrace) -> list[str]:
     return found
 
 
-def _kl(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
+def closed_kl(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
     """The divergence in closed form, None where there is none."""
     try:
         return kl_divergence(q, p)

@@ -1,0 +1,110 @@
+"""The rate of each latent dimension: what the guide says in it beyond the prior."""
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.distributions import Independent
+
+from pyrovae.errors import PairError
+from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded
+from pyrovae.inference.objectives.elbo import closed_kl, in_both_orders
+from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, sites, trace_pair
+
+__all__ = ["dimension_rates", "marginals"]
+
+CHUNK = 1000  # data per call
+DRAWS = 64  # per datum and dimension, where there is no closed form
+
+
+def dimension_rates(
+    model: Program, guide: Program, data: Batch, *, transform: Any = None, seed: int = 0
+) -> dict[str, Tensor]:
+    """KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, the mean over the data: `(*event)`, in nats.
+
+    In a hierarchy both are given a draw of the levels above. The divergence is in closed form where there is one, else
+    the mean of log q - log p over 64 draws a datum; a normal with covariance is taken by its marginals. What has no
+    density in one dimension (a mixture, a flow, a prior that a summed-out latent mixes) counts as the normal of its
+    means and variances. The rate of a point mass is infinite, and under an improper prior it is NaN.
+
+    Where q and p are products over dimensions, the sum over d is the rate of the site. A latent outside the plate
+    "data", and one that is summed out, have no entry.
+
+    Raises:
+        PairError: no data.
+    """
+    size, device, transform = batch_size(data), device_of(model, guide), transform or (lambda batch: batch)
+    if size == 0:
+        raise PairError(
+            "dimension_rates wants data, got an empty batch. Pass a split that is not empty, data.test say."
+        )
+    totals: dict[str, Tensor] = {}
+    with evaluating(model, guide), seeded(seed, device):
+        for batch in batches(data, CHUNK, transform, device):
+            pair = trace_pair(model, guide, batch, data_size=size)
+            for name, (inner, _) in pair.latent().items():
+                if not is_global(inner):
+                    total = _masked(_rate(pair, name), inner).sum(len(inner["fn"].batch_shape) - 1)
+                    totals[name] = totals[name] + total if name in totals else total
+    return {name: total / size for name, total in totals.items()}
+
+
+def _rate(pair: PairTrace, name: str) -> Tensor:
+    """Of each datum and dimension, `(*batch, *event)`."""
+    inner, outer = pair.latent()[name]
+    q, p, order = marginals(inner["fn"]), marginals(outer["fn"]), list(sites(pair.model))
+    mixed = any(order.index(other) < order.index(name) for other in pair.undrawn())
+    if q is None or p is None or mixed:
+        return _by_moments(_moments(inner["fn"]), _moments(outer["fn"], over_data=mixed))
+    if name not in in_both_orders(pair):  # the levels above were drawn given this very value
+        return q.log_prob(inner["value"]) - p.log_prob(inner["value"])
+    closed = closed_kl(q, p)
+    if closed is not None:
+        return closed
+    z = q.sample((DRAWS,))
+    return (q.log_prob(z) - p.log_prob(z)).mean(0)
+
+
+def marginals(fn: TorchDistribution) -> Any | None:
+    """The distributions of single dimensions, batch shape `(*batch, *event)`; None where they have no density."""
+    base: Any = getattr(fn, "base_dist", None)
+    if not fn.event_shape:
+        return fn
+    if isinstance(fn, Independent) and not base.event_shape:
+        return base
+    if isinstance(fn, dist.MultivariateNormal | dist.LowRankMultivariateNormal):
+        return dist.Normal(fn.mean, fn.variance.sqrt())
+    return None
+
+
+Moments = tuple[Tensor, Tensor]
+
+
+def _by_moments(q: Moments, p: Moments) -> Tensor:
+    """KL of the normals that have these means and variances."""
+    return ((q[1] + (q[0] - p[0]).square()) / p[1] - 1 + p[1].log() - q[1].log()) / 2
+
+
+def _moments(fn: TorchDistribution, over_data: bool = False) -> Moments:
+    """Mean and variance of each dimension, `(*batch, *event)`, or over the draws of all data, `(*event)`."""
+    try:
+        if not over_data:
+            return fn.mean, fn.variance
+    except NotImplementedError:
+        pass
+    try:
+        z = torch.stack([fn.sample() for _ in range(DRAWS)])  # Pyro's mixtures take no sample shape
+    except PairError:  # improper: there are no draws of it
+        return torch.tensor(torch.nan), torch.tensor(torch.nan)
+    z = z.flatten(0, len(fn.batch_shape)) if over_data else z
+    return z.mean(0), z.var(0)
+
+
+def _masked(rate: Tensor, site: Site) -> Tensor:
+    mask = site["mask"]
+    if isinstance(mask, Tensor):
+        mask = mask.reshape(mask.shape + (1,) * site["fn"].event_dim)
+    return scale_and_mask(rate, 1.0, mask)
