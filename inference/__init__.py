@@ -4,9 +4,24 @@ from pyrovae.inference.checkpoint import load_weights
 from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.fit import History, fit
 from pyrovae.inference.gradients import GradientNoise, gradient_noise
-from pyrovae.inference.latent import decode, encode, generate, interpolate, lerp, reconstruct, slerp
+from pyrovae.inference.latent import (
+    LatentMap,
+    Neighbours,
+    Traversal,
+    attribute,
+    decode,
+    encode,
+    generate,
+    interpolate,
+    latent_map,
+    neighbours,
+    reconstruct,
+    traverse,
+    vary,
+)
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair import check_pair
+from pyrovae.inference.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.rates import dimension_rates
 from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.svi import SVI
@@ -22,12 +37,16 @@ __all__ = [
     "Evaluation",
     "GradientNoise",
     "History",
+    "LatentMap",
     "Linear",
+    "Neighbours",
     "Objective",
     "Renyi",
     "Supervised",
+    "Traversal",
     "WakeSleep",
     "accuracy",
+    "attribute",
     "check_pair",
     "classify",
     "decode",
@@ -37,10 +56,16 @@ __all__ = [
     "fit",
     "generate",
     "gradient_noise",
+    "great_circle",
     "interpolate",
+    "latent_map",
     "lerp",
     "load_weights",
     "log_evidence",
+    "neighbours",
+    "path",
     "reconstruct",
     "slerp",
+    "traverse",
+    "vary",
 ]
