@@ -25,7 +25,7 @@ from pyrovae.data import Scale
 from pyrovae.errors import CheckpointError, NonFiniteError, PairError
 from pyrovae.inference import checkpoint
 from pyrovae.inference.evidence import evaluate, numbers, seeded
-from pyrovae.inference.objectives import Objective
+from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.pair import (
     Batch,
     Program,
@@ -294,7 +294,7 @@ class _Training:
             if not math.isfinite(loss):
                 self.explain(step, loss)
             self.losses.append(loss / (self.size if self.scaled else len(step)))
-        if isinstance(self.svi.loss, Objective):
+        if isinstance(self.svi.loss, Tracked):
             self.tracked = [old + new for old, new in zip(self.tracked, self.svi.loss.collect(), strict=True)]
         return len(rows)
 
@@ -331,7 +331,7 @@ class _Training:
 
     def train_elbo(self, loss: float) -> dict[str, float]:
         """The mean ELBO of the epoch's draws."""
-        if isinstance(self.svi.loss, Objective):
+        if isinstance(self.svi.loss, Tracked):
             total, count = self.tracked
             return {"train_elbo": total / count}
         return {"train_elbo": -loss} if isinstance(self.svi.loss, _PLAIN) else {}
@@ -400,7 +400,7 @@ class _Training:
             "history": dataclasses.asdict(self.history),
             "losses": self.losses,
             "tracked": self.tracked,
-            "objective": self.svi.loss.state_dict() if isinstance(self.svi.loss, Objective) else None,
+            "objective": self.svi.loss.state_dict() if isinstance(self.svi.loss, Tracked) else None,
         }
         checkpoint.save(self.file, state)
 
@@ -417,7 +417,7 @@ class _Training:
             raise CheckpointError(f"{str(self.file)!r} is of another optimizer: {error}. Use the same.") from error
         if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])
-        if isinstance(self.svi.loss, Objective):
+        if isinstance(self.svi.loss, Tracked):
             if state["objective"] is None:
                 raise CheckpointError(f"{str(self.file)!r} was trained with a loss of Pyro's. Use the same.")
             self.svi.loss.load_state_dict(state["objective"])

@@ -14,7 +14,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.evidence import Layout, Terms, is_global, layout, run_pair, terms_of
 from pyrovae.inference.pair import PairTrace, Program, Site, sites, traces, unscaled_log_prob
 
-__all__ = ["Draws", "Objective"]
+__all__ = ["Draws", "Objective", "Tracked"]
 
 
 class Draws(NamedTuple):
@@ -38,7 +38,31 @@ class Draws(NamedTuple):
         return samples, batch
 
 
-class Objective(nn.Module, ABC):
+class Tracked(nn.Module):
+    """A loss that tells, beside itself, the ELBO of the draws that it was computed on."""
+
+    tracked: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("tracked", torch.zeros(2), persistent=False)
+
+    @torch.no_grad()
+    def track(self, total: Tensor, count: int) -> None:
+        """Add the sum of the ELBOs of so many data."""
+        if self.tracked.device != total.device:
+            self.to(total.device)
+        self.tracked.add_(torch.stack([total, torch.full_like(total, count)]).to(self.tracked))
+
+    @torch.no_grad()
+    def collect(self) -> tuple[float, float]:
+        """Sum of the ELBOs, and number, of the data seen in training steps since this was last called."""
+        total, count = self.tracked.tolist()
+        self.tracked.zero_()
+        return total, count
+
+
+class Objective(Tracked, ABC):
     """What training maximises, of any pair: `bound`, one number for each datum, in nats.
 
     The loss is minus its sum over the batch, scaled to all data where the pair subsamples its plate, as Pyro's ELBOs
@@ -59,7 +83,6 @@ class Objective(nn.Module, ABC):
     reparameterised = True
     independent = False  # whether all latents must lie in the plate "data"
     step: Tensor
-    tracked: Tensor
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__()
@@ -68,7 +91,6 @@ class Objective(nn.Module, ABC):
         self.num_particles = num_particles
         self.layout: Layout | None = None
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("tracked", torch.zeros(2), persistent=False)
 
     @abstractmethod
     def bound(self, draws: Draws) -> Tensor:
@@ -81,7 +103,7 @@ class Objective(nn.Module, ABC):
         draws, loss = self._evaluate(model, guide, args, kwargs)
         with torch.no_grad():
             elbo = self.elbo(draws)
-            self.tracked.add_(torch.stack([elbo.sum(), torch.ones_like(elbo).sum()]).to(self.tracked.dtype))
+            self.track(elbo.sum(), len(elbo))
         return loss
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
@@ -92,13 +114,6 @@ class Objective(nn.Module, ABC):
     def advance(self) -> None:
         """Count a step."""
         self.step.add_(1)
-
-    @torch.no_grad()
-    def collect(self) -> tuple[float, float]:
-        """Sum of the ELBOs, and number, of the data seen in training steps since this was last called."""
-        total, count = self.tracked.tolist()
-        self.tracked.zero_()
-        return total, count
 
     def elbo(self, draws: Draws) -> Tensor:
         """The ELBO of each datum by these draws, `(B,)`: no weight, no schedule."""

@@ -2,6 +2,7 @@
 
 import math
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -11,10 +12,10 @@ from torch import nn
 
 from pyrovae.errors import PairError
 from pyrovae.guides import NormalGuide, SemiSupervisedGuide
-from pyrovae.inference import SVI, Supervised, accuracy, check_pair, classify, decode, evaluate
+from pyrovae.inference import ELBO, SVI, Linear, Supervised, accuracy, check_pair, classify, decode, evaluate, fit
 from pyrovae.inference.pair import call, local_params
 from pyrovae.joint import JointMLP
-from pyrovae.models import SemiSupervisedVAE, likelihoods, priors
+from pyrovae.models import VAE, Program, SemiSupervisedVAE, likelihoods, priors
 from pyrovae.networks import MLP
 
 X, CLASSES, LATENT = (1, 3, 3), 4, 2
@@ -156,6 +157,43 @@ def test_captured_equals_eager(captured_only):
         torch.manual_seed(1)
         trails[compile] = svi.run({"x": x, "y": y}, 5, order=torch.arange(5).expand(5, -1)), svi.parameters
     torch.testing.assert_close(trails[True], trails[False], rtol=1e-9, atol=1e-9)
+
+
+def test_the_log_shows_the_elbo_without_the_classification_term():
+    (model, guide), x, y = build(), torch.rand(8, *X).round().double(), torch.tensor([0, -1, 3, -1, 2, 1, -1, -1])
+    objective = Supervised(5.0)
+    settings = {"batch_size": 8, "optim": (torch.optim.SGD, {"lr": 0.0}), "compile": False}
+    history = fit(model, guide, {"x": x, "y": y}, epochs=1, loss=objective, progress=False, **settings)
+    term = 5.0 * objective.log_likelihood(guide, x=x, y=y).item() / 8
+    assert history["train_elbo"] == pytest.approx([-(value + term) for value in history["loss"]])
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_schedule_inside_goes_on_and_its_elbo_is_shown(compile, captured_only):
+    torch.manual_seed(0)
+    model, guide = VAE(priors.StandardNormal(2), likelihoods.Normal(3), MLP(2, 3)), Labelled()
+    objective = Supervised(1.0, ELBO(kl_weight=Linear(0.0, 1.0, 4)))
+    svi = SVI(model, guide, torch.optim.Adam, objective, compile=compile)
+    losses = svi.run({"x": torch.randn(8, 3), "y": torch.arange(8) % 2}, 6, batch_size=4)
+    assert objective.state_dict()["objective.step"] == 6
+    total, count = objective.collect()
+    assert count == 24
+    assert total < -losses[0]  # there the rate weighs nothing
+
+
+class Labelled(Program):
+    """q(z | x), and q(y | x) where no label is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.classifier = MLP(3, 4, ()), MLP(3, 2, ())
+
+    def forward(self, x, y=None):
+        with pyro.plate("data", len(x), dim=-1):
+            if y is None:
+                pyro.sample("y", dist.Categorical(logits=self.classifier(x)))
+            loc, log_scale = self.encoder(x).chunk(2, -1)
+            return pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
 
 # ------------------------------------------------------------------------------------ the guide as a classifier
