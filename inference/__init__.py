@@ -1,6 +1,7 @@
 """What is done with a (model, guide) pair: train, evaluate, inspect."""
 
 from pyrovae.inference.checkpoint import load_weights
+from pyrovae.inference.disentanglement import FactorScore, InformationGap, factor_vae_score, mutual_information_gap
 from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.fit import History, fit
 from pyrovae.inference.gradients import GradientNoise, gradient_noise
@@ -35,8 +36,10 @@ __all__ = [
     "Cyclical",
     "Estimate",
     "Evaluation",
+    "FactorScore",
     "GradientNoise",
     "History",
+    "InformationGap",
     "LatentMap",
     "Linear",
     "Neighbours",
@@ -53,6 +56,7 @@ __all__ = [
     "dimension_rates",
     "encode",
     "evaluate",
+    "factor_vae_score",
     "fit",
     "generate",
     "gradient_noise",
@@ -62,6 +66,7 @@ __all__ = [
     "lerp",
     "load_weights",
     "log_evidence",
+    "mutual_information_gap",
     "neighbours",
     "path",
     "reconstruct",

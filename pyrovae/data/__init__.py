@@ -52,6 +52,10 @@ def load(
     left seven tenths to train on (overlapping), the next ones to validate, and the right end to test on; 5,200 / 250
     / 250. `y` is the photograph.
 
+    `sprites`: binary 32x32 images of one shape, drawn here, so no network; every combination of five factors once:
+    `shape` (3), `scale` (5), `orientation` (5), `column` and `row` (13 each), int64 tensors beside `x`; 9,675 / 1,000
+    / 2,000.
+
     `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the
     training file are held out. `omniglot`: background characters to train on, evaluation characters (none of
     them seen in training) to test on, 1,345 random background images held out, shrunk to 28x28 with ink at

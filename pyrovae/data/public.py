@@ -16,6 +16,7 @@ import torch
 from pyrovae.data.arrays import channels_first, check_rows, from_arrays
 from pyrovae.data.dataset import SPLIT_SEED, Batch, Dataset, hold_out, shuffle
 from pyrovae.data.folder import decode
+from pyrovae.data.sprites import load_sprites
 from pyrovae.errors import DataError, MissingExtraError, PyrovaeError
 
 __all__ = ["NAMES", "data_root", "load_public"]
@@ -78,8 +79,8 @@ def _patches(image: np.ndarray, side: int, step: int) -> np.ndarray:
     return np.moveaxis(windows, 2, -1).reshape(-1, side, side, image.shape[-1])
 
 
-_OFFLINE = {"digits": _digits, "photos": _photos}
-"""Sets that come inside a package."""
+_OFFLINE = {"digits": _digits, "photos": _photos, "sprites": load_sprites}
+"""Sets that come inside a package, this one among them."""
 
 
 @dataclass(frozen=True)
