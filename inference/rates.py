@@ -13,6 +13,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded
 from pyrovae.inference.objectives.elbo import closed_kl, in_both_orders
 from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, sites, trace_pair
+from pyrovae.models.mixture import DiagonalMixture
 
 __all__ = ["dimension_rates", "marginals"]
 
@@ -26,9 +27,9 @@ def dimension_rates(
     """KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, the mean over the data: `(*event)`, in nats.
 
     In a hierarchy both are given a draw of the levels above. The divergence is in closed form where there is one, else
-    the mean of log q - log p over 64 draws a datum; a normal with covariance is taken by its marginals. What has no
-    density in one dimension (a mixture, a flow, a prior that a summed-out latent mixes) counts as the normal of its
-    means and variances. The rate of a point mass is infinite, and under an improper prior it is NaN.
+    the mean of log q - log p over 64 draws a datum; a normal with covariance and a mixture are taken by their
+    marginals. What has no density in one dimension (a flow, a prior that a summed-out latent mixes) counts as
+    the normal of its means and variances. The rate of a point mass is infinite, and under an improper prior it is NaN.
 
     Where q and p are products over dimensions, the sum over d is the rate of the site. A latent outside the plate
     "data", and one that is summed out, have no entry.
@@ -77,7 +78,15 @@ def marginals(fn: TorchDistribution) -> Any | None:
         return base
     if isinstance(fn, dist.MultivariateNormal | dist.LowRankMultivariateNormal):
         return dist.Normal(fn.mean, fn.variance.sqrt())
-    return None
+    if isinstance(fn, dist.MixtureOfDiagNormals):
+        return _mixtures(fn.component_logits, fn.locs, fn.coord_scale)
+    return _mixtures(fn.logits, fn.loc, fn.scale) if isinstance(fn, DiagonalMixture) else None
+
+
+def _mixtures(logits: Tensor, loc: Tensor, scale: Tensor) -> Any:
+    """One for each dimension, batch shape `(*batch, D)`, of logits `(*batch, K)`, locs and scales `(*batch, K, D)`."""
+    weights = logits.unsqueeze(-2).expand(*loc.shape[:-2], loc.shape[-1], loc.shape[-2])
+    return dist.MixtureSameFamily(dist.Categorical(logits=weights), dist.Normal(loc.mT, scale.mT))
 
 
 Moments = tuple[Tensor, Tensor]

@@ -14,7 +14,7 @@ from pyrovae.inference.evidence import Layout, spread
 from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.pair import PairTrace, Site, sites
 
-__all__ = ["IWAE", "Renyi", "WakeSleep"]
+__all__ = ["IWAE", "Change", "Renyi", "WakeSleep"]
 
 
 class IWAE(Objective):
@@ -119,7 +119,7 @@ class WakeSleep(Objective):
 
     def draw(self, model: Callable[[], Any], guide: Callable[[], Any], **handlers: Any) -> Draws:
         # No gradient goes through a draw.
-        return super().draw(model, guide, in_guide=_Change(lambda msg: msg["value"].detach()), **handlers)
+        return super().draw(model, guide, in_guide=Change(lambda msg: msg["value"].detach()), **handlers)
 
     def bound(self, draws: Draws) -> Tensor:
         terms = draws.terms
@@ -136,7 +136,7 @@ def _log_mean_exp(log_weight: Tensor) -> Tensor:
     return log_weight.logsumexp(0) - math.log(len(log_weight))
 
 
-class _Change(Messenger):
+class Change(Messenger):
     """Puts another value in the place of each draw; `change` sees the site."""
 
     def __init__(self, change: Callable[[Site], Tensor]) -> None:
@@ -165,7 +165,7 @@ class _Paths:
         self.drawn: dict[str, Tensor] = {}  # as the guide sees them
         self.scored: dict[str, Tensor] = {}  # as the model sees them
         self.weights = torch.ones(())
-        self.guide, self.model = _Change(self._draw), _Change(lambda msg: self.scored.get(msg["name"], msg["value"]))
+        self.guide, self.model = Change(self._draw), Change(lambda msg: self.scored.get(msg["name"], msg["value"]))
 
     def _draw(self, msg: Site) -> Tensor:
         value: Tensor = msg["value"]

@@ -1,0 +1,107 @@
+"""A guide refined for each datum: its distributions' parameters shifted by free numbers, none shared between data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+from torch.distributions import Independent, TransformedDistribution, constraints, transform_to
+
+from pyrovae.errors import PairError
+from pyrovae.inference.pair import Batch, Site, call
+from pyrovae.inference.pair import Program as AnyProgram
+from pyrovae.models import Program
+from pyrovae.models.flow import Flow
+
+__all__ = ["Refined", "shifted"]
+
+REDUNDANT = {"probs", "covariance_matrix", "precision_matrix"}  # where the distribution has logits, or scale_tril
+
+Shift = Callable[[str, Tensor], Tensor]
+
+
+class Refined(Program):
+    """q_n(z) for each of B data: the guide's q(z | x_n), each parameter shifted in unconstrained space by a free number
+    of that datum. With all shifts 0 it is the guide.
+
+    A guide of one site thus has all of its family free: the loc and scale of a normal, also ones that the guide holds
+    fixed; of a flow, base and context, its steps being shared. In a guide of several sites each conditional is shifted,
+    and depends on the draws before it as the guide has it.
+
+    Args:
+        guide: any guide.
+        batch: the B data.
+
+    Raises:
+        PairError: a distribution without parameters that can be freed.
+    """
+
+    def __init__(self, guide: AnyProgram, batch: Batch) -> None:
+        super().__init__()
+        self._guide = (guide,)  # in a tuple, since its parameters are not this program's to train
+        self._names: list[str] = []
+        with _AtSites(self._create):
+            call(guide, batch)
+
+    def _create(self, name: str, value: Tensor) -> Tensor:
+        self._names.append(name)
+        setattr(self, name, nn.Parameter(torch.zeros_like(value, memory_format=torch.contiguous_format)))
+        return value
+
+    def forward(self, **batch: Tensor) -> Any:
+        free = {name: getattr(self, name) for name in self._names}
+        with _AtSites(lambda name, value: value + free[name]):
+            return call(self._guide[0], batch)
+
+
+class _AtSites(Messenger):
+    """Shifts the distribution of each site that is drawn."""
+
+    def __init__(self, shift: Shift) -> None:
+        super().__init__()
+        self.shift = shift
+
+    def _pyro_sample(self, msg: Site) -> None:
+        if not site_is_subsample(msg):
+            msg["fn"] = shifted(msg["fn"], f"shift_{msg['name']}".replace(".", "_"), self.shift)
+
+
+def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution:
+    """The same kind of distribution, of parameters `shift(name_parameter, parameter)` in unconstrained space.
+
+    Raises:
+        PairError: it has no parameters that can be freed.
+    """
+    if isinstance(fn, Independent):
+        return shifted(fn.base_dist, name, shift).to_event(fn.reinterpreted_batch_ndims)
+    if isinstance(fn, Flow):
+        context = [shift(f"{name}_context_{i}", part) for i, part in enumerate(fn.context)]
+        return Flow(shifted(fn.base, name, shift), fn.steps, *context)
+    wanted = {k: c for k, c in fn.arg_constraints.items() if not (k in REDUNDANT and _has_better(fn))}
+    if isinstance(fn, TransformedDistribution) and not wanted:
+        return dist.TransformedDistribution(shifted(fn.base_dist, name, shift), fn.transforms)
+    try:
+        free = {key: _shifted(getattr(fn, key), c, f"{name}_{key}", shift) for key, c in wanted.items()}
+        if not free or isinstance(fn, dist.Delta):
+            raise NotImplementedError
+        return type(fn)(**free)
+    except (NotImplementedError, AttributeError, TypeError) as error:
+        raise PairError(
+            f"the guide's {type(fn).__name__} ('{name.removeprefix('shift_')}') has no parameters that can be freed "
+            "for each datum. Write it with a distribution of torch's or Pyro's own."
+        ) from error
+
+
+def _has_better(fn: TorchDistribution) -> bool:
+    return {"logits", "scale_tril"} & set(fn.arg_constraints) != set()
+
+
+def _shifted(value: Tensor, constraint: Any, name: str, shift: Shift) -> Tensor:
+    if constraint is constraints.real:
+        return shift(name, value)
+    transform = transform_to(constraint)
+    return transform(shift(name, transform.inv(value)))
