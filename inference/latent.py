@@ -199,7 +199,8 @@ class Traversal(NamedTuple):
         site: the latent site.
         dims: the R dimensions, numbered in the flattened code.
         rates: their rates, `(R,)`, nats per datum, as `dimension_rates` has them.
-        values: of the dimension, `(R, T)`.
+        t: the positions, `(T,)`, in standard deviations of the aggregate posterior.
+        values: the numbers that the dimension takes there, `(R, T)`.
         codes: at the site, `(R, T, *event)`.
         x: the means of p(x | z), `(R, T, *event)`.
     """
@@ -207,6 +208,7 @@ class Traversal(NamedTuple):
     site: str
     dims: list[int]
     rates: Tensor
+    t: Tensor
     values: Tensor
     codes: Tensor
     x: Tensor
@@ -220,7 +222,7 @@ def traverse(
     site: str | None = None,
     dims: int = 10,
     steps: int = 9,
-    extent: float = 2.5,
+    extent: float = 2.0,
     code: Batch | None = None,
     given: Batch | None = None,
     transform: Any = None,
@@ -266,7 +268,7 @@ def traverse(
     count = len(order) * steps
     latents = {**_repeat(code, count), site: codes.flatten(0, 1)}
     x = _decode_means(model, count, latents, _repeat(given, count), "x").unflatten(0, (-1, steps))
-    return Traversal(site, order.tolist(), rate[order], values, codes, x)
+    return Traversal(site, order.tolist(), rate[order], t, values, codes, x)
 
 
 def _only(names: Sequence[str], site: str | None) -> str:

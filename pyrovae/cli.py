@@ -18,7 +18,19 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyrovae import data, plots
 from pyrovae.errors import PyrovaeError
-from pyrovae.inference import Evaluation, History, Linear, decode, encode, evaluate, fit, generate, interpolate
+from pyrovae.inference import (
+    Evaluation,
+    History,
+    Linear,
+    decode,
+    encode,
+    evaluate,
+    fit,
+    generate,
+    interpolate,
+    latent_map,
+    traverse,
+)
 from pyrovae.inference.checkpoint import write_atomically
 from pyrovae.inference.fit import choose_device
 from pyrovae.version import __version__
@@ -182,11 +194,9 @@ class Run:
     def pictures(self) -> None:
         """Write the pictures that the data and the latent space allow."""
         self.save("curves", plots.curves(self.history.rows))
-        codes = encode(self.model, self.guide, self.test, transform=self.transform)
-        for name, z in codes.items():
+        for name, z in encode(self.model, self.guide, self.test, transform=self.transform).items():
             if z.dim() == 2 and z.shape[1] >= 2:
-                y = self.test.get("y")
-                self.save(f"latent_{name}", plots.latent_scatter(z, y, classes=self.data.classes))
+                self.latent_picture(name)
         x = self.test["x"]
         if x.dim() != 4 or x.shape[1] not in (1, 3):
             return
@@ -196,8 +206,19 @@ class Run:
         self.save("samples", plots.grid(generate(self.model, 100), title="the mean of p(x | z), z ~ p(z)"))
         rows = [interpolate(self.model, _one(codes, i), _one(codes, i + 1)) for i in range(0, 12, 2)]
         self.save("interpolations", plots.paths(torch.stack(rows)))
-        if set(codes) == {"z"} and codes["z"].shape[1] == 2:
+        if set(codes) != {"z"} or codes["z"].dim() != 2:
+            return
+        walk = traverse(self.model, self.guide, self.test, code=_one(codes, 0), transform=self.transform)
+        self.save("traversals", plots.traversals(walk.x, walk.dims, walk.rates, walk.t))
+        if codes["z"].shape[1] == 2:
             self.save("manifold", plots.manifold(decode(self.model, {"z": _square(20, 2.5, self.device)}), extent=2.5))
+
+    def latent_picture(self, site: str) -> None:
+        """Write the map of a latent: codes by label, and the aggregate posterior on the prior."""
+        found = latent_map(self.model, self.guide, self.test, site=site, transform=self.transform)
+        y, classes = self.test.get("y"), self.data.classes
+        sets: dict[str, Any] = {"posterior": found.posterior, "prior": found.prior, "axes": found.axes}
+        self.save(f"latent_{site}", plots.latent_map(found.mean, y, classes=classes, site=site, **sets))
 
     def save(self, name: str, figure: Any) -> None:
         """Write a picture into the run folder."""

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["curves", "grid", "latent_scatter", "manifold", "paths", "reconstructions", "save"]
+__all__ = [
+    "attribute",
+    "curves",
+    "grid",
+    "latent_map",
+    "manifold",
+    "neighbours",
+    "paths",
+    "ranks",
+    "reconstructions",
+    "save",
+    "traversals",
+]
 
 # Okabe & Ito's colours, then Tol's, so that ten classes stay apart for every reader.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#999933")
@@ -46,7 +58,18 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
 
 def _check_images(images: Tensor) -> None:
     if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
-        raise ShapeError(f"a picture wants images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}.")
+        raise ShapeError(
+            f"a picture wants images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}. Data of another "
+            "kind have no such picture: print or plot their numbers."
+        )
+
+
+def _check_table(images: Tensor) -> None:
+    if images.dim() != 5 or images.shape[2] not in (1, 3) or images.numel() == 0:
+        raise ShapeError(
+            f"a picture of rows wants images (R, T, C, H, W), none of them 0, C = 1 or 3, got {tuple(images.shape)}. "
+            "Data of another kind have no such picture: print or plot their numbers."
+        )
 
 
 def _show(axes: "Axes", picture: Tensor, title: str) -> None:
@@ -88,7 +111,78 @@ def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 
 
 def paths(images: Tensor, *, title: str = "between two data") -> "Figure":
     """Interpolations, one a row, `(R, T, C, H, W)`."""
+    _check_table(images)
     return _sheet(images.flatten(0, 1), images.shape[1], title)
+
+
+def _table(images: Tensor, title: str, rows: Sequence[str], columns: Sequence[str], gap: int = 2) -> "Axes":
+    """Images `(R, T, C, H, W)` with a name at each row and over each column."""
+    _check_table(images)
+    height, width = images.shape[-2:]
+    picture = mosaic(images.flatten(0, 1), images.shape[1], gap)
+    across = min(8.0, 0.62 * images.shape[1] + 0.4)
+    figure = _figure(across + 1.2, across * picture.shape[0] / picture.shape[1] + 0.8)
+    axes = figure.subplots()
+    _show(axes, picture, title)
+    axes.set_axis_on()
+    axes.spines[:].set_visible(False)
+    axes.xaxis.tick_top()
+    axes.set_xticks([i * (width + gap) + (width - 1) / 2 for i in range(len(columns))], columns, fontsize=8)
+    axes.set_yticks([i * (height + gap) + (height - 1) / 2 for i in range(len(rows))], rows, fontsize=8)
+    axes.tick_params(length=0)
+    return axes
+
+
+def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *, site: str = "z") -> "Figure":
+    """What one latent dimension at a time does, of `traverse`: a row for each, with its rate.
+
+    Args:
+        images: `(R, T, C, H, W)`.
+        dims: the R dimensions.
+        rates: theirs, `(R,)`, nats per datum.
+        t: the T positions, in standard deviations of the aggregate posterior.
+    """
+    rows = [f"{site}[{d}]   {rate:.2f} nats" for d, rate in zip(dims, rates.tolist(), strict=True)]
+    axes = _table(images, f"one dimension of {site} at a time, by rate", rows, [f"{step:g}" for step in t.tolist()])
+    axes.set_xlabel(f"standard deviations of the aggregate posterior of {site}[d]", fontsize=8)
+    return axes.get_figure()
+
+
+def attribute(images: Tensor, strengths: Sequence[float], *, name: str = "an attribute") -> "Figure":
+    """Data moved along the direction of an attribute, of `vary`: images `(R, T, C, H, W)`, a datum a row."""
+    axes = _table(images, f"along the direction of {name}", [], [f"{strength:g}" for strength in strengths])
+    axes.set_xlabel("strength: times the difference of the mean codes with and without", fontsize=8)
+    return axes.get_figure()
+
+
+def neighbours(queries: Tensor, found: Tensor, distance: Tensor) -> "Figure":
+    """Data, a row each, beside those whose codes are nearest, with the distances of the codes.
+
+    Args:
+        queries: `(Q, C, H, W)`.
+        found: the k nearest of each, the nearest first, `(Q, k, C, H, W)`.
+        distance: `(Q, k)`.
+
+    Raises:
+        ShapeError: shapes that do not belong together, or no images.
+    """
+    if found.shape[2:] != queries.shape[1:] or not found.shape[:2] == distance.shape or len(found) != len(queries):
+        raise ShapeError(
+            f"neighbours wants queries (Q, C, H, W), found (Q, k, C, H, W) and distance (Q, k), got "
+            f"{tuple(queries.shape)}, {tuple(found.shape)} and {tuple(distance.shape)}. Write x[:3], x[near.index], "
+            "near.distance."
+        )
+    images = torch.cat([queries.unsqueeze(1), found.to(queries)], 1)
+    height, width = images.shape[-2:]
+    gap = max(2, math.ceil(0.3 * height))  # room for a number under each
+    columns = ["datum", *(str(i + 1) for i in range(found.shape[1]))]
+    axes = _table(images, "each datum, and those with the nearest codes", [], columns, gap)
+    for row, distances in enumerate(distance.tolist()):
+        for column, number in enumerate(distances, 1):
+            left, top = column * (width + gap) + (width - 1) / 2, row * (height + gap) + height
+            axes.text(left, top, f"{number:.2f}", ha="center", va="top", fontsize=8, clip_on=False)
+    axes.set_xlabel("under each: the distance of the codes", fontsize=8, labelpad=12)
+    return axes.get_figure()
 
 
 def manifold(images: Tensor, *, extent: float) -> "Figure":
@@ -117,44 +211,77 @@ def manifold(images: Tensor, *, extent: float) -> "Figure":
     return figure
 
 
-def latent_scatter(z: Tensor, y: Tensor | None = None, *, classes: Sequence[str] | None = None) -> "Figure":
-    """Codes `(N, D)` coloured by label; more than two dimensions are shown by their first two principal axes.
+def latent_map(
+    mean: Tensor,
+    y: Tensor | None = None,
+    *,
+    posterior: Tensor | None = None,
+    prior: Tensor | None = None,
+    axes: tuple[str, str] = ("", ""),
+    classes: Sequence[str] | None = None,
+    site: str = "z",
+) -> "Figure":
+    """Codes in the plane, coloured by label, of `latent_map`; beside them the aggregate posterior on the prior.
+
+    Args:
+        mean: of each q(z | x), `(N, 2)`.
+        y: the label of each, `(N,)`.
+        posterior, prior: draws of q(z | x), one a datum, and of p(z), `(M, 2)`; without them there is no second panel.
+        axes: what to write at the two axes.
+        classes: the names of the labels.
 
     Raises:
-        ShapeError: z is not `(N, D)` with D >= 2, or y not `(N,)`.
+        ShapeError: points that are not `(N, 2)`, or y not `(N,)`.
     """
-    if z.dim() != 2 or z.shape[1] < 2:
-        raise ShapeError(f"a latent scatter wants codes (N, D) with D >= 2, got {tuple(z.shape)}.")
-    if y is not None and y.shape != z.shape[:1]:
-        raise ShapeError(f"a latent scatter wants one label for each code {tuple(z.shape)}, got {tuple(y.shape)}.")
-    points, names = plane(z)
-    figure = _figure(6.2, 5.4)
-    axes = figure.subplots()
-    groups = [None] if y is None else sorted(set(y.tolist()))
-    for i, group in enumerate(groups):
-        chosen = points if group is None else points[(y == group).cpu()]
-        label = None if group is None else (classes[group] if classes else str(group))
-        across, up = chosen.T.numpy()
-        axes.scatter(across, up, s=7, alpha=0.7, linewidths=0, color=PALETTE[i % len(PALETTE)], label=label)
-    if y is not None and len(groups) <= len(PALETTE):
-        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2.5)
-    axes.set_title("codes: the mean of q(z | x)", loc="left", fontsize=10)
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-    axes.set_aspect("equal", "datalim")
+    for points in (mean, posterior, prior):
+        if points is not None and (points.dim() != 2 or points.shape[1] != 2):
+            raise ShapeError(
+                f"a latent map wants points (N, 2), got {tuple(points.shape)}. Make them with "
+                "inference.latent_map(model, guide, data)."
+            )
+    if y is not None and y.shape != mean.shape[:1]:
+        raise ShapeError(f"a latent map wants one label for each of {tuple(mean.shape)} points, got {tuple(y.shape)}.")
+    both = posterior is not None and prior is not None
+    figure = _figure(10.4 if both else 6.2, 5.2)
+    panels = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
+    _by_label(panels[0], mean, y, classes)
+    panels[0].set_title(f"codes: the mean of q({site} | x)", loc="left", fontsize=10)
+    if posterior is not None and prior is not None:
+        _points(panels[1], prior, PALETTE[1], f"prior, p({site})")
+        _points(panels[1], posterior, PALETTE[0], f"aggregate posterior, one draw of q({site} | x) a datum")
+        panels[1].set_title(f"draws of {site}", loc="left", fontsize=10)
+        style: dict[str, Any] = {"ncols": 2, "frameon": False, "markerscale": 2.5}
+        figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower right", **style)
+    low, high = _square_around([points for points in (mean, posterior, prior) if points is not None])
+    for panel in panels:
+        panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=axes[0], aspect="equal")
+    panels[0].set_ylabel(axes[1])
     return figure
 
 
-def plane(z: Tensor) -> tuple[Tensor, tuple[str, str]]:
-    """Codes `(N, D)` as points `(N, 2)`, and the names of the two axes."""
-    z = z.detach().float().cpu()
-    if z.shape[1] == 2:
-        return z, ("z₁", "z₂")
-    centred = z - z.mean(0)
-    variances, axes = torch.linalg.eigh(centred.T @ centred)
-    share = variances.clamp_min(0) / variances.sum().clamp_min(1e-30)
-    first, second = (f"principal axis {i} ({share[-i]:.0%} of variance)" for i in (1, 2))
-    return centred @ axes[:, [-1, -2]], (first, second)
+def _square_around(sets: Sequence[Tensor]) -> tuple[list[float], list[float]]:
+    """The corners of a square that holds all points, with a margin."""
+    points = torch.cat([z.detach().float().cpu() for z in sets])
+    low, high = points.amin(0), points.amax(0)
+    middle, half = (low + high) / 2, 0.53 * (high - low).max() + 1e-6
+    return (middle - half).tolist(), (middle + half).tolist()
+
+
+def _by_label(axes: "Axes", points: Tensor, y: Tensor | None, classes: Sequence[str] | None) -> None:
+    if y is None:
+        return _points(axes, points, PALETTE[0], None)
+    groups = sorted(set(y.tolist()))
+    for i, group in enumerate(groups):
+        name = classes[group] if classes else str(group)
+        _points(axes, points[(y == group).to(points.device)], PALETTE[i % len(PALETTE)], name)
+    if len(groups) <= len(PALETTE):
+        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2.5)
+    return None
+
+
+def _points(axes: "Axes", points: Tensor, colour: str, label: str | None) -> None:
+    across, up = points.detach().float().cpu().T.numpy()
+    axes.scatter(across, up, s=7, alpha=0.7, linewidths=0, color=colour, label=label)
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
@@ -188,6 +315,51 @@ def _curve(axes: "Axes", epochs: Sequence[int], series: Mapping[str, Sequence[fl
     axes.grid(alpha=0.25)
 
 
+def ranks(
+    ranks: Tensor, num_samples: int, *, dims: Sequence[int] | None = None, site: str = "z", bins: int = 20
+) -> "Figure":
+    """Simulation-based calibration, of `inference.calibration`: a histogram of ranks for each dimension.
+
+    Flat inside the band, where 99 % of the bars of a calibrated guide lie; a valley says that the guide is too narrow,
+    a hill that it is too wide, a slope that it is shifted.
+
+    Args:
+        ranks: `(N, D)`, in {0 ... num_samples}.
+        dims: which dimensions; the first twelve if not given.
+
+    Raises:
+        ShapeError: ranks are not `(N, D)`.
+    """
+    if ranks.dim() != 2 or not ranks.numel():
+        raise ShapeError(f"a picture of ranks wants (N, D), got {tuple(ranks.shape)}. Write calibration.ranks['z'].")
+    dims = range(min(12, ranks.shape[1])) if dims is None else dims
+    levels = num_samples + 1
+    bins = max(b for b in range(1, min(bins, levels) + 1) if levels % b == 0)
+    columns = min(4, len(dims))
+    rows = math.ceil(len(dims) / columns)
+    figure = _figure(2.2 * columns + 0.8, 1.7 * rows + 0.9)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    expected = len(ranks) / bins
+    margin = 2.58 * math.sqrt(expected * (1 - 1 / bins))
+    for axes, d in zip(panels, dims, strict=False):
+        axes.axhspan(max(0.0, expected - margin), expected + margin, color="0.88", zorder=0)
+        axes.axhline(expected, color="0.6", linewidth=0.8, zorder=1)
+        counts = (ranks[:, d].cpu() * bins // levels).bincount(minlength=bins).numpy()
+        edges = [i * levels / bins for i in range(bins + 1)]
+        axes.stairs(counts, edges, fill=True, color=PALETTE[0], zorder=2, alpha=0.8)
+        axes.set_title(f"{site}[{d}]", loc="left", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(dims) :]:
+        axes.set_visible(False)
+    for axes in panels[max(0, len(dims) - columns) : len(dims)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel(f"rank among {num_samples} draws of the guide", fontsize=9)
+    figure.supylabel(f"of {len(ranks)} simulations", fontsize=9)
+    figure.suptitle("calibration: flat in the grey band (99 %)", x=0.02, ha="left", fontsize=10)
+    return figure
+
+
 def save(figure: "Figure", path: Any) -> None:
     """Write a figure as PNG, at a resolution that reads well on a screen."""
+    figure.draw_without_rendering()  # axes of a fixed aspect are in their place after the second layout
     figure.savefig(path, dpi=130)

@@ -34,7 +34,7 @@ def test_vae_trains_scores_and_draws(tmp_path):
     assert -250 < result["elbo"]["value"] < result["log_evidence"]["value"] < -100
     assert result["elbo"]["value"] == pytest.approx(-result["rate"]["value"] - result["distortion"]["value"], abs=1e-3)
     pictures = {path.stem for path in tmp_path.glob("*.png")}
-    assert pictures == {"curves", "interpolations", "latent_z", "manifold", "reconstructions", "samples"}
+    assert pictures == {"curves", "interpolations", "latent_z", "manifold", "reconstructions", "samples", "traversals"}
     again = run("vae.py", *SMALL, "--latent", "2", "--epochs", "3", "--resume", folder=tmp_path)
     assert again.returncode == 0, again.stderr
     assert summary(tmp_path)["train_loss_per_epoch"][:2] == losses

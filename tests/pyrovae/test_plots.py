@@ -10,6 +10,7 @@ from pyrovae import plots
 from pyrovae.errors import ShapeError
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
+image = pytest.importorskip("matplotlib.image")
 
 
 def picture(figure):
@@ -137,59 +138,121 @@ def test_a_manifold_is_square(says):
 # --------------------------------------------------------------------------------------------- latents
 
 
-def test_a_scatter_of_a_plane_shows_the_codes():
+def labels(ticks):
+    return [label.get_text() for label in ticks]
+
+
+def test_traversals_are_named_by_dimension_and_rate():
+    images = torch.rand(2, 3, 1, 4, 5)
+    (axes,) = plots.traversals(images, [7, 0], torch.tensor([1.234, 0.0]), torch.tensor([-1.5, 0, 1.5]), site="z2").axes
+    assert axes.get_title(loc="left") == "one dimension of z2 at a time, by rate"
+    assert labels(axes.get_yticklabels()) == ["z2[7]   1.23 nats", "z2[0]   0.00 nats"]
+    assert labels(axes.get_xticklabels()) == ["-1.5", "0", "1.5"]
+    assert (list(axes.get_xticks()), list(axes.get_yticks())) == ([2, 9, 16], [1.5, 7.5])  # the middles of the images
+    assert "standard deviations" in axes.get_xlabel()
+    assert torch.equal(torch.as_tensor(axes.images[0].get_array()), plots.mosaic(images.flatten(0, 1), 3).squeeze(-1))
+
+
+def test_an_attribute_is_named_by_its_strengths():
+    (axes,) = plots.attribute(torch.rand(2, 3, 3, 4, 4), (-1, 0, 0.5), name="smile").axes
+    assert axes.get_title(loc="left") == "along the direction of smile"
+    assert labels(axes.get_xticklabels()) == ["-1", "0", "0.5"]
+    assert "strength" in axes.get_xlabel()
+
+
+def test_neighbours_have_their_distances_under_them():
+    queries, found = torch.rand(2, 1, 10, 4), torch.rand(2, 3, 1, 10, 4)
+    distance = torch.tensor([[0.0, 1.0, 2.5], [0.125, 3.0, 4.0]])
+    (axes,) = plots.neighbours(queries, found, distance).axes
+    assert labels(axes.get_xticklabels()) == ["datum", "1", "2", "3"]
+    assert [text.get_text() for text in axes.texts] == ["0.00", "1.00", "2.50", "0.12", "3.00", "4.00"]
+    shown = torch.as_tensor(axes.images[0].get_array())
+    assert torch.equal(shown[:10, :4], queries[0, 0])
+    assert torch.equal(shown[13:23, 14:18], found[1, 1, 0])
+    assert axes.texts[4].get_position() == (15.5, 23)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 1, 4, 4), (2, 3, 2, 4, 4), (0, 3, 1, 4, 4)])
+def test_rows_that_are_no_images(shape, says):
+    images = torch.zeros(shape)
+    for draw in (plots.paths, lambda images: plots.attribute(images, (0, 1))):
+        with says(ShapeError, "(R, T, C, H, W)", str(shape), "print or plot their numbers"):
+            draw(images)
+
+
+def test_neighbours_that_do_not_belong_together(says):
+    with says(ShapeError, "(2, 1, 4, 4)", "(2, 3, 1, 4, 4)", "(2, 2)", "near.distance"):
+        plots.neighbours(torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 2))
+
+
+def points(collection):
+    return torch.as_tensor(collection.get_offsets().data).float()
+
+
+def test_a_map_of_codes_alone():
     z = torch.randn(20, 2)
-    figure = plots.latent_scatter(z)
-    (axes,) = figure.axes
-    (points,) = axes.collections
-    torch.testing.assert_close(torch.as_tensor(points.get_offsets().data).float(), z)
+    (axes,) = plots.latent_map(z, axes=("z₁", "z₂")).axes
+    (shown,) = axes.collections
+    torch.testing.assert_close(points(shown), z)
+    assert axes.get_title(loc="left") == "codes: the mean of q(z | x)"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z₁", "z₂")
     assert axes.get_legend() is None
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(None, ["0", "2"]), (("cat", "dog", "fox"), ["cat", "fox"])])
-def test_a_scatter_by_label(classes, expected):
+def test_a_map_by_label(classes, expected):
     z, y = torch.randn(20, 2), torch.tensor([0, 2]).repeat(10)
-    (axes,) = plots.latent_scatter(z, y, classes=classes).axes
+    (axes,) = plots.latent_map(z, y, classes=classes).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == expected
     assert len(axes.collections) == 2
-    torch.testing.assert_close(torch.as_tensor(axes.collections[1].get_offsets().data).float(), z[y == 2])
-    colours = {tuple(points.get_facecolor()[0]) for points in axes.collections}
-    assert len(colours) == 2
+    torch.testing.assert_close(points(axes.collections[1]), z[y == 2])
+    assert len({tuple(shown.get_facecolor()[0]) for shown in axes.collections}) == 2
+
+
+def test_a_map_shows_the_aggregate_posterior_on_the_prior():
+    mean, posterior, prior = torch.randn(20, 2), torch.randn(20, 2), 5 * torch.randn(30, 2)
+    figure = plots.latent_map(mean, posterior=posterior, prior=prior, axes=("a", "b"))
+    codes, draws = figure.axes
+    assert draws.get_title(loc="left") == "draws of z"
+    torch.testing.assert_close(points(draws.collections[0]), prior)
+    torch.testing.assert_close(points(draws.collections[1]), posterior)
+    assert [text.get_text()[:7] for text in figure.legends[0].get_texts()] == ["prior, ", "aggrega"]
+    assert codes.get_xlim() == draws.get_xlim()  # so that the two can be compared
+    (left, right), (low, high) = codes.get_xlim(), codes.get_ylim()
+    assert right - left == pytest.approx(high - low)
+    assert left < prior[:, 0].min() < prior[:, 0].max() < right
+    assert low < prior[:, 1].min() < prior[:, 1].max() < high
 
 
 def test_ten_classes_have_ten_colours_and_more_have_no_legend():
     assert len(set(plots.PALETTE)) == 10
-    (axes,) = plots.latent_scatter(torch.randn(30, 2), torch.arange(30) % 11).axes
+    (axes,) = plots.latent_map(torch.randn(30, 2), torch.arange(30) % 11).axes
     assert axes.get_legend() is None
     assert len(axes.collections) == 11
 
 
-def test_many_dimensions_are_shown_by_their_principal_axes():
-    z = torch.randn(500, 5) * torch.tensor([0.1, 10.0, 0.1, 3.0, 0.1]) + 100
-    points, names = plots.plane(z)
-    torch.testing.assert_close(points.var(0), z[:, [1, 3]].var(0), rtol=0.05, atol=0)
-    torch.testing.assert_close(points.mean(0), torch.zeros(2), rtol=0, atol=1e-3)
-    assert points.T.corrcoef()[0, 1].abs() < 1e-3
-    share = z[:, 1].var() / z.var(0).sum()
-    assert names[0] == f"principal axis 1 ({share:.0%} of variance)"
-    assert names[1].startswith("principal axis 2 (")
+def test_what_is_no_map(says):
+    for shape in ((5,), (5, 3), (5, 2, 2)):
+        with says(ShapeError, "points (N, 2)", str(shape), "inference.latent_map"):
+            plots.latent_map(torch.zeros(shape))
+    with says(ShapeError, "points (N, 2)", "(7, 3)"):
+        plots.latent_map(torch.zeros(5, 2), prior=torch.zeros(7, 3))
+    with says(ShapeError, "one label for each", "(5, 2)", "(4,)"):
+        plots.latent_map(torch.zeros(5, 2), torch.zeros(4))
 
 
-@pytest.mark.parametrize("z", [torch.zeros(4, 3), torch.randn(1, 5), torch.randn(2, 5)])
-def test_codes_without_two_axes_are_still_shown(z):
-    points, names = plots.plane(z)
-    assert points.shape == (len(z), 2)
-    assert points.isfinite().all()
-    assert not any("nan" in name for name in names)
-
-
-def test_what_is_no_plane(says):
-    for shape in ((5,), (5, 1), (5, 2, 2)):
-        with says(ShapeError, "(N, D) with D >= 2", str(shape)):
-            plots.latent_scatter(torch.zeros(shape))
-    with says(ShapeError, "one label for each code", "(5, 2)", "(4,)"):
-        plots.latent_scatter(torch.zeros(5, 2), torch.zeros(4))
+def test_nothing_is_cut_off_at_the_edges(tmp_path):
+    """Where layout needs more than one pass."""
+    z, y = torch.randn(50, 2), torch.arange(50) % 10
+    images, t = torch.zeros(10, 9, 1, 28, 28), torch.linspace(-2, 2, 9)
+    for figure in (
+        plots.latent_map(z, y, posterior=z, prior=z, axes=("a", "b")),
+        plots.traversals(images, range(10, 20), torch.ones(10), t),
+    ):
+        plots.save(figure, tmp_path / "a.png")
+        pixels = torch.as_tensor(image.imread(tmp_path / "a.png"))
+        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+            assert (edge == 1).all()
 
 
 # --------------------------------------------------------------------------------------------- curves
@@ -242,7 +305,10 @@ def test_curves_of_a_short_run(history, tmp_path):
         lambda: plots.reconstructions(flat(5, 3), flat(5, 3)),
         lambda: plots.paths(torch.rand(2, 5, 1, 4, 4)),
         lambda: plots.manifold(flat(9), extent=2),
-        lambda: plots.latent_scatter(torch.randn(9, 4), torch.arange(9) % 3),
+        lambda: plots.latent_map(torch.randn(9, 2), torch.arange(9) % 3),
+        lambda: plots.traversals(torch.rand(2, 3, 1, 4, 4), [0, 1], torch.rand(2), torch.arange(3.0)),
+        lambda: plots.attribute(torch.rand(2, 3, 1, 4, 4), (0, 1, 2)),
+        lambda: plots.neighbours(torch.rand(2, 1, 4, 4), torch.rand(2, 3, 1, 4, 4), torch.rand(2, 3)),
         lambda: plots.curves(rows(validated=True)),
     ],
 )
