@@ -1,7 +1,25 @@
 """What is done with a (model, guide) pair: train, evaluate, inspect."""
 
+from pyrovae.inference.annealing import Annealed, Annealing, Comparison, Sandwich, annealed, compare_evidence, sandwich
 from pyrovae.inference.checkpoint import load_weights
+from pyrovae.inference.diagnostics import (
+    Aggregate,
+    Beside,
+    Calibration,
+    Gaps,
+    Latent,
+    Trust,
+    Verdict,
+    aggregate_posterior,
+    calibration,
+    diagnose,
+    effective_sample_size,
+    gaps,
+    nuts,
+    psis_khat,
+)
 from pyrovae.inference.disentanglement import FactorScore, InformationGap, factor_vae_score, mutual_information_gap
+from pyrovae.inference.draws import Draws, to_arviz
 from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.fit import History, fit
 from pyrovae.inference.gradients import GradientNoise, gradient_noise
@@ -23,6 +41,7 @@ from pyrovae.inference.latent import (
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair import check_pair
 from pyrovae.inference.paths import great_circle, lerp, path, slerp
+from pyrovae.inference.posterior import posterior, posterior_predictive, prior, prior_predictive
 from pyrovae.inference.rates import dimension_rates
 from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.svi import SVI
@@ -32,32 +51,51 @@ __all__ = [
     "IWAE",
     "MMD",
     "SVI",
+    "Aggregate",
+    "Annealed",
+    "Annealing",
+    "Beside",
     "BetaTCVAE",
+    "Calibration",
+    "Comparison",
     "Cyclical",
+    "Draws",
     "Estimate",
     "Evaluation",
     "FactorScore",
+    "Gaps",
     "GradientNoise",
     "History",
     "InformationGap",
+    "Latent",
     "LatentMap",
     "Linear",
     "Neighbours",
     "Objective",
     "Renyi",
+    "Sandwich",
     "Supervised",
     "Traversal",
+    "Trust",
+    "Verdict",
     "WakeSleep",
     "accuracy",
+    "aggregate_posterior",
+    "annealed",
     "attribute",
+    "calibration",
     "check_pair",
     "classify",
+    "compare_evidence",
     "decode",
+    "diagnose",
     "dimension_rates",
+    "effective_sample_size",
     "encode",
     "evaluate",
     "factor_vae_score",
     "fit",
+    "gaps",
     "generate",
     "gradient_noise",
     "great_circle",
@@ -68,9 +106,17 @@ __all__ = [
     "log_evidence",
     "mutual_information_gap",
     "neighbours",
+    "nuts",
     "path",
+    "posterior",
+    "posterior_predictive",
+    "prior",
+    "prior_predictive",
+    "psis_khat",
     "reconstruct",
+    "sandwich",
     "slerp",
+    "to_arviz",
     "traverse",
     "vary",
 ]
