@@ -89,7 +89,8 @@ class Tally:
         self.absent |= dict.fromkeys(names, reason)
 
     def _method(self, pair: PairTrace, inner: Any, outer: Any) -> str:
-        q, p = marginals(inner["fn"]), marginals(outer["fn"])
+        q: Any = marginals(inner["fn"])
+        p: Any = marginals(outer["fn"])
         if is_point(inner):
             self._leave_out("a point mass has no density", "rate")
         elif q is None or p is None:
@@ -106,7 +107,8 @@ class Tally:
     def add(self, rows: slice, scored: Scored) -> None:
         """Take some draws for some rows of the data into the sums."""
         inner, outer = scored.pair.latent()[self.name]
-        shape = scored.terms.log_likelihood.shape
+        samples, size = scored.terms.log_likelihood.shape
+        shape = samples, size
         z = wide(by_dimension(inner["value"], inner, shape, self.depth))
         if rows.start == 0:
             self.count += len(z)
@@ -120,7 +122,8 @@ class Tally:
             self.rates[:, rows] += torch.stack([rate.sum(0), rate.square().sum(0)]).cpu()
 
     def _rate(self, pair: PairTrace, inner: Any, outer: Any) -> Tensor:
-        q, p = marginals(inner["fn"]), marginals(outer["fn"])
+        q: Any = marginals(inner["fn"])
+        p: Any = marginals(outer["fn"])
         rate = closed_kl(q, p) if self.how.startswith("closed") else None
         if rate is None:
             rate = q.log_prob(inner["value"]) - p.log_prob(inner["value"])
@@ -151,7 +154,7 @@ class Tally:
         return mean, (square - mean.square()).clamp_min(0) * self.count / max(self.count - 1, 1)
 
     def _correlation(self, mean: Tensor) -> Tensor:
-        covariance = self.products / self.paired - mean.outer(mean)
+        covariance = torch.as_tensor(self.products) / self.paired - mean.outer(mean)
         scale = covariance.diagonal().clamp_min(1e-300).sqrt()
         return covariance / scale.outer(scale)
 

@@ -88,7 +88,8 @@ def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution
         free = {key: _shifted(getattr(fn, key), c, f"{name}_{key}", shift) for key, c in wanted.items()}
         if not free or isinstance(fn, dist.Delta):
             raise NotImplementedError
-        return type(fn)(**free)
+        kind: Any = type(fn)
+        return kind(**free)
     except (NotImplementedError, AttributeError, TypeError) as error:
         raise PairError(
             f"the guide's {type(fn).__name__} ('{name.removeprefix('shift_')}') has no parameters that can be freed "
