@@ -66,7 +66,9 @@ def train(a: argparse.Namespace, particles: int, gradient: str, out: Path) -> tu
     """One pair, trained by the flags and scored."""
     run = cli.Run(argparse.Namespace(**vars(a) | {"out": out}))
     run.fit(*pair(a, run.data.train), loss=IWAE(particles, gradient=gradient))
-    return run, run.evaluate()
+    measured = run.evaluate()
+    run.summary(measured, particles=particles, gradient=gradient)
+    return run, measured
 
 
 def compare(a: argparse.Namespace) -> None:
@@ -99,8 +101,7 @@ def script(a: argparse.Namespace) -> None:
     if a.particles is None:
         compare(a)
         return
-    run, measured = train(a, a.particles, a.gradient, a.out)
-    run.summary(measured, particles=a.particles, gradient=a.gradient)
+    run, _ = train(a, a.particles, a.gradient, a.out)
     run.pictures()
 
 

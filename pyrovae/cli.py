@@ -1,6 +1,7 @@
 """What the example scripts share: flags, the run folder, the closing table and the pictures."""
 
 import argparse
+import inspect
 import json
 import math
 import os
@@ -33,6 +34,7 @@ from pyrovae.inference import (
 )
 from pyrovae.inference.checkpoint import write_atomically
 from pyrovae.inference.fit import choose_device
+from pyrovae.report import write_report
 from pyrovae.version import __version__
 
 __all__ = ["Run", "main", "parser"]
@@ -62,6 +64,7 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--num-samples", type=int, default=500, help="importance samples per test datum")
     p.add_argument("--out", type=Path, default=Path(out), help="run folder")
     p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
+    p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
 
@@ -73,6 +76,12 @@ def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], Any] |
 
 def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namespace) -> int:
     """Run a script and say where its files are; an error of this package is one line, Ctrl-C says how to go on."""
+    arguments.command = {  # python -m pyrovae.report runs it again
+        "script": str(Path(inspect.getfile(script)).resolve()),
+        "flags": sys.argv[1:],
+        "folder": str(Path.cwd()),
+        "out": str(arguments.out.resolve()),
+    }
     try:
         script(arguments)
         print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {arguments.out}/")
@@ -126,21 +135,30 @@ class Run:
             precision=a.precision,
             **options,
         )
-        self.seconds = time.perf_counter() - start
+        self.seconds = time.perf_counter() - start + (self._before() if a.resume else 0.0)
         return self.history
+
+    def _before(self) -> float:
+        """The seconds of training before a resume."""
+        summary = self.out / "summary.json"
+        return float(json.loads(summary.read_text()).get("seconds", 0.0)) if summary.is_file() else 0.0
 
     def annealed(self, epochs: int) -> float | Linear:
         """The weight of the rate: it rises from 0 to 1 in so many epochs."""
         steps = epochs * math.ceil(len(self.data.train["x"]) / self.arguments.batch_size)
         return Linear(0.0, 1.0, steps) if steps else 1.0
 
+    @property
+    def scored(self) -> data.Batch:
+        """The test data that the closing table uses."""
+        return {name: tensor[: self.arguments.evaluate or None] for name, tensor in self.test.items()}
+
     def evaluate(self) -> Evaluation:
         """Score the test data, as many of them as the flags say."""
-        limit = self.arguments.evaluate or None
         return evaluate(
             self.model,
             self.guide,
-            {name: tensor[:limit] for name, tensor in self.test.items()},
+            self.scored,
             num_samples=self.arguments.num_samples,
             transform=self.transform,
             seed=self.arguments.seed,
@@ -149,7 +167,7 @@ class Run:
     def summary(
         self, measured: Evaluation, *, rows: Sequence[tuple[str, str, str]] = (), hide: Sequence[str] = (), **more: Any
     ) -> None:
-        """Print the closing table, and write `summary.json`.
+        """Print the closing table, and write `summary.json`, and the report where the flags want one.
 
         Args:
             rows: further rows of name, value, unit.
@@ -183,13 +201,30 @@ class Run:
             "epochs": len(self.history.rows),
             "best_epoch": self.history.best_epoch,
             "seconds": round(self.seconds, 2),
-            "arguments": {name: str(value) for name, value in vars(self.arguments).items()},
+            "arguments": {n: str(value) for n, value in vars(self.arguments).items() if n != "command"},
+            "command": self._command(),
             "versions": {"pyrovae": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "device": str(self.device)},
             **more,
         }
         text = json.dumps(content, indent=2, allow_nan=True)
         write_atomically(self.out / "summary.json", lambda file: file.write(text.encode()))
+        if self.arguments.report:
+            self.report(measured)
+
+    def _command(self) -> dict[str, Any]:
+        """How this run is made again; its folder may lie below the script's."""
+        command = dict(vars(self.arguments).get("command", {}))
+        if command:
+            command["above"] = os.path.relpath(command.pop("out"), self.out.resolve())
+        return command
+
+    def report(self, measured: Evaluation) -> None:
+        """Write `report.html`."""
+        classes, seed = self.data.classes or (), self.arguments.seed
+        options: dict[str, Any] = {"transform": self.transform, "classes": classes, "measured": measured, "seed": seed}
+        path = write_report(self.model, self.guide, self.scored, run=self.out, **options)
+        print(f"report  {path}, {path.stat().st_size / 1e6:.1f} MB")
 
     def pictures(self) -> None:
         """Write the pictures that the data and the latent space allow."""

@@ -200,6 +200,70 @@ def test_flows_names_a_variant_that_there_is_not(tmp_path):
     assert "vampire" in done.stderr
 
 
+def test_a_report_of_a_run_and_of_one_among_others(tmp_path):
+    done = run("vae.py", *SMALL, "--epochs", "1", "--latent", "2", folder=tmp_path / "old")
+    assert done.returncode == 0, done.stderr
+    before = summary(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "vae")
+    flags = ["--variants", "plain", "--epochs", "1", "--hidden", "32", "--latent", "4", "--report"]
+    done = run("flows.py", *SMALL, *flags, folder=tmp_path / "flows")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "flows" / "plain" / "report.html").unlink()
+    for folder in (tmp_path / "vae", tmp_path / "flows" / "plain"):
+        command = [sys.executable, "-W", "error", "-m", "pyrovae.report", str(folder), "--evaluate", "40"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        assert 1e5 < (folder / "report.html").stat().st_size < 5e6
+        assert len(summary(folder)["train_loss_per_epoch"]) == 1
+    after = summary(tmp_path / "vae")
+    assert after["train_loss_per_epoch"] == before["train_loss_per_epoch"]
+    assert after["seconds"] >= before["seconds"]
+    assert not (tmp_path / "old").exists()
+
+
+def test_inspect_posterior_trains_or_loads_and_keeps_draws(tmp_path):
+    small = [*SMALL, "--draws", "20", "--drawn", "5", "--num-samples", "30"]
+    done = run("inspect_posterior.py", *small, "--anneal", "3", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "k-hat" in done.stdout
+    assert "AIS from the guide" in done.stdout
+    xarray = pytest.importorskip("xarray")
+    with xarray.open_dataset(tmp_path / "posterior.nc", group="posterior", engine="h5netcdf") as draws:
+        assert dict(draws.sizes)["datum"] == 5
+        assert draws["z"].shape == (2, 10, 5, 10)
+    assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def test_inspect_posterior_wants_a_finished_run(tmp_path):
+    done = run("inspect_posterior.py", "--run", str(tmp_path / "none"), folder=tmp_path)
+    assert done.returncode == 2
+    assert "no summary.json" in done.stderr
+
+
+def test_disentangle_tells_the_factors(tmp_path):
+    flags = ["--epochs", "6", "--batch-size", "500", "--hidden", "100", "--latent", "4", "--schedule", "cosine"]
+    variants = ["vae", "beta-tcvae"]
+    done = run("disentangle.py", *SMALL, *flags, "--lr", "0.005", "--variants", ",".join(variants), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert list(result) == variants
+    for name, row in result.items():
+        assert set(row["gaps"]) == {"shape", "scale", "orientation", "column", "row"}
+        assert 0 < row["mig"] < 1
+        assert 0.3 < row["factor_vae_score"] <= 1  # chance is 0.2
+        assert summary(tmp_path / name)["mig"] == row["mig"]
+        assert {"curves", "samples", "traversals"} <= {path.stem for path in (tmp_path / name).glob("*.png")}
+    assert result["beta-tcvae"]["rate"][0] < result["vae"]["rate"][0]
+    assert "FactorVAE" in done.stdout
+
+
+def test_disentangle_takes_labels_for_factors(tmp_path):
+    flags = ["--data", "digits", "--variants", "beta-vae", "--hidden", "30", "--batch-size", "500"]
+    done = run("disentangle.py", *SMALL, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(summary(tmp_path / "beta-vae")["gaps"]) == ["y"]
+
+
 def test_faults_are_one_line_and_exit_code_2(tmp_path):
     done = run("vae.py", *SMALL, "--data", "digit", folder=tmp_path)
     assert done.returncode == 2
