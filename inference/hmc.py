@@ -188,8 +188,9 @@ class _Block(NamedTuple):
         """`(count, B, K of the site)` from the value of a site, `(count, *plates, B, *event)`."""
         u = _transform(site).inv(site["value"])
         data = u.dim() - len(self.event) - 1
-        u = u.reshape(count, *self.plates, u.shape[data], *self.event)
-        return u.movedim(1 + len(self.plates), 1).flatten(2)
+        rows = u.shape[data]
+        u = u.reshape(count, *self.plates, rows, *self.event).movedim(1 + len(self.plates), 1)
+        return u.reshape(count, rows, self.stop - self.start)
 
     def unpack(self, u: Tensor) -> Tensor:
         part = u[..., self.start : self.stop].reshape(*u.shape[:2], *self.plates, *self.event)
@@ -207,14 +208,20 @@ def _blocks(latents: dict[str, Site], depth: int) -> Iterable[_Block]:
 
 
 def _transform(site: Site) -> Any:
-    """The bijection from numbers without constraints onto the support of a site."""
+    """The bijection from numbers without constraints onto the support of a site, which Hamiltonian dynamics need."""
     try:
-        return biject_to(site["fn"].support)
+        support = site["fn"].support
+        if not support.is_discrete:
+            return biject_to(support)
     except NotImplementedError as error:
         raise PairError(
             f"the distribution of site '{site['name']}', {type(innermost(site['fn'])).__name__}, has no support that "
             "torch.distributions.biject_to maps onto. Give it one: support = constraints.real_vector, say."
         ) from error
+    raise PairError(
+        f"site '{site['name']}' is discrete and drawn: Hamiltonian dynamics cannot move it. Sum it out: leave it out "
+        f'of the guide, and write pyro.sample(\'{site["name"]}\', ..., infer={{"enumerate": "parallel"}}) in the model.'
+    )
 
 
 class _Given(Messenger):
@@ -233,22 +240,17 @@ class _Given(Messenger):
         value = transform(u)
         batch = 2 + len(block.plates)
         log_det = sum_rightmost(transform.log_abs_det_jacobian(u, value), -batch)
-        self.log_det = self.log_det + log_det.sum(tuple(range(1, batch - 1))) if block.plates else log_det
+        self.log_det = self.log_det + log_det.reshape(len(u), -1, log_det.shape[-1]).sum(1)
         if len(u) == 1:  # one draw has no plate of samples: its value has the shape that the program alone gives it
             value = value.reshape(value.shape[value.dim() - block.dims - len(msg["fn"].event_shape) :])
         msg["value"], msg["done"] = value, True
 
 
 def _check_movable(latents: dict[str, Site], pair: PairTrace, start: Start) -> None:
-    """Hamiltonian dynamics move numbers along a density."""
+    """There is something to move, and a density of the start."""
     if not latents:
         raise PairError("the guide draws no latent, so there is nothing to anneal. evaluate(...) is exact here.")
     for name, site in latents.items():
-        if site["fn"].support.is_discrete:
-            raise PairError(
-                f"site '{name}' is discrete and drawn: Hamiltonian dynamics cannot move it. Sum it out: leave it out "
-                f'of the guide, and write pyro.sample(\'{name}\', ..., infer={{"enumerate": "parallel"}}) in the model.'
-            )
         if isinstance(innermost(site["fn"]), Delta):
             raise PairError(
                 f"site '{name}' of the guide is a point mass, which has no density to start at. Start at the prior: "
