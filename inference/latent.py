@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import DataError, PairError, ShapeError
-from pyrovae.inference.evidence import batches, device_of, evaluating, seeded
+from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded
 from pyrovae.inference.pair import Batch, Program, Site, batch_size, call, sites
 from pyrovae.inference.paths import Kind, path, slerp
 from pyrovae.inference.rates import dimension_rates
@@ -63,37 +63,61 @@ class _Mean(Messenger):
 class _Codes(ConditionMessenger):
     """Puts codes at their sites."""
 
+    def __init__(self, codes: Batch) -> None:
+        super().__init__(dict(codes))
+
     def _pyro_sample(self, msg: Site) -> None:
-        name, fn = msg["name"], msg["fn"]
-        if name in self.data and self.data[name].shape != fn.batch_shape + fn.event_shape:
-            raise ShapeError(
-                f"site '{name}' of the model has shape {tuple(fn.batch_shape + fn.event_shape)}, datum first, and the "
-                f"codes {tuple(self.data[name].shape)}. Codes are (N, *event), as encode(model, guide, data) gives "
-                f"them; one code is {name}[0]."
-            )
+        name = msg["name"]
+        if name in self.data:
+            codes, shape = self.data[name], msg["fn"].batch_shape + msg["fn"].event_shape
+            self.data[name] = codes[0] if is_global(msg) else codes.movedim(0, len(msg["fn"].batch_shape) - 1)
+            if self.data[name].shape != shape:
+                raise ShapeError(
+                    f"site '{name}' of the model has shape {tuple(shape)}, and the codes {tuple(codes.shape)}. Codes "
+                    f"are (N, *event), as encode(model, guide, data) gives them; one code is {name}[0]."
+                )
         super()._pyro_sample(msg)
+
+
+def _datum_first(site: Site) -> Tensor:
+    """The value at a site, the datum before any inner plates."""
+    return site["value"] if is_global(site) else site["value"].movedim(len(site["fn"].batch_shape) - 1, 0)
 
 
 def encode(
     model: Program, guide: Program, data: Batch, *, transform: Any = None, mean: bool = True, seed: int = 0
 ) -> dict[str, Tensor]:
-    """The code of each datum: the mean of q(z | x), or a draw, at each latent site, shape `(N, *event)`.
+    """The code of each datum: the mean of q(z | x), or a draw, at each latent site, shape `(N, *plates, *event)`.
 
     At the site of a label the mean is the most probable one; in a hierarchy the mean of a lower level is the one given
-    the means above it.
+    the means above it. A latent of all data, outside the plate "data", has the same code at each of them.
 
     Raises:
         PairError: a distribution without a mean; the message names the site.
     """
-    device, transform = device_of(model, guide), transform or (lambda batch: batch)
-    parts = []
+    return _encode(model, guide, data, transform, mean, seed)[0]
+
+
+def _encode(
+    model: Program, guide: Program, data: Batch, transform: Any, mean: bool, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The codes, and those of them that are one for all data."""
+    size, device, transform = batch_size(data), device_of(model, guide), transform or (lambda batch: batch)
+    parts: dict[str, list[Tensor]] = {}
+    shared: dict[str, Tensor] = {}
     with evaluating(model, guide), seeded(seed, device):
         for batch in batches(data, CHUNK, transform, device):
             with poutine.trace() as tracer, _Mean(lambda _: mean):
-                call(guide, batch)
-            drawn = sites(tracer.trace).items()
-            parts.append({name: site["value"] for name, site in drawn if not site["infer"].get("is_auxiliary")})
-    return {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else {})}
+                call(guide, batch, data_size=size)
+            for name, site in sites(tracer.trace).items():
+                if site["infer"].get("is_auxiliary"):
+                    continue
+                if is_global(site):
+                    shared.setdefault(name, site["value"])
+                else:
+                    parts.setdefault(name, []).append(_datum_first(site))
+    codes = {name: torch.cat(part) for name, part in parts.items()}
+    return codes | _repeat(shared, size), shared
 
 
 def decode(
@@ -102,7 +126,7 @@ def decode(
     """Data from codes: the mean of p(x | z), or a draw, shape `(N, *event)`.
 
     Args:
-        latents: values of latent sites, each `(N, *event)`; those left out are drawn from the prior.
+        latents: values of latent sites, each `(N, *plates, *event)`; those left out are drawn from the prior.
         given: what the model conditions on, such as `y`.
         site: the site to return.
 
@@ -126,29 +150,29 @@ def generate(
 
 
 def _decode(model: Program, size: int, latents: Batch, given: Batch, site: str, mean: bool) -> Tensor:
-    return _run(model, size, latents, given, site, _Mean(lambda name: mean and name == site))[site]["value"]
+    return _datum_first(_run(model, size, latents, given, site, _Mean(lambda name: mean and name == site)))
 
 
 def _decode_means(model: Program, size: int, latents: Batch, given: Batch, site: str) -> Tensor:
     """Data from codes, those left out being the mean given the codes above them: nothing is random."""
     with evaluating(model):
-        return _run(model, size, latents, given, site, _Mean(lambda _: True, _HOLD))[site]["value"]
+        return _datum_first(_run(model, size, latents, given, site, _Mean(lambda _: True, _HOLD)))
 
 
 _HOLD = "Hold it at a code, of a datum for instance: {name: z[0] for name, z in encode(model, guide, data).items()}."
 
 
-def _run(model: Program, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> dict[str, Site]:
-    """The sites of the model for `size` data with those latents."""
-    with poutine.trace() as tracer, means, _Codes(dict(latents)):
-        call(model, given, size=size)
+def _run(model: Program, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
+    """A site of the model, run for `size` data with those latents."""
+    with poutine.trace() as tracer, means, _Codes(latents):
+        call(model, given, size=size, data_size=size)
     drawn = sites(tracer.trace)
     unknown = [name for name in (*latents, site) if name not in drawn]
     if unknown:
         raise PairError(
             f"the model has no site '{unknown[0]}', it has {', '.join(map(repr, drawn))}. Pass one of them."
         )
-    return drawn
+    return drawn[site]
 
 
 def reconstruct(
@@ -250,14 +274,14 @@ def traverse(
     """
     rates = dimension_rates(model, guide, data, transform=transform, seed=seed)
     site = _only(list(rates), site)
-    z = encode(model, guide, data, transform=transform, mean=False, seed=seed)[site]
+    codes, shared = _encode(model, guide, data, transform, mean=False, seed=seed)
+    z, code = codes[site], {**shared, **(code or {})}
     if not z.is_floating_point():
         raise PairError(
             f"the latent '{site}' is a label, which has no dimensions to move along. Hold it at each of its values in "
             f"turn, code={{'{site}': torch.tensor(0)}}, and traverse another site."
         )
-    size, held = _repeat(code, 1), _repeat(given, 1)
-    centre = _decode_means(model, 1, size, held, site)[0]
+    centre = _decode_means(model, 1, _repeat(code, 1), _repeat(given, 1), site)[0]
     flat, rate = z.flatten(1), rates[site].flatten()
     order = rate.nan_to_num(0).argsort(descending=True, stable=True)[:dims]
     t = torch.linspace(-extent, extent, steps).to(flat)

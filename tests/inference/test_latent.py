@@ -177,6 +177,67 @@ def test_auxiliary_sites_are_no_codes(ppca):
     assert reconstruct(ppca.model, guide, data).shape == (3, 5)
 
 
+# ------------------------------------------------------------------------- plates inside, latents of all data
+
+
+def plated(x=None, *, size=None):
+    """p(x | z, u) with a u for each of 4 covariates."""
+    with pyro.plate("data", len(x) if size is None else size, dim=-1):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        with pyro.plate("covariates", 4, dim=-2):
+            u = pyro.sample("u", dist.Normal(z[..., 0], 1.0))
+        return pyro.sample("x", dist.Normal(z + u.sum(-2).unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def plated_guide(x):
+    with pyro.plate("data", len(x), dim=-1):
+        pyro.sample("z", dist.Normal(x, 0.1).to_event(1))
+        with pyro.plate("covariates", 4, dim=-2):
+            pyro.sample("u", dist.Normal(x[:, 0] * torch.arange(1.0, 5.0).unsqueeze(-1), 0.1))
+
+
+def test_a_code_in_an_inner_plate_has_the_datum_first(monkeypatch):
+    monkeypatch.setattr("pyrovae.inference.latent.CHUNK", 4)
+    x = torch.randn(6, 2)
+    codes = encode(plated, plated_guide, {"x": x})
+    torch.testing.assert_close(codes["u"], x[:, :1] * torch.arange(1.0, 5.0))
+    torch.testing.assert_close(reconstruct(plated, plated_guide, {"x": x}), x + 10 * x[:, :1])
+    walk = traverse(plated, plated_guide, {"x": x}, site="u", code={"z": x[0]})
+    assert walk.dims == [3, 2, 1, 0]
+    torch.testing.assert_close(walk.x, x[0] + walk.codes.sum(-1, keepdim=True))
+
+
+def shared_weights(x=None, *, size=None, data_size=None):
+    """p(x | z, w) with the weights w latent, one for all data."""
+    w = pyro.sample("w", dist.Normal(torch.zeros(3, 2), 1.0).to_event(2))
+    with pyro.plate("data", data_size, subsample_size=len(x) if size is None else size, dim=-1):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        return pyro.sample("x", dist.Normal(z @ w.T, 1.0).to_event(1), obs=x)
+
+
+def shared_guide(x, data_size):
+    pyro.sample("w", dist.Normal(2 * torch.ones(3, 2), 0.1).to_event(2))
+    with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
+        pyro.sample("z", dist.Normal(x[:, :2], 0.1).to_event(1))
+
+
+def test_a_latent_of_all_data_is_the_same_in_every_code(monkeypatch):
+    monkeypatch.setattr("pyrovae.inference.latent.CHUNK", 4)
+    data = {"x": torch.randn(6, 3)}
+    codes = encode(shared_weights, shared_guide, data, mean=False)
+    assert codes["w"].shape == (6, 3, 2)
+    assert torch.equal(codes["w"], codes["w"][:1].expand(6, 3, 2))
+    x = decode(shared_weights, codes)
+    torch.testing.assert_close(x, codes["z"] @ codes["w"][0].T)
+    torch.testing.assert_close(
+        reconstruct(shared_weights, shared_guide, data), 2 * data["x"][:, :2].sum(-1, keepdim=True).expand(6, 3)
+    )
+    walk = traverse(shared_weights, shared_guide, data, code={"w": codes["w"][0]})
+    torch.testing.assert_close(walk.x, walk.codes @ codes["w"][0].T)
+    assert not torch.allclose(traverse(shared_weights, shared_guide, data).x, torch.zeros(3))  # w as the guide has it
+    assert latent_map(shared_weights, shared_guide, data, site="z").prior.shape == (6, 2)
+
+
 # ------------------------------------------------------------------------------------- interpolations
 
 
