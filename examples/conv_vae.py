@@ -4,30 +4,31 @@ python examples/conv_vae.py                                        patches of tw
 python examples/conv_vae.py --data cifar10 --channels 64,128,256   CIFAR-10
 python examples/conv_vae.py --data folder:PATH --image-size 32     your own images
 python examples/conv_vae.py --components 5                         a mixture at each pixel and colour
-python examples/conv_vae.py --data freyfaces.npy --valid 200 --test 200 --arch mlp --latent 40   Frey faces
+python examples/conv_vae.py --data freyfaces.npy --valid 200 --test 200 --arch gated --latent 40   Frey faces
 
 p(x, z) = p(z) prod_i p(x_i | z), where x_i is one of 256 levels and p(x_i | z) a logistic distribution rounded to
 them. So p(x) is a probability, and bits/dim = -log p(x) / (dims log 2), where p(x) is estimated by importance sampling.
 """
 
 import argparse
-import math
 import sys
 from typing import Any
 
 from pyrovae import cli, data
 from pyrovae.guides import NormalGuide
+from pyrovae.inference import ELBO
 from pyrovae.models import VAE, Likelihood, likelihoods, priors
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder
+from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, GatedMLP
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = cli.parser(__doc__.splitlines()[0], out="runs/conv_vae", epochs=20)
-    p.add_argument("--arch", choices=("conv", "mlp"), default="conv", help="networks")
+    p.add_argument("--arch", choices=("conv", "mlp", "gated"), default="conv", help="networks")
     p.add_argument("--channels", type=cli.shape_list, default=[16, 32, 64], help="of the convolutions")
-    p.add_argument("--hidden", type=cli.shape_list, default=[300, 300], help="widths of the dense layers of mlp")
+    p.add_argument("--hidden", type=cli.shape_list, default=[300, 300], help="widths of dense layers")
     p.add_argument("--latent", type=int, default=64, help="latent dimension")
     p.add_argument("--components", type=int, default=1, help="logistics that are mixed at each pixel and colour")
+    p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
     p.set_defaults(data="photos", batch_size=64, lr=2e-3, num_samples=100)
     return p.parse_args(argv)
 
@@ -46,18 +47,16 @@ def networks(a: argparse.Namespace, shape: tuple[int, ...], params_shape: tuple[
     """Encoder x -> 2 D and decoder D -> parameters of the likelihood."""
     if a.arch == "conv":
         return ConvEncoder(shape, 2 * a.latent, a.channels), ConvDecoder(a.latent, params_shape, a.channels[::-1])
-    return MLP(shape, 2 * a.latent, a.hidden), MLP(a.latent, params_shape, a.hidden[::-1])
+    dense = GatedMLP if a.arch == "gated" else MLP
+    return dense(shape, 2 * a.latent, a.hidden), dense(a.latent, params_shape, a.hidden[::-1])
 
 
 def script(a: argparse.Namespace) -> None:
     run = cli.Run(a)
     model, guide = pair(a, run.data.train)
-    run.fit(model, guide, data.Scale())
+    run.fit(model, guide, data.Scale(), loss=ELBO(kl_weight=run.annealed(a.warm_up)))
     measured = run.evaluate()
-    run.summary(measured)
-    error = measured.log_evidence.error / (measured.dims * math.log(2))
-    bits = f"{measured.bits_per_dim:.3f} ± {error:.3f}"
-    print(f"  {'bits/dim':<13}{bits:>18}   -log-evidence / ({measured.dims} log 2)")
+    run.summary(measured, rows=[cli.bits_per_dim(measured)])
     run.pictures()
 
 

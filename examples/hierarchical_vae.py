@@ -24,6 +24,12 @@ from pyrovae.networks import MLP, Shape, as_shape
 
 Hierarchy = HierarchicalVAE | LadderVAE
 
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "bernoulli": likelihoods.Bernoulli,
+    "logistic": likelihoods.DiscretizedLogistic,
+    "normal": likelihoods.Normal,
+}
+
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = cli.parser(__doc__.splitlines()[0], out="runs/hierarchical_vae", epochs=40)
@@ -32,7 +38,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="networks; conv for the ladder")
     p.add_argument("--latents", type=cli.shape_list, help="dimensions of z1,z2,...; of conv, channels but at the top")
     p.add_argument("--width", type=int, help="of the states: units, or channels of conv")
-    p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="dynamic", help="of grey images")
+    p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
+    p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="dynamic", help="for bernoulli")
     p.add_argument("--free-bits", type=float, default=2.0, help="nats per level that cost nothing")
     p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises from 0 to 1")
     a = p.parse_args(argv)
@@ -128,18 +135,21 @@ def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Hierarchy, BottomUpG
     """Model, guide, and the transform that the likelihood wants."""
     shape = tuple(train["x"].shape[1:])
     grey = len(shape) == 3 and shape[0] == 1
-    likelihood = likelihoods.Bernoulli(shape) if grey else likelihoods.Normal(shape)
+    kind = a.likelihood or ("bernoulli" if grey else "normal")
+    likelihood = LIKELIHOODS[kind](shape)
     build = conv_ladder if a.arch == "conv" else ladder if a.model == "ladder" else chain
     model, events = build(a, likelihood)
     model.decoder.start_at(likelihood.start(data.excerpt(train["x"])))
-    return model, guide_of(a, model, events, shape), data.Binarize(a.binarize, seed=a.seed) if grey else data.Scale()
+    transform = data.Binarize(a.binarize, seed=a.seed) if kind == "bernoulli" else data.Scale()
+    return model, guide_of(a, model, events, shape), transform
 
 
 def script(a: argparse.Namespace) -> None:
     run = cli.Run(a)
     model, guide, transform = pair(a, run.data.train)
     run.fit(model, guide, transform, loss=ELBO(kl_weight=run.annealed(a.warm_up), free_bits=a.free_bits))
-    run.summary(run.evaluate())
+    measured = run.evaluate()
+    run.summary(measured, rows=[cli.bits_per_dim(measured)] if a.likelihood == "logistic" else [])
     run.pictures()
 
 

@@ -261,6 +261,12 @@ class Run:
         plots.save(figure, self.out / f"{name}.png")
 
 
+def bits_per_dim(measured: Evaluation) -> tuple[str, str, str]:
+    """The row of the closing table that says -log p(x) in bits per number, of data with a probability."""
+    error = measured.log_evidence.error / (measured.dims * math.log(2))
+    return "bits/dim", f"{measured.bits_per_dim:.3f} ± {error:.3f}", f"-log-evidence / ({measured.dims} log 2)"
+
+
 def _one(codes: dict[str, Tensor], row: int) -> dict[str, Tensor]:
     return {name: z[row] for name, z in codes.items()}
 

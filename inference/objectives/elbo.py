@@ -118,7 +118,9 @@ def in_both_orders(pair: PairTrace) -> list[str]:
     above: set[str] = set()
     found = []
     for name, (inner, outer) in pair.latent().items():
-        if above <= set(guide[: guide.index(name)]) and inner["fn"].batch_shape == outer["fn"].batch_shape:
+        shape = inner["fn"].batch_shape  # to which a prior that is the same for all draws need not be expanded
+        plain = torch.broadcast_shapes(shape, outer["fn"].batch_shape) == shape
+        if plain and above <= set(guide[: guide.index(name)]):
             found.append(name)
         above.add(name)
     return found

@@ -185,14 +185,16 @@ def test_the_elbo_is_pyros(ppca, num_particles):
     torch.testing.assert_close(loss(objective, ppca.model, guide, x), wanted)
 
 
-def test_the_closed_form_is_pyros():
+@pytest.mark.parametrize("num_particles", [1, 5])
+def test_the_closed_form_is_pyros(num_particles):
     model, guide = small()
     x = binary()
-    objective = ELBO(analytic=True)
+    objective = ELBO(num_particles, analytic=True)
     loss(objective, model, guide, x)
     torch.manual_seed(1)
     with local_params(model, guide):
-        wanted = TraceMeanField_ELBO().differentiable_loss(lambda: model(x), lambda: guide(x))
+        theirs = TraceMeanField_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=num_particles > 1)
+        wanted = theirs.differentiable_loss(lambda: model(x), lambda: guide(x))
     torch.testing.assert_close(loss(objective, model, guide, x), wanted)
 
 
