@@ -21,6 +21,7 @@ from pyrovae.networks import MLP
 
 CPU = torch.device("cpu")
 SHORT = Annealing(num_temperatures=12, num_leapfrog=4)
+TINY = Annealing(num_chains=3, num_temperatures=3, num_leapfrog=1)
 
 
 def run(model, guide, data, annealing=SHORT, **options):
@@ -364,7 +365,7 @@ def test_a_masked_datum_has_no_evidence_to_find(ppca):
 @pytest.mark.parametrize("start", ["guide", "prior"])
 def test_what_is_captured_is_what_runs_eagerly(start):
     model, guide = VAE(priors.StandardNormal(2), likelihoods.Bernoulli(4), MLP(2, 4)), NormalGuide(MLP(4, 4))
-    data, how = {"x": torch.rand(5, 4).round()}, replace(SHORT, start=start)
+    data, how = {"x": torch.rand(5, 4).round()}, replace(TINY, start=start)
     eager, compiled = (run(model, guide, data, how, compile=compile) for compile in (False, True))
     torch.testing.assert_close(eager.log_weights, compiled.log_weights, rtol=0, atol=1e-2)
     assert eager.acceptance == pytest.approx(compiled.acceptance, abs=1e-3)
@@ -401,7 +402,7 @@ def test_the_seed_decides_and_nothing_is_disturbed():
     model, guide = VAE(priors.StandardNormal(2), likelihoods.Bernoulli(4), MLP(2, 4)), NormalGuide(MLP(4, 4))
     model.decoder.layers.append(nn.Dropout(0.5))
     data, state = {"x": torch.rand(3, 4).round()}, torch.get_rng_state()
-    one, same, other = (run(model, guide, data, seed=seed).log_weights for seed in (1, 1, 2))
+    one, same, other = (run(model, guide, data, TINY, seed=seed).log_weights for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
@@ -413,8 +414,8 @@ def test_the_seed_decides_and_nothing_is_disturbed():
 def test_stored_pixels_are_scaled_by_default():
     model, guide = VAE(priors.StandardNormal(2), likelihoods.Bernoulli(4), MLP(2, 4)), NormalGuide(MLP(4, 4))
     x = torch.randint(0, 2, (3, 4))
-    stored = annealed(model, guide, {"x": (255 * x).to(torch.uint8)}, SHORT)
-    assert torch.equal(stored.log_weights, run(model, guide, {"x": x.float()}).log_weights)
+    stored = annealed(model, guide, {"x": (255 * x).to(torch.uint8)}, TINY)
+    assert torch.equal(stored.log_weights, run(model, guide, {"x": x.float()}, TINY).log_weights)
 
 
 def test_how_an_annealed_estimate_prints(ppca):
@@ -427,7 +428,7 @@ def test_how_an_annealed_estimate_prints(ppca):
 
 
 def test_the_table(ppca):
-    data, how = ppca.data(20), replace(SHORT, num_temperatures=30)
+    data, how = ppca.data(20), replace(SHORT, num_temperatures=20, num_leapfrog=2)
     table = compare_evidence(
         ppca.model, ppca.guide(0.1, 1.2), data, how, num_samples=500, simulated=30, transform=None, compile=False
     )
@@ -438,7 +439,7 @@ def test_the_table(ppca):
     exact = ppca.evidence.log_prob(data["x"]).mean().item()
     for name in names[1:4]:
         row = table["given", name]
-        assert abs(row.estimate.value - exact) < 4 * row.estimate.error + 0.1
+        assert abs(row.estimate.value - exact) < 4 * row.estimate.error + 0.2
         assert row.seconds > 0
         assert row.ess > 1
     assert table["given", "ELBO"].estimate.value < exact
@@ -460,14 +461,14 @@ def test_what_cannot_be_estimated_is_noted():
         return vae(x)
 
     guide, data = DeltaGuide(MLP(4, 2)), {"x": torch.rand(3, 4)}
-    table = compare_evidence(model, guide, data, SHORT, num_samples=2, compile=False)
+    table = compare_evidence(model, guide, data, TINY, num_samples=2, compile=False)
     assert table["given", "AIS from the guide"].estimate is None
     assert "point mass" in table["given", "AIS from the guide"].note
     assert table["given", "AIS from the prior"].estimate is not None
     assert "size" in table["simulated", "sandwich"].note
     assert table.sandwich is None
     assert table.rows[-1].estimator == "sandwich"
-    table = compare_evidence(model, guide, data, SHORT, num_samples=2, simulated=0, compile=False)
+    table = compare_evidence(model, guide, data, TINY, num_samples=2, simulated=0, compile=False)
     assert len(table.rows) == 4
 
 
@@ -477,7 +478,7 @@ def test_the_table_of_a_conditional_pair():
     model = ConditionalVAE(prior, likelihood, JointMLP([2, 3], 6, (5,)))
     guide = ConditionalGuide(NormalGuide(JointMLP([6, 3], 4, (5,))))
     data = {"x": torch.rand(5, 6).round(), "y": torch.randint(3, (5,)), "unused": torch.zeros(5)}
-    table = compare_evidence(model, guide, data, SHORT, num_samples=50, simulated=30, compile=False)
+    table = compare_evidence(model, guide, data, TINY, num_samples=50, simulated=30, compile=False)
     assert table.sandwich.per_datum["lower"].shape == (5,)
 
 
