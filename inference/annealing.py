@@ -144,7 +144,8 @@ def annealed(
     The step sizes, one for each datum and temperature, are adapted in a preliminary pass with chains of its own, and
     fixed in the pass that is measured: so each transition leaves its density as it is, and E[w] = p(x) holds exactly.
     (Adaptation along the measured chain itself, which is common, makes transitions depend on the past, and the
-    estimate loses its meaning as a bound.) The pass visits every fourth temperature, a fourth of the work.
+    estimate loses its meaning as a bound.) The pass visits every fourth temperature: a fourth of the work, or 50 transitions
+    where there are few temperatures.
 
     Args:
         data: named tensors of N data, all of them used.
@@ -205,7 +206,7 @@ def _anneal(
 
 
 def _tune(path: Path, batch: Batch, annealing: Annealing) -> list[Tensor]:
-    """The step sizes `(B, K)` at each temperature between 0 and 1, by Robbins and Monro's rule on log step.
+    """The step sizes `(B, K)` at each temperature between 0 and 1, by stochastic approximation of log step.
 
     Up and down as the acceptance rate of the datum's chains is above or below the one wanted; at first where the chains
     start, then along the path. The numbers of u have steps in proportion to their spread under pi_0.
