@@ -144,8 +144,8 @@ def annealed(
     The step sizes, one for each datum and temperature, are adapted in a preliminary pass with chains of its own, and
     fixed in the pass that is measured: so each transition leaves its density as it is, and E[w] = p(x) holds exactly.
     (Adaptation along the measured chain itself, which is common, makes transitions depend on the past, and the
-    estimate loses its meaning as a bound.) The pass visits every fourth temperature: a fourth of the work, or 50 transitions
-    where there are few temperatures.
+    estimate loses its meaning as a bound.) The pass visits every fourth temperature: a fourth of the work,
+    or 50 transitions where there are few temperatures.
 
     Args:
         data: named tensors of N data, all of them used.
