@@ -113,8 +113,10 @@ def posterior(
         kept = _selected(sites, latents)
         scored = corrected or log_weights or any(name in kept or predictive for name in pair.undrawn())
         source = _Posterior(model, depth, size, latents, observed, guide, scored, predictive, not has_global)
-        busy = latents | (observed if scored or predictive else {})
-        space = memory // (_combinations(pair) if scored else 1)
+        runs_model = scored or predictive
+        busy = latents | (observed if runs_model else {})
+        # Without a decoder some four floats per number live at once, and not sixteen.
+        space = memory // _combinations(pair) if runs_model else 4 * memory
         plan = _Plan.of(num_samples, (proposals or 10 * num_samples) * corrected, first, busy, latents, space)
         wanted = [Key("posterior", name) for name in kept]
         wanted += [Key("posterior_predictive", name) for name in observed if predictive]
@@ -478,13 +480,16 @@ def _plain(
         yield part, values
 
 
-def _corrected(draw: Draw, plan: _Plan, batch: Batch, rows: int, weights: _Weights) -> Iterator[tuple[slice, Values]]:
+def _corrected(
+    draw: Draw, plan: _Plan, batch: Batch, place: slice, weights: _Weights
+) -> Iterator[tuple[slice, Values]]:
     """Sampling-importance-resampling, S draws chosen from more proposals than memory holds.
 
     Each of the S places holds one of the proposals so far, in proportion to its weight: a new part of them takes the
     place with the probability of its share in the sum of weights.
     """
     kept: Values = {}
+    rows = place.stop - place.start
     for part in plan.parts(plan.proposals):
         values = draw(batch, rows, part.stop - part.start, {})
         share = weights.add(values[LOG_WEIGHT])
@@ -498,11 +503,11 @@ def _corrected(draw: Draw, plan: _Plan, batch: Batch, rows: int, weights: _Weigh
         kept = {key: _where(taken, value, kept.get(key, value)) for key, value in fresh.items()}
     total = weights.total
     if not total.isfinite().all():
-        bad = (~total.isfinite()).nonzero().flatten().tolist()
+        bad = [place.start + row for row in (~total.isfinite()).nonzero().flatten().tolist()]
         raise NonFiniteError(
-            f"the {plan.proposals} weights of {len(bad)} of {rows} data are all zero or not finite (rows {bad[:5]} of "
-            "their chunk), so nothing can be chosen by them. check_pair says what is not finite; otherwise take more "
-            "proposals=..., or corrected=False."
+            f"the {plan.proposals} weights of a datum are all zero, or not finite, at rows {bad[:5]} of the data, so "
+            "no draw can be chosen by them. check_pair says what is not finite; otherwise take more proposals=..., or "
+            "corrected=False."
         )
     kept[LOG_WEIGHT] = (total - math.log(plan.proposals)).to(kept[LOG_WEIGHT].dtype).expand(plan.num_samples, rows)
     return ((part, {key: value[part] for key, value in kept.items()}) for part in plan.parts(plan.num_samples))
@@ -533,7 +538,7 @@ def _collect(
             rows, weights = min(plan.rows, source.size - start), _Weights()
             place = slice(start, start + rows)
             drawn = (
-                _corrected(draw, plan, batch, rows, weights)
+                _corrected(draw, plan, batch, place, weights)
                 if corrected
                 else _plain(draw, plan, batch, rows, weights, common, source.shared)
             )
