@@ -53,7 +53,7 @@ def load(
     / 250. `y` is the photograph.
 
     `sprites`: binary 32x32 images of one shape, drawn here, so no network; every combination of five factors once:
-    `shape` (3), `scale` (5), `orientation` (5), `column` and `row` (13 each), int64 tensors beside `x`; 9,675 / 1,000
+    `shape` (3), `scale` (5), `orientation` (6), `column` and `row` (11 each), int64 tensors beside `x`; 7,890 / 1,000
     / 2,000.
 
     `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the

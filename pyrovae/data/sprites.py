@@ -12,17 +12,17 @@ __all__ = ["FACTORS", "draw", "load_sprites"]
 
 SIDE = 32
 
-# Which points, `u` to the right and `v` upwards, are inside; all shapes are about as wide as the circle of radius 1.
+# Which points, `u` to the right and `v` upwards, are inside. The areas are equal, so that they do not tell the shape.
 SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "square": lambda u, v: torch.maximum(u.abs(), v.abs()) < 0.8,
-    "ellipse": lambda u, v: u**2 + (2 * v) ** 2 < 1,
+    "square": lambda u, v: torch.maximum(u.abs(), v.abs()) < 0.73,
+    "ellipse": lambda u, v: (u / 1.05) ** 2 + (v / 0.65) ** 2 < 1,
     "heart": lambda u, v: ((1.3 * u) ** 2 + (1.3 * v + 0.1) ** 2 - 1) ** 3 < (1.3 * u) ** 2 * (1.3 * v + 0.1) ** 3,
 }
 
-RADII = (5.5, 6.5, 7.5, 8.5, 9.5)  # pixels
-# A square looks the same after 90 degrees, an ellipse after 180: within 60 no turn does.
-ANGLES = tuple(math.radians(degrees) for degrees in (-30, -15, 0, 15, 30))
-CENTRES = tuple(9.5 + step for step in range(13))  # pixels from the left, or from the top
+RADII = (6.4, 7.4, 8.4, 9.4, 10.4)  # pixels
+# A square looks the same after 90 degrees, an ellipse after 180: within 70 no turn does.
+ANGLES = tuple(math.radians(degrees) for degrees in (-35, -21, -7, 7, 21, 35))
+CENTRES = tuple(10.5 + step for step in range(11))  # pixels from the left, or from the top
 
 FACTORS = {
     "shape": len(SHAPES),
