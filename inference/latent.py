@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.poutine.condition_messenger import ConditionMessenger
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
@@ -60,23 +59,26 @@ class _Mean(Messenger):
         msg["value"], msg["done"] = mean.expand(msg["fn"].batch_shape + msg["fn"].event_shape), True
 
 
-class _Codes(ConditionMessenger):
+class _Codes(Messenger):
     """Puts codes at their sites."""
 
     def __init__(self, codes: Batch) -> None:
-        super().__init__(dict(codes))
+        super().__init__()
+        self.codes = codes
 
     def _pyro_sample(self, msg: Site) -> None:
-        name = msg["name"]
-        if name in self.data:
-            codes, shape = self.data[name], msg["fn"].batch_shape + msg["fn"].event_shape
-            self.data[name] = codes[0] if is_global(msg) else codes.movedim(0, len(msg["fn"].batch_shape) - 1)
-            if self.data[name].shape != shape:
-                raise ShapeError(
-                    f"site '{name}' of the model has shape {tuple(shape)}, and the codes {tuple(codes.shape)}. Codes "
-                    f"are (N, *event), as encode(model, guide, data) gives them; one code is {name}[0]."
-                )
-        super()._pyro_sample(msg)
+        name, fn = msg["name"], msg["fn"]
+        if name not in self.codes:
+            return
+        codes = self.codes[name]
+        value = codes[0] if is_global(msg) else codes.movedim(0, len(fn.batch_shape) - 1)
+        if value.shape != fn.batch_shape + fn.event_shape:
+            raise ShapeError(
+                f"site '{name}' of the model has shape {tuple(fn.batch_shape + fn.event_shape)}, and the codes "
+                f"{tuple(codes.shape)}. Codes are (N, *event), as encode(model, guide, data) gives them; one code is "
+                f"{name}[0]."
+            )
+        msg["value"], msg["is_observed"] = value, True
 
 
 def _datum_first(site: Site) -> Tensor:
@@ -274,8 +276,8 @@ def traverse(
     """
     rates = dimension_rates(model, guide, data, transform=transform, seed=seed)
     site = _only(list(rates), site)
-    codes, shared = _encode(model, guide, data, transform, mean=False, seed=seed)
-    z, code = codes[site], {**shared, **(code or {})}
+    drawn, shared = _encode(model, guide, data, transform, mean=False, seed=seed)
+    z, code = drawn[site], {**shared, **(code or {})}
     if not z.is_floating_point():
         raise PairError(
             f"the latent '{site}' is a label, which has no dimensions to move along. Hold it at each of its values in "
@@ -376,7 +378,7 @@ def vary(
 class Neighbours(NamedTuple):
     """The k codes nearest to each query, the nearest first: their rows and distances, both `(Q, k)`."""
 
-    index: Tensor
+    rows: Tensor
     distance: Tensor
 
 

@@ -115,7 +115,9 @@ def paths(images: Tensor, *, title: str = "between two data") -> "Figure":
     return _sheet(images.flatten(0, 1), images.shape[1], title)
 
 
-def _table(images: Tensor, title: str, rows: Sequence[str], columns: Sequence[str], gap: int = 2) -> "Axes":
+def _table(
+    images: Tensor, title: str, rows: Sequence[str], columns: Sequence[str], gap: int = 2
+) -> "tuple[Figure, Axes]":
     """Images `(R, T, C, H, W)` with a name at each row and over each column."""
     _check_table(images)
     height, width = images.shape[-2:]
@@ -130,7 +132,7 @@ def _table(images: Tensor, title: str, rows: Sequence[str], columns: Sequence[st
     axes.set_xticks([i * (width + gap) + (width - 1) / 2 for i in range(len(columns))], columns, fontsize=8)
     axes.set_yticks([i * (height + gap) + (height - 1) / 2 for i in range(len(rows))], rows, fontsize=8)
     axes.tick_params(length=0)
-    return axes
+    return figure, axes
 
 
 def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *, site: str = "z") -> "Figure":
@@ -142,17 +144,21 @@ def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *,
         rates: theirs, `(R,)`, nats per datum.
         t: the T positions, in standard deviations of the aggregate posterior.
     """
-    rows = [f"{site}[{d}]   {rate:.2f} nats" for d, rate in zip(dims, rates.tolist(), strict=True)]
-    axes = _table(images, f"one dimension of {site} at a time, by rate", rows, [f"{step:g}" for step in t.tolist()])
+    rows = [
+        f"{site}[{d}]" + (f"   {rate:.2f} nats" if math.isfinite(rate) else "")
+        for d, rate in zip(dims, rates.tolist(), strict=True)
+    ]
+    columns = [f"{step:g}" for step in t.tolist()]
+    figure, axes = _table(images, f"one dimension of {site} at a time, by rate", rows, columns)
     axes.set_xlabel(f"standard deviations of the aggregate posterior of {site}[d]", fontsize=8)
-    return axes.get_figure()
+    return figure
 
 
 def attribute(images: Tensor, strengths: Sequence[float], *, name: str = "an attribute") -> "Figure":
     """Data moved along the direction of an attribute, of `vary`: images `(R, T, C, H, W)`, a datum a row."""
-    axes = _table(images, f"along the direction of {name}", [], [f"{strength:g}" for strength in strengths])
+    figure, axes = _table(images, f"along the direction of {name}", [], [f"{strength:g}" for strength in strengths])
     axes.set_xlabel("strength: times the difference of the mean codes with and without", fontsize=8)
-    return axes.get_figure()
+    return figure
 
 
 def neighbours(queries: Tensor, found: Tensor, distance: Tensor) -> "Figure":
@@ -169,20 +175,20 @@ def neighbours(queries: Tensor, found: Tensor, distance: Tensor) -> "Figure":
     if found.shape[2:] != queries.shape[1:] or not found.shape[:2] == distance.shape or len(found) != len(queries):
         raise ShapeError(
             f"neighbours wants queries (Q, C, H, W), found (Q, k, C, H, W) and distance (Q, k), got "
-            f"{tuple(queries.shape)}, {tuple(found.shape)} and {tuple(distance.shape)}. Write x[:3], x[near.index], "
+            f"{tuple(queries.shape)}, {tuple(found.shape)} and {tuple(distance.shape)}. Write x[:3], x[near.rows], "
             "near.distance."
         )
     images = torch.cat([queries.unsqueeze(1), found.to(queries)], 1)
     height, width = images.shape[-2:]
     gap = max(2, math.ceil(0.3 * height))  # room for a number under each
     columns = ["datum", *(str(i + 1) for i in range(found.shape[1]))]
-    axes = _table(images, "each datum, and those with the nearest codes", [], columns, gap)
+    figure, axes = _table(images, "each datum, and those with the nearest codes", [], columns, gap)
     for row, distances in enumerate(distance.tolist()):
         for column, number in enumerate(distances, 1):
             left, top = column * (width + gap) + (width - 1) / 2, row * (height + gap) + height
             axes.text(left, top, f"{number:.2f}", ha="center", va="top", fontsize=8, clip_on=False)
     axes.set_xlabel("under each: the distance of the codes", fontsize=8, labelpad=12)
-    return axes.get_figure()
+    return figure
 
 
 def manifold(images: Tensor, *, extent: float) -> "Figure":

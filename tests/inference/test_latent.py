@@ -437,9 +437,9 @@ def test_the_neighbours_are_the_nearest(monkeypatch):
     z = torch.randn(60, 2, 3) + 1000  # where matrix products would lose the distances
     found = neighbours(z, z[:7], k=4)
     exact = (z[:7, None].double() - z.double()).flatten(2).norm(dim=-1).sort(-1)
-    assert torch.equal(found.index, exact.indices[:, :4])
+    assert torch.equal(found.rows, exact.indices[:, :4])
     torch.testing.assert_close(found.distance, exact.values[:, :4].float())
-    assert found.index[:, 0].tolist() == list(range(7))
+    assert found.rows[:, 0].tolist() == list(range(7))
 
 
 def test_neighbours_that_are_not_there(says):

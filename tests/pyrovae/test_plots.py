@@ -150,6 +150,8 @@ def test_traversals_are_named_by_dimension_and_rate():
     assert labels(axes.get_xticklabels()) == ["-1.5", "0", "1.5"]
     assert (list(axes.get_xticks()), list(axes.get_yticks())) == ([2, 9, 16], [1.5, 7.5])  # the middles of the images
     assert "standard deviations" in axes.get_xlabel()
+    (axes,) = plots.traversals(images, [0, 1], torch.tensor([torch.nan, torch.inf]), torch.zeros(3)).axes
+    assert labels(axes.get_yticklabels()) == ["z[0]", "z[1]"]  # no rate, of a point mass or under an improper prior
     assert torch.equal(torch.as_tensor(axes.images[0].get_array()), plots.mosaic(images.flatten(0, 1), 3).squeeze(-1))
 
 
