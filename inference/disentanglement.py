@@ -236,8 +236,8 @@ def _leading(site: Site) -> tuple[Tensor, int]:
 
 def _scored(drawn: list[Site]) -> tuple[Tensor, _Densities]:
     """The draws, and their densities under the guide."""
-    dims, inner = [marginals(site["fn"]) for site in drawn], _leading(drawn[0])[1]
-    if dims[0] is None:
+    dims, inner = [q for site in drawn if (q := marginals(site["fn"])) is not None], _leading(drawn[0])[1]
+    if len(dims) < len(drawn):
         raise PairError(
             f"{type(drawn[0]['fn']).__name__} at site '{drawn[0]['name']}' has no density of single dimensions in "
             "closed form. Compare histograms of its draws: bins=20."

@@ -18,7 +18,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.data import Scale
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.compile import Compiled
 from pyrovae.inference.pair import (
     Batch,
@@ -181,8 +181,26 @@ def terms_of(
 
 
 def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | None) -> dict[str, Tensor]:
-    """log p(site | sites before it) of each site, per draw and datum, `(*enumerated, S, B)`."""
-    return {n: spread(unscaled_log_prob(s), s, shape, depth, data_size) for n, s in sites(trace).items()}
+    """log p(site | sites before it) of each site, per draw and datum, `(*enumerated, S, B)`.
+
+    Raises:
+        ShapeError: a site has dimensions of its own left of those of the draws.
+    """
+    found = sites(trace)
+    enumerated = {site["infer"].get("_enumerate_dim") for site in found.values()}
+    result = {}
+    for name, site in found.items():
+        log_prob = unscaled_log_prob(site)
+        extra = range(-log_prob.dim(), -depth - 1)
+        if any(log_prob.shape[dim] != 1 and dim not in enumerated for dim in extra):
+            raise ShapeError(
+                f"site '{name}' has log-probabilities of shape {tuple(log_prob.shape)} in a run of {shape[0]} draws: "
+                f"the draws are a plate at dim={-depth - 1}, and there is something left of it. A latent drawn outside "
+                f"an inner plate has shape {(shape[0], *[1] * (depth - 1), shape[1])} there, and broadcasts by itself: "
+                "leave out unsqueeze, and count dimensions from the right."
+            )
+        result[name] = spread(log_prob, site, shape, depth, data_size)
+    return result
 
 
 def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, data_size: int | None) -> Tensor:

@@ -502,3 +502,22 @@ def test_many_chunks_keep_memory_flat():
     before = peak()
     log_evidence(model, guide, {"x": images}, compile=True)
     assert peak() - before < 200
+
+
+def test_a_site_that_counts_dimensions_from_the_left(says):
+    """It is right for one draw, and with more it would mix draws and data."""
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            with pyro.plate("parts", 3, dim=-2):
+                pyro.sample("x", dist.Normal(torch.ones(3, 1) * z.unsqueeze(-2), 1.0), obs=x.T)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x.mean(-1), 1.0))
+
+    x = torch.randn(4, 3)
+    assert evaluate(model, guide, {"x": x}, num_samples=1).elbo.value < 0
+    with says(ShapeError, "'x'", "in a run of 5 draws", "unsqueeze"):
+        evaluate(model, guide, {"x": x}, num_samples=5)
