@@ -172,7 +172,7 @@ def terms_of(
 
     `of_model` are the `scores` of the model's trace, where they are known already.
     """
-    scored = _summed_out(of_model or scores(pair.model, shape, depth, data_size), pair.undrawn())
+    scored = summed_out(of_model or scores(pair.model, shape, depth, data_size), pair.undrawn())
     of_guide = scores(pair.guide, shape, depth, data_size)
     likelihood = [scored[name] for name in pair.observed()]
     zero = torch.zeros((), device=likelihood[0].device).expand(shape) if likelihood else torch.zeros(shape)
@@ -213,7 +213,7 @@ def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, dat
     return log_prob.expand(log_prob.shape[:-2] + shape)
 
 
-def _summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str, Tensor]:
+def summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str, Tensor]:
     """Of the model's sites in their order, log p(site | sites before it), the enumerated ones summed out.
 
     By the chain rule: log p(s_1 ... s_i) = logsumexp over the enumerated latents c of log p(c, s_1 ... s_i), and the

@@ -23,7 +23,7 @@ from torch.distributions import biject_to
 
 from pyrovae.errors import PairError
 from pyrovae.inference.compile import Compiled
-from pyrovae.inference.evidence import NOT_INDEPENDENT, layout, run_pair, terms_of
+from pyrovae.inference.evidence import NOT_INDEPENDENT, layout, run_pair, scores, summed_out, terms_of
 from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, call, innermost, sites, trace_pair
 
 __all__ = ["Path", "Point", "Start", "transition"]
@@ -109,16 +109,18 @@ class Path:
 
     def _log_densities(self, u: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         run = partial(call, batch=batch, data_size=self.size)
-        given = _Given(self._blocks, u)
+        given, shape = _Given(self._blocks, u), (len(u), batch_size(batch))
         if self.start == "guide":
             model, guide = partial(run, self.model), partial(run, self.guide)
             pair = run_pair(model, guide, len(u), self.depth, in_guide=given)
-        else:
-            pair = run_pair(partial(run, self.model), lambda: None, len(u), self.depth, in_model=given)
-            pair = PairTrace(_only(pair.model, [block.name for block in self._blocks]), pair.model)
-        terms = terms_of(pair, (len(u), batch_size(batch)), self.depth, self.size)
-        log_start = terms.log_guide if self.start == "guide" else terms.log_prior
-        return log_start + given.log_det, terms.log_likelihood + terms.log_prior + given.log_det
+            terms = terms_of(pair, shape, self.depth, self.size)
+            return terms.log_guide + given.log_det, terms.log_likelihood + terms.log_prior + given.log_det
+        pair = run_pair(partial(run, self.model), lambda: None, len(u), self.depth, in_model=given)
+        names = [block.name for block in self._blocks]
+        enumerated = [name for name in pair.undrawn() if name not in names]
+        scored = summed_out(scores(pair.model, shape, self.depth, self.size), enumerated)
+        log_joint = torch.stack(list(scored.values())).sum(0)
+        return torch.stack([scored[name] for name in names]).sum(0) + given.log_det, log_joint + given.log_det
 
     def _leapfrog(
         self, point: Point, momentum: Tensor, step: Tensor, temperature: float, batch: Batch
@@ -162,13 +164,6 @@ def _gradient(log_density: Tensor, u: Tensor) -> Tensor:
     if not log_density.requires_grad:  # masked out
         return torch.zeros_like(u)
     return torch.autograd.grad(log_density.sum(), u, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
-
-
-def _only(trace: Trace, names: Iterable[str]) -> Trace:
-    part = Trace()
-    for name in names:
-        part.add_node(name, **trace.nodes[name])
-    return part
 
 
 # The latents as one vector --------------------------------------------------------------------------------------
