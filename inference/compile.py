@@ -356,6 +356,7 @@ class _Graph:
         self._spec, self._constants, self._written = captured.spec, captured.constants, captured.written
         self._replay = replay
         self._addresses: list[int] = []
+        self._state: list[Tensor] = []
         self.find_state()
 
     def find_state(self) -> None:

@@ -11,16 +11,35 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.split("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
-SMALL = "--quiet --epochs 1 --evaluate 20 --num-samples 5 --no-compile --out"
+SMALL = "--quiet --epochs 1 --evaluate 20 --num-samples 25 --no-compile --out"
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
-def test_example_commands_run(command, tmp_path):
-    words = command.split()[1:]
-    if "--help" not in words:
-        words += [*SMALL.split(), str(tmp_path)]
+RUN = "runs/vae"  # what `make demo` makes
+
+
+def run(words):
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run folder as `make demo` leaves it, made small."""
+    folder = str(tmp_path_factory.mktemp("runs") / "vae")
+    run(["examples/vae.py", *SMALL.split(), folder])
+    return folder
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python") and RUN not in c])
+def test_example_commands_run(command, tmp_path):
+    words = command.split()[1:]
+    run(words if "--help" in words else [*words, *SMALL.split(), str(tmp_path)])
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python") and RUN in c])
+def test_commands_on_the_run_of_the_demo(command, made):
+    run([word.replace(RUN, made) for word in command.split()[1:]])
+    assert (Path(made) / "report.html").is_file()
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
