@@ -2,12 +2,15 @@
 
     python examples/vae.py                          # trains runs/vae on 5,000 digits
     python benchmarks/trust.py --run runs/vae
+    python examples/iwae.py --particles 1 --data mnist --out runs/iwae
+    python benchmarks/trust.py --run runs/iwae --example iwae --data mnist
 
 Gaps are split by refining the guide for each digit, with log p(x) of importance sampling from the refined guide;
 annealed importance sampling, which knows nothing of it, gives log p(x) again.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,12 +20,13 @@ from typing import TypeVar
 import torch
 
 from pyrovae import data, plots
-from pyrovae.guides import NormalGuide
 from pyrovae.inference import Annealing, annealed, diagnose, load_weights, nuts
-from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
 
-SHAPE, LATENT, HIDDEN = (1, 28, 28), 20, [400]  # of examples/vae.py
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
+import iwae
+import vae
+
+PAIRS = {"vae": (vae, []), "iwae": (iwae, ["--particles", "1"])}  # examples, and the flags of the pair that is loaded
 T = TypeVar("T")
 
 
@@ -36,18 +40,23 @@ def timed(what: str, call: Callable[[], T]) -> T:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/vae"), help="run folder of examples/vae.py")
+    parser.add_argument("--run", type=Path, default=Path("runs/vae"), help="run folder of the example")
+    parser.add_argument("--example", choices=PAIRS, default="vae", help="which made it, with its default networks")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--root", help="folder of the data files")
+    parser.add_argument("--draws", type=int, default=1000, help="per digit")
     parser.add_argument("--digits", type=int, default=500, help="test digits to diagnose")
     parser.add_argument("--refine", type=int, default=100, help="of which so many are refined and annealed")
     parser.add_argument("--ranks", type=Path, help="where to write the picture of the ranks")
     args = parser.parse_args(argv)
-    decoder = MLP(LATENT, SHAPE, HIDDEN)
-    model = VAE(priors.StandardNormal(LATENT), likelihoods.Bernoulli(SHAPE), decoder)
-    guide = NormalGuide(MLP(SHAPE, 2 * LATENT, HIDDEN))
+    digits = data.load(args.data, root=args.root)
+    example, flags = PAIRS[args.example]
+    model, guide, _ = example.pair(example.arguments(flags), digits.train)
     load_weights(model, guide, args.run)
     binarize = data.Binarize("static")
-    test = binarize.prepare({"x": data.load("digits").test["x"][: args.digits]})
-    trust = timed("diagnose", partial(diagnose, model, guide, test, refine=args.refine, transform=binarize))
+    test = binarize.prepare({"x": digits.test["x"][: args.digits]})
+    options = {"num_samples": args.draws, "refine": args.refine, "transform": binarize}
+    trust = timed("diagnose", partial(diagnose, model, guide, test, **options))
     few = {name: tensor[: args.refine] for name, tensor in test.items()}
     exact = timed("annealed", partial(annealed, model, guide, few, Annealing(), transform=binarize)).log_evidence
     if trust.gaps is not None:
