@@ -40,12 +40,12 @@ active       dimensions that have not collapsed"""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/disentangle", epochs=25)
-    p.set_defaults(data="sprites", evaluate=0, num_samples=20)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/disentangle", epochs=40)
+    p.set_defaults(data="sprites", batch_size=100, lr=2e-3, schedule="cosine", evaluate=0, num_samples=20)
     p.add_argument("--variants", default=",".join(VARIANTS), help=f"of {','.join(VARIANTS)}")
-    p.add_argument("--beta", type=float, default=4.0, help="weight of the rate, for beta-vae")
-    p.add_argument("--tc-beta", type=float, default=6.0, help="weight of the total correlation, for beta-tcvae")
-    p.add_argument("--hidden", type=cli.shape_list, default=[400, 200], help="widths of the dense layers")
+    p.add_argument("--beta", type=float, default=3.0, help="weight of the rate, for beta-vae")
+    p.add_argument("--tc-beta", type=float, default=3.0, help="weight of the total correlation, for beta-tcvae")
+    p.add_argument("--hidden", type=cli.shape_list, default=[256, 256], help="widths of the dense layers")
     p.add_argument("--latent", type=int, default=6, help="latent dimension")
     p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="threshold", help="of the images")
     a = p.parse_args(argv)
