@@ -79,9 +79,8 @@ def compare(a: argparse.Namespace) -> None:
     rows = []
     for name, (particles, gradient) in COMPARED.items():
         run, measured = runs[name]
-        scored = {name: tensor[: len(measured.per_datum["elbo"])] for name, tensor in run.test.items()}
         options = {"num_samples": particles, "transform": run.transform, "seed": a.seed}
-        bound = evaluate(run.model, run.guide, scored, **options).log_evidence
+        bound = evaluate(run.model, run.guide, run.scored, **options).log_evidence
         noise = gradient_noise(common.model, common.guide, IWAE(particles, gradient=gradient), batch)
         rows.append((name, bound, measured.log_evidence, noise))
     print(f"\n{'objective':<16}{'its bound':>16}{'log-evidence':>18}{'gradient: sd':>16}{'signal/noise':>14}")

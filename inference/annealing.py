@@ -18,11 +18,10 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from pyrovae.data import Scale
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import PairError
 from pyrovae.inference.evidence import (
     COMPILE_FROM,
     Estimate,
@@ -36,9 +35,11 @@ from pyrovae.inference.evidence import (
     numbers,
     seeded,
     summary,
+    unchanged,
 )
 from pyrovae.inference.hmc import Path, Start, transition
-from pyrovae.inference.pair import Batch, Program, batch_size, call, sites, takes, trace_pair
+from pyrovae.inference.pair import Batch, Program, batch_size, takes, trace_pair
+from pyrovae.inference.simulation import simulate
 from pyrovae.networks import wide
 
 __all__ = ["Annealed", "Annealing", "Comparison", "Row", "Sandwich", "annealed", "compare_evidence", "sandwich"]
@@ -347,10 +348,10 @@ def sandwich(
     data, simulated = simulate("sandwich", model, guide, size, given or {}, seed)
     seed += 1  # the estimates' draws are to be independent of those that made z and x
     clock = [time.perf_counter()]
-    lower, upper = _anneal(model, guide, data, simulated, annealing, _as_it_is, memory, seed, compile)
+    lower, upper = _anneal(model, guide, data, simulated, annealing, unchanged, memory, seed, compile)
     clock.append(time.perf_counter())
     evaluation = evaluate(
-        model, guide, data, num_samples=num_samples, transform=_as_it_is, memory=memory, seed=seed, compile=compile
+        model, guide, data, num_samples=num_samples, transform=unchanged, memory=memory, seed=seed, compile=compile
     )
     clock.append(time.perf_counter())
     per_datum = {
@@ -366,46 +367,6 @@ def sandwich(
 def _over_data(values: Tensor) -> Estimate:
     """A mean over simulated data, and its standard error: all randomness is in it."""
     return Estimate(values.mean().item(), (values.std() / math.sqrt(len(values))).item())
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def simulate(
-    what: str, model: Program, guide: Program, size: int, given: Batch, seed: int
-) -> tuple[dict[str, Tensor], Any]:
-    """Data that the model draws, as a batch for its arguments, and the trace that has their latents."""
-    if not takes(model, "size"):
-        raise PairError(
-            f"{what} simulates data, and the model has no argument size. Write def model(x=None, *, size=None), with "
-            'pyro.plate("data", len(x) if size is None else size, dim=-1).'
-        )
-    if given and batch_size(given) < size:
-        raise ShapeError(
-            f"{what} wants {size} rows of {', '.join(map(repr, given))}, got {batch_size(given)}. Pass more, or size="
-            f"{batch_size(given)}."
-        )
-    device = device_of(model, guide)
-    given = {name: tensor[:size].to(device) for name, tensor in given.items()}
-    with evaluating(model, guide), seeded(seed, device):
-        with poutine.trace() as tracer:
-            call(model, given, size=size)
-        drawn = sites(tracer.trace)
-        data = {name: _by_datum(site) for name, site in drawn.items() if takes(model, name)} | given
-        for name, site in trace_pair(model, guide, data, data_size=size).observed().items():
-            if not torch.equal(site["value"], drawn[name]["value"]):
-                raise PairError(
-                    f"the model observes at site '{name}' something else than it drew there and was given: observe the "
-                    f"argument itself, obs={name}, in plates besides 'data' obs={name}.T."
-                )
-    return data, tracer.trace
-
-
-def _by_datum(site: Any) -> Tensor:
-    """The value of a site with the datum as its leading dimension, inner plates after it."""
-    value: Tensor = site["value"].movedim(len(site["fn"].batch_shape) - 1, 0)
-    return value
 
 
 # One table ------------------------------------------------------------------------------------------------------
@@ -492,13 +453,13 @@ def compare_evidence(
         whole = (transform or Scale())({name: tensor.to(device) for name, tensor in data.items()})
     options: dict[str, Any] = {"memory": memory, "compile": compile}
     begin = time.perf_counter()
-    evaluation = evaluate(model, guide, whole, num_samples=num_samples, transform=_as_it_is, seed=seed, **options)
+    evaluation = evaluate(model, guide, whole, num_samples=num_samples, transform=unchanged, seed=seed, **options)
     rows = _sampled("given", evaluation, time.perf_counter() - begin)
     per_datum = {name: evaluation.per_datum[name] for name in ("elbo", "log_evidence")}
     for start in ("guide", "prior"):
         how, begin = replace(annealing, start=start), time.perf_counter()
         try:
-            measured = annealed(model, guide, whole, how, transform=_as_it_is, seed=seed, **options)
+            measured = annealed(model, guide, whole, how, transform=unchanged, seed=seed, **options)
         except PairError as error:
             rows.append(Row("given", f"AIS from the {start}", None, None, 0.0, str(error)))
         else:

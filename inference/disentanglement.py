@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded
+from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded, unchanged
 from pyrovae.inference.latent import CHUNK, encode
 from pyrovae.inference.pair import Batch, Program, Site, call, sites
 from pyrovae.inference.rates import marginals
@@ -212,7 +212,7 @@ _Densities = Callable[[Tensor], Tensor]  # draws (R, *) -> log q(z_d | x_n), (R,
 def _drawn(guide: Program, data: Batch, site: str, transform: Any, device: torch.device) -> list[Site]:
     """The guide's site, run over all data."""
     found = []
-    for batch in batches(data, CHUNK, transform or (lambda batch: batch), device):
+    for batch in batches(data, CHUNK, transform or unchanged, device):
         with poutine.trace() as tracer:
             call(guide, batch)
         drawn = sites(tracer.trace)

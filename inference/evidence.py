@@ -372,8 +372,7 @@ def evaluate(
         scored = Compiled(score, model, guide) if (pays if compile is None else compile) else score
         per_datum: dict[str, Tensor] = {}
         for start, batch in zip(range(0, size, rows), batches(data, rows, transform, device), strict=True):
-            chunks = [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
-            sums = reduce(Sums.merge, (scored(batch, count) for count in chunks))
+            sums = reduce(Sums.merge, (scored(batch, count) for count in portions(num_samples, draws)))
             for name, part in sums.per_datum(num_samples).items():
                 # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
                 whole = per_datum.setdefault(name, torch.empty(size, dtype=part.dtype))
@@ -417,6 +416,11 @@ def batches(data: Batch, rows: int, transform: Callable[[Any], Any], device: tor
         yield transform({name: tensor[start : start + rows].to(device) for name, tensor in data.items()})
 
 
+def unchanged(batch: Any) -> Any:
+    """The transform of data that are as the pair sees them."""
+    return batch
+
+
 def numbers(batch: Batch) -> int:
     """How many numbers one datum has."""
     return sum(tensor[0].numel() for tensor in batch.values())
@@ -427,6 +431,11 @@ def chunk_sizes(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:
     pairs = max(1, memory // (64 * max(numbers(batch), 128)))
     draws = min(num_samples, pairs)
     return max(1, pairs // draws), draws
+
+
+def portions(num_samples: int, draws: int) -> list[int]:
+    """The draws in portions of at most so many."""
+    return [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
 
 
 def device_of(*programs: Program) -> torch.device:
@@ -458,3 +467,16 @@ def evaluating(*programs: Program) -> Iterator[None]:
     finally:
         for module, mode in zip(owned, training, strict=True):
             module.training = mode
+
+
+@contextmanager
+def frozen(*programs: Program) -> Iterator[None]:
+    """No gradient for the weights inside."""
+    weights = [p for module in modules(*programs) for p in module.parameters() if p.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)

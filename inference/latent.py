@@ -11,7 +11,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import DataError, PairError, ShapeError
-from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded
+from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded, unchanged
 from pyrovae.inference.pair import Batch, Program, Site, batch_size, call, sites
 from pyrovae.inference.paths import Kind, path, slerp
 from pyrovae.inference.rates import dimension_rates
@@ -104,7 +104,7 @@ def _encode(
     model: Program, guide: Program, data: Batch, transform: Any, mean: bool, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The codes, and those of them that are one for all data."""
-    size, device, transform = batch_size(data), device_of(model, guide), transform or (lambda batch: batch)
+    size, device, transform = batch_size(data), device_of(model, guide), transform or unchanged
     parts: dict[str, list[Tensor]] = {}
     shared: dict[str, Tensor] = {}
     with evaluating(model, guide), seeded(seed, device):
@@ -183,7 +183,7 @@ def reconstruct(
     """x -> z -> x: decode the code of each datum, shape `(N, *event)`."""
     latents = encode(model, guide, data, transform=transform, mean=mean, seed=seed)
     device = device_of(model, guide)
-    batch = (transform or (lambda batch: batch))({name: tensor.to(device) for name, tensor in data.items()})
+    batch = (transform or unchanged)({name: tensor.to(device) for name, tensor in data.items()})
     return decode(model, latents, given={n: t for n, t in batch.items() if n != "x"}, mean=mean, seed=seed)
 
 
@@ -455,7 +455,7 @@ def latent_map(
         raise PairError(f"the latent '{site}' is a label, which needs no map. Count it: codes['{site}'].bincount().")
     sets = [means[site], draws[site]]
     if prior:
-        sets.append(_prior_draws(model, data, site, transform or (lambda batch: batch), seed))
+        sets.append(_prior_draws(model, data, site, transform or unchanged, seed))
     sets = [z.flatten(1) for z in sets]
     plane = principal_plane(sets[0]) if method == "pca" else None
     points = [plane.project(z) for z in sets] if plane else embed(sets, method, seed=seed)  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded
+from pyrovae.inference.evidence import batches, device_of, evaluating, is_global, seeded, unchanged
 from pyrovae.inference.objectives.elbo import closed_kl, in_both_orders
 from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, sites, trace_pair
 from pyrovae.models.mixture import DiagonalMixture
 
-__all__ = ["dimension_rates", "marginals"]
+__all__ = ["dimension_rates", "marginals", "masked"]
 
 CHUNK = 1000  # data per call
 DRAWS = 64  # per datum and dimension, where there is no closed form
@@ -37,7 +37,7 @@ def dimension_rates(
     Raises:
         PairError: no data.
     """
-    size, device, transform = batch_size(data), device_of(model, guide), transform or (lambda batch: batch)
+    size, device, transform = batch_size(data), device_of(model, guide), transform or unchanged
     if size == 0:
         raise PairError(
             "dimension_rates wants data, got an empty batch. Pass a split that is not empty, data.test say."
@@ -48,7 +48,7 @@ def dimension_rates(
             pair = trace_pair(model, guide, batch, data_size=size)
             for name, (inner, _) in pair.latent().items():
                 if not is_global(inner):
-                    total = _masked(_rate(pair, name), inner).sum(len(inner["fn"].batch_shape) - 1)
+                    total = masked(_rate(pair, name), inner).sum(len(inner["fn"].batch_shape) - 1)
                     totals[name] = totals[name] + total if name in totals else total
     return {name: total / size for name, total in totals.items()}
 
@@ -112,7 +112,8 @@ def _moments(fn: TorchDistribution, over_data: bool = False) -> Moments:
     return z.mean(0), z.var(0)
 
 
-def _masked(rate: Tensor, site: Site) -> Tensor:
+def masked(rate: Tensor, site: Site) -> Tensor:
+    """0 where the site is masked, `(*batch, *event)`."""
     mask = site["mask"]
     if isinstance(mask, Tensor):
         mask = mask.reshape(mask.shape + (1,) * site["fn"].event_dim)

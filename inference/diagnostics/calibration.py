@@ -3,16 +3,15 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.annealing import simulate
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, by_dimension, examined
-from pyrovae.inference.evidence import run_pair
+from pyrovae.inference.evidence import run_pair, unchanged
 from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
+from pyrovae.inference.simulation import simulate
 
 __all__ = ["Calibration", "calibration"]
 
@@ -99,7 +98,7 @@ def calibration(
     if size < 5 * PER_BIN or num_samples < 4:
         raise PairError(f"calibration wants size >= {5 * PER_BIN} and num_samples >= 4, got {size} and {num_samples}.")
     data, simulated = simulate("calibration", model, guide, size, given or {}, seed)
-    with examined("calibration", model, guide, data, _as_it_is, memory, seed + 1) as subject:
+    with examined("calibration", model, guide, data, unchanged, memory, seed + 1) as subject:
         subject.independent()
         parts: dict[str, list[Tensor]] = {}
         drawn = {name: site for name, site in sites(simulated).items() if name in subject.traces.latent()}
@@ -110,10 +109,6 @@ def calibration(
                 parts.setdefault(name, []).append(_ranks(draws, truth[name][where]))
     ranks = {name: torch.cat(part).cpu() for name, part in parts.items()}
     return Calibration(ranks, {name: _p_values(r, num_samples) for name, r in ranks.items()}, num_samples)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _draws(subject: Subject, batch: Batch, count: int) -> dict[str, Tensor]:

@@ -1,8 +1,6 @@
 """The inference gap, split: what the family of the guide costs, and what amortising it costs."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,12 +11,12 @@ from torch import Tensor
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.refine import Refined
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
-from pyrovae.inference.evidence import Estimate, Sums, chunk_sizes, summary
+from pyrovae.inference.evidence import Estimate, Sums, chunk_sizes, frozen, portions, summary
 from pyrovae.inference.objectives import ELBO
-from pyrovae.inference.pair import Batch, Program, batch_size, modules, sites
+from pyrovae.inference.pair import Batch, Program, batch_size, innermost, sites
 from pyrovae.inference.svi import SVI
 
-__all__ = ["Gaps", "frozen", "gaps"]
+__all__ = ["Gaps", "gaps"]
 
 STAGES = 10  # of the learning rate, which falls to 0 along half a cosine
 
@@ -106,19 +104,6 @@ def gaps(
         return _result(per_datum, rise, _family(subject), num_samples)
 
 
-@contextmanager
-def frozen(*programs: Program) -> Iterator[None]:
-    """No gradient for the weights inside."""
-    weights = [p for module in modules(*programs) for p in module.parameters() if p.requires_grad]
-    for weight in weights:
-        weight.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for weight in weights:
-            weight.requires_grad_(True)
-
-
 def _refine(
     subject: Subject, refined: Refined, batch: Batch, num_steps: int, lr: float, particles: int, compile: bool
 ) -> Tensor:
@@ -156,20 +141,14 @@ def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Ten
 
 def _sums(subject: Subject, guide: Program, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     _, draws = chunk_sizes(subject.first, max(1, num_samples // 8), subject.memory // batch_size(batch))
-    counts = [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
-    return reduce(Sums.merge, (Sums.of(subject.score(batch, n, guide).terms) for n in counts)).per_datum(num_samples)
+    parts = (Sums.of(subject.score(batch, n, guide).terms) for n in portions(num_samples, draws))
+    return reduce(Sums.merge, parts).per_datum(num_samples)
 
 
 def _family(subject: Subject) -> str:
-    guide = sites(subject.traces.guide)
-    kinds = ", ".join(f"the parameters of '{name}' ({_kind(site['fn'])})" for name, site in guide.items())
-    return kinds + ("; each given the draws before it" if len(guide) > 1 else "")
-
-
-def _kind(fn: Any) -> str:
-    while isinstance(fn, torch.distributions.Independent):
-        fn = fn.base_dist
-    return type(fn).__name__.lstrip("_")
+    kinds = {n: type(innermost(s["fn"])).__name__.lstrip("_") for n, s in sites(subject.traces.guide).items()}
+    free = ", ".join(f"the parameters of '{name}' ({kind})" for name, kind in kinds.items())
+    return free + ("; each given the draws before it" if len(kinds) > 1 else "")
 
 
 def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> Gaps:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
 from pyrovae.errors import PairError
@@ -12,7 +11,7 @@ from pyrovae.inference.diagnostics.subject import Scored, Subject, by_dimension,
 from pyrovae.inference.evidence import is_global
 from pyrovae.inference.objectives.elbo import closed_kl, in_both_orders
 from pyrovae.inference.pair import PairTrace
-from pyrovae.inference.rates import marginals
+from pyrovae.inference.rates import marginals, masked
 from pyrovae.networks import wide
 
 __all__ = ["ACTIVE", "Latent", "Tally", "tallies"]
@@ -127,10 +126,7 @@ class Tally:
         rate = closed_kl(q, p) if self.how.startswith("closed") else None
         if rate is None:
             rate = q.log_prob(inner["value"]) - p.log_prob(inner["value"])
-        mask = inner["mask"]
-        if isinstance(mask, Tensor):
-            mask = mask.reshape(mask.shape + (1,) * inner["fn"].event_dim)
-        return scale_and_mask(rate, 1.0, mask)
+        return masked(rate, inner)
 
     def result(self) -> Latent:
         """What the sums say."""

@@ -1,6 +1,5 @@
 """A guide beside Markov chain Monte Carlo: NUTS on single data, in the latent space."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,8 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics.gaps import frozen
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, by_dimension, examined
-from pyrovae.inference.evidence import run_pair
+from pyrovae.inference.evidence import frozen, run_pair
 from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
 
 __all__ = ["Beside", "nuts"]
@@ -142,10 +140,8 @@ def _chain(
         init_strategy=pyro.infer.autoguide.init_to_value(values=start),
         **options,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pyro and torch, about themselves
-        chain = MCMC(kernel, num_samples=num_samples, warmup_steps=warmup, disable_progbar=True)
-        chain.run()
+    chain = MCMC(kernel, num_samples=num_samples, warmup_steps=warmup, disable_progbar=True)
+    chain.run()
     return chain.get_samples()
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from pyro.distributions import Delta
 from torch import Tensor
-from torch.distributions import Independent
 
 from pyrovae.data import Scale
 from pyrovae.errors import PairError
@@ -22,11 +21,12 @@ from pyrovae.inference.evidence import (
     device_of,
     evaluating,
     layout,
+    portions,
     run_pair,
     seeded,
     terms_of,
 )
-from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, call, sites, trace_pair
+from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, call, innermost, sites, trace_pair
 
 __all__ = ["MEMORY", "Scored", "Subject", "by_dimension", "examined"]
 
@@ -87,8 +87,7 @@ class Subject:
         """For some rows of the data after the other, `num_samples` draws for each, in chunks."""
         rows, draws = chunk_sizes(self.first, num_samples, self.memory)
         for where, batch in self.batches(rows):
-            counts = [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
-            yield where, (self.score(batch, count) for count in counts)
+            yield where, (self.score(batch, count) for count in portions(num_samples, draws))
 
     def score(self, batch: Batch, num_samples: int, guide: Program | None = None) -> Scored:
         """Draw from the guide, or another one, and score."""
@@ -117,10 +116,7 @@ def examined(
 
 def is_point(site: Site) -> bool:
     """Whether a site's distribution is a point mass."""
-    fn = site["fn"]
-    while isinstance(fn, Independent):
-        fn = fn.base_dist
-    return isinstance(fn, Delta)
+    return isinstance(innermost(site["fn"]), Delta)
 
 
 def by_dimension(value: Tensor, site: Site, shape: tuple[int, int], depth: int) -> Tensor:

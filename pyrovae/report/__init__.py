@@ -19,11 +19,12 @@ from pyrovae.inference import Evaluation, evaluate
 from pyrovae.inference.annealing import Comparison
 from pyrovae.inference.checkpoint import write_atomically
 from pyrovae.inference.diagnostics import Trust, diagnose
+from pyrovae.inference.evidence import unchanged
 from pyrovae.inference.pair import Batch, Program, batch_size
 from pyrovae.report import sections
 from pyrovae.report.page import page
 from pyrovae.report.sections import Section
-from pyrovae.report.subject import Subject, untouched
+from pyrovae.report.subject import Subject
 from pyrovae.version import __version__
 
 __all__ = ["write_report"]
@@ -102,7 +103,7 @@ def _sections(
 
 def _diagnosed(s: Subject) -> Trust:
     few = {name: tensor[:DIAGNOSED] for name, tensor in s.batch.items()}
-    return diagnose(s.model, s.guide, few, num_samples=DRAWS, simulations=DRAWS, transform=untouched, seed=s.seed)
+    return diagnose(s.model, s.guide, few, num_samples=DRAWS, simulations=DRAWS, transform=unchanged, seed=s.seed)
 
 
 def _made(title: str, make: Callable[[], Section | None]) -> Section | None:

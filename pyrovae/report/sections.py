@@ -13,10 +13,11 @@ from pyrovae.errors import PairError
 from pyrovae.inference import Evaluation
 from pyrovae.inference.annealing import Comparison
 from pyrovae.inference.diagnostics import Trust
+from pyrovae.inference.evidence import unchanged
 from pyrovae.inference.latent import traverse
 from pyrovae.inference.posterior import posterior
 from pyrovae.maps import principal_plane
-from pyrovae.report.subject import Subject, untouched
+from pyrovae.report.subject import Subject
 
 __all__ = [
     "curves",
@@ -191,7 +192,7 @@ def draws(s: Subject) -> Section:
     shown = [("datum", s.x[rows]), ("mean of q", s.decoded(rows))]
     for kind in ("draw", "corrected"):
         options: dict[str, Any] = {"corrected": kind == "corrected", "log_weights": False, "seed": s.seed}
-        z = posterior(s.model, s.guide, batch, DRAWS, transform=untouched, **options).latents
+        z = posterior(s.model, s.guide, batch, DRAWS, transform=unchanged, **options).latents
         for i in range(DRAWS):
             code = {name: z[name][i].to(s.x.device) for name in s.codes}
             shown.append((f"{kind} {i + 1}", s.decoded(rows, **code)))

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pyro.distributions as dist
 from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference import decode, encode, generate
+from pyrovae.inference.diagnostics.subject import is_point
 from pyrovae.inference.evidence import batches, device_of, evaluating, seeded
 from pyrovae.inference.pair import Batch, Program, batch_size, takes, trace_pair
 from pyrovae.report.album import Camera
@@ -58,7 +58,7 @@ class Subject:
         count = batch_size(batch)
         codes = {n: drawn[n] for n in pair.latent() if n in drawn and drawn[n].dim() and len(drawn[n]) == count}
         given = {n: t for n, t in batch.items() if takes(model, n) and n not in (*observed, *drawn)}
-        density = not any(isinstance(inner["fn"], dist.Delta) for inner, _ in pair.latent().values())
+        density = not any(is_point(inner) for inner, _ in pair.latent().values())
         names, camera = tuple(map(str, classes)), Camera.of(batch[site])
         return cls(model, guide, batch, site, given, codes, density, camera, names, seed)
 
@@ -125,8 +125,3 @@ def mean_or_draw(tool: Callable[..., Any], *arguments: Any, **options: Any) -> A
         return tool(*arguments, **options)
     except PairError:
         return tool(*arguments, **options | {"mean": False})
-
-
-def untouched(batch: Batch) -> Batch:
-    """The transform of data that have been transformed."""
-    return batch
