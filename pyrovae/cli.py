@@ -30,6 +30,7 @@ from pyrovae.inference import (
     generate,
     interpolate,
     latent_map,
+    load_weights,
     traverse,
 )
 from pyrovae.inference.checkpoint import write_atomically
@@ -64,6 +65,7 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--num-samples", type=int, default=500, help="importance samples per test datum")
     p.add_argument("--out", type=Path, default=Path(out), help="run folder")
     p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
+    p.add_argument("--start", type=Path, metavar="RUN", help="start at the weights of another run of the same pair")
     p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
@@ -114,6 +116,8 @@ class Run:
         print(f"pair    {type(model).__name__} and {type(guide).__name__}, {count:,} parameters, on {self.device}")
         self.model, self.guide, self.transform = model, guide, transform
         self.test = transform.prepare(self.data.test)
+        if a.start:
+            load_weights(model, guide, a.start)
         start = time.perf_counter()
         self.history = fit(
             model,

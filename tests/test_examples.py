@@ -3,9 +3,14 @@
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,8 +20,28 @@ SHARED = Path(os.environ.get("PYROVAE_DATA", ROOT.parent / "shared" / "data"))
 SMALL = ["--quiet", "--epochs", "2", "--evaluate", "50", "--num-samples", "10", "--no-compile"]
 
 
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def run(script, *flags, folder):
-    command = [sys.executable, "-W", "error", str(ROOT / "examples" / script), *flags, "--out", str(folder)]
+    """As from the command line, in this process: importing torch for each example takes longer than most of them."""
+    argv, path = [str(ROOT / "examples" / script), *flags, "--out", str(folder)], [str(ROOT / "examples"), *sys.path]
+    out, err = StringIO(), StringIO()
+    with (
+        mock.patch.multiple(sys, argv=argv, path=path),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as stopped,
+    ):
+        runpy.run_path(argv[0], run_name="__main__")
+    return Done(stopped.value.code, out.getvalue(), err.getvalue())
+
+
+def run_command(*command):
+    command = [sys.executable, "-W", "error", *map(str, command)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
@@ -35,7 +60,8 @@ def test_vae_trains_scores_and_draws(tmp_path):
     assert result["elbo"]["value"] == pytest.approx(-result["rate"]["value"] - result["distortion"]["value"], abs=1e-3)
     pictures = {path.stem for path in tmp_path.glob("*.png")}
     assert pictures == {"curves", "interpolations", "latent_z", "manifold", "reconstructions", "samples", "traversals"}
-    again = run("vae.py", *SMALL, "--latent", "2", "--epochs", "3", "--resume", folder=tmp_path)
+    flags = [*SMALL, "--latent", "2", "--epochs", "3", "--resume", "--out", tmp_path]
+    again = run_command(ROOT / "examples" / "vae.py", *flags)
     assert again.returncode == 0, again.stderr
     assert summary(tmp_path)["train_loss_per_epoch"][:2] == losses
 
@@ -125,6 +151,16 @@ def test_iwae_trains_one(layers, tmp_path):
     assert result["particles"] == 3
 
 
+def test_iwae_starts_at_another_run(tmp_path):
+    one = ["--particles", "1", "--batch-size", "500"]
+    assert run("iwae.py", *SMALL, *one, folder=tmp_path / "elbo").returncode == 0
+    more = ["--particles", "3", "--batch-size", "500", "--start", str(tmp_path / "elbo")]
+    done = run("iwae.py", *SMALL, *more, folder=tmp_path / "iwae")
+    assert done.returncode == 0, done.stderr
+    before, after = (summary(tmp_path / name)["train_loss_per_epoch"] for name in ("elbo", "iwae"))
+    assert after[0] < before[-1]
+
+
 def test_conditional_vae_generates_by_label(tmp_path):
     done = run("conditional_vae.py", *SMALL, "--latent", "3", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -210,8 +246,7 @@ def test_a_report_of_a_run_and_of_one_among_others(tmp_path):
     assert done.returncode == 0, done.stderr
     (tmp_path / "flows" / "plain" / "report.html").unlink()
     for folder in (tmp_path / "vae", tmp_path / "flows" / "plain"):
-        command = [sys.executable, "-W", "error", "-m", "pyrovae.report", str(folder), "--evaluate", "40"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        done = run_command("-m", "pyrovae.report", folder, "--evaluate", "40")
         assert done.returncode == 0, done.stderr
         assert 1e5 < (folder / "report.html").stat().st_size < 5e6
         assert len(summary(folder)["train_loss_per_epoch"]) == 1
