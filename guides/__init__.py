@@ -9,6 +9,7 @@ from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
+from pyrovae.guides.text import SentenceEncoder
 
 __all__ = [
     "AmortizedGuide",
@@ -24,5 +25,6 @@ __all__ = [
     "MixtureGuide",
     "NormalGuide",
     "SemiSupervisedGuide",
+    "SentenceEncoder",
     "TopDownGuide",
 ]

@@ -1,7 +1,9 @@
 """What is done with a (model, guide) pair: train, evaluate, inspect."""
 
+from pyrovae.inference.aggressive import Aggressive, Release
 from pyrovae.inference.annealing import Annealed, Annealing, Comparison, Sandwich, annealed, compare_evidence, sandwich
 from pyrovae.inference.checkpoint import load_weights
+from pyrovae.inference.decoding import decode_beam, decode_greedy, decode_sampled
 from pyrovae.inference.diagnostics import (
     Aggregate,
     Beside,
@@ -41,6 +43,7 @@ from pyrovae.inference.latent import (
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair import check_pair
 from pyrovae.inference.paths import great_circle, lerp, path, slerp
+from pyrovae.inference.perplexity import perplexity
 from pyrovae.inference.posterior import posterior, posterior_predictive, prior, prior_predictive
 from pyrovae.inference.rates import dimension_rates
 from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
@@ -52,6 +55,7 @@ __all__ = [
     "MMD",
     "SVI",
     "Aggregate",
+    "Aggressive",
     "Annealed",
     "Annealing",
     "Beside",
@@ -72,6 +76,7 @@ __all__ = [
     "Linear",
     "Neighbours",
     "Objective",
+    "Release",
     "Renyi",
     "Sandwich",
     "Supervised",
@@ -88,6 +93,9 @@ __all__ = [
     "classify",
     "compare_evidence",
     "decode",
+    "decode_beam",
+    "decode_greedy",
+    "decode_sampled",
     "diagnose",
     "dimension_rates",
     "effective_sample_size",
@@ -108,6 +116,7 @@ __all__ = [
     "neighbours",
     "nuts",
     "path",
+    "perplexity",
     "posterior",
     "posterior_predictive",
     "prior",

@@ -9,9 +9,10 @@ import math
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ from pyrovae.inference.svi import SVI
 from pyrovae.version import __version__
 
 __all__ = ["History", "choose_device", "fit"]
+
+Batches = Callable[[torch.Generator], Sequence[Tensor]]
+"""What draws the order of an epoch: the rows `(B,)` of each of its steps."""
 
 
 @dataclass
@@ -80,6 +84,7 @@ def fit(
     *,
     epochs: int = 10,
     batch_size: int = 128,
+    batches: Batches | None = None,
     valid: Batch | None = None,
     optim: Any = None,
     loss: Any = None,
@@ -102,6 +107,8 @@ def fit(
         data: named tensors whose leading dimension is the datum, or a `pyrovae.data.Dataset`.
         epochs: passes over the data, those before a resume counted in.
         batch_size: data per step; the last batch of an epoch may be smaller.
+        batches: from a generator of random numbers to the rows of each step of an epoch, `data.ByLength(...)`; by
+            default `batch_size` random ones.
         valid: validation data; those of the Dataset by default.
         optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, or a `pyro.optim` wrapper of a
             torch optimizer; Adam at 1e-3 by default.
@@ -133,6 +140,7 @@ def fit(
         valid=_split(data, "valid") if valid is None else valid,
         transform=transform or Scale(),
         batch_size=batch_size,
+        batches=batches,
         seed=seed,
         device=where,
         patience=patience,
@@ -207,6 +215,7 @@ class _Training:
     device: torch.device
     patience: int | None
     run: Path | None
+    batches: Batches | None = None
     streamed: bool = False
     history: History = field(default_factory=History)
     losses: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
@@ -247,6 +256,8 @@ class _Training:
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch: of seed and epoch alone, so that a resumed run repeats it."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        if self.batches is not None:
+            return list(self.batches(generator))
         return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
 
     def start(self, resume: bool) -> None:
@@ -288,7 +299,7 @@ class _Training:
     def steps(self, order: list[Tensor]) -> int:
         """The next updates, several small ones in one call; returns how many."""
         ahead = order[: max(1, min(64, 2**20 // (numbers(self.train) * self.batch_size)))]
-        rows = torch.stack([step for step in ahead if len(step) == len(ahead[0])])
+        rows = torch.stack([*takewhile(lambda step: len(step) == len(ahead[0]), ahead)])
         losses = self.svi.run(self.train, len(rows), order=rows, transform=self.step_transform).tolist()
         for step, loss in zip(ahead, losses, strict=False):
             if not math.isfinite(loss):

@@ -7,18 +7,24 @@ from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.normal import ConditionalNormal
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
+from pyrovae.models.text import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder
 from pyrovae.models.vae import VAE
 
 __all__ = [
     "VAE",
+    "Autoregressive",
     "ConditionalNormal",
     "ConditionalVAE",
     "HierarchicalVAE",
     "LadderVAE",
+    "LSTMDecoder",
+    "LanguageModel",
     "Level",
     "Likelihood",
     "Program",
     "SemiSupervisedVAE",
+    "TextVAE",
+    "TransformerDecoder",
     "likelihoods",
     "priors",
 ]

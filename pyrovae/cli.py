@@ -35,6 +35,7 @@ from pyrovae.inference import (
 )
 from pyrovae.inference.checkpoint import write_atomically
 from pyrovae.inference.fit import choose_device
+from pyrovae.inference.pair import modules
 from pyrovae.report import write_report
 from pyrovae.version import __version__
 
@@ -106,14 +107,16 @@ class Run:
         torch.manual_seed(arguments.seed)
         self.device = choose_device(arguments.device)
         a = arguments
-        self.data = data.load(a.data, a.root, valid=a.valid, test=a.test, size=a.image_size)
+        level = getattr(a, "level", None)  # of text
+        self.data = data.load(a.data, a.root, valid=a.valid, test=a.test, size=a.image_size, level=level)
         print(f"data    {self.data.describe()}")
 
-    def fit(self, model: torch.nn.Module, guide: torch.nn.Module, transform: Any, **options: Any) -> History:
-        """Train by the flags."""
+    def fit(self, model: torch.nn.Module, guide: Any, transform: Any, *, optim: Any = None, **options: Any) -> History:
+        """Train by the flags; Adam, unless another `optim` is given."""
         a = self.arguments
-        count = sum(p.numel() for p in {*model.parameters(), *guide.parameters()})
-        print(f"pair    {type(model).__name__} and {type(guide).__name__}, {count:,} parameters, on {self.device}")
+        count = sum(p.numel() for p in {p for part in modules(model, guide) for p in part.parameters()})
+        names = " and ".join(getattr(part, "__name__", type(part).__name__) for part in (model, guide))
+        print(f"pair    {names}, {count:,} parameters, on {self.device}")
         self.model, self.guide, self.transform = model, guide, transform
         self.test = transform.prepare(self.data.test)
         if a.start:
@@ -125,8 +128,8 @@ class Run:
             self.data,
             epochs=a.epochs,
             batch_size=a.batch_size,
-            optim=(torch.optim.Adam, {"lr": a.lr}),
-            scheduler=schedule(a.schedule, a.epochs),
+            optim=optim or (torch.optim.Adam, {"lr": a.lr}),
+            **{"scheduler": schedule(a.schedule, a.epochs), **options},
             transform=transform,
             patience=a.patience,
             clip_norm=a.clip_norm,
@@ -137,7 +140,6 @@ class Run:
             progress=not a.quiet,
             compile=not a.no_compile,
             precision=a.precision,
-            **options,
         )
         self.seconds = time.perf_counter() - start + (self._before() if a.resume else 0.0)
         return self.history

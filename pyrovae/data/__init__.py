@@ -8,12 +8,14 @@ import difflib
 import os
 from pathlib import Path
 
+from pyrovae.data.by_length import ByLength
 from pyrovae.data.dataset import Batch, Dataset, excerpt
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.quadrants import Quadrants
+from pyrovae.data.text import Level, Vocabulary, load_text, load_unicode_names
 from pyrovae.data.transforms import Binarize, Scale, Transform
 from pyrovae.errors import DataError
 
@@ -22,10 +24,12 @@ __all__ = [
     "STREAM_LIMIT",
     "Batch",
     "Binarize",
+    "ByLength",
     "Dataset",
     "Quadrants",
     "Scale",
     "Transform",
+    "Vocabulary",
     "excerpt",
     "hide_labels",
     "load",
@@ -43,6 +47,7 @@ def load(
     valid: int | None = None,
     test: int | None = None,
     size: int | tuple[int, int] | None = None,
+    level: Level | None = None,
 ) -> Dataset:
     """Load a data set by name or from files.
 
@@ -56,6 +61,9 @@ def load(
     `shape` (3), `scale` (5), `orientation` (6), `column` and `row` (11 each), int64 tensors beside `x`; 7,890 / 1,000
     / 2,000.
 
+    `unicode-names`: the names of Unicode's characters that come with Python, so no network: some 30,000 phrases,
+    2,000 of them to validate and 2,000 to test. `x` are sentences, int64 `(N, T)`, and the set has a `vocabulary`.
+
     `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the
     training file are held out. `omniglot`: background characters to train on, evaluation characters (none of
     them seen in training) to test on, 1,345 random background images held out, shrunk to 28x28 with ink at
@@ -68,6 +76,8 @@ def load(
     `PATH.npy`: one array `(N, ...)`. `PATH.npz`: named arrays, `x` and perhaps `y` and others, or already
     split as `x_train`, `x_test`, `x_valid`, `y_train`, ...; perhaps `classes`, the names of the labels.
     `PATH.csv`: a table of numbers, with or without a header; a column `y` or `label` becomes `y`.
+
+    `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as of `unicode-names`.
 
     One's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and
     a tenth for validation. A `.npy` of more than `STREAM_LIMIT` bytes is memory-mapped and never read as a
@@ -83,6 +93,7 @@ def load(
         download: whether files that are missing under `root` may be fetched.
         valid: how many training data are held out for validation; 0 holds none out.
         test: how many of one's own data are held out for testing, where they do not come split.
+        level: for text only; whether a token is a `word` (by default) or a `char`.
         size: for `folder:` only; `H = W` or `(H, W)`, to which every image is resized (aspect is not kept).
 
     Raises:
@@ -96,13 +107,19 @@ def load(
         return load_folder(name, path, size, valid, test)
     if size is not None:
         raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}: leave it out")
+    if path.suffix.lower() == ".txt":
+        return load_text(name, path, level or "word", valid, test)
+    if level is not None and name != "unicode-names":
+        raise DataError(f"level={level!r} is for text, unicode-names or PATH.txt, got the data {name!r}: leave it out")
     if path.suffix.lower() in SUFFIXES:
         return load_file(name, path, valid, test, STREAM_LIMIT)
     if name in NAMES and test is not None:
         raise DataError(f"{name} has a test split of its own, got test={test}: leave it out")
+    if name == "unicode-names":
+        return load_unicode_names(valid, level or "word")
     if name in NAMES:
         return load_public(name, root, download, valid)
-    forms = f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in SUFFIXES)}"
+    forms = f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in (*SUFFIXES, '.txt'))}"
     if path.is_dir():
         raise DataError(f"{name!r} is a folder: write folder:{name}. Known data: {forms}")
     near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.0)[0]

@@ -1,6 +1,7 @@
 """The data set: three splits of named tensors, how they are held out, and what starts a likelihood."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Dataset:
         classes: the names that `y` counts through, where known.
         streamed: whether the tensors are views of a memory-mapped file, of which only the batches that are
             used are read. Such a set should stay on the CPU.
+        vocabulary: of sentences, what `x` counts through: `vocabulary.decode(x)`.
     """
 
     train: Batch
@@ -36,6 +38,7 @@ class Dataset:
     source: str
     classes: tuple[str, ...] | None = None
     streamed: bool = False
+    vocabulary: Any = None
 
     @property
     def splits(self) -> dict[str, Batch]:
@@ -57,7 +60,8 @@ class Dataset:
             for key, value in self.train.items()
         )
         classes = f"; {len(self.classes)} classes" if self.classes else ""
-        return f"{self.name}: {sizes}; {tensors}{classes}; {self.source}"
+        words = f"; {self.vocabulary}" if self.vocabulary else ""
+        return f"{self.name}: {sizes}; {tensors}{classes}{words}; {self.source}"
 
     def __repr__(self) -> str:
         return f"Dataset({self.describe()})"

@@ -17,6 +17,7 @@ from pyrovae.data.arrays import channels_first, check_rows, from_arrays
 from pyrovae.data.dataset import SPLIT_SEED, Batch, Dataset, hold_out, shuffle
 from pyrovae.data.folder import decode
 from pyrovae.data.sprites import load_sprites
+from pyrovae.data.text import load_unicode_names
 from pyrovae.errors import DataError, MissingExtraError, PyrovaeError
 
 __all__ = ["NAMES", "data_root", "load_public"]
@@ -79,7 +80,7 @@ def _patches(image: np.ndarray, side: int, step: int) -> np.ndarray:
     return np.moveaxis(windows, 2, -1).reshape(-1, side, side, image.shape[-1])
 
 
-_OFFLINE = {"digits": _digits, "photos": _photos, "sprites": load_sprites}
+_OFFLINE = {"digits": _digits, "photos": _photos, "sprites": load_sprites, "unicode-names": load_unicode_names}
 """Sets that come inside a package, this one among them."""
 
 
