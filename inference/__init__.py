@@ -3,6 +3,7 @@
 from pyrovae.inference.aggressive import Aggressive, Release
 from pyrovae.inference.annealing import Annealed, Annealing, Comparison, Sandwich, annealed, compare_evidence, sandwich
 from pyrovae.inference.checkpoint import load_weights
+from pyrovae.inference.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.decoding import decode_beam, decode_greedy, decode_sampled
 from pyrovae.inference.diagnostics import (
     Aggregate,
@@ -46,6 +47,7 @@ from pyrovae.inference.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.perplexity import perplexity
 from pyrovae.inference.posterior import posterior, posterior_predictive, prior, prior_predictive
 from pyrovae.inference.rates import dimension_rates
+from pyrovae.inference.representation import Accuracy, Probe, augment, features, probe
 from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.svi import SVI
 
@@ -54,6 +56,7 @@ __all__ = [
     "IWAE",
     "MMD",
     "SVI",
+    "Accuracy",
     "Aggregate",
     "Aggressive",
     "Annealed",
@@ -76,6 +79,9 @@ __all__ = [
     "Linear",
     "Neighbours",
     "Objective",
+    "Probe",
+    "QuantisedPCA",
+    "RateDistortion",
     "Release",
     "Renyi",
     "Sandwich",
@@ -88,6 +94,7 @@ __all__ = [
     "aggregate_posterior",
     "annealed",
     "attribute",
+    "augment",
     "calibration",
     "check_pair",
     "classify",
@@ -102,6 +109,7 @@ __all__ = [
     "encode",
     "evaluate",
     "factor_vae_score",
+    "features",
     "fit",
     "gaps",
     "generate",
@@ -121,7 +129,9 @@ __all__ = [
     "posterior_predictive",
     "prior",
     "prior_predictive",
+    "probe",
     "psis_khat",
+    "rate_distortion",
     "reconstruct",
     "sandwich",
     "slerp",
