@@ -4,7 +4,8 @@ python examples/conv_vae.py                                        patches of tw
 python examples/conv_vae.py --data cifar10 --channels 64,128,256   CIFAR-10
 python examples/conv_vae.py --data folder:PATH --image-size 32     your own images
 python examples/conv_vae.py --components 5                         a mixture at each pixel and colour
-python examples/conv_vae.py --data freyfaces.npy --valid 200 --test 200 --arch gated --latent 40   Frey faces
+python examples/conv_vae.py --data freyfaces.npy --valid 200 --test 200 --arch gated --latent 40 --min-scale 0.011 \\
+    --pseudo-inputs 500                                            few data: Frey faces
 
 p(x, z) = p(z) prod_i p(x_i | z), where x_i is one of 256 levels and p(x_i | z) a logistic distribution rounded to
 them. So p(x) is a probability, and bits/dim = -log p(x) / (dims log 2), where p(x) is estimated by importance sampling.
@@ -13,6 +14,9 @@ them. So p(x) is a probability, and bits/dim = -log p(x) / (dims log 2), where p
 import argparse
 import sys
 from typing import Any
+
+import torch
+from torch import nn
 
 from pyrovae import cli, data
 from pyrovae.guides import NormalGuide
@@ -28,6 +32,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--hidden", type=cli.shape_list, default=[300, 300], help="widths of dense layers")
     p.add_argument("--latent", type=int, default=64, help="latent dimension")
     p.add_argument("--components", type=int, default=1, help="logistics that are mixed at each pixel and colour")
+    p.add_argument("--min-scale", type=float, default=0.0, help="of a logistic, where 1 is the range of the pixels")
+    p.add_argument("--pseudo-inputs", type=int, default=0, help="of a VampPrior; 0 is a standard normal prior")
     p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
     p.set_defaults(data="photos", batch_size=64, lr=2e-3, num_samples=100)
     return p.parse_args(argv)
@@ -35,12 +41,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def pair(a: argparse.Namespace, train: data.Batch) -> tuple[VAE, NormalGuide]:
     shape = tuple(train["x"].shape[1:])
-    likelihood: Likelihood = likelihoods.DiscretizedLogistic(shape)
+    likelihood: Likelihood = likelihoods.DiscretizedLogistic(shape, min_scale=a.min_scale)
     if a.components > 1:
         likelihood = likelihoods.DiscretizedLogisticMixture(shape, a.components)
     encoder, decoder = networks(a, shape, likelihood.params_shape)
     decoder.start_at(likelihood.start(data.excerpt(train["x"])))
-    return VAE(priors.StandardNormal(a.latent), likelihood, decoder), NormalGuide(encoder)
+    guide = NormalGuide(encoder)
+    prior: nn.Module = priors.StandardNormal(a.latent)
+    if a.pseudo_inputs:
+        rows = torch.randperm(len(train["x"]))[: a.pseudo_inputs]
+        prior = priors.VampPrior(guide.given, data.Scale()({"x": train["x"][rows]})["x"])
+    return VAE(prior, likelihood, decoder), guide
 
 
 def networks(a: argparse.Namespace, shape: tuple[int, ...], params_shape: tuple[int, ...]) -> tuple[Any, Any]:

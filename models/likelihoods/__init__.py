@@ -11,7 +11,7 @@ from pyrovae.models.likelihoods.counts import NegativeBinomial, Poisson
 from pyrovae.models.likelihoods.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from pyrovae.models.likelihoods.heterogeneous import Heterogeneous
 from pyrovae.models.likelihoods.likelihood import Likelihood
-from pyrovae.models.likelihoods.location_scale import Laplace, LogNormal, Normal
+from pyrovae.models.likelihoods.location_scale import Laplace, LogNormal, Normal, StudentT
 
 __all__ = [
     "Bernoulli",
@@ -27,4 +27,5 @@ __all__ = [
     "Normal",
     "Ordinal",
     "Poisson",
+    "StudentT",
 ]

@@ -32,6 +32,7 @@ class DiscretizedLogistic(LocationScale):
         scale: `"predicted"` (the decoder emits it per entry: params are loc and raw scale, stacked along the first
             event dimension), `"learned"` (one parameter), or a number, in units of x as loc is.
         levels: how many; x is k / (levels - 1).
+        min_scale: smaller scales count as this one, in units of x too.
 
     Raises:
         SupportError: in `check`, x that is no such level.
@@ -39,8 +40,10 @@ class DiscretizedLogistic(LocationScale):
     References: Kingma et al. (2016), arXiv:1606.04934; Salimans et al. (2017), arXiv:1701.05517.
     """
 
-    def __init__(self, event_shape: Shape, scale: Scale = "predicted", *, levels: int = 256) -> None:
-        super().__init__(event_shape, scale)
+    def __init__(
+        self, event_shape: Shape, scale: Scale = "predicted", *, levels: int = 256, min_scale: float = 0.0
+    ) -> None:
+        super().__init__(event_shape, scale, min_scale=min_scale)
         self.levels = _at_least_2(levels)
 
     spread_at_1 = _SPREAD

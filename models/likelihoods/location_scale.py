@@ -1,4 +1,4 @@
-"""Likelihoods with a location and a scale: normal, Laplace, and log-normal."""
+"""Likelihoods with a location and a scale: normal, Laplace, Student's t, and log-normal."""
 
 import math
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale
 from pyrovae.networks import Shape, bounded_scale
 
-__all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale"]
+__all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale", "StudentT"]
 
 Scale = float | Literal["learned", "predicted"]
 
@@ -28,9 +28,11 @@ class LocationScale(Likelihood):
         event_shape: shape of one datum.
         scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
             decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+        min_scale: smaller scales count as this one, in units of x. It keeps a decoder of few data from being sure of
+            what it has learned by heart.
 
     Raises:
-        SupportError: a scale that is none of these; in `check`, x that is not finite.
+        SupportError: a scale that is none of these, a negative `min_scale`; in `check`, x that is not finite.
     """
 
     scale: Tensor
@@ -38,8 +40,9 @@ class LocationScale(Likelihood):
     spread_at_1 = 1.0
     """The standard deviation at scale 1."""
 
-    def __init__(self, event_shape: Shape, scale: Scale = "learned") -> None:
+    def __init__(self, event_shape: Shape, scale: Scale = "learned", *, min_scale: float = 0.0) -> None:
         super().__init__(event_shape)
+        self.min_scale = min_scale
         self.register_buffer("unit", torch.ones(()))
         self.kind = scale if isinstance(scale, str) else "fixed"
         if self.kind == "learned":
@@ -51,6 +54,8 @@ class LocationScale(Likelihood):
         else:
             name = type(self).__name__
             raise SupportError(f"{name} wants scale > 0, 'learned' or 'predicted', got {scale!r}.")
+        if min_scale < 0:
+            raise SupportError(f"{type(self).__name__} wants min_scale >= 0, got {min_scale}. Write 0.01, say.")
 
     @abstractmethod
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
@@ -59,9 +64,15 @@ class LocationScale(Likelihood):
     def forward(self, params: Tensor) -> TorchDistribution:
         if self.kind == "predicted":
             loc, raw = self.parts(params)
-            return self.member(self.unit * loc, self.unit * bounded_scale(raw)).to_event(len(self.event_shape))
-        scale = self.unit * bounded_scale(self.raw_scale) if self.kind == "learned" else self.scale
-        return self.member(self.unit * params, scale).to_event(len(self.event_shape))
+            loc, scale = self.unit * loc, self.unit * bounded_scale(raw)
+        else:
+            loc, scale = self.unit * params, self._one_scale()
+        if self.min_scale:
+            scale = scale.clamp_min(self.min_scale)
+        return self.member(loc, scale).to_event(len(self.event_shape))
+
+    def _one_scale(self) -> Tensor:
+        return self.unit * bounded_scale(self.raw_scale) if self.kind == "learned" else self.scale
 
     def start(self, x: Tensor) -> Tensor:
         return self._start(self.rows(x))
@@ -79,14 +90,15 @@ class LocationScale(Likelihood):
             raise SupportError(f"likelihood {name} wants finite x, got NaN or infinity at site 'x'. Drop those rows.")
 
     def extra_repr(self) -> str:
-        return f"{self.event_shape}, scale={f'{self.scale.item():g}' if self.kind == 'fixed' else repr(self.kind)}"
+        scale = f"{self.scale.item():g}" if self.kind == "fixed" else repr(self.kind)
+        return f"{self.event_shape}, scale={scale}" + (f", min_scale={self.min_scale:g}" if self.min_scale else "")
 
 
 class Normal(LocationScale):
     """p(x | z) = prod_i Normal(x_i; loc_i, scale_i).
 
     Args:
-        event_shape, scale: those of every `LocationScale`.
+        event_shape, scale, min_scale: those of every `LocationScale`.
 
     Raises:
         SupportError: in `check`, x that is not finite.
@@ -100,7 +112,7 @@ class Laplace(LocationScale):
     """p(x | z) = prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i): absolute errors, so outliers weigh less.
 
     Args:
-        event_shape, scale: those of every `LocationScale`.
+        event_shape, scale, min_scale: those of every `LocationScale`.
 
     Raises:
         SupportError: in `check`, x that is not finite.
@@ -112,11 +124,32 @@ class Laplace(LocationScale):
         return dist.Laplace(loc, scale)
 
 
+class StudentT(LocationScale):
+    """p(x | z) = prod_i StudentT(x_i; df_i, loc_i, scale_i): heavy tails, so an outlier says little about the rest.
+
+    The degrees of freedom are learned, one number per entry, above 2, so that there are a mean and a variance; many of
+    them are a normal.
+
+    Args:
+        event_shape, scale, min_scale: those of every `LocationScale`.
+
+    Raises:
+        SupportError: in `check`, x that is not finite.
+    """
+
+    def __init__(self, event_shape: Shape, scale: Scale = "learned", *, min_scale: float = 0.0) -> None:
+        super().__init__(event_shape, scale, min_scale=min_scale)
+        self.raw_df = nn.Parameter(torch.ones(self.event_shape))
+
+    def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
+        return dist.StudentT(2 + bounded_scale(self.raw_df), loc, scale)
+
+
 class LogNormal(LocationScale):
     """p(x | z) = prod_i Normal(log x_i; loc_i, scale_i) / x_i, for x > 0: its mean is exp(loc + scale^2 / 2).
 
     Args:
-        event_shape, scale: those of every `LocationScale`; loc and scale are of log x.
+        event_shape, scale, min_scale: those of every `LocationScale`; loc and scale are of log x.
 
     Raises:
         SupportError: in `check`, x that is not positive and finite.

@@ -230,6 +230,23 @@ def test_a_wrong_scale(scale, says):
         Normal(3, scale=scale)
 
 
+@pytest.mark.parametrize("kind", ["predicted", "learned", 0.1])
+def test_a_scale_has_a_floor(kind):
+    likelihood = Normal(1, kind, min_scale=0.5)
+    params = torch.tensor([3.0, -1.0] if kind == "predicted" else [3.0])
+    if kind == "learned":
+        likelihood.raw_scale.data.fill_(-1.0)
+    assert likelihood(params).base_dist.scale.item() == 0.5
+    assert "min_scale=0.5" in repr(likelihood)
+    wide = likelihood(torch.tensor([3.0, 1.0])).base_dist.scale if kind == "predicted" else None
+    assert wide is None or wide.item() == pytest.approx(math.e, rel=0.02)
+
+
+def test_a_floor_is_not_negative(says):
+    with says(SupportError, "min_scale >= 0", "-1"):
+        Normal(1, min_scale=-1.0)
+
+
 # ------------------------------------------------------------------------------------------- support
 
 
