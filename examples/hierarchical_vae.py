@@ -5,14 +5,16 @@ python examples/hierarchical_vae.py --model chain --latents 32,16     p(z2) p(z1
 python examples/hierarchical_vae.py --guide bottom-up                 q(z1 | x) q(z2 | z1) q(z3 | z2)
 python examples/hierarchical_vae.py --arch conv                       a ladder with spatial latents
 python examples/hierarchical_vae.py --free-bits 0 --warm-up 0         without what keeps levels in use
+python examples/hierarchical_vae.py --pseudo-inputs 500               a VampPrior at the top
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import nn
 
 from pyrovae import cli, data
@@ -24,7 +26,7 @@ from pyrovae.networks import MLP, Shape, as_shape
 
 Hierarchy = HierarchicalVAE | LadderVAE
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {
+LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": likelihoods.Bernoulli,
     "logistic": likelihoods.DiscretizedLogistic,
     "normal": likelihoods.Normal,
@@ -39,6 +41,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--latents", type=cli.shape_list, help="dimensions of z1,z2,...; of conv, channels but at the top")
     p.add_argument("--width", type=int, help="of the states: units, or channels of conv")
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
+    p.add_argument("--min-scale", type=float, default=0.0, help="of p(x|z), for logistic and normal")
+    p.add_argument("--pseudo-inputs", type=int, default=0, help="of a VampPrior at the top; 0 is a standard normal")
     p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="dynamic", help="for bernoulli")
     p.add_argument("--free-bits", type=float, default=2.0, help="nats per level that cost nothing")
     p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises from 0 to 1")
@@ -49,6 +53,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         p.error("--arch conv is a ladder: leave --model chain out.")
     if len(a.latents) < 2:
         p.error("--latents wants two levels or more: 32,16.")
+    if a.pseudo_inputs and a.guide == "bottom-up":
+        p.error("--pseudo-inputs wants q(zL | x), which --guide bottom-up has not: leave --guide out.")
     return a
 
 
@@ -136,12 +142,16 @@ def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Hierarchy, BottomUpG
     shape = tuple(train["x"].shape[1:])
     grey = len(shape) == 3 and shape[0] == 1
     kind = a.likelihood or ("bernoulli" if grey else "normal")
-    likelihood = LIKELIHOODS[kind](shape)
+    likelihood = LIKELIHOODS[kind](shape, **({} if kind == "bernoulli" else {"min_scale": a.min_scale}))
     build = conv_ladder if a.arch == "conv" else ladder if a.model == "ladder" else chain
     model, events = build(a, likelihood)
     model.decoder.start_at(likelihood.start(data.excerpt(train["x"])))
     transform = data.Binarize(a.binarize, seed=a.seed) if kind == "bernoulli" else data.Scale()
-    return model, guide_of(a, model, events, shape), transform
+    guide = guide_of(a, model, events, shape)
+    if isinstance(guide, TopDownGuide) and a.pseudo_inputs:
+        some = {"x": train["x"][torch.randperm(len(train["x"]))[: a.pseudo_inputs]]}
+        model.prior = priors.VampPrior(guide.top, transform(transform.prepare(some))["x"])
+    return model, guide, transform
 
 
 def script(a: argparse.Namespace) -> None:

@@ -72,10 +72,7 @@ class TopDownGuide(Program):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         (model,) = self._model
         drawn: dict[str, Tensor] = {}
-        said, d = {}, x
-        for level, (encoder, message) in enumerate(zip(self.encoders, self.messages, strict=True), start=1):
-            d = encoder(d)
-            said[f"z{level}"] = message(d)
+        said = {f"z{level}": normal for level, normal in enumerate(self.said(x), start=1)}
         top = f"z{model.depth}"
 
         def draw(name: str, prior: TorchDistribution) -> Tensor:
@@ -86,6 +83,18 @@ class TopDownGuide(Program):
         with pyro.plate("data", len(x), dim=-1):
             model.top_down(draw)
         return drawn
+
+    def said(self, x: Tensor) -> list[TorchDistribution]:
+        """The messages m_1, ..., m_L of a datum."""
+        d, messages = x, []
+        for encoder, message in zip(self.encoders, self.messages, strict=True):
+            d = encoder(d)
+            messages.append(message(d))
+        return messages
+
+    def top(self, x: Tensor) -> TorchDistribution:
+        """q(zL | x), the posterior that a VampPrior of the top level averages."""
+        return self.said(x)[-1]
 
     def extra_repr(self) -> str:
         return f"through {type(self._model[0]).__name__}"

@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import wave
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -118,6 +119,23 @@ def test_hierarchical_vae_tells_the_rate_of_each_level(flags, tmp_path):
     assert all(f"rate of {name}" in done.stdout for name in rates)
     assert -300 < result["elbo"]["value"] <= result["log_evidence"]["value"] < -100
     assert {"curves", "reconstructions", "samples", "latent_z1"} <= {path.stem for path in tmp_path.glob("*.png")}
+
+
+def test_few_grey_images_want_a_floor_and_a_vamp_prior(tmp_path):
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(100, 140, (80, 7, 5), dtype=np.uint8))
+    source = ["--data", str(tmp_path / "grey.npy"), "--valid", "10", "--test", "20", "--evaluate", "20"]
+    few = ["--min-scale", "0.02", "--pseudo-inputs", "5"]
+    scripts = {
+        "conv_vae.py": ["--arch", "gated", "--hidden", "8"],
+        "hierarchical_vae.py": ["--likelihood", "logistic", "--width", "8", "--latents", "4,2"],
+    }
+    for script, nets in scripts.items():
+        done = run(script, *SMALL, *source, *few, *nets, folder=tmp_path / script)
+        assert done.returncode == 0, done.stderr
+        assert math.log2(40) < summary(tmp_path / script)["bits_per_dim"] < 8
+    done = run("hierarchical_vae.py", "--guide", "bottom-up", "--pseudo-inputs", "5", folder=tmp_path)
+    assert done.returncode == 2
+    assert "--pseudo-inputs wants" in done.stderr
 
 
 @pytest.mark.parametrize("guide", ["top-down", "bottom-up"])
@@ -299,6 +317,31 @@ def test_disentangle_takes_labels_for_factors(tmp_path):
     assert list(summary(tmp_path / "beta-vae")["gaps"]) == ["y"]
 
 
+def test_representation_tells_draws_augments_and_compresses(tmp_path):
+    small = ["--hidden", "64", "--plane-hidden", "32,16", "--batch-size", "250", "--epochs", "4", "--lr", "0.005"]
+    few = ["--labels", "50,100", "--trials", "2", "--copies", "3", "--kl-weights", "1,30", "--channel", "8"]
+    done = run("representation.py", *SMALL, *small, *few, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert set(result) == {"probe", "plane", "augment", "compress"}
+    assert result["probe"]["VAE-10"]["nearest"][0] > 0.6  # chance is 0.1
+    assert result["plane"]["VAE-2"]["nearest"][0] > 0.2
+    fewer, more = result["augment"]["pixels"].values()
+    assert 0.5 < fewer[0] < more[0] < 1
+    dear, cheap = result["compress"]["VAE"]
+    assert cheap["rate"] < dear["rate"]
+    assert dear["mse"] < cheap["mse"] < 0.07  # about what the mean of the digits leaves
+    pictures = {path.stem for path in tmp_path.glob("*.png")}
+    assert pictures == {"augmented", "decoded", "few_labels", "rate_distortion"}
+    assert {"latent_z", "manifold"} <= {path.stem for path in (tmp_path / "plane").glob("*.png")}
+
+
+def test_representation_knows_its_parts(tmp_path):
+    done = run("representation.py", *SMALL, "--parts", "probe,map", folder=tmp_path)
+    assert done.returncode == 2
+    assert "--parts has map" in done.stderr
+
+
 def test_faults_are_one_line_and_exit_code_2(tmp_path):
     done = run("vae.py", *SMALL, "--data", "digit", folder=tmp_path)
     assert done.returncode == 2
@@ -319,3 +362,71 @@ def test_the_tutorials_headline_on_the_full_mnist(tmp_path):
 
 
 HEADLINE = (166.4, 121.9, 114.8, 111.9, 110.2)  # nats per image, of the tutorials' program
+
+
+def sentences(path):
+    """Phrases that go together in two ways."""
+    animals, things = ("cat", "dog", "fox", "hen"), ("tree", "rock", "lake", "hill")
+    lines = [f"the {a} runs to the {b}" for a in animals for b in animals]
+    lines += [f"a {a} lies by some {b} {end}" for a in things for b in things for end in ("now", "here")]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+TEXT = ["--hidden", "8", "--embedding", "4", "--latent", "2", "--batch-size", "8", "--epochs", "4"]
+
+
+def test_text_vae_beside_a_language_model(tmp_path):
+    file = sentences(tmp_path / "lines.txt")
+    done = run("text_vae.py", *SMALL, *TEXT, "--data", file, "--lr", "0.02", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert list(table) == ["lm", "collapsed", "vae"]
+    for variant, row in table.items():
+        assert 1 < row["perplexity"][0] < 19  # of uniform words
+        losses = summary(tmp_path / "run" / variant)["train_loss_per_epoch"]
+        assert losses[-1] < losses[0] or variant == "vae"
+    assert table["lm"]["rate"][0] == table["lm"]["active"] == 0
+    assert table["vae"]["rate"][0] > table["collapsed"]["rate"][0]
+    assert "from its code, by beam search" in (tmp_path / "run" / "vae" / "sentences.txt").read_text()
+    assert {path.stem for path in (tmp_path / "run" / "vae").glob("*.png")} == {"curves", "latent_z"}
+
+
+def test_text_vae_by_a_transformer_with_an_aggressive_guide(tmp_path):
+    file = sentences(tmp_path / "lines.txt")
+    flags = ["--data", file, "--level", "char", "--variants", "vae", "--decoder", "transformer", "--every", "3"]
+    flags += ["--lr", "0.01"]
+    done = run("text_vae.py", *SMALL, *TEXT, *flags, folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert summary(tmp_path / "run" / "vae")["elbo"]["value"] > -27 * math.log(30)
+
+
+def test_text_vae_says_what_is_wrong_with_a_file(tmp_path):
+    (tmp_path / "latin.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    done = run("text_vae.py", *SMALL, "--data", str(tmp_path / "latin.txt"), folder=tmp_path / "run")
+    assert done.returncode == 2
+    assert "not UTF-8: byte 0xe9 in line 1" in done.stderr
+
+
+MARKOV = ["--latent", "4", "--transition", "8", "--emission", "8", "--rnn", "8", "--batch-size", "100", "--length", "8"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--flows", "1", "--kind", "gru", "--warm-up", "0"]])
+def test_deep_markov_scores_steps_and_plays(flags, tmp_path):
+    done = run("deep_markov.py", *SMALL, *MARKOV, "--lr", "0.03", *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    nats = result["nats_per_step"]
+    assert 4.5 < nats["exact"] < nats["log_evidence"] < nats["elbo"] < 20
+    assert f"{nats['exact']:.3f}" in done.stdout
+    assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0]
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"curves", "rolls"}
+    with wave.open(str(tmp_path / "drawn.wav")) as file:
+        assert file.getnframes() == round(8 * 0.5 * file.getframerate())
+
+
+def test_deep_markov_says_where_chorales_come_from(tmp_path):
+    (tmp_path / "jsb-chorales-quarter.json").write_text("{")
+    done = run("deep_markov.py", *SMALL, "--data", "chorales", "--root", str(tmp_path), folder=tmp_path / "run")
+    assert done.returncode == 2
+    assert "--data chords" in done.stderr

@@ -175,6 +175,16 @@ def test_it_trains_the_models_networks_too(pair):
     check_pair(model, guide, {"x": torch.rand(5, 9).round()})
 
 
+def test_its_top_makes_a_vamp_prior(pair):
+    model, guide = pair
+    x = torch.rand(7, 9).round()
+    model.prior = priors.VampPrior(guide.top, x[:3])
+    z = torch.randn(2)
+    each = torch.stack([guide.top(u).log_prob(z) for u in model.prior.pseudo_inputs()])
+    torch.testing.assert_close(model.prior().log_prob(z), each.logsumexp(0) - math.log(3))
+    check_pair(model, guide, {"x": x})
+
+
 def same(one, other):
     x = {"x": torch.ones(5, 9)}
     draws = []
