@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 __all__ = [
     "attribute",
     "curves",
+    "dots",
     "grid",
     "latent_map",
+    "lines",
     "manifold",
     "neighbours",
     "paths",
+    "piano_rolls",
     "ranks",
     "reconstructions",
     "save",
+    "table",
     "traversals",
 ]
 
@@ -133,6 +137,11 @@ def _table(
     axes.set_yticks([i * (height + gap) + (height - 1) / 2 for i in range(len(rows))], rows, fontsize=8)
     axes.tick_params(length=0)
     return figure, axes
+
+
+def table(images: Tensor, *, title: str = "", rows: Sequence[str] = (), columns: Sequence[str] = ()) -> "Figure":
+    """Images `(R, T, C, H, W)` in rows, with a name at each row and over each column."""
+    return _table(images, title, rows, columns)[0]
 
 
 def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *, site: str = "z") -> "Figure":
@@ -321,6 +330,47 @@ def _curve(axes: "Axes", epochs: Sequence[int], series: Mapping[str, Sequence[fl
     axes.grid(alpha=0.25)
 
 
+def lines(series: Mapping[str, Sequence[Sequence[float]]], *, x: str, y: str, title: str = "") -> "Figure":
+    """A line for each name: the points' x and y, and perhaps the standard errors of y.
+
+    Args:
+        x, y: what to write at the axes, with the unit.
+    """
+    figure = _figure(6.2, 4.2)
+    axes = figure.subplots()
+    style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.4, "capsize": 2.5}
+    for colour, (name, (across, up, *errors)) in zip(PALETTE, series.items(), strict=False):
+        axes.errorbar(across, up, *errors, label=name, color=colour, **style)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    return figure
+
+
+def dots(series: Mapping[str, Sequence[float]], names: Sequence[str], *, x: str, title: str = "") -> "Figure":
+    """A row for each of `names`, and on it a dot for each series.
+
+    Args:
+        series: by name, a number for each row.
+        x: what to write at the axis, with the unit.
+    """
+    figure = _figure(6.4, 1.0 + 0.2 * len(names))
+    axes = figure.subplots()
+    rows = range(len(names))
+    for i, (name, values) in enumerate(series.items()):
+        axes.plot(values, rows, "osD^vP"[i % 6], label=name, color=PALETTE[i % len(PALETTE)], markersize=5, alpha=0.85)
+    axes.set_yticks(rows, names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(x)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
 def ranks(
     ranks: Tensor, num_samples: int, *, dims: Sequence[int] | None = None, site: str = "z", bins: int = 20
 ) -> "Figure":
@@ -362,6 +412,39 @@ def ranks(
     figure.supxlabel(f"rank among {num_samples} draws of the guide", fontsize=9)
     figure.supylabel(f"of {len(ranks)} simulations", fontsize=9)
     figure.suptitle("calibration: flat in the grey band (99 %)", x=0.02, ha="left", fontsize=10)
+    return figure
+
+
+def piano_rolls(rows: Mapping[str, Tensor], *, lowest: int = 21) -> "Figure":
+    """Piano rolls under each other, time to the right, keys upwards; a grey level is the probability of a key.
+
+    Args:
+        rows: by title, `(T, K)` in [0, 1], all of the same K.
+        lowest: the MIDI number of the first key; keys that never sound in any row are left out.
+
+    Raises:
+        ShapeError: no row, or rows of another shape.
+    """
+    keys = {roll.shape[1] if roll.dim() == 2 and roll.numel() else 0 for roll in rows.values()}
+    if len(keys) != 1 or 0 in keys:
+        raise ShapeError(f"piano rolls are (T, K), T > 0, of equal K, got {[tuple(r.shape) for r in rows.values()]}.")
+    rolls = {title: roll.detach().float().cpu() for title, roll in rows.items()}
+    sounds = (torch.cat([*rolls.values()]) > 0.05).any(0).nonzero().flatten().tolist()
+    used = sounds or [0, max(keys) - 1]
+    low, high = used[0], used[-1] + 1
+    figure = _figure(9, 0.5 + 1.7 * len(rolls))
+    longest = max(len(roll) for roll in rolls.values())
+    panels = figure.subplots(len(rolls), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, roll) in zip(panels, rolls.items(), strict=True):
+        extent = (0, len(roll), lowest + low - 0.5, lowest + high - 0.5)
+        shown: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": 1, "origin": "lower", "aspect": "auto"}
+        axes.imshow(roll[:, low:high].T.numpy(), extent=extent, interpolation="nearest", **shown)
+        octaves = [n for n in range(lowest + low, lowest + high) if n % 12 == 0]
+        axes.set_yticks(octaves, [f"C{n // 12 - 1}" for n in octaves])
+        axes.grid(axis="y", alpha=0.4)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1].set(xlim=(0, longest), xlabel="step")
     return figure
 
 

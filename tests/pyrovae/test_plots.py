@@ -187,6 +187,24 @@ def test_neighbours_that_do_not_belong_together(says):
         plots.neighbours(torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 2))
 
 
+def test_a_table_names_its_rows_and_columns():
+    figure = plots.table(flat(6).unflatten(0, (2, 3)), rows=["one", "two"], columns=["a", "b", "c"], title="greys")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert axes.get_title("left") == "greys"
+
+
+def test_lines_have_names_units_and_errors():
+    series = {"VAE": ([1, 2], [0.5, 0.25]), "PCA": ([1, 2], [0.75, 0.5], [0.1, 0.2])}
+    (axes,) = plots.lines(series, x="rate, bits", y="error").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["VAE", "PCA"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("rate, bits", "error")
+    assert axes.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.25]]
+    bars = axes.containers[1].lines[2][0].get_segments()
+    assert [bar[:, 1].tolist() for bar in bars] == [pytest.approx([0.65, 0.85]), pytest.approx([0.3, 0.7])]
+
+
 def points(collection):
     return torch.as_tensor(collection.get_offsets().data).float()
 
@@ -297,6 +315,35 @@ def test_curves_of_a_short_run(history, tmp_path):
     plots.save(plots.curves(history), tmp_path / "a.png")
 
 
+# ---------------------------------------------------------------------------------------------- piano rolls
+
+
+def test_piano_rolls_have_time_to_the_right_and_keys_upwards():
+    short, long = torch.zeros(2, 88), torch.zeros(5, 88)
+    short[1, 39] = long[0, 51] = 1  # C4 and C5
+    long[4, 45] = 0.5
+    above, below = plots.piano_rolls({"short": short, "long": long}).axes
+    pixels = torch.as_tensor(above.images[0].get_array())
+    assert pixels.shape == (13, 2)  # from C4 to C5
+    assert pixels.nonzero().tolist() == [[0, 1]]
+    assert above.images[0].origin == "lower"
+    assert [label.get_text() for label in above.get_yticklabels()] == ["C4", "C5"]
+    assert (above.get_title(loc="left"), below.get_title(loc="left")) == ("short", "long")
+    assert above.get_xlim() == below.get_xlim() == (0, 5)
+
+
+def test_a_silent_roll_has_a_picture(tmp_path):
+    plots.save(plots.piano_rolls({"silence": torch.zeros(1, 88)}), tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("rolls", [{}, {"a": torch.zeros(0, 88)}, {"a": torch.zeros(88)}])
+def test_piano_rolls_of_another_shape_are_refused(rolls, says):
+    with says(ShapeError, "(T, K)"):
+        plots.piano_rolls(rolls)
+    with says(ShapeError, "(2, 80)"):
+        plots.piano_rolls({"a": torch.zeros(2, 88), "b": torch.zeros(2, 80)})
+
+
 # ---------------------------------------------------------------------------------------------- files
 
 
@@ -312,6 +359,7 @@ def test_curves_of_a_short_run(history, tmp_path):
         lambda: plots.attribute(torch.rand(2, 3, 1, 4, 4), (0, 1, 2)),
         lambda: plots.neighbours(torch.rand(2, 1, 4, 4), torch.rand(2, 3, 1, 4, 4), torch.rand(2, 3)),
         lambda: plots.curves(rows(validated=True)),
+        lambda: plots.piano_rolls({"one": torch.rand(4, 88)}),
     ],
 )
 def test_figures_are_saved_as_png(make, tmp_path):
