@@ -44,7 +44,8 @@ from pyrovae.tokens import lengths
 VARIANTS = {
     "lm": "the language model: no z",
     "collapsed": "the ELBO alone: no annealing, no free bits",
-    "vae": "what the flags say against collapse",
+    "vae": "annealing and free bits against collapse, as the flags say",
+    "iwae": "the vae, trained on by the bound of several draws",
 }
 
 LEGEND = """
@@ -64,11 +65,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--hidden", type=int, default=128, help="width of the LSTMs, or of the transformer")
     p.add_argument("--dropout", type=float, default=0.3, help="of embeddings and states, in every variant")
     p.add_argument("--word-dropout", type=float, default=0.0, help="part of the words before that vae does not see")
-    p.add_argument("--free-bits", type=float, default=4.0, help="nats of the rate that cost nothing in vae")
+    p.add_argument("--free-bits", type=float, default=3.0, help="nats of the rate that cost nothing in vae and iwae")
     p.add_argument(
         "--cycles", type=int, default=2, help="in which the weight of the rate rises in vae, half of all steps"
     )
-    p.add_argument("--particles", type=int, default=1, help="draws of a training step of vae; from 2 on, of the IWAE")
+    p.add_argument("--particles", type=int, default=8, help="draws of a training step of iwae")
     p.add_argument(
         "--every", type=int, default=1, help="steps of the guide for one of the model in vae (He et al. 2019)"
     )
@@ -102,7 +103,7 @@ def pair(a: argparse.Namespace, variant: str, words: int, length: int) -> tuple[
     """Model and guide."""
     if variant == "lm":
         return LanguageModel(decoder(a, words, length, latent=0)), nothing
-    likelihood = decoder(a, words, length, a.latent, a.word_dropout if variant == "vae" else 0.0)
+    likelihood = decoder(a, words, length, a.latent, 0.0 if variant == "collapsed" else a.word_dropout)
     encoder = SentenceEncoder(words, 2 * a.latent, a.embedding, a.hidden, a.dropout)
     return TextVAE(priors.StandardNormal(a.latent), likelihood), NormalGuide(encoder)
 
@@ -117,8 +118,8 @@ def objective(a: argparse.Namespace, variant: str, steps: int) -> Any:
         return None  # log p(x) itself
     if variant == "collapsed":
         return ELBO(analytic=True)
-    if a.particles > 1:
-        return IWAE(a.particles)
+    if variant == "iwae":
+        return IWAE(a.particles, gradient="dreg", free_bits=a.free_bits / a.latent)
     weight = Cyclical(0.0, 1.0, math.ceil(steps / 2 / a.cycles), cycles=a.cycles) if a.cycles else 1.0
     return ELBO(kl_weight=weight, free_bits=a.free_bits / a.latent, group="dimension", analytic=True)
 
@@ -126,7 +127,8 @@ def objective(a: argparse.Namespace, variant: str, steps: int) -> Any:
 def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
     """One variant, trained by the flags and scored; its run folder is beside those of the others."""
     draws = 1 if variant == "lm" else a.num_samples  # without z there is nothing to draw
-    run = cli.Run(argparse.Namespace(**vars(a) | {"out": a.out / variant, "num_samples": draws}))
+    start = a.start or (a.out / "vae" if variant == "iwae" else None)
+    run = cli.Run(argparse.Namespace(**vars(a) | {"out": a.out / variant, "num_samples": draws, "start": start}))
     x, vocabulary = run.data.train["x"], run.data.vocabulary
     model, guide = pair(a, variant, len(vocabulary), x.shape[1])
     options: dict[str, Any] = {"batches": data.ByLength(lengths(x), a.batch_size)}
@@ -191,10 +193,11 @@ def script(a: argparse.Namespace) -> None:
     for variant in a.variants:
         print(f"\n--- {variant}, {VARIANTS[variant]}")
         run, rows[variant] = train(a, variant)
-        if variant == "vae":
+        if variant in ("vae", "iwae"):
             text = sentences(run, a.seed)
             (a.out / variant / "sentences.txt").write_text(text + "\n", encoding="utf-8")
-            print(f"\n{text}")
+    if {"vae", "iwae"} & rows.keys():
+        print(f"\n{text}")
     print(f"\n{'':<11}{'evidence':>16}{'perplexity':>15}{'rate':>14}{'information':>13}{'active':>8}{'time':>8}")
     for variant, (measured, per_token, told, active, seconds) in rows.items():
         codes = f"{measured.rate!s:>14}{told:>13.2f}{active:>8}" if variant != "lm" else " " * 35

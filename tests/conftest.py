@@ -25,17 +25,22 @@ from pyrovae.guides import (
     MixtureGuide,
     NormalGuide,
     SemiSupervisedGuide,
+    SentenceEncoder,
     TopDownGuide,
 )
 from pyrovae.joint import JointMLP
 from pyrovae.models import (
     VAE,
+    Autoregressive,
     ConditionalNormal,
     ConditionalVAE,
     HierarchicalVAE,
     LadderVAE,
     Level,
+    LSTMDecoder,
     SemiSupervisedVAE,
+    TextVAE,
+    TransformerDecoder,
     likelihoods,
     priors,
 )
@@ -189,6 +194,15 @@ def table() -> likelihoods.Heterogeneous:
     return likelihoods.Heterogeneous(columns)
 
 
+def text(decoder: nn.Module) -> Pair:
+    """Sentences of one to six tokens of nine."""
+    x = torch.randint(3, 9, (SIZE, 6))
+    for row, count in enumerate(range(SIZE)):
+        x[row, count], x[row, count + 1 :] = 2, 0
+    model = TextVAE(priors.StandardNormal(LATENT), Autoregressive(decoder, 6))
+    return Pair(model, NormalGuide(SentenceEncoder(9, 2 * LATENT, 4, 5)), {"x": x}, {"z": (LATENT,)})
+
+
 # One line each. A pair is built anew by each call, under a fixed seed.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -233,6 +247,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "flow-guide": lambda: with_guide(partial(FlowGuide, dim=LATENT, context=4, hidden=(5,)), 10),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
+    "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
+    "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }
 
 

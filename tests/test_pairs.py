@@ -160,7 +160,9 @@ def check_gradients(build):
                 assert (a - b).norm() <= 10 * tolerance * b.norm() + 0.1 * tolerance * whole
 
 
-def test_captured_equals_eager(build, captured_only):
+def test_captured_equals_eager(build, captured_only, request):
+    if request.node.callspec.id.startswith("text"):
+        pytest.skip("sentences are packed, which no graph can stand for: they train with compile=False")
     check_gradients(build)
     for dtype, tolerance in ((torch.float32, 1e-3), (torch.float64, 1e-8)):  # of Adam's update, inside the graph
         (losses, parameters), (wanted, trained) = trail(build, True, dtype), trail(build, False, dtype)
@@ -169,5 +171,7 @@ def test_captured_equals_eager(build, captured_only):
 
 
 @pytest.mark.slow
-def test_compiled_equals_eager(build):
+def test_compiled_equals_eager(build, request):
+    if request.node.callspec.id.startswith("text"):
+        pytest.skip("sentences are packed, which no graph can stand for: they train with compile=False")
     check_gradients(build)

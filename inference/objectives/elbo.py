@@ -14,7 +14,7 @@ from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.objectives.schedules import Schedule, at
 from pyrovae.inference.pair import PairTrace, Site, sites
 
-__all__ = ["ELBO", "closed_kl", "factors", "in_both_orders"]
+__all__ = ["ELBO", "check_factors", "closed_kl", "factors", "in_both_orders", "per_dimension"]
 
 
 class ELBO(Objective):
@@ -66,7 +66,8 @@ class ELBO(Objective):
     def _penalty(self, draws: Draws) -> Tensor:
         """What kl_weight multiplies: `(B,)`, or one number for the batch."""
         if self.free_bits:
-            rates = self._per_dimension(draws) if self.group == "dimension" else self._rates(draws).values()
+            by_dimension = self.group == "dimension"
+            rates = per_dimension(draws, self._depth, self.analytic) if by_dimension else self._rates(draws).values()
             means = [rate.mean() if self.group == "site" else rate for rate in rates]
             return torch.stack([mean.clamp_min(self.free_bits).sum() for mean in means]).sum()
         rate = self._rate(draws)
@@ -87,19 +88,6 @@ class ELBO(Objective):
                 rates[name] = spread(closed, inner, draws.shape, self._depth, draws.full_size)
         return rates
 
-    def _per_dimension(self, draws: Draws) -> list[Tensor]:
-        """For each latent the rates of its dimensions, means over draws and data."""
-        closed = in_both_orders(draws.pair) if self.analytic else []
-        means = []
-        for name, (inner, outer) in draws.pair.latent().items():
-            q, p = factors(inner, "guide"), factors(outer, "model")
-            rate = closed_kl(q, p) if name in closed else None
-            if rate is None:
-                rate = q.log_prob(inner["value"]) - p.log_prob(outer["value"])
-            last = len(inner["fn"].batch_shape) - 1
-            means.append(rate.mean((0, last) if last == self._depth else last))
-        return means
-
     def extra_repr(self) -> str:
         names = ("num_particles", "kl_weight", "free_bits", "group", "capacity", "analytic")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
@@ -107,8 +95,27 @@ class ELBO(Objective):
     def check(self, pair: PairTrace, layout: Layout) -> None:
         super().check(pair, layout)
         if self.free_bits and self.group == "dimension":
-            for inner, outer in pair.latent().values():
-                factors(inner, "guide"), factors(outer, "model")
+            check_factors(pair)
+
+
+def check_factors(pair: PairTrace) -> None:
+    """Raise PairError where a latent's prior or guide is no product over dimensions."""
+    for inner, outer in pair.latent().values():
+        factors(inner, "guide"), factors(outer, "model")
+
+
+def per_dimension(draws: Draws, depth: int, analytic: bool) -> list[Tensor]:
+    """For each latent the rates of its dimensions, means over draws and data."""
+    closed = in_both_orders(draws.pair) if analytic else []
+    means = []
+    for name, (inner, outer) in draws.pair.latent().items():
+        q, p = factors(inner, "guide"), factors(outer, "model")
+        rate = closed_kl(q, p) if name in closed else None
+        if rate is None:
+            rate = q.log_prob(inner["value"]) - p.log_prob(outer["value"])
+        last = len(inner["fn"].batch_shape) - 1
+        means.append(rate.mean((0, last) if last == depth else last))
+    return means
 
 
 def in_both_orders(pair: PairTrace) -> list[str]:

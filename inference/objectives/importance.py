@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence import Layout, spread
+from pyrovae.inference.objectives.elbo import check_factors, per_dimension
 from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.pair import PairTrace, Site, sites
 
@@ -28,6 +29,13 @@ class IWAE(Objective):
         gradient: `"plain"`, that of the bound; `"stl"`, sticking the landing, whose noise vanishes where the guide is
             the posterior, and which is unbiased for S = 1 and biased for more; `"dreg"`, doubly reparameterised,
             unbiased for every S.
+        free_bits: lambda, in nats for each latent dimension: the bound is less by sum_d max(0, lambda - KL_d), KL_d
+            being the mean over the batch, so that the draws do not learn to do without the data. With S = 1 it is the
+            ELBO of these free bits per dimension.
+
+    Raises:
+        PairError: a gradient of another name; free bits at a site whose prior or guide is not a product over
+            dimensions; a guide without log q at a given z, for the two gradients.
 
     The two want log q at a given z: a flow without an inverse has none, and an inverse autoregressive one is slow.
 
@@ -37,8 +45,11 @@ class IWAE(Objective):
 
     independent = True
 
-    def __init__(self, num_particles: int, *, gradient: Literal["plain", "stl", "dreg"] = "plain") -> None:
+    def __init__(
+        self, num_particles: int, *, gradient: Literal["plain", "stl", "dreg"] = "plain", free_bits: float = 0.0
+    ) -> None:
         super().__init__(num_particles)
+        self.free_bits = free_bits
         if gradient not in ("plain", "stl", "dreg"):
             raise PairError(f"gradient is 'plain', 'stl' or 'dreg', got {gradient!r}.")
         self.gradient = gradient
@@ -51,10 +62,16 @@ class IWAE(Objective):
         return paths.of(draws, self._depth)
 
     def bound(self, draws: Draws) -> Tensor:
-        return _log_mean_exp(draws.terms.log_weight)
+        bound = _log_mean_exp(draws.terms.log_weight)
+        if not self.free_bits:
+            return bound
+        rates = per_dimension(draws, self._depth, analytic=True)
+        return bound - torch.stack([(self.free_bits - rate).clamp_min(0).sum() for rate in rates]).sum()
 
     def check(self, pair: PairTrace, layout: Layout) -> None:
         super().check(pair, layout)
+        if self.free_bits:
+            check_factors(pair)
         for name, site in sites(pair.guide).items() if self.gradient != "plain" else ():
             try:
                 site["fn"].log_prob(site["value"].clone())  # no longer the draw that a flow remembers
@@ -65,7 +82,7 @@ class IWAE(Objective):
                 ) from error
 
     def extra_repr(self) -> str:
-        return f"num_particles={self.num_particles}, gradient={self.gradient!r}"
+        return f"num_particles={self.num_particles}, gradient={self.gradient!r}, free_bits={self.free_bits}"
 
 
 class Renyi(Objective):

@@ -331,3 +331,25 @@ def test_dynamic_binarisation_trains_on_the_device_each_step():
     data = {"x": torch.randint(0, 256, (100, 1, 4, 4), dtype=torch.uint8)}
     history = quick(model, NormalGuide(MLP((1, 4, 4), 4, (8,))), data, epochs=2, transform=Binarize())
     assert 8 < history["loss"][-1] < 16  # 16 ln 2 = 11.1 nats for fair coins
+
+
+def test_batches_may_be_chosen_in_any_sizes(ppca):
+    """Each epoch draws its own; the loss of the epoch is the mean over the data."""
+    seen = []
+
+    def batches(generator):
+        rows = torch.randperm(10, generator=generator)
+        seen.append(rows)
+        return [rows[:3], rows[3:5], rows[5:8], rows[8:]]
+
+    def trained(epochs):
+        torch.manual_seed(0)
+        guide = NormalGuide(MLP(5, 4, []))
+        guide.double()
+        options = {"batches": batches, "compile": False, "progress": False}
+        return fit(ppca.model, guide, ppca.data(10), epochs=epochs, optim=(torch.optim.SGD, {"lr": 0.0}), **options)
+
+    history = trained(3)
+    assert [row["step"] for row in history.rows] == [4, 8, 12]
+    assert len({tuple(rows.tolist()) for rows in seen}) == 3
+    assert history["loss"] == trained(3)["loss"]

@@ -223,9 +223,8 @@ def parts(model, guide, data, num_samples=1):
     return terms.log_likelihood.mean(0), (terms.log_guide - terms.log_prior).mean(0)
 
 
-def test_free_bits_per_dimension_stop_the_gradient_of_idle_dimensions():
-    """A dimension whose rate is below lambda costs lambda, and has no gradient; the other one has."""
-    loc = torch.tensor([0.1, 3.0], requires_grad=True)
+def idle_and_busy(loc):
+    """A pair of two dimensions that x does not depend on: rates loc^2 / 2."""
 
     def model(x):
         with pyro.plate("data", len(x), dim=-1):
@@ -236,6 +235,13 @@ def test_free_bits_per_dimension_stop_the_gradient_of_idle_dimensions():
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("z", dist.Normal(loc.expand(len(x), 2), 1.0).to_event(1))
 
+    return model, guide
+
+
+def test_free_bits_per_dimension_stop_the_gradient_of_idle_dimensions():
+    """A dimension whose rate is below lambda costs lambda, and has no gradient; the other one has."""
+    loc = torch.tensor([0.1, 3.0], requires_grad=True)
+    model, guide = idle_and_busy(loc)
     objective = ELBO(free_bits=1.0, group="dimension", analytic=True)
     value = objective.loss(model, guide, torch.zeros(4))
     value.backward()
@@ -246,6 +252,27 @@ def test_free_bits_per_dimension_stop_the_gradient_of_idle_dimensions():
 
 
 # ------------------------------------------------------------------------------------- several draws
+
+
+@pytest.mark.parametrize("gradient", ["plain", "stl", "dreg"])
+def test_free_bits_of_the_weighted_bound_push_idle_dimensions_up_to_them(gradient):
+    """The loss is more by lambda - loc^2 / 2 for the idle dimension, and so is its gradient, by -loc."""
+    loc, losses, gradients = torch.tensor([0.1, 3.0], requires_grad=True), [], []
+    model, guide = idle_and_busy(loc)
+    for free_bits in (0.0, 1.0):
+        objective = IWAE(3, gradient=gradient, free_bits=free_bits)
+        objective.loss(model, guide, torch.zeros(4))
+        torch.manual_seed(1)
+        value = objective.loss(model, guide, torch.zeros(4))
+        losses.append(value.item())
+        gradients.append(torch.autograd.grad(value, loc)[0])
+    assert losses[1] - losses[0] == pytest.approx(4 * (1.0 - 0.1**2 / 2), abs=1e-4)
+    torch.testing.assert_close(gradients[1] - gradients[0], torch.tensor([-4 * 0.1, 0.0]), rtol=1e-3, atol=1e-4)
+
+
+def test_free_bits_of_the_weighted_bound_want_a_product(ppca, says):
+    with says(PairError, "product over dimensions", "MultivariateNormal"):
+        IWAE(3, free_bits=1.0).loss(ppca.model, ppca.guide(), ppca.data(4)["x"])
 
 
 def test_the_bound_of_one_draw_is_the_elbo(ppca):

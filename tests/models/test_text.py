@@ -1,6 +1,7 @@
 """Distributions of sentences: they sum to one, padding adds nothing, and draws follow them."""
 
 import itertools
+import math
 
 import pyro
 import pytest
@@ -9,7 +10,9 @@ from pyro import poutine
 from torch import nn
 
 from pyrovae.errors import ShapeError, SupportError
-from pyrovae.inference import check_pair, evaluate, generate
+from pyrovae.guides import NormalGuide, SentenceEncoder
+from pyrovae.inference import SVI, check_pair, evaluate, generate
+from pyrovae.inference.compile import EagerWarning
 from pyrovae.inference.evidence import log_terms
 from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder, priors
 from pyrovae.models.text import Sentences, WordDropout
@@ -136,6 +139,13 @@ def test_codes_of_any_leading_dimensions(decoder):
     assert model(size=2).shape == (2, 5)
 
 
+def test_a_compiled_step_says_that_it_runs_eagerly(decoder):
+    model = TextVAE(priors.StandardNormal(LATENT), Autoregressive(decoder, 5))
+    guide, x = NormalGuide(SentenceEncoder(WORDS, 2 * LATENT, 3, 4)), every_sentence(3)[:6]
+    with pytest.warns(EagerWarning):
+        assert math.isfinite(SVI(model, guide, torch.optim.Adam).step(x))
+
+
 def test_what_is_no_sentence(says):
     likelihood = Autoregressive(DECODERS["lstm"](), 3)
     likelihood.check(every_sentence(3))
@@ -152,8 +162,6 @@ def test_what_is_no_sentence(says):
 
 
 def test_evidence_of_an_empty_sentence_and_of_one_word_is_finite(decoder):
-    from pyrovae.guides import NormalGuide, SentenceEncoder
-
     model = TextVAE(priors.StandardNormal(LATENT), Autoregressive(decoder, 5))
     guide = NormalGuide(SentenceEncoder(WORDS, 2 * LATENT, 3, 4))
     for x in ([[EOS]], [[4, EOS]], [[4]], [[EOS, PAD], [4, EOS]]):
