@@ -61,19 +61,19 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--variants", default=",".join(VARIANTS), help=f"of {','.join(VARIANTS)}")
     p.add_argument("--decoder", choices=("lstm", "transformer"), default="lstm", help="p(x_t | x_<t, z)")
     p.add_argument("--latent", type=int, default=16, help="latent dimension")
-    p.add_argument("--embedding", type=int, default=64, help="width of a token's embedding")
-    p.add_argument("--hidden", type=int, default=128, help="width of the LSTMs, or of the transformer")
-    p.add_argument("--dropout", type=float, default=0.3, help="of embeddings and states, in every variant")
+    p.add_argument("--embedding", type=int, default=32, help="width of a token's embedding")
+    p.add_argument("--hidden", type=int, default=64, help="width of the LSTMs, or of the transformer")
+    p.add_argument("--dropout", type=float, default=0.1, help="of embeddings and states, in every variant")
     p.add_argument("--word-dropout", type=float, default=0.0, help="part of the words before that vae does not see")
     p.add_argument("--free-bits", type=float, default=3.0, help="nats of the rate that cost nothing in vae and iwae")
     p.add_argument(
-        "--cycles", type=int, default=2, help="in which the weight of the rate rises in vae, half of all steps"
+        "--cycles", type=int, default=1, help="in which the weight of the rate rises in vae, half of all steps"
     )
     p.add_argument("--particles", type=int, default=8, help="draws of a training step of iwae")
     p.add_argument(
         "--every", type=int, default=1, help="steps of the guide for one of the model in vae (He et al. 2019)"
     )
-    p.set_defaults(data="unicode-names", batch_size=64, lr=2e-3, schedule="cosine", num_samples=100, no_compile=True)
+    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", num_samples=100, no_compile=True)
     a = p.parse_args(argv)
     a.variants = a.variants.split(",")
     if unknown := [name for name in a.variants if name not in VARIANTS]:
