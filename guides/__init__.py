@@ -6,6 +6,7 @@ from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
 from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
+from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
@@ -14,14 +15,17 @@ from pyrovae.guides.text import SentenceEncoder
 __all__ = [
     "AmortizedGuide",
     "BottomUpGuide",
+    "Combiner",
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",
     "Erasing",
+    "FlowCombiner",
     "FlowGuide",
     "FullNormalGuide",
     "GaussianNoise",
     "LowRankNormalGuide",
+    "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
     "SemiSupervisedGuide",

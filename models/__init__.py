@@ -4,6 +4,7 @@ from pyrovae.models import likelihoods, priors
 from pyrovae.models.conditional import ConditionalVAE
 from pyrovae.models.hierarchical import HierarchicalVAE, LadderVAE, Level
 from pyrovae.models.likelihoods import Likelihood
+from pyrovae.models.markov import DeepMarkovModel, GatedTransition, Markov
 from pyrovae.models.normal import ConditionalNormal
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
@@ -15,12 +16,15 @@ __all__ = [
     "Autoregressive",
     "ConditionalNormal",
     "ConditionalVAE",
+    "DeepMarkovModel",
+    "GatedTransition",
     "HierarchicalVAE",
     "LadderVAE",
     "LSTMDecoder",
     "LanguageModel",
     "Level",
     "Likelihood",
+    "Markov",
     "Program",
     "SemiSupervisedVAE",
     "TextVAE",

@@ -59,6 +59,17 @@ class Flow(TorchDistribution):
             total = total + log_det
         return self.base.log_prob(value) - total
 
+    @classmethod
+    def joined(cls, flows: "Sequence[Flow]", draws: Sequence[Tensor], drawn: Tensor) -> "Flow":
+        """The flows of the steps of a sequence as one of batch shape `(*, T)`, which drew `drawn`, `(*, T, D)`."""
+        bases: list[Any] = [flow.base for flow in flows]
+        loc, scale = (torch.stack([getattr(base.base_dist, name) for base in bases], -2) for name in ("loc", "scale"))
+        contexts = zip(*(flow.context for flow in flows), strict=True)
+        whole = cls(dist.Normal(loc, scale).to_event(1), flows[0].steps, *(torch.stack(c, -2) for c in contexts))
+        log_prob = torch.stack([flow.log_prob(z) for flow, z in zip(flows, draws, strict=True)], -1)
+        whole._drawn = (drawn, log_prob, torch.is_grad_enabled())
+        return whole
+
     @property
     def mean(self) -> Tensor:
         return self.rsample(torch.Size([MEAN_DRAWS])).mean(0)

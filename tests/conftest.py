@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from pyrovae.blocks import ConvBlock, DenseBlock
 from pyrovae.guides import (
     BottomUpGuide,
+    Combiner,
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
+    FlowCombiner,
     FlowGuide,
     FullNormalGuide,
     GaussianNoise,
     LowRankNormalGuide,
+    MarkovGuide,
     MixtureGuide,
     NormalGuide,
     SemiSupervisedGuide,
@@ -34,6 +37,8 @@ from pyrovae.models import (
     Autoregressive,
     ConditionalNormal,
     ConditionalVAE,
+    DeepMarkovModel,
+    GatedTransition,
     HierarchicalVAE,
     LadderVAE,
     Level,
@@ -45,6 +50,7 @@ from pyrovae.models import (
     priors,
 )
 from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, Shape, as_shape
+from pyrovae.recurrent import BackwardRNN
 
 
 @pytest.fixture(autouse=True)
@@ -203,6 +209,17 @@ def text(decoder: nn.Module) -> Pair:
     return Pair(model, NormalGuide(SentenceEncoder(9, 2 * LATENT, 4, 5)), {"x": x}, {"z": (LATENT,)})
 
 
+def markov(*, flow: bool = False) -> Pair:
+    """Sequences of six binary numbers, that end after one to three steps."""
+    model = DeepMarkovModel(GatedTransition(LATENT, 5), likelihoods.Bernoulli(6), MLP(LATENT, 6, (7,)), LATENT)
+    combiner: nn.Module = Combiner(LATENT, 4)
+    if flow:
+        combiner = FlowCombiner(combiner, LATENT, 4, 1, (5,))
+    guide = MarkovGuide(BackwardRNN(6, 4), combiner, LATENT)
+    within = torch.arange(3) < torch.tensor([3, 1, 3, 2, 3, 2])[:, None]
+    return Pair(model, guide, {"x": torch.rand(SIZE, 3, 6).round(), "within": within}, {"z": (3, LATENT)})
+
+
 # One line each. A pair is built anew by each call, under a fixed seed.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -245,6 +262,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "low-rank-normal-guide": lambda: with_guide(partial(LowRankNormalGuide, rank=2), 12),
     "mixture-guide": lambda: with_guide(partial(MixtureGuide, components=2), 14),
     "flow-guide": lambda: with_guide(partial(FlowGuide, dim=LATENT, context=4, hidden=(5,)), 10),
+    "deep-markov": lambda: markov(),
+    "deep-markov-flow": lambda: markov(flow=True),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),

@@ -15,6 +15,7 @@ from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.quadrants import Quadrants
+from pyrovae.data.sequences import Trim, chords_log_prob, rolls
 from pyrovae.data.text import Level, Vocabulary, load_text, load_unicode_names
 from pyrovae.data.transforms import Binarize, Scale, Transform
 from pyrovae.errors import DataError
@@ -29,10 +30,13 @@ __all__ = [
     "Quadrants",
     "Scale",
     "Transform",
+    "Trim",
     "Vocabulary",
+    "chords_log_prob",
     "excerpt",
     "hide_labels",
     "load",
+    "rolls",
 ]
 
 STREAM_LIMIT = 2**30
@@ -63,6 +67,10 @@ def load(
 
     `unicode-names`: the names of Unicode's characters that come with Python, so no network: some 30,000 phrases,
     2,000 of them to validate and 2,000 to test. `x` are sentences, int64 `(N, T)`, and the set has a `vocabulary`.
+
+    `chords`: progressions of chords that a small grammar draws, so no network; 1,000 / 200 / 200. `x` are piano rolls,
+    uint8 `(N, T, 88)`, and `within` says, bool `(N, T)`, which steps are before the end. `chorales`: those of Bach by
+    the quarter note, 229 / 76 / 77.
 
     `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the
     training file are held out. `omniglot`: background characters to train on, evaluation characters (none of

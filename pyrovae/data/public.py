@@ -16,6 +16,7 @@ import torch
 from pyrovae.data.arrays import channels_first, check_rows, from_arrays
 from pyrovae.data.dataset import SPLIT_SEED, Batch, Dataset, hold_out, shuffle
 from pyrovae.data.folder import decode
+from pyrovae.data.sequences import load_chorales, load_chords
 from pyrovae.data.sprites import load_sprites
 from pyrovae.data.text import load_unicode_names
 from pyrovae.errors import DataError, MissingExtraError, PyrovaeError
@@ -31,6 +32,8 @@ def load_public(name: str, root: str | os.PathLike[str] | None, download: bool, 
     """One of `NAMES`, in its conventional split unless `valid` says how many are held out."""
     if name in _OFFLINE:
         return _OFFLINE[name](valid)
+    if name == "chorales":
+        return load_chorales(data_root(root), download, valid)
     return _torchvision(name, data_root(root), download, valid)
 
 
@@ -80,7 +83,13 @@ def _patches(image: np.ndarray, side: int, step: int) -> np.ndarray:
     return np.moveaxis(windows, 2, -1).reshape(-1, side, side, image.shape[-1])
 
 
-_OFFLINE = {"digits": _digits, "photos": _photos, "sprites": load_sprites, "unicode-names": load_unicode_names}
+_OFFLINE = {
+    "digits": _digits,
+    "photos": _photos,
+    "sprites": load_sprites,
+    "chords": load_chords,
+    "unicode-names": load_unicode_names,
+}
 """Sets that come inside a package, this one among them."""
 
 
@@ -195,5 +204,5 @@ _PUBLIC = {
     "svhn": _Public(_svhn, "{train,test}_32x32.mat"),
 }
 
-NAMES = (*_OFFLINE, *_PUBLIC)
+NAMES = (*_OFFLINE, "chorales", *_PUBLIC)
 """The data sets that have a name; one's own are given as files or folders."""

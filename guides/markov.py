@@ -1,0 +1,88 @@
+"""The guide of the deep Markov model: q(z | x) = prod_t q(z_t | z_(t-1), x_t ... x_T)."""
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from pyro.distributions import Normal, TorchDistribution
+from torch import Tensor, nn
+
+from pyrovae.bijections import InverseAutoregressive
+from pyrovae.models.flow import Flow
+from pyrovae.models.markov import Markov
+from pyrovae.models.program import Program
+from pyrovae.networks import bounded_scale
+from pyrovae.recurrent import going_on
+
+__all__ = ["Combiner", "FlowCombiner", "MarkovGuide"]
+
+
+class Combiner(nn.Module):
+    """q(z_t | z_(t-1), h_t) = Normal(z_t; loc(c), scale(c)), c = (tanh(W z_(t-1) + b) + h_t) / 2.
+
+    Args:
+        dim: D.
+        context: the width H of h_t.
+
+    References: Krishnan et al. (2017), arXiv:1609.09869, section 4.
+    """
+
+    def __init__(self, dim: int, context: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(dim, context), nn.Linear(context, 2 * dim)
+
+    def forward(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        loc, raw_scale = self.outer((torch.tanh(self.inner(z)) + h) / 2).chunk(2, -1)
+        return Normal(loc, bounded_scale(raw_scale)).to_event(1)
+
+
+class FlowCombiner(nn.Module):
+    """q(z_t | z_(t-1), h_t): u ~ combiner(z_(t-1), h_t), then inverse autoregressive steps that see h_t.
+
+    Args:
+        combiner: such as `Combiner`, a diagonal normal.
+        dim: D, at least 2.
+        context: the width H of h_t.
+        layers: the number of steps.
+        hidden: widths of their masked networks, each at least D.
+
+    Raises:
+        ShapeError: D below 2, a masked layer narrower than D.
+
+    References: Kingma et al. (2016), arXiv:1606.04934.
+    """
+
+    def __init__(
+        self, combiner: nn.Module, dim: int, context: int, layers: int = 2, hidden: Sequence[int] = (128,)
+    ) -> None:
+        super().__init__()
+        self.combiner = combiner
+        self.steps = nn.ModuleList(InverseAutoregressive(dim, context, tuple(hidden)) for _ in range(layers))
+
+    def forward(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        return Flow(self.combiner(z, h), list(self.steps), h)
+
+
+class MarkovGuide(Program):
+    """q(z | x) = prod_t q(z_t | z_(t-1), h_t), h = encoder(x), z_0 learned.
+
+    The posterior of a Markov model is of this form: given z_(t-1), the steps before t tell nothing of z_t.
+
+    Args:
+        encoder: a network of x `(*, T, *event)` and within `(*, T)` to `(*, T, H)`, such as `BackwardRNN`.
+        combiner: `combiner(z_(t-1), h_t) -> q(z_t | z_(t-1), h_t)`, such as `Combiner`.
+        dim: D.
+
+    References: Krishnan et al. (2017), arXiv:1609.09869, the guide DKS.
+    """
+
+    def __init__(self, encoder: nn.Module, combiner: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.encoder, self.combiner = encoder, combiner
+        self.start = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor, within: Tensor | None = None) -> Tensor:
+        within = going_on(x, within, ())
+        with pyro.plate("data", len(x), dim=-1):
+            h = self.encoder(x, within)
+            return pyro.sample("z", Markov(self.combiner, self.start, within, h))  # z ~ prod_t q(z_t | z_(t-1), x)

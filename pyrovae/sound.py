@@ -1,0 +1,65 @@
+"""A piano roll as sound: a WAV file, which every player opens."""
+
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.data.sequences import KEYS, LOWEST
+from pyrovae.errors import ShapeError
+
+__all__ = ["RATE", "waveform", "write_wav"]
+
+RATE = 22_050
+"""Samples per second."""
+
+HARMONICS = (1.0, 0.4, 0.2, 0.1)
+ATTACK, RELEASE, DECAY = 0.01, 0.05, 0.6  # seconds
+
+
+def waveform(roll: Tensor, *, step: float = 0.5) -> Tensor:
+    """A piano roll as samples in [-1, 1], at `RATE` a second: a key that goes on sounding is held, not struck again.
+
+    Args:
+        roll: whether a key sounds, `(T, 88)`, the lowest A first.
+        step: seconds of a step.
+
+    Raises:
+        ShapeError: the roll has another shape.
+    """
+    if roll.dim() != 2 or roll.shape[1] != KEYS or not len(roll):
+        raise ShapeError(f"a piano roll is (T, {KEYS}), T > 0, got {tuple(roll.shape)}. Write x[0] for one piece.")
+    on = np.pad(roll.detach().cpu().numpy() > 0.5, ((1, 1), (0, 0))).astype(np.int8)
+    sound = np.zeros(round(len(roll) * step * RATE))
+    for key in range(KEYS):
+        change = np.diff(on[:, key])
+        for start, end in zip((change == 1).nonzero()[0], (change == -1).nonzero()[0], strict=True):
+            first, last = round(start * step * RATE), round(end * step * RATE)
+            sound[first:last] += _tone(440.0 * 2 ** ((key + LOWEST - 69) / 12), last - first)
+    return torch.from_numpy(sound / max(1e-9, np.abs(sound).max())).float()
+
+
+def _tone(frequency: float, samples: int) -> np.ndarray:
+    """A struck string: harmonics that fade, with soft ends."""
+    time = np.arange(samples) / RATE
+    audible = [(i, weight) for i, weight in enumerate(HARMONICS, 1) if i * frequency < RATE / 2]
+    tone = sum(weight * np.sin(2 * np.pi * i * frequency * time) for i, weight in audible)
+    ends = np.minimum(time / ATTACK, (samples / RATE - time) / RELEASE).clip(0, 1)
+    return np.asarray(tone * np.exp(-time / DECAY) * ends)
+
+
+def write_wav(path: str | os.PathLike[str], roll: Tensor, *, step: float = 0.5) -> None:
+    """Write a piano roll `(T, 88)` as a WAV file, mono, 16 bits; `step` seconds a step.
+
+    Raises:
+        ShapeError: the roll has another shape.
+    """
+    levels = (waveform(roll, step=step) * 32_000).to(torch.int16).numpy().astype("<i2")
+    with wave.open(os.fspath(Path(path)), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(levels.tobytes())
