@@ -31,11 +31,11 @@ SCALE = 0.1  # of p(x | z) where images are compressed; with the weight of the r
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/representation", epochs=40)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/representation", epochs=50)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=100)
     p.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     p.add_argument("--latent", type=int, default=10, help="dimension of the codes, of probe and augment")
-    p.add_argument("--hidden", type=cli.shape_list, default=[512, 256], help="widths of the networks")
+    p.add_argument("--hidden", type=cli.shape_list, default=[400], help="widths of the networks")
     p.add_argument("--plane-hidden", type=cli.shape_list, default=[512, 256, 128], help="of those of the plane")
     p.add_argument("--labels", type=cli.shape_list, default=[50, 100, 200], help="how many are known, for augment")
     p.add_argument("--copies", type=int, default=10, help="draws around each datum with a label")

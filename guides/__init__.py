@@ -11,6 +11,7 @@ from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
 from pyrovae.guides.text import SentenceEncoder
+from pyrovae.guides.zero_filled import ZeroFilled
 
 __all__ = [
     "AmortizedGuide",
@@ -31,4 +32,5 @@ __all__ = [
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",
+    "ZeroFilled",
 ]

@@ -1,7 +1,11 @@
 """What is done with a (model, guide) pair: train, evaluate, inspect."""
 
+from importlib import import_module
+from typing import Any
+
 from pyrovae.inference.aggressive import Aggressive, Release
 from pyrovae.inference.annealing import Annealed, Annealing, Comparison, Sandwich, annealed, compare_evidence, sandwich
+from pyrovae.inference.anomaly import anomaly_scores, complexity, entry_scores, threshold
 from pyrovae.inference.checkpoint import load_weights
 from pyrovae.inference.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.decoding import decode_beam, decode_greedy, decode_sampled
@@ -26,6 +30,7 @@ from pyrovae.inference.draws import Draws, to_arviz
 from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.fit import History, fit
 from pyrovae.inference.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.imputation import Imputation, coverage, imputations, impute, interval
 from pyrovae.inference.latent import (
     LatentMap,
     Neighbours,
@@ -73,6 +78,7 @@ __all__ = [
     "Gaps",
     "GradientNoise",
     "History",
+    "Imputation",
     "InformationGap",
     "Latent",
     "LatentMap",
@@ -93,12 +99,15 @@ __all__ = [
     "accuracy",
     "aggregate_posterior",
     "annealed",
+    "anomaly_scores",
     "attribute",
     "augment",
     "calibration",
     "check_pair",
     "classify",
     "compare_evidence",
+    "complexity",
+    "coverage",
     "decode",
     "decode_beam",
     "decode_greedy",
@@ -107,6 +116,7 @@ __all__ = [
     "dimension_rates",
     "effective_sample_size",
     "encode",
+    "entry_scores",
     "evaluate",
     "factor_vae_score",
     "features",
@@ -115,7 +125,10 @@ __all__ = [
     "generate",
     "gradient_noise",
     "great_circle",
+    "imputations",
+    "impute",
     "interpolate",
+    "interval",
     "latent_map",
     "lerp",
     "load_weights",
@@ -135,7 +148,17 @@ __all__ = [
     "reconstruct",
     "sandwich",
     "slerp",
+    "threshold",
     "to_arviz",
     "traverse",
     "vary",
 ]
+
+_ESTIMATORS = {"VAEDetector": "detector", "VAEImputer": "imputer", "VAETransformer": "transformer"}
+"""Where each estimator is: it needs scikit-learn, and is imported when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(import_module(f"{__name__}.{_ESTIMATORS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

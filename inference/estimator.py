@@ -1,6 +1,7 @@
 """A VAE behind scikit-learn's interface: what the estimators of this package share. Needs scikit-learn."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -40,11 +41,13 @@ COMPILE_FROM = 5000
 """Steps of training from which compiling pays by default."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class VAEEstimator(BaseEstimator):
     """A pair trained on the rows of a table `(N, D)`, an array or a data frame of numbers.
 
     The interface of scikit-learn: parameters are kept as they are given, `fit` checks them and sets what ends in an
-    underscore. Without a `pair` it is p(x, z) = Normal(z; 0, 1) p(x | decoder(z)), q(z | x) = Normal(encoder(x)).
+    underscore. A kind of estimator is a dataclass as well, whose fields are further parameters. Without a `pair` of
+    one's own it is p(x, z) = Normal(z; 0, 1) p(x | decoder(z)), q(z | x) = Normal(encoder(x)).
 
     Args:
         latent_dim: dimensions of z.
@@ -73,36 +76,19 @@ class VAEEstimator(BaseEstimator):
         SupportError: in `fit`, values without a density under the likelihood.
     """
 
-    def __init__(
-        self,
-        *,
-        latent_dim: int = 8,
-        hidden: Sequence[int] = (64,),
-        likelihood: str | Callable[[int], Likelihood] = "normal",
-        standardize: bool | None = None,
-        pair: Callable[[Tensor], tuple[Program, Program]] | None = None,
-        epochs: int = 100,
-        batch_size: int = 64,
-        learning_rate: float = 1e-3,
-        loss: Any = None,
-        compile: bool | None = None,
-        device: str = "auto",
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.latent_dim = latent_dim
-        self.hidden = hidden
-        self.likelihood = likelihood
-        self.standardize = standardize
-        self.pair = pair
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.loss = loss
-        self.compile = compile
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    latent_dim: int = 8
+    hidden: Sequence[int] = (64,)
+    likelihood: str | Callable[[int], Likelihood] = "normal"
+    standardize: bool | None = None
+    pair: Callable[[Tensor], tuple[Program, Program]] | None = None
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    loss: Any = None
+    compile: bool | None = None
+    device: str = "auto"
+    random_state: Any = None
+    verbose: bool = False
 
     def fit(self, X: Any, y: Any = None) -> "VAEEstimator":
         """Train on the rows of `X`; `y` is not used."""

@@ -5,6 +5,7 @@ from pyrovae.models.conditional import ConditionalVAE
 from pyrovae.models.hierarchical import HierarchicalVAE, LadderVAE, Level
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition, Markov
+from pyrovae.models.masked import Masked
 from pyrovae.models.normal import ConditionalNormal
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
@@ -19,12 +20,13 @@ __all__ = [
     "DeepMarkovModel",
     "GatedTransition",
     "HierarchicalVAE",
-    "LadderVAE",
     "LSTMDecoder",
+    "LadderVAE",
     "LanguageModel",
     "Level",
     "Likelihood",
     "Markov",
+    "Masked",
     "Program",
     "SemiSupervisedVAE",
     "TextVAE",

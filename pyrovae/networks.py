@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "GatedMLP", "Shape", "bounded_scale"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "GatedMLP", "Shape", "SkipMLP", "bounded_scale"]
 
 Shape = int | Sequence[int]
 
@@ -83,6 +83,38 @@ class MLP(nn.Module):
     def start_at(self, output: Tensor) -> None:
         """Set the last bias, so that training starts near `output`, of shape `out_shape`."""
         cast(nn.Linear, self.layers[-1]).bias.copy_(output.flatten())
+
+
+class SkipMLP(MLP):
+    """A linear map plus a dense network, A x + f(x), which begins nearly linear.
+
+    A decoder of few data learns the linear part first, as factor analysis would, and bends it where it pays.
+
+    Args:
+        in_shape: event shape of the input, `784` or `(1, 28, 28)`.
+        out_shape: event shape of the output.
+        hidden: widths of the hidden layers.
+        activation: the nonlinearity between layers, a module class.
+
+    Raises:
+        ShapeError: the last dimensions of the input are not `in_shape`.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        hidden: Sequence[int] = (400,),
+        activation: Callable[[], nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__(in_shape, out_shape, hidden, activation)
+        self.skip = nn.Linear(math.prod(self.in_shape), math.prod(self.out_shape), bias=False)
+        with torch.no_grad():
+            cast(nn.Linear, self.layers[-1]).weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bent = super().forward(x)
+        return bent + self.skip(x.flatten(-len(self.in_shape))).reshape(bent.shape)
 
 
 class GatedMLP(MLP):

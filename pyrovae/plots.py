@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = [
     "attribute",
     "curves",
+    "detection",
     "dots",
     "grid",
+    "heat",
     "latent_map",
     "lines",
     "manifold",
@@ -368,6 +370,64 @@ def dots(series: Mapping[str, Sequence[float]], names: Sequence[str], *, x: str,
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def detection(scores: Mapping[str, Any], anomalous: Any, *, title: str = "") -> "Figure":
+    """ROC and precision over recall of each score; of the anomalies, the share that chance would find is dashed.
+
+    Args:
+        scores: by name, `(N,)`, higher for the more anomalous.
+        anomalous: bool `(N,)`.
+
+    Raises:
+        ShapeError: scores that are not `(N,)`, or N data that are all anomalous, or none.
+    """
+    truth = torch.as_tensor(anomalous).cpu()
+    figure = _figure(9.4, 4.4)
+    left, right = figure.subplots(1, 2)
+    share = truth.double().mean().item()
+    if truth.dim() != 1 or not 0 < share < 1:
+        raise ShapeError(f"detection wants (N,) data, some of them anomalous, got {tuple(truth.shape)}: {share:.0%}.")
+    for i, (name, values) in enumerate(scores.items()):
+        hits, alarms = _caught(torch.as_tensor(values).double().cpu(), truth, name)
+        style: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "linestyle": "-" if i < 10 else ":"}
+        left.plot(alarms / (~truth).sum(), hits / truth.sum(), label=name, linewidth=1.3, **style)
+        right.plot(hits[1:] / truth.sum(), hits[1:] / (hits + alarms)[1:], linewidth=1.3, **style)
+    left.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=0.8)
+    right.axhline(share, color="0.6", linestyle="--", linewidth=0.8)
+    left.set(xlabel="false alarms, share of the normal", ylabel="found, share of the anomalous", title="ROC")
+    right.set(xlabel="recall, share of the anomalous", ylabel="precision, share of the alarms")
+    right.set_title("precision and recall")
+    for axes in (left, right):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _caught(values: Tensor, truth: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """How many anomalous, and how many normal data score above each threshold, from none on."""
+    if values.shape != truth.shape:
+        raise ShapeError(f"scores {name!r} are {tuple(values.shape)}, the data {tuple(truth.shape)}.")
+    order = values.argsort(descending=True)
+    last = torch.cat([values[order].diff() != 0, torch.ones(1, dtype=torch.bool)])  # of those with the same score
+    counts = [torch.cat([torch.zeros(1), part[order].cumsum(0)[last]]) for part in (truth, ~truth)]
+    return counts[0], counts[1]
+
+
+def heat(values: Tensor, *, rows: Sequence[str], columns: Sequence[str], title: str = "") -> "Figure":
+    """Numbers `(R, C)` as colours, blue below 0 and red above, a name at each row and column."""
+    figure = _figure(1.8 + 0.24 * len(columns), 2.4 + 0.24 * len(rows))
+    axes = figure.subplots()
+    bound = values.abs().max().item() or 1.0
+    shown = axes.imshow(values.cpu().numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_xticks(range(len(columns)), columns, fontsize=8, rotation=90)
+    axes.set_title(title, loc="left", fontsize=10)
+    figure.colorbar(shown, ax=axes, label="nats", pad=0.01)
     return figure
 
 

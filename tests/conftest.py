@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.blocks import ConvBlock, DenseBlock
+from pyrovae.data import incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
@@ -30,6 +31,7 @@ from pyrovae.guides import (
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
+    ZeroFilled,
 )
 from pyrovae.joint import JointMLP
 from pyrovae.models import (
@@ -43,6 +45,7 @@ from pyrovae.models import (
     LadderVAE,
     Level,
     LSTMDecoder,
+    Masked,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -220,6 +223,14 @@ def markov(*, flow: bool = False) -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, 3, 6).round(), "within": within}, {"z": (3, LATENT)})
 
 
+def masked(likelihood: likelihoods.Likelihood) -> Pair:
+    """A dense pair on what the likelihood draws itself, half of it missing."""
+    first, *rest = likelihood.event_shape
+    pair, encoder = drawn(likelihood), MLP((2 * first, *rest), 2 * LATENT, (7,))
+    batch = incomplete(pair.batch["x"], mcar(pair.batch["x"], 0.5))
+    return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
+
+
 # One line each. A pair is built anew by each call, under a fixed seed.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -264,6 +275,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "flow-guide": lambda: with_guide(partial(FlowGuide, dim=LATENT, context=4, hidden=(5,)), 10),
     "deep-markov": lambda: markov(),
     "deep-markov-flow": lambda: markov(flow=True),
+    "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
+    "masked-table": lambda: masked(table()),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),

@@ -54,7 +54,7 @@ class Heterogeneous(Likelihood):
 
     def forward(self, params: Tensor) -> TorchDistribution:
         parts = params.split(self.params_widths, -1)
-        return _Columns([likelihood(part) for likelihood, part in zip(self.columns, parts, strict=True)])
+        return Columns([likelihood(part) for likelihood, part in zip(self.columns, parts, strict=True)])
 
     def start(self, x: Tensor) -> Tensor:
         return torch.cat([likelihood.start(part) for _, likelihood, part in self._each(self.rows(x))])
@@ -73,7 +73,7 @@ class Heterogeneous(Likelihood):
         return f"{self.event_shape}, {', '.join(self.names)}"
 
 
-class _Columns(TorchDistribution):
+class Columns(TorchDistribution):
     """Independent distributions of event shapes `(D_c,)`, side by side."""
 
     arg_constraints = {}  # noqa: RUF012
@@ -88,8 +88,8 @@ class _Columns(TorchDistribution):
     def support(self) -> constraints.Constraint:
         return _Supports(self)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "_Columns":
-        return _Columns([part.expand(batch_shape) for part in self.parts], validate_args=self._validate_args)
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Columns":
+        return Columns([part.expand(batch_shape) for part in self.parts], validate_args=self._validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -113,7 +113,7 @@ class _Supports(constraints.Constraint):
 
     event_dim = 1
 
-    def __init__(self, columns: _Columns) -> None:
+    def __init__(self, columns: Columns) -> None:
         self.columns = columns
 
     def check(self, value: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pyrovae.networks import Shape, bounded_scale
 
 __all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale", "StudentT"]
 
-Scale = float | Literal["learned", "predicted"]
+Scale = float | Literal["learned", "each", "predicted"]
 
 
 class LocationScale(Likelihood):
@@ -26,8 +26,9 @@ class LocationScale(Likelihood):
 
     Args:
         event_shape: shape of one datum.
-        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), or `"predicted"` (the
-            decoder emits it per entry: params are loc and raw scale, stacked along the first event dimension).
+        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), `"each"` (one parameter per
+            entry, as in factor analysis), or `"predicted"` (the decoder emits it per entry: params are loc and raw
+            scale, stacked along the first event dimension).
         min_scale: smaller scales count as this one, in units of x. It keeps a decoder of few data from being sure of
             what it has learned by heart.
 
@@ -45,15 +46,15 @@ class LocationScale(Likelihood):
         self.min_scale = min_scale
         self.register_buffer("unit", torch.ones(()))
         self.kind = scale if isinstance(scale, str) else "fixed"
-        if self.kind == "learned":
-            self.raw_scale = nn.Parameter(torch.zeros(()))
+        if self.kind in ("learned", "each"):
+            self.raw_scale = nn.Parameter(torch.zeros(self.event_shape if self.kind == "each" else ()))
         elif self.kind == "predicted":
             self.params_per_entry = 2
         elif not isinstance(scale, str) and float(scale) > 0:
             self.register_buffer("scale", torch.tensor(float(scale)))
         else:
             name = type(self).__name__
-            raise SupportError(f"{name} wants scale > 0, 'learned' or 'predicted', got {scale!r}.")
+            raise SupportError(f"{name} wants scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")
         if min_scale < 0:
             raise SupportError(f"{type(self).__name__} wants min_scale >= 0, got {min_scale}. Write 0.01, say.")
 
@@ -72,7 +73,7 @@ class LocationScale(Likelihood):
         return self.member(loc, scale).to_event(len(self.event_shape))
 
     def _one_scale(self) -> Tensor:
-        return self.unit * bounded_scale(self.raw_scale) if self.kind == "learned" else self.scale
+        return self.scale if self.kind == "fixed" else self.unit * bounded_scale(self.raw_scale)
 
     def start(self, x: Tensor) -> Tensor:
         return self._start(self.rows(x))
@@ -80,8 +81,8 @@ class LocationScale(Likelihood):
     def _start(self, x: Tensor) -> Tensor:
         """Mean and spread of `x`; a learned scale is that of all entries, the unit."""
         loc, scale = in_units(self.unit, x, self.spread_at_1)
-        if self.kind == "learned":
-            self.raw_scale.data.zero_()
+        if self.kind in ("learned", "each"):
+            self.raw_scale.data.copy_(raw_scale(scale) if self.kind == "each" else torch.zeros(()))
         return torch.cat([loc, raw_scale(scale)]) if self.kind == "predicted" else loc
 
     def check(self, x: Tensor) -> None:

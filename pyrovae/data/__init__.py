@@ -13,9 +13,11 @@ from pyrovae.data.dataset import Batch, Dataset, excerpt
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
+from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.quadrants import Quadrants
 from pyrovae.data.sequences import Trim, chords_log_prob, rolls
+from pyrovae.data.table import Table
 from pyrovae.data.text import Level, Vocabulary, load_text, load_unicode_names
 from pyrovae.data.transforms import Binarize, Scale, Transform
 from pyrovae.errors import DataError
@@ -29,13 +31,20 @@ __all__ = [
     "Dataset",
     "Quadrants",
     "Scale",
+    "Table",
     "Transform",
     "Trim",
     "Vocabulary",
     "chords_log_prob",
     "excerpt",
+    "halves",
     "hide_labels",
+    "hot_deck",
+    "incomplete",
     "load",
+    "mar",
+    "mcar",
+    "mnar",
     "rolls",
 ]
 
@@ -60,6 +69,8 @@ def load(
     `photos`: 32x32 colour patches of the two photographs that come inside scikit-learn, so no network; from their
     left seven tenths to train on (overlapping), the next ones to validate, and the right end to test on; 5,200 / 250
     / 250. `y` is the photograph.
+
+    `breast-cancer`: scikit-learn's table of 569 tumours and 30 measurements, so no network; `y` is benign or not.
 
     `sprites`: binary 32x32 images of one shape, drawn here, so no network; every combination of five factors once:
     `shape` (3), `scale` (5), `orientation` (6), `column` and `row` (11 each), int64 tensors beside `x`; 7,890 / 1,000

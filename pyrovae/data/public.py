@@ -77,6 +77,16 @@ def _photos(valid: int | None) -> Dataset:
     return from_arrays("photos", "32x32 patches of scikit-learn's photographs", arrays, ("china", "flower"), valid)
 
 
+def _breast_cancer(valid: int | None) -> Dataset:
+    try:
+        from sklearn.datasets import load_breast_cancer
+    except ImportError as error:
+        raise _missing("scikit-learn") from error
+    table = load_breast_cancer()
+    arrays = {"all": {"x": table.data, "y": table.target}}
+    return from_arrays("breast-cancer", "scikit-learn's breast cancer table", arrays, tuple(table.target_names), valid)
+
+
 def _patches(image: np.ndarray, side: int, step: int) -> np.ndarray:
     """Every `step`-th square `(N, side, side, C)` of an image `(H, W, C)`."""
     windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), (0, 1))[::step, ::step]
@@ -88,6 +98,7 @@ _OFFLINE = {
     "photos": _photos,
     "sprites": load_sprites,
     "chords": load_chords,
+    "breast-cancer": _breast_cancer,
     "unicode-names": load_unicode_names,
 }
 """Sets that come inside a package, this one among them."""

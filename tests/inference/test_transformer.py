@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pyrovae.errors import SupportError
-from pyrovae.inference.transformer import VAETransformer
+from pyrovae.inference import VAETransformer
 from pyrovae.models import Program
 
 QUICK = {"latent_dim": 2, "hidden": (8,), "epochs": 2, "random_state": 0}

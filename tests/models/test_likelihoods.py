@@ -39,6 +39,7 @@ ALL = {
     "continuous": lambda shape: ContinuousBernoulli(shape),
     "normal-fixed": lambda shape: Normal(shape, scale=0.3),
     "normal-learned": lambda shape: Normal(shape),
+    "normal-each": lambda shape: Normal(shape, "each"),
     "normal-predicted": lambda shape: Normal(shape, scale="predicted"),
 }
 
@@ -230,11 +231,11 @@ def test_a_wrong_scale(scale, says):
         Normal(3, scale=scale)
 
 
-@pytest.mark.parametrize("kind", ["predicted", "learned", 0.1])
+@pytest.mark.parametrize("kind", ["predicted", "learned", "each", 0.1])
 def test_a_scale_has_a_floor(kind):
     likelihood = Normal(1, kind, min_scale=0.5)
     params = torch.tensor([3.0, -1.0] if kind == "predicted" else [3.0])
-    if kind == "learned":
+    if kind in ("learned", "each"):
         likelihood.raw_scale.data.fill_(-1.0)
     assert likelihood(params).base_dist.scale.item() == 0.5
     assert "min_scale=0.5" in repr(likelihood)

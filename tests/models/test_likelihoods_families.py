@@ -262,6 +262,8 @@ def test_a_scale_starts_at_the_spread_of_the_data(make, factor):
     predicted = make(2, "predicted")
     scale = predicted(predicted.start(x)).base_dist.scale
     torch.testing.assert_close(scale, x.std(0) * factor, rtol=1e-3, atol=0)
+    each = make(2, "each")
+    torch.testing.assert_close(each(each.start(x)).base_dist.scale[:2], scale, rtol=1e-3, atol=0)
     learned = make(2)
     scale = learned(learned.start(x)).base_dist.scale
     assert scale[0].item() == pytest.approx(x.var(0).mean().sqrt().item() * factor, rel=1e-3)
@@ -277,7 +279,7 @@ def test_a_decoder_that_is_off_by_a_little_costs_little_at_any_sharpness(make):
         assert likelihood(start).log_prob(x).mean() - likelihood(off).log_prob(x).mean() < 0.1
 
 
-@pytest.mark.parametrize("scale", ["learned", "predicted"])
+@pytest.mark.parametrize("scale", ["learned", "each", "predicted"])
 def test_training_does_not_depend_on_the_units_of_the_data(scale):
     x = torch.randn(500, 2) * torch.tensor([1.0, 2.0]) + 3
     small, large = Normal(2, scale), Normal(2, scale)

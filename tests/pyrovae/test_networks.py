@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyrovae.errors import PyrovaeError, ShapeError
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, GatedMLP, bounded_scale
+from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, GatedMLP, SkipMLP, bounded_scale
 from pyrovae.residual import ResidualConvDecoder, ResidualConvEncoder
 
 LEADS = [(), (4,), (2, 4), (2, 1, 4), (0,), (3, 0)]
@@ -43,6 +43,7 @@ NETWORKS = {
     "mlp": lambda: MLP((1, 6, 5), (2, 3), (8,)),
     "encoder": lambda: ConvEncoder((1, 6, 5), (2, 3), (2, 3)),
     "decoder": lambda: ConvDecoder((2, 3), (1, 6, 5), (3, 2)),
+    "skip": lambda: SkipMLP((1, 6, 5), (2, 3), (8,)),
     "gated": lambda: GatedMLP((1, 6, 5), (2, 3), (8, 7)),
     "residual encoder": lambda: ResidualConvEncoder((1, 6, 5), (2, 3), (2, 3)),
     "residual decoder": lambda: ResidualConvDecoder((2, 3), (1, 6, 5), (3, 2)),

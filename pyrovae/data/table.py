@@ -1,0 +1,257 @@
+"""Data frames of mixed columns, with gaps, as numbers and back."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.data.dataset import Batch
+from pyrovae.data.masks import incomplete
+from pyrovae.errors import DataError, ShapeError
+
+__all__ = ["KINDS", "Column", "Table"]
+
+KINDS = ("real", "positive", "count", "ordinal", "category")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: how its values become numbers, and numbers its values.
+
+    Attributes:
+        name: as the data frame has it; of an array its number.
+        kind: `real` (standardised), `positive`, `count` (as they are), `ordinal` or `category` (numbered from 0).
+        values: what an ordinal or a category takes, in order.
+        loc, scale: mean and standard deviation of a real one; scale 0 of a constant.
+    """
+
+    name: Any
+    kind: str
+    values: tuple = ()
+    loc: float = 0.0
+    scale: float = 1.0
+
+    def encode(self, cells: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        """Numbers, NaN where cells are missing.
+
+        Raises:
+            DataError: a value that the column has not, or that is no number.
+        """
+        numbers = np.full(len(cells), np.nan)
+        if self.values:
+            places = {value: place for place, value in enumerate(self.values)}
+            unknown = next((cell for cell in cells[~missing] if cell not in places), None)
+            if unknown is not None:
+                shown = ", ".join(map(repr, self.values[:8])) + (", ..." if len(self.values) > 8 else "")
+                raise DataError(
+                    f"column {self.name!r} holds {unknown!r}, which the table has not seen: it knows {shown}. Set it "
+                    "to None to have it imputed, or make the table of data that have it."
+                )
+            numbers[~missing] = [places[cell] for cell in cells[~missing]]
+            return numbers
+        numbers[~missing] = _as_numbers(self.name, cells[~missing])
+        wrong = {
+            "positive": ~(numbers[~missing] > 0),
+            "count": (numbers[~missing] < 0) | (numbers[~missing] != np.rint(numbers[~missing])),
+        }.get(self.kind, np.zeros(1, dtype=bool))
+        if wrong.any():
+            value = numbers[~missing][wrong][0]
+            raise DataError(
+                f"column {self.name!r} is of kind {self.kind!r} and holds {value:g}. Say another kind, "
+                f"kinds={{{self.name!r}: 'real'}}."
+            )
+        return (numbers - self.loc) / (self.scale or 1.0)
+
+    def decode(self, numbers: np.ndarray) -> np.ndarray:
+        """The column's values."""
+        if self.values:
+            places = np.clip(np.rint(numbers), 0, len(self.values) - 1).astype(int)
+            return np.array([self.values[place] for place in places], dtype=object)
+        return np.rint(numbers) if self.kind == "count" else self.loc + self.scale * numbers
+
+
+@dataclass(frozen=True)
+class Table:
+    """How the rows of a data frame, or of an array `(N, D)`, become `x` `(N, D)` with its mask, and back.
+
+        table = Table.of(frame)
+        batch = table.encode(frame)  # {"x": (N, D), "mask": (N, D)}
+        filled = table.fill(frame, impute(model, guide, batch).x)  # a data frame, observed cells untouched
+
+    NaN, None and NA are missing.
+    """
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, frame: Any, kinds: Mapping[Any, str] | None = None) -> "Table":
+        """The table of training data.
+
+        The kind of a column follows from its type: text, booleans and unordered categories are `category`, ordered
+        categories `ordinal`, whole numbers none of which is negative `count`, all else `real`; `kinds` overrules it.
+
+        Args:
+            frame: a pandas data frame, or an array `(N, D)` of numbers, NaN where they are missing.
+            kinds: of some columns, by name, one of `KINDS`.
+
+        Raises:
+            DataError: no rows; a column that is all missing; two of one name; an unknown name or kind; values that are
+                not of the kind.
+        """
+        cells = _columns(frame)
+        kinds = dict(kinds or {})
+        for name, kind in kinds.items():
+            if name not in cells or kind not in KINDS:
+                raise DataError(
+                    f"kinds={{{name!r}: {kind!r}}} names no column, or no kind: the kinds are {', '.join(KINDS)}"
+                    f"{_nearest(name, cells)}."
+                )
+        return cls(tuple(_column(name, series, kinds.get(name)) for name, series in cells.items()))
+
+    @property
+    def names(self) -> list[Any]:
+        """The columns' names in order."""
+        return [column.name for column in self.columns]
+
+    def encode(self, frame: Any) -> Batch:
+        """`{"x", "mask"}` of a frame with the same columns.
+
+        Raises:
+            DataError: other columns; an unknown category; infinities; values that are not of the column's kind.
+        """
+        cells = self._same_columns(frame)
+        numbers = [column.encode(_plain(cells[column.name]), _missing(cells[column.name])) for column in self.columns]
+        for column, values in zip(self.columns, numbers, strict=True):
+            if np.isinf(values).any():
+                raise DataError(f"column {column.name!r} holds infinity. A missing value is NaN or None.")
+        return incomplete(torch.from_numpy(np.stack(numbers, 1)).to(torch.get_default_dtype()))
+
+    def fill(self, frame: Any, x: Tensor) -> Any:
+        """The frame with the values of `x` `(N, D)` in its gaps; names, order, index and types stay.
+
+        Raises:
+            ShapeError: x is of another shape.
+        """
+        cells = self._same_columns(frame)
+        size = len(frame)
+        if tuple(x.shape) != (size, len(self.columns)):
+            raise ShapeError(f"fill wants x of shape {(size, len(self.columns))}, got {tuple(x.shape)}.")
+        numbers, result = x.detach().cpu().double().numpy(), frame.copy()
+        for place, column in enumerate(self.columns):
+            series = cells[column.name]
+            missing = _missing(series)
+            if not missing.any():
+                continue
+            values = column.decode(numbers[missing, place])
+            if isinstance(frame, np.ndarray):
+                result[missing, place] = values
+            else:
+                result.loc[missing, column.name] = _typed(values, series.dtype)
+        return result
+
+    def _same_columns(self, frame: Any) -> dict[Any, Any]:
+        cells = _columns(frame)
+        lacking = [name for name in self.names if name not in cells]
+        extra = [name for name in cells if name not in self.names]
+        if lacking or extra:
+            raise DataError(
+                f"the table has the columns {_shown(self.names)}; the frame lacks {_shown(lacking)} and has "
+                f"{_shown(extra)} beside them. Write frame[table.names]."
+            )
+        return cells
+
+
+def _columns(frame: Any) -> dict[Any, Any]:
+    """The columns of a data frame or an array by name."""
+    if hasattr(frame, "columns"):
+        names = list(frame.columns)
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"the frame has two columns {twice!r}. Give each a name of its own.")
+        return {name: frame[name] for name in names}
+    if not isinstance(frame, np.ndarray) or frame.ndim != 2:
+        what = f"an array of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise DataError(f"a table is a pandas data frame or an array (N, D), got {what}.")
+    return {place: frame[:, place] for place in range(frame.shape[1])}
+
+
+def _column(name: Any, series: Any, kind: str | None) -> Column:
+    missing, cells = _missing(series), _plain(series)
+    if missing.all():
+        raise DataError(
+            f"column {name!r} has no value at all ({len(cells)} rows), so nothing can be learned of it. Drop it: "
+            f"frame.drop(columns={name!r})."
+        )
+    kind = kind or _kind(series, cells[~missing])
+    if kind in ("ordinal", "category"):
+        given = getattr(series.dtype, "categories", None)
+        values = list(given) if given is not None else _sorted(set(cells[~missing]))
+        return Column(name, kind, tuple(values))
+    if kind != "real":
+        column = Column(name, kind)
+        column.encode(cells, missing)  # are the values of that kind?
+        return column
+    numbers = _as_numbers(name, cells[~missing])
+    spread, rounding = numbers.std(), 1e-9 * np.abs(numbers).max()
+    return Column(name, kind, (), float(numbers.mean()), float(spread) if spread > rounding else 0.0)
+
+
+def _kind(series: Any, cells: np.ndarray) -> str:
+    ordered = getattr(series.dtype, "ordered", None)
+    if ordered is not None:
+        return "ordinal" if ordered else "category"
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "iu" and (cells >= 0).all():
+        return "count"
+    return "real" if kind in "iuf" else "category"
+
+
+def _missing(series: Any) -> np.ndarray:
+    if hasattr(series, "isna"):
+        return series.isna().to_numpy()
+    return np.isnan(series) if series.dtype.kind == "f" else np.zeros(len(series), dtype=bool)
+
+
+def _plain(series: Any) -> np.ndarray:
+    """The cells as Python's own values, or numbers."""
+    kind = getattr(series.dtype, "kind", "O")
+    if isinstance(series, np.ndarray):
+        return series
+    return series.to_numpy(dtype=float, na_value=np.nan) if kind in "iuf" else series.astype(object).to_numpy()
+
+
+def _as_numbers(name: Any, cells: np.ndarray) -> np.ndarray:
+    try:
+        return cells.astype(float)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"column {name!r} is to hold numbers, and {error}. Say kinds={{{name!r}: 'category'}}, or mend it."
+        ) from None
+
+
+def _sorted(values: set) -> list:
+    try:
+        return sorted(values)
+    except TypeError:  # of several types
+        return sorted(values, key=lambda value: (type(value).__name__, str(value)))
+
+
+def _typed(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Numbers in the type of their column, whole ones rounded."""
+    kind = getattr(dtype, "kind", "O")
+    if values.dtype == object or kind not in "iuf":
+        return values
+    return np.rint(values).astype("int64") if kind in "iu" else values.astype(getattr(dtype, "numpy_dtype", dtype))
+
+
+def _shown(names: list[Any]) -> str:
+    return ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"
+
+
+def _nearest(name: Any, cells: Mapping[Any, Any]) -> str:
+    near = difflib.get_close_matches(str(name), map(str, cells), n=1)
+    return f"; the nearest column is {near[0]!r}" if near and near[0] != name else ""

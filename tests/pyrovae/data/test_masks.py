@@ -1,0 +1,107 @@
+"""Masks: how much is missing, and what it depends on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pyrovae import data
+from pyrovae.errors import DataError, ShapeError
+
+
+@pytest.fixture
+def x():
+    return torch.randn(4000, 6)
+
+
+def share(mask):
+    return 1 - mask.double().mean(0)
+
+
+def effect(values, mask):
+    """How much larger a missing entry's cause is than an observed one's, by column."""
+    gaps = [(values[~m].mean() - values[m].mean()).item() if not m.all() else 0.0 for m in mask.T]
+    return torch.tensor(gaps)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5])
+def test_mcar_depends_on_nothing(x, rate):
+    mask = data.mcar(x, rate)
+    assert ((share(mask) - rate).abs() < 0.04).all()
+    assert max(effect(x[:, j], mask).abs().max() for j in range(6)) < 0.15
+    assert torch.equal(mask, data.mcar(x, rate))
+    assert rate == 0 or not torch.equal(mask, data.mcar(x, rate, seed=1))
+
+
+def test_mar_depends_on_what_is_always_observed(x):
+    mask = data.mar(x, 0.4)
+    always = mask.all(0)
+    assert always.sum() == 2
+    assert ((share(mask)[~always] - 0.4).abs() < 0.04).all()
+    strongest = torch.stack([effect(x[:, j], mask).abs() for j in range(6)])
+    assert (strongest[always].amax(0)[~always] > 0.3).all()
+    assert strongest[~always].max() < 0.15
+
+
+def test_mnar_hides_large_values(x):
+    mask = data.mnar(x + 5, 0.4)
+    assert ((share(mask) - 0.4).abs() < 0.04).all()
+    assert (torch.stack([effect(x[:, j], mask[:, j : j + 1]) for j in range(6)]) > 0.8).all()
+    constant = data.mnar(torch.ones(4000, 2), 0.4)
+    assert ((share(constant) - 0.4).abs() < 0.04).all()
+    assert data.mnar(x, 0.0).all()
+
+
+def test_halves():
+    images = torch.zeros(40, 3, 5, 4)
+    mask = data.halves(images, "bottom")
+    assert mask[:, :, :2].all()
+    assert not mask[:, :, 2:].any()
+    assert torch.equal(data.halves(images, "right"), ~data.halves(images, "left"))
+    kinds = {tuple(m.flatten().tolist()) for m in data.halves(images)}
+    assert len(kinds) == 4
+    with pytest.raises(ShapeError, match="images"):
+        data.halves(torch.zeros(4, 5))
+    with pytest.raises(DataError, match="random, got 'up'"):
+        data.halves(images, "up")
+
+
+def test_incomplete():
+    batch = data.incomplete(np.array([[1.0, math.nan], [math.nan, 4.0]]))
+    assert batch["x"].tolist() == [[1, 0], [0, 4]]
+    assert batch["x"].dtype == torch.float32
+    assert batch["mask"].tolist() == [[True, False], [False, True]]
+    pixels = torch.full((2, 3, 2, 2), 7, dtype=torch.uint8)
+    batch = data.incomplete(pixels, torch.tensor([True, False]).reshape(2, 1, 1, 1))
+    assert batch["x"].dtype == torch.uint8
+    assert batch["mask"].shape == pixels.shape
+    assert batch["x"][1].eq(0).all()
+    with pytest.raises(DataError, match=r"inf at \[0, 1\]"):
+        data.incomplete(torch.tensor([[1.0, math.inf]]))
+    with pytest.raises(DataError, match="nan at"):
+        data.incomplete(torch.tensor([[1.0, math.nan]]), torch.ones(1, 2))
+    with pytest.raises(ShapeError, match=r"\(1, 3\).*\(1, 2\)"):
+        data.incomplete(torch.ones(1, 2), torch.ones(1, 3))
+
+
+def test_hot_deck_keeps_the_marginals(x):
+    mask = data.mcar(x, 0.5)
+    mask[:, 5] = False
+    filled = data.hot_deck(torch.where(mask, x, math.nan), mask)
+    assert torch.equal(filled[mask], x[mask])
+    assert filled[:, 5].isnan().all()
+    for j in range(5):
+        assert torch.isin(filled[:, j], x[mask[:, j], j]).all()
+        assert (filled[:, j].std() - x[:, j].std()).abs() < 0.06
+
+
+@pytest.mark.parametrize("hide", [data.mcar, data.mar, data.mnar])
+def test_shares_are_shares(x, hide):
+    with pytest.raises(DataError, match=r"got 1\.0"):
+        hide(x, 1.0)
+
+
+def test_mar_wants_something_to_hide():
+    with pytest.raises(DataError, match="of 1"):
+        data.mar(torch.randn(4, 1))
