@@ -342,6 +342,29 @@ def test_representation_knows_its_parts(tmp_path):
     assert "--parts has map" in done.stderr
 
 
+def test_anomaly_detection_tells_malignant_rows_and_a_held_out_digit(tmp_path):
+    small = ["--hidden", "64,32", "--batch-size", "250", "--classes", "1", "--regret", "20", "--lr", "0.005"]
+    done = run("anomaly_detection.py", *SMALL, *small, "--splits", "1", "--table-epochs", "40", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "comparison.json").read_text())
+    assert result["table"]["VAE, elbo"][0]["auroc"] > 0.9
+    assert result["images"]["VAE, complexity"][0]["auroc"] > 0.9 > 0.5 > result["images"]["VAE, error"][0]["auroc"]
+    names = {"IsolationForest", "LocalOutlierFactor", "PCA, squared error", "5 nearest, distance"}
+    assert names < set(result["table"])
+    assert names < set(result["images"])
+    assert "threshold for 5% false alarms" in done.stdout
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"table_columns", "table_curves"}
+    assert {"anomalies", "curves"} <= {path.stem for path in (tmp_path / "class-1").glob("*.png")}
+
+
+def test_anomaly_detection_of_one_normal_digit(tmp_path):
+    small = ["--hidden", "64,32", "--batch-size", "250", "--classes", "1", "--regret", "0", "--lr", "0.005"]
+    flags = ["--parts", "images", "--normal", "one", "--kinds", "error", "--epochs", "10"]
+    done = run("anomaly_detection.py", *SMALL, *small, *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "comparison.json").read_text())["images"]["VAE, error"][0]["auroc"] > 0.9
+
+
 def test_faults_are_one_line_and_exit_code_2(tmp_path):
     done = run("vae.py", *SMALL, "--data", "digit", folder=tmp_path)
     assert done.returncode == 2

@@ -205,6 +205,30 @@ def test_lines_have_names_units_and_errors():
     assert [bar[:, 1].tolist() for bar in bars] == [pytest.approx([0.65, 0.85]), pytest.approx([0.3, 0.7])]
 
 
+def test_detection_draws_the_curves_of_roc_and_of_precision():
+    scores = {"right": torch.tensor([3.0, 1.0, 4.0, 2.0]), "all the same": torch.zeros(4)}
+    left, right = plots.detection(scores, torch.tensor([True, False, True, False]), title="four").axes
+    assert left.lines[0].get_xydata().tolist() == [[0, 0], [0, 0.5], [0, 1], [0.5, 1], [1, 1]]
+    assert left.lines[1].get_xydata().tolist() == [[0, 0], [1, 1]]  # equal scores are one threshold
+    assert right.lines[0].get_xydata().tolist() == [[0.5, 1], [1, 1], [1, pytest.approx(2 / 3)], [1, 0.5]]
+    assert [line.get_label() for line in left.lines[:2]] == ["right", "all the same"]
+
+
+def test_detection_wants_both_kinds_and_a_score_of_each(says):
+    with says(ShapeError, "some of them anomalous", "(3,)", "100%"):
+        plots.detection({}, torch.ones(3, dtype=torch.bool))
+    with says(ShapeError, "'few'", "(2,)", "(3,)"):
+        plots.detection({"few": torch.zeros(2)}, torch.tensor([True, False, True]))
+
+
+def test_heat_has_a_name_at_each_row_and_column():
+    axes, bar = plots.heat(torch.tensor([[1.0, -3.0]]), rows=["a"], columns=["b", "c"], title="blame").axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["b", "c"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a"]
+    assert axes.images[0].get_clim() == (-3, 3)
+    assert bar.get_ylabel() == "nats"
+
+
 def points(collection):
     return torch.as_tensor(collection.get_offsets().data).float()
 
