@@ -318,7 +318,8 @@ def test_disentangle_takes_labels_for_factors(tmp_path):
 
 
 def test_representation_tells_draws_augments_and_compresses(tmp_path):
-    small = ["--hidden", "64", "--plane-hidden", "32,16", "--batch-size", "250", "--epochs", "4", "--lr", "0.005"]
+    small = ["--hidden", "64", "--plane-hidden", "32,16", "--channel-hidden", "64", "--batch-size", "250"]
+    small += ["--epochs", "4", "--warm-up", "1", "--lr", "0.005"]
     few = ["--labels", "50,100", "--trials", "2", "--copies", "3", "--kl-weights", "1,30", "--channel", "8"]
     done = run("representation.py", *SMALL, *small, *few, folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -86,6 +86,7 @@ def test_every_kind_of_score(kind):
     assert detector.score_samples(far)[:20].min() > detector.score_samples(far)[20:].max()
 
 
+@pytest.mark.slow
 def test_the_regret():
     detector = VAEDetector(**QUICK, kind="regret").fit(line(20))
     assert np.isfinite(detector.score_samples(line(3, seed=1))).all()
