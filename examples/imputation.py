@@ -40,6 +40,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = cli.parser(__doc__.splitlines()[0], out="runs/imputation", epochs=300)
     p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar of tables, halves of images")
     p.add_argument("--rate", type=float, default=0.5, help="the share that is missing")
+    p.add_argument("--complete", type=float, default=0.5, help="of images: the share to train on that has no gap")
     p.add_argument("--seeds", type=int, default=1, help="of tables: so many masks and trainings, from --seed on")
     p.add_argument("--hidden", type=cli.shape_list, help="widths of the encoder's layers, 128,128,128")
     p.add_argument("--latent", type=int, help="dimension of z")
@@ -142,10 +143,7 @@ def table(a: argparse.Namespace, run: cli.Run) -> None:
     names = list(found[0]["errors"])
     means = {name: _mean([f["errors"][name] for f in found]) for name in names}
     covered = found[-1]["coverage"]
-    rows = [
-        (name, f"{mean.value:.3f} ± {mean.error:.3f}", f"mean squared error, {a.seeds} masks")
-        for name, mean in means.items()
-    ]
+    rows = [(name, mean, f"mean squared error, {a.seeds} mask{'s' * (a.seeds > 1)}") for name, mean in means.items()]
     rows.append(("coverage", str(covered[0.9]), "of 90 % intervals"))
     run.summary(
         run.evaluate(),
@@ -169,10 +167,10 @@ def _names(a: argparse.Namespace, x: Tensor) -> list[str]:
     return [f"column {i}" for i in range(x.shape[1])]
 
 
-def _mean(values: list[float]) -> Estimate:
-    """And its standard error, over seeds."""
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return Estimate(float(np.mean(values)), spread / len(values) ** 0.5)
+def _mean(values: list[float]) -> str:
+    """And its standard error, where there are several."""
+    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{error}"
 
 
 def _calibration(series: dict[str, dict[float, Estimate]]) -> Any:
@@ -198,6 +196,8 @@ def images(a: argparse.Namespace, run: cli.Run) -> None:
     grey = shape[0] == 1
     whole = {name: split["x"] for name, split in run.data.splits.items()}
     masks = {name: hide(a, x, a.seed + i) for i, (name, x) in enumerate(whole.items())}
+    masks["train"] = masks["train"].clone()
+    masks["train"][: round(a.complete * len(masks["train"]))] = True  # only these tell how the halves go together
     run.data = dataclasses.replace(run.data, **{name: {"x": x, "mask": masks[name]} for name, x in whole.items()})
     x = data.excerpt(whole["train"], 2**23)
     likelihood = likelihoods.Bernoulli(shape) if grey else likelihoods.Normal(shape, "learned")
@@ -209,7 +209,8 @@ def images(a: argparse.Namespace, run: cli.Run) -> None:
     test = run.scored
     truth, mask = run.transform(test)["x"], test["mask"]
     options: dict[str, Any] = {"num_samples": a.num_samples, "seed": a.seed, "transform": run.transform}
-    filled = {"VAE": impute(model, guide, test, **options).x}
+    found = impute(model, guide, test, **options)
+    filled = {"VAE": found.x}
     draws = imputations(model, guide, test, DRAWS, **options)
     few = slice(0, 4000)
     filled |= baselines(data.Scale()({"x": whole["train"][few]})["x"], masks["train"][few], truth, mask, small=False)
@@ -220,8 +221,9 @@ def images(a: argparse.Namespace, run: cli.Run) -> None:
         "ink of an image": {level: coverage(_ink(draws, mask), _ink(truth, mask), level) for level in LEVELS},
     }
     rows = [(name, f"{error:.4f}", "mean squared error, missing pixels") for name, error in errors.items()]
-    rows += [("coverage", str(found[0.9]), f"of 90 % intervals, {name}") for name, found in covered.items()]
-    shares = {name: {str(level): e._asdict() for level, e in found.items()} for name, found in covered.items()}
+    rows += [("coverage", str(shares[0.9]), f"of 90 % intervals, {name}") for name, shares in covered.items()]
+    rows.append(("effective", f"{found.effective.median():.0f}", f"draws of {a.num_samples}, by the weights; median"))
+    shares = {name: {str(level): e._asdict() for level, e in each.items()} for name, each in covered.items()}
     run.summary(run.evaluate(), rows=rows, squared_error=errors, coverage=shares)
     run.save("curves", plots.curves(run.history.rows))
     run.save("coverage", _calibration(covered))

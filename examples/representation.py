@@ -31,18 +31,20 @@ SCALE = 0.1  # of p(x | z) where images are compressed; with the weight of the r
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/representation", epochs=50)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/representation", epochs=40)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=100)
     p.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     p.add_argument("--latent", type=int, default=10, help="dimension of the codes, of probe and augment")
-    p.add_argument("--hidden", type=cli.shape_list, default=[400], help="widths of the networks")
+    p.add_argument("--hidden", type=cli.shape_list, default=[512, 256], help="widths of their networks")
     p.add_argument("--plane-hidden", type=cli.shape_list, default=[512, 256, 128], help="of those of the plane")
+    p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises to 1")
     p.add_argument("--labels", type=cli.shape_list, default=[50, 100, 200], help="how many are known, for augment")
     p.add_argument("--copies", type=int, default=10, help="draws around each datum with a label")
     p.add_argument("--stretch", type=float, default=1.0, help="how far they go; 1: as far as the guide says")
     p.add_argument("--trials", type=int, default=5, help="choices of the data whose labels are known")
     p.add_argument("--kl-weights", type=numbers, default=[1.0, 4.0, 16.0], help="a point of the curve each")
     p.add_argument("--channel", type=int, default=32, help="dimension of the codes, for compress")
+    p.add_argument("--channel-hidden", type=cli.shape_list, default=[400], help="widths of their networks")
     a = p.parse_args(argv)
     a.parts = a.parts.split(",")
     if unknown := [name for name in a.parts if name not in PARTS]:
@@ -64,26 +66,28 @@ class Study:
     @cached_property
     def coder(self) -> cli.Run:
         """A VAE whose codes are looked at."""
-        return self.train("codes", self.a.latent)
+        return self.train("codes", self.a.latent, self.a.hidden)
 
     def train(
         self,
         name: str,
         latent: int,
+        hidden: list[int],
         likelihood: Callable[[tuple[int, ...]], Likelihood] = likelihoods.Bernoulli,
-        hidden: list[int] | None = None,
-        **options: Any,
+        kl_weight: float | None = None,
     ) -> cli.Run:
         """A dense VAE, of binarised images unless the likelihood is another; its run folder is `name`."""
         print(f"\n--- {name}")
         run = cli.Run(argparse.Namespace(**vars(self.a) | {"out": self.a.out / name}))
-        train, hidden = run.data.train, hidden or self.a.hidden
-        of_x = likelihood(tuple(train["x"].shape[1:]))
+        train = run.data.train["x"]
+        of_x = likelihood(tuple(train.shape[1:]))
         decoder = MLP(latent, of_x.params_shape, hidden[::-1])
-        decoder.start_at(of_x.start(data.excerpt(train["x"])))
+        decoder.start_at(of_x.start(data.excerpt(train)))
         model = VAE(priors.StandardNormal(latent), of_x, decoder)
         guide = NormalGuide(MLP(of_x.event_shape, 2 * latent, hidden))
-        run.fit(model, guide, data.Binarize() if isinstance(of_x, likelihoods.Bernoulli) else data.Scale(), **options)
+        transform = data.Binarize() if isinstance(of_x, likelihoods.Bernoulli) else data.Scale()
+        weight = run.annealed(self.a.warm_up) if kl_weight is None else kl_weight
+        run.fit(model, guide, transform, loss=ELBO(kl_weight=weight, analytic=True))
         return run
 
     def save(self, name: str, figure: Any) -> None:
@@ -111,7 +115,7 @@ def tell(study: Study) -> dict[str, Any]:
 
 def draw(study: Study) -> dict[str, Any]:
     """`latent_z.png` has the labels."""
-    return probed(study.train("plane", 2, hidden=study.a.plane_hidden))
+    return probed(study.train("plane", 2, study.a.plane_hidden))
 
 
 def probed(run: cli.Run) -> dict[str, Any]:
@@ -228,8 +232,8 @@ def compress(study: Study) -> dict[str, Any]:
 
 
 def compressor(study: Study, weight: float) -> cli.Run:
-    loss = ELBO(kl_weight=weight, analytic=True)
-    return study.train(f"kl-weight-{weight:g}", study.a.channel, normal, loss=loss)
+    a = study.a
+    return study.train(f"kl-weight-{weight:g}", a.channel, a.channel_hidden, normal, weight)
 
 
 def normal(shape: tuple[int, ...]) -> Likelihood:

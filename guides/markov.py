@@ -82,7 +82,7 @@ class MarkovGuide(Program):
         self.start = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor, within: Tensor | None = None) -> Tensor:
-        within = going_on(x, within, ())
+        within = going_on(x, within, x.shape[:2])
         with pyro.plate("data", len(x), dim=-1):
             h = self.encoder(x, within)
             return pyro.sample("z", Markov(self.combiner, self.start, within, h))  # z ~ prod_t q(z_t | z_(t-1), x)

@@ -42,7 +42,8 @@ class Aggressive(torch.optim.Adam):
             )
         fast = [p for p in params if id(p) not in held]
         # The counter is in the group, so that a checkpoint has it.
-        super().__init__([{"params": fast}, {"params": slow, "every": every, "seen": 0}], **options)
+        groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "every": every, "seen": 0}]
+        super().__init__(groups, **options)
 
     @property
     def held_back(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class VAEDetector(OutlierMixin, VAEEstimator):
         with SameNoise():
             return entry_scores(*self._subject(rows), **self._draws(rows)).numpy()
 
-    def _draws(self, rows: Tensor) -> dict[str, int]:
+    def _draws(self, rows: Tensor) -> dict[str, Any]:
         """All draws of a row at once, since each portion of them would have the same noise."""
         return {"num_samples": self.num_samples, "memory": max(MEMORY, 64 * (rows[0].numel() + 128) * self.num_samples)}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
+from pyro.distributions import ExpandedDistribution, MaskedDistribution, TorchDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import Independent, biject_to
@@ -106,9 +106,10 @@ def _inside(fn: TorchDistribution, like: Tensor) -> Tensor:
     """A number in the support of each entry, which broadcasts to a datum."""
     if isinstance(fn, Columns):
         return torch.cat([_inside(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
-    while hasattr(fn, "base_dist") and not hasattr(fn, "transforms"):
-        fn = fn.base_dist
-    return _feasible(fn.support, like)
+    inner: Any = fn
+    while isinstance(inner, Independent | ExpandedDistribution | MaskedDistribution):
+        inner = inner.base_dist
+    return _feasible(inner.support, like)
 
 
 def _feasible(support: Constraint, like: Tensor) -> Tensor:

@@ -341,8 +341,8 @@ def lines(series: Mapping[str, Sequence[Sequence[float]]], *, x: str, y: str, ti
     figure = _figure(6.2, 4.2)
     axes = figure.subplots()
     style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.4, "capsize": 2.5}
-    for colour, (name, (across, up, *errors)) in zip(PALETTE, series.items(), strict=False):
-        axes.errorbar(across, up, *errors, label=name, color=colour, **style)
+    for colour, (name, (across, up, *error)) in zip(PALETTE, series.items(), strict=False):
+        axes.errorbar(across, up, yerr=error[0] if error else None, label=name, color=colour, **style)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)

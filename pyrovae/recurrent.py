@@ -1,5 +1,7 @@
 """Networks over sequences `(*, T, X)` that end at different steps."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from pyrovae.errors import ShapeError
 __all__ = ["BackwardRNN", "going_on", "reverse"]
 
 
-def going_on(x: Tensor | None, within: Tensor | None, shape: tuple[int, int]) -> Tensor:
+def going_on(x: Tensor | None, within: Tensor | None, shape: Sequence[int]) -> Tensor:
     """Whether each step is within its sequence, `(B, T)`, bool: what is given, else all true, as long as x or `shape`.
 
     Raises:
@@ -41,7 +43,7 @@ class BackwardRNN(nn.Module):
         kind: `nn.GRU` or `nn.RNN`.
     """
 
-    def __init__(self, in_dim: int, hidden: int, kind: type[nn.RNNBase] = nn.GRU) -> None:
+    def __init__(self, in_dim: int, hidden: int, kind: Callable[..., nn.RNNBase] = nn.GRU) -> None:
         super().__init__()
         self.rnn = kind(in_dim, hidden, batch_first=True)
 

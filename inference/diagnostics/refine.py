@@ -16,6 +16,7 @@ from pyrovae.inference.pair import Batch, Site, call
 from pyrovae.inference.pair import Program as AnyProgram
 from pyrovae.models import Program
 from pyrovae.models.flow import Flow
+from pyrovae.models.markov import Markov
 
 __all__ = ["Refined", "shifted"]
 
@@ -29,8 +30,8 @@ class Refined(Program):
     of that datum. With all shifts 0 it is the guide.
 
     A guide of one site thus has all of its family free: the loc and scale of a normal, also ones that the guide holds
-    fixed; of a flow, base and context, its steps being shared. In a guide of several sites each conditional is shifted,
-    and depends on the draws before it as the guide has it.
+    fixed; of a flow, base and context; of a Markov chain, what each step is given beside z. Their steps are shared. In
+    a guide of several sites each conditional is shifted, and depends on the draws before it as the guide has it.
 
     Args:
         guide: any guide.
@@ -79,8 +80,9 @@ def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution
     if isinstance(fn, Independent):
         return shifted(fn.base_dist, name, shift).to_event(fn.reinterpreted_batch_ndims)
     if isinstance(fn, Flow):
-        context = [shift(f"{name}_context_{i}", part) for i, part in enumerate(fn.context)]
-        return Flow(shifted(fn.base, name, shift), fn.steps, *context)
+        return Flow(shifted(fn.base, name, shift), fn.steps, *_context(fn, name, shift))
+    if isinstance(fn, Markov) and fn.context:
+        return Markov(fn.step, fn.start, fn.within, *_context(fn, name, shift))
     wanted = {k: c for k, c in fn.arg_constraints.items() if not (k in REDUNDANT and _has_better(fn))}
     if isinstance(fn, TransformedDistribution) and not wanted:
         return dist.TransformedDistribution(shifted(fn.base_dist, name, shift), fn.transforms)
@@ -95,6 +97,10 @@ def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution
             f"the guide's {type(fn).__name__} ('{name.removeprefix('shift_')}') has no parameters that can be freed "
             "for each datum. Write it with a distribution of torch's or Pyro's own."
         ) from error
+
+
+def _context(fn: Flow | Markov, name: str, shift: Shift) -> list[Tensor]:
+    return [shift(f"{name}_context_{i}", part) for i, part in enumerate(fn.context)]
 
 
 def _has_better(fn: TorchDistribution) -> bool:
