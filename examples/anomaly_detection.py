@@ -124,9 +124,11 @@ def in_table(a: argparse.Namespace) -> dict[str, Any]:
     save(a, "table_curves", plots.detection(scores, anomalous, title="breast cancer, the last split"))
     worst = np.argsort(-scores["VAE, elbo"])[:12]
     names = [("malignant" if anomalous[row] else "benign") + f" {row}" for row in worst]
-    why = torch.from_numpy(detector.explain(test[worst]))
-    title = "the most anomalous rows: nats by which a column is less expected than in the training rows"
-    save(a, "table_columns", plots.heat(why, rows=names, columns=list(rows.columns), title=title))
+    excess = torch.from_numpy(detector.explain(test[worst])).clamp_min(0)
+    why = excess / excess.sum(1, keepdim=True)  # the nats of one row may be a thousand times those of the next
+    title = "the most anomalous rows: which columns are less expected than in the training rows"
+    unit = "share of the row's excess"
+    save(a, "table_columns", plots.heat(why, rows=names, columns=list(rows.columns), unit=unit, title=title))
     return {name: [one._asdict() for one in row] for name, row in table.items()} | {"alarms": [false, true]}
 
 

@@ -56,7 +56,7 @@ active       dimensions of z whose means vary over the test sentences"""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=10)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=3)
     p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
     p.add_argument("--variants", default=",".join(VARIANTS), help=f"of {','.join(VARIANTS)}")
     p.add_argument("--decoder", choices=("lstm", "transformer"), default="lstm", help="p(x_t | x_<t, z)")

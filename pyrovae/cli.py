@@ -87,7 +87,7 @@ def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namesp
     }
     try:
         script(arguments)
-        print(f"\npictures, metrics.csv, summary.json and checkpoint.pt are in {arguments.out}/")
+        print(f"\nresults are in {arguments.out}/")
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

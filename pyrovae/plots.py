@@ -418,7 +418,9 @@ def _caught(values: Tensor, truth: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return counts[0], counts[1]
 
 
-def heat(values: Tensor, *, rows: Sequence[str], columns: Sequence[str], title: str = "") -> "Figure":
+def heat(
+    values: Tensor, *, rows: Sequence[str], columns: Sequence[str], unit: str = "nats", title: str = ""
+) -> "Figure":
     """Numbers `(R, C)` as colours, blue below 0 and red above, a name at each row and column."""
     figure = _figure(1.8 + 0.24 * len(columns), 2.4 + 0.24 * len(rows))
     axes = figure.subplots()
@@ -427,7 +429,7 @@ def heat(values: Tensor, *, rows: Sequence[str], columns: Sequence[str], title: 
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_xticks(range(len(columns)), columns, fontsize=8, rotation=90)
     axes.set_title(title, loc="left", fontsize=10)
-    figure.colorbar(shown, ax=axes, label="nats", pad=0.01)
+    figure.colorbar(shown, ax=axes, label=unit, pad=0.01)
     return figure
 
 
