@@ -141,6 +141,7 @@ def in_images(a: argparse.Namespace) -> dict[str, Any]:
     for held in a.classes:
         for name, one in one_class(a, held).items():
             table.setdefault(name, []).append(one)
+        print("AUROC   " + ", ".join(f"{name} {row[-1].auroc:.3f}" for name, row in table.items()), flush=True)
     what = "is held out" if a.normal == "rest" else "is normal"
     tabulate(table, [f"{held}" for held in a.classes], f"{a.data}: the class over each column {what}")
     return {name: [one._asdict() for one in row] for name, row in table.items()}
