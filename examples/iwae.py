@@ -28,7 +28,7 @@ COMPARED = {"ELBO": (1, "plain")} | {f"IWAE-10, {gradient}": (10, gradient) for 
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/iwae", epochs=25)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/iwae", epochs=20)
     p.set_defaults(batch_size=100)
     p.add_argument("--particles", type=int, help="train one pair with so many; a comparison when not given")
     p.add_argument("--gradient", choices=GRADIENTS, default="plain", help="of the guide, with --particles")

@@ -42,7 +42,7 @@ from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, 
 from pyrovae.tokens import lengths
 
 VARIANTS = {
-    "lm": "the language model: no z",
+    "lm": "the language model: no z, and as many epochs as vae and iwae together",
     "collapsed": "the ELBO alone: no annealing, no free bits",
     "vae": "annealing and free bits against collapse, as the flags say",
     "iwae": "the vae, trained on by the bound of several draws",
@@ -128,7 +128,9 @@ def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
     """One variant, trained by the flags and scored; its run folder is beside those of the others."""
     draws = 1 if variant == "lm" else a.num_samples  # without z there is nothing to draw
     start = a.start or (a.out / "vae" if variant == "iwae" else None)
-    run = cli.Run(argparse.Namespace(**vars(a) | {"out": a.out / variant, "num_samples": draws, "start": start}))
+    epochs = 2 * a.epochs if variant == "lm" and "iwae" in a.variants else a.epochs
+    settings = {"out": a.out / variant, "num_samples": draws, "start": start, "epochs": epochs}
+    run = cli.Run(argparse.Namespace(**vars(a) | settings))
     x, vocabulary = run.data.train["x"], run.data.vocabulary
     model, guide = pair(a, variant, len(vocabulary), x.shape[1])
     options: dict[str, Any] = {"batches": data.ByLength(lengths(x), a.batch_size)}
@@ -198,9 +200,9 @@ def script(a: argparse.Namespace) -> None:
             (a.out / variant / "sentences.txt").write_text(text + "\n", encoding="utf-8")
     if {"vae", "iwae"} & rows.keys():
         print(f"\n{text}")
-    print(f"\n{'':<11}{'evidence':>16}{'perplexity':>15}{'rate':>14}{'information':>13}{'active':>8}{'time':>8}")
+    print(f"\n{'':<11}{'evidence':>16}{'perplexity':>15}{'rate':>14}{'information':>13}{'active':>10}{'time':>8}")
     for variant, (measured, per_token, told, active, seconds) in rows.items():
-        codes = f"{measured.rate!s:>14}{told:>13.2f}{active:>8}" if variant != "lm" else " " * 35
+        codes = f"{measured.rate!s:>14}{told:>13.2f}{f'{active} of {a.latent}':>10}" if variant != "lm" else " " * 37
         print(f"{variant:<11}{measured.log_evidence!s:>16}{per_token!s:>15}{codes}{seconds:>6.0f} s")
     print(LEGEND.format(draws=a.num_samples))
     table = {
