@@ -18,8 +18,9 @@ $(READY): setup.cfg pyproject.toml
 demo: $(READY)  ## train a VAE on real digits, offline; pictures and numbers go to runs/vae
 	$(BIN)/python examples/vae.py
 
+# A core for each worker; -P of Python, for the workers too.
 test: $(READY)  ## the tests, a few minutes
-	$(BIN)/python -P -m pytest -m "not slow"
+	PYTHONSAFEPATH=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: $(READY)  ## the tests that take long
 	$(BIN)/python -P -m pytest -m slow
