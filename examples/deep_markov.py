@@ -75,7 +75,7 @@ def script(a: argparse.Namespace) -> None:
     steps = a.warm_up * -(-len(run.data.train["x"]) // a.batch_size)
     weight = Linear(a.kl_start, 1.0, steps) if steps else 1.0
     # Every batch has a length of its own, so there is nothing to compile.
-    a.no_compile = True
+    a.compile = False
     batches = data.ByLength(run.data.train["within"].sum(-1), a.batch_size)
     optim = (torch.optim.AdamW, {"lr": a.lr, "weight_decay": a.weight_decay})
     loss = ELBO(kl_weight=weight, analytic=not a.flows)

@@ -71,6 +71,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
     a = p.parse_args(argv)
     a.hidden = a.hidden or ([300, 300] if a.arch == "gated" else [200])
+    if a.minutes and a.compile is None:
+        a.compile = True
     a.variants = a.variants.split(",")
     if unknown := [name for name in a.variants if name not in VARIANTS]:
         p.error(f"--variants has {', '.join(unknown)}, of which there is none. Choose from {','.join(VARIANTS)}.")

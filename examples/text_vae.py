@@ -73,7 +73,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--every", type=int, default=1, help="steps of the guide for one of the model in vae (He et al. 2019)"
     )
-    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", num_samples=100, no_compile=True)
+    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", num_samples=100, compile=False)
     a = p.parse_args(argv)
     a.variants = a.variants.split(",")
     if unknown := [name for name in a.variants if name not in VARIANTS]:

@@ -37,9 +37,6 @@ LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
     "continuous-bernoulli": likelihoods.ContinuousBernoulli,
 }
 
-COMPILE_FROM = 5000
-"""Steps of training from which compiling pays by default."""
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VAEEstimator(BaseEstimator):
@@ -59,7 +56,7 @@ class VAEEstimator(BaseEstimator):
             above it are not used then, but for `standardize`, which is yes by default.
         epochs, batch_size, learning_rate: of Adam.
         loss: an `Objective`; the ELBO by default.
-        compile: compiled steps; by default where training takes `COMPILE_FROM` steps or more.
+        compile: compiled steps; by default where they pay, as in `fit`.
         device: "auto", "cpu", "cuda" or "mps".
         random_state: of weights and noise, as everywhere in scikit-learn.
         verbose: show a bar.
@@ -99,7 +96,6 @@ class VAEEstimator(BaseEstimator):
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         with seeded(self.seed_, torch.device("cpu")):
             self.model_, self.guide_ = self.pair(x) if self.pair else self._pair(likelihood, x)
-        steps = self.epochs * -(-len(x) // self.batch_size)
         self.history_ = fit(
             self.model_,
             self.guide_,
@@ -111,7 +107,7 @@ class VAEEstimator(BaseEstimator):
             seed=self.seed_,
             device=choose_device(self.device),
             progress=self.verbose,
-            compile=steps >= COMPILE_FROM if self.compile is None else self.compile,
+            compile=self.compile,
         )
         self._fitted(x)
         return self

@@ -77,6 +77,10 @@ class History:
         return text.getvalue()
 
 
+COMPILE_FROM = 5000
+"""Steps of a training from which compiling pays: some 15 s of steps that Pyro's handlers take."""
+
+
 def fit(
     model: Program,
     guide: Program,
@@ -97,7 +101,7 @@ def fit(
     run: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    compile: bool = True,
+    compile: bool | None = None,
     precision: str = "fp32",
 ) -> History:
     """Train a pair by SVI, and return its history. The pair is trained in place.
@@ -122,7 +126,8 @@ def fit(
         run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
         resume: continue from the checkpoint in `run`, bit for bit; without one, start.
         progress: show a bar.
-        compile: compiled steps (`pyrovae.inference.SVI`).
+        compile: compiled steps (`pyrovae.inference.SVI`); by default in a training of `COMPILE_FROM` steps or more,
+            which earns their compilation back.
         precision: "fp32", or "bf16" for matrix products in bfloat16.
 
     Raises:
@@ -154,7 +159,7 @@ def fit(
             guide,
             optim or torch.optim.Adam,
             loss or Trace_ELBO(),
-            compile=compile,
+            compile=epochs * len(training.order(0)) >= COMPILE_FROM if compile is None else compile,
             precision=precision,
             clip_norm=clip_norm,
         )

@@ -111,7 +111,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         particles: of the objective, K.
         epochs, batch_size, learning_rate: of Adam.
         num_samples: draws of the guide per row that an imputation is made of.
-        compile: compiled steps.
+        compile: compiled steps; by default where they pay, as in `fit`.
         device: "auto", "cpu", "cuda" or "mps".
         random_state: of weights and noise.
         verbose: show a bar.
@@ -137,7 +137,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     batch_size: int = 64
     learning_rate: float = 2e-3
     num_samples: int = 1000
-    compile: bool = True
+    compile: bool | None = None
     device: str = "auto"
     random_state: Any = None
     verbose: bool = False

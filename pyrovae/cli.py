@@ -61,7 +61,11 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--seed", type=int, default=0, help="of the weights, the order of the data, and all noise")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of the matrix products")
-    p.add_argument("--no-compile", action="store_true", help="run Pyro's handlers at every step")
+    p.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="replay each step as one graph; by default where it pays",
+    )
     p.add_argument("--evaluate", type=int, default=500, help="test data that the closing table uses; 0 for all")
     p.add_argument("--num-samples", type=int, default=500, help="importance samples per test datum")
     p.add_argument("--out", type=Path, default=Path(out), help="run folder")
@@ -138,7 +142,7 @@ class Run:
             run=self.out,
             resume=a.resume,
             progress=not a.quiet,
-            compile=not a.no_compile,
+            compile=a.compile,
             precision=a.precision,
         )
         self.seconds = time.perf_counter() - start + (self._before() if a.resume else 0.0)

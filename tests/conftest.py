@@ -1,5 +1,6 @@
 """What the tests share: the pairs of the suite, a pair whose p(x) is exact, and how an error is read."""
 
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -54,6 +55,10 @@ from pyrovae.models import (
 )
 from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, Shape, as_shape
 from pyrovae.recurrent import BackwardRNN
+
+# What `make test` keeps the workers' path clean with; the scripts that tests run want their folder on it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("PYTHONSAFEPATH", None)
 
 
 @pytest.fixture(autouse=True)
