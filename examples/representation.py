@@ -157,7 +157,7 @@ def few_labels(study: Study) -> dict[str, Any]:
     for name, row in table.items():
         print(f"  {name:<22}" + "".join(f"{f'{100 * p:.1f} ± {100 * error:.1f} %':>17}" for p, error in row.values()))
     curves = {n: (list(row), *map(list, zip(*row.values(), strict=True))) for n, row in table.items()}
-    title = f"a support-vector machine on few labels, mean and standard error of {a.trials} choices of them"
+    title = f"a support-vector machine on few labels, mean of {a.trials} choices"
     study.save("few_labels", plots.lines(curves, x="labels", y="accuracy on test data", title=title))
     study.save("augmented", augmented(a, run))
     return table
