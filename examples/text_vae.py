@@ -56,7 +56,7 @@ active       dimensions of z whose means vary over the test sentences"""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=3)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=2)
     p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
     p.add_argument("--variants", default=",".join(VARIANTS), help=f"of {','.join(VARIANTS)}")
     p.add_argument("--decoder", choices=("lstm", "transformer"), default="lstm", help="p(x_t | x_<t, z)")
@@ -73,7 +73,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--every", type=int, default=1, help="steps of the guide for one of the model in vae (He et al. 2019)"
     )
-    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", num_samples=100, compile=False)
+    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", compile=False)
+    p.set_defaults(evaluate=500, num_samples=100)
     a = p.parse_args(argv)
     a.variants = a.variants.split(",")
     if unknown := [name for name in a.variants if name not in VARIANTS]:

@@ -77,8 +77,8 @@ class History:
         return text.getvalue()
 
 
-COMPILE_FROM = 5000
-"""Steps of a training from which compiling pays: some 15 s of steps that Pyro's handlers take."""
+COMPILE_FROM = 1500
+"""Steps of a training from which compiling pays: 20 s of Pyro's handlers, on two cores."""
 
 
 def fit(
