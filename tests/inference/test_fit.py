@@ -19,7 +19,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyrovae.data import Binarize, Dataset
 from pyrovae.errors import CheckpointError, NonFiniteError, OutputError, PairError, SupportError
 from pyrovae.guides import NormalGuide
-from pyrovae.inference import evaluate, fit, load_weights
+from pyrovae.inference import SVI, evaluate, fit, load_weights
 from pyrovae.inference.checkpoint import load
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks import MLP
@@ -353,3 +353,18 @@ def test_batches_may_be_chosen_in_any_sizes(ppca):
     assert [row["step"] for row in history.rows] == [4, 8, 12]
     assert len({tuple(rows.tolist()) for rows in seen}) == 3
     assert history["loss"] == trained(3)["loss"]
+
+
+def test_a_training_is_compiled_where_it_is_long_enough(monkeypatch):
+    asked = []
+
+    def spy(*args, compile, **options):
+        asked.append(compile)
+        return SVI(*args, compile=False, **options)
+
+    module = sys.modules[fit.__module__]
+    monkeypatch.setattr(module, "SVI", spy)
+    monkeypatch.setattr(module, "COMPILE_FROM", 5)  # an epoch has 4
+    for epochs, compile in [(1, None), (2, None), (1, True), (2, False)]:
+        fit(*table_pair(), table(), epochs=epochs, batch_size=50, progress=False, compile=compile)
+    assert asked == [False, True, True, False]
