@@ -93,8 +93,9 @@ Moments = tuple[Tensor, Tensor]
 
 
 def _by_moments(q: Moments, p: Moments) -> Tensor:
-    """KL of the normals that have these means and variances."""
-    return ((q[1] + (q[0] - p[0]).square()) / p[1] - 1 + p[1].log() - q[1].log()) / 2
+    """KL of the normals that have these means and variances; 0 of a point with itself, a step beyond a sequence."""
+    same = (q[1] == 0) & (p[1] == 0) & (q[0] == p[0])
+    return torch.where(same, 0.0, ((q[1] + (q[0] - p[0]).square()) / p[1] - 1 + p[1].log() - q[1].log()) / 2)
 
 
 def _moments(fn: TorchDistribution, over_data: bool = False) -> Moments:

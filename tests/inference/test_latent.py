@@ -328,7 +328,8 @@ def test_levels_below_follow_the_traversed_one_and_others_are_held():
 
 def test_a_traversal_of_every_pair(pair):
     z = {name: code[0] for name, code in encode(pair.model, pair.guide, pair.batch, mean=False).items()}
-    given = {name: tensor[0].clamp_min(0) for name, tensor in pair.batch.items() if name not in ("x", *pair.latent)}
+    others = {name: tensor[0] for name, tensor in pair.batch.items() if name not in ("x", *pair.latent)}
+    given = {name: value.clamp_min(0).to(value.dtype) for name, value in others.items()}
     for site in (name for name, event in pair.latent.items() if event):
         walk = traverse(pair.model, pair.guide, pair.batch, site=site, code=z, given=given, dims=2, steps=3)
         assert walk.x.shape == (2, 3, *pair.batch["x"].shape[1:])
