@@ -103,7 +103,7 @@ def squared_error(x: Tensor, truth: Tensor, mask: Tensor) -> float:
 # ---------------------------------------------------------------------------------------------------- tables
 
 
-def complete(a: argparse.Namespace, run: cli.Run) -> Tensor:
+def standardised(run: cli.Run) -> Tensor:
     """All rows of the table, each column standardised."""
     x = torch.cat([split["x"].float() for split in run.data.splits.values() if len(split["x"])])
     scale = x.std(0, correction=0)
@@ -138,7 +138,7 @@ def one_mask(a: argparse.Namespace, run: cli.Run, x: Tensor, seed: int) -> dict[
 
 def table(a: argparse.Namespace, run: cli.Run) -> None:
     """Train and fill in, once for each seed."""
-    x = complete(a, run)
+    x = standardised(run)
     found = [one_mask(a, run, x, seed) for seed in range(a.seed, a.seed + a.seeds)]
     names = list(found[0]["errors"])
     means = {name: _mean([f["errors"][name] for f in found]) for name in names}

@@ -77,7 +77,7 @@ class History:
         return text.getvalue()
 
 
-COMPILE_FROM = 1500
+COMPILE_FROM_STEPS = 1500
 """Steps of a training from which compiling pays: 20 s of Pyro's handlers, on two cores."""
 
 
@@ -126,7 +126,7 @@ def fit(
         run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
         resume: continue from the checkpoint in `run`, bit for bit; without one, start.
         progress: show a bar.
-        compile: compiled steps (`pyrovae.inference.SVI`); by default in a training of `COMPILE_FROM` steps or more,
+        compile: compiled steps (`pyrovae.inference.SVI`); by default in a training of `COMPILE_FROM_STEPS` or more,
             which earns their compilation back.
         precision: "fp32", or "bf16" for matrix products in bfloat16.
 
@@ -159,7 +159,7 @@ def fit(
             guide,
             optim or torch.optim.Adam,
             loss or Trace_ELBO(),
-            compile=epochs * len(training.order(0)) >= COMPILE_FROM if compile is None else compile,
+            compile=epochs * len(training.order(0)) >= COMPILE_FROM_STEPS if compile is None else compile,
             precision=precision,
             clip_norm=clip_norm,
         )

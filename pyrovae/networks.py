@@ -7,7 +7,7 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,23 +91,14 @@ class SkipMLP(MLP):
     A decoder of few data learns the linear part first, as factor analysis would, and bends it where it pays.
 
     Args:
-        in_shape: event shape of the input, `784` or `(1, 28, 28)`.
-        out_shape: event shape of the output.
-        hidden: widths of the hidden layers.
-        activation: the nonlinearity between layers, a module class.
+        args, options: those of `MLP`.
 
     Raises:
         ShapeError: the last dimensions of the input are not `in_shape`.
     """
 
-    def __init__(
-        self,
-        in_shape: Shape,
-        out_shape: Shape,
-        hidden: Sequence[int] = (400,),
-        activation: Callable[[], nn.Module] = nn.ReLU,
-    ) -> None:
-        super().__init__(in_shape, out_shape, hidden, activation)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.skip = nn.Linear(math.prod(self.in_shape), math.prod(self.out_shape), bias=False)
         with torch.no_grad():
             cast(nn.Linear, self.layers[-1]).weight.mul_(0.1)

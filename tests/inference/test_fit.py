@@ -364,7 +364,7 @@ def test_a_training_is_compiled_where_it_is_long_enough(monkeypatch):
 
     module = sys.modules[fit.__module__]
     monkeypatch.setattr(module, "SVI", spy)
-    monkeypatch.setattr(module, "COMPILE_FROM", 5)  # an epoch has 4
+    monkeypatch.setattr(module, "COMPILE_FROM_STEPS", 5)  # an epoch has 4
     for epochs, compile in [(1, None), (2, None), (1, True), (2, False)]:
         fit(*table_pair(), table(), epochs=epochs, batch_size=50, progress=False, compile=compile)
     assert asked == [False, True, True, False]
