@@ -21,6 +21,7 @@ from pyrovae.inference.diagnostics.subject import MEMORY, by_dimension, examined
 from pyrovae.inference.evidence import NOT_INDEPENDENT, batches, device_of, evaluate, seeded
 from pyrovae.inference.latent import CHUNK, reconstruct
 from pyrovae.inference.pair import Batch, Program, batch_size, sites
+from pyrovae.models.likelihoods.heterogeneous import Columns
 
 __all__ = ["SCORES", "anomaly_scores", "complexity", "entry_scores", "threshold"]
 
@@ -202,7 +203,7 @@ def by_entries(fn: Any, value: Tensor, site: str = "x") -> Tensor:
     """
     if not fn.event_shape:
         return fn.log_prob(value)
-    if hasattr(fn, "split"):  # a table, columns side by side
+    if isinstance(fn, Columns):
         return torch.cat([by_entries(part, x, site) for part, x in fn.split(value)], -1)
     if isinstance(fn, dist.MaskedDistribution):
         mask = torch.as_tensor(fn._mask)

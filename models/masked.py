@@ -90,8 +90,7 @@ class _Entries(Messenger):
 def _at_entries(fn: TorchDistribution, mask: Tensor) -> TorchDistribution:
     """The same distribution, whose log-probability is that of the entries of the mask `(B, *event)`."""
     if isinstance(fn, Columns):
-        parts = zip(fn.parts, mask.split(fn.widths, -1), strict=True)
-        return Columns([_at_entries(part, observed) for part, observed in parts])
+        return Columns([_at_entries(part, observed) for part, observed in fn.split(mask)])
     count = len(fn.event_shape)
     entries: Any = fn.base_dist if isinstance(fn, Independent) else fn
     if entries.event_shape:
