@@ -395,8 +395,16 @@ class _Training:
         return (self.run or Path()) / "checkpoint.pt"
 
     def config(self) -> dict[str, Any]:
-        """What fixes the order of the data: a resumed run must have the same."""
-        return {"seed": self.seed, "batch_size": self.batch_size, "size": self.size}
+        """What fixes the order of the data and the steps: a resumed run must have the same."""
+        settings = {n: v for n, v in self.optimizer.defaults.items() if type(v) in (int, float, tuple)}
+        return {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "size": self.size,
+            "optimizer": type(self.optimizer).__name__,
+            **settings,
+            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
+        }
 
     def weights(self) -> dict[str, Any]:
         return checkpoint.weights(self.model, self.guide)
@@ -421,17 +429,20 @@ class _Training:
         checkpoint.save(self.file, state)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        if state["config"] != self.config():
+        before, now = state["config"], self.config()
+        if before != now:
+            differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            had, has = ({name: config.get(name) for name in differ} for config in (before, now))
             raise CheckpointError(
-                f"{str(self.file)!r} was trained with {state['config']}, this run has {self.config()}: the order of "
-                "the data would differ. Use the same, or another run folder."
+                f"{str(self.file)!r} was trained with {had}, this run has {has}: it would not go on as it began. Use "
+                "the same, or another run folder, started at these weights with load_weights (--start)."
             )
         self.load_weights(state["weights"])
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError as error:
             raise CheckpointError(f"{str(self.file)!r} is of another optimizer: {error}. Use the same.") from error
-        if self.scheduler is not None and state["scheduler"] is not None:
+        if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         if isinstance(self.svi.loss, Tracked):
             if state["objective"] is None:

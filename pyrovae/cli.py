@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data, plots
 from pyrovae.errors import PyrovaeError
@@ -76,9 +76,21 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     return p
 
 
-def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], Any] | None:
+class HalfCosine(LambdaLR):
+    """Half a cosine from the optimizer's rate to 0 in so many epochs; one resumed with more goes on along theirs."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, epochs: int) -> None:
+        super().__init__(optimizer, lambda epoch: (1 + math.cos(math.pi * min(epoch / epochs, 1))) / 2)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for group, factor in zip(self.optimizer.param_groups, self.lr_lambdas, strict=True):
+            group["lr"] = group["initial_lr"] * factor(self.last_epoch)
+
+
+def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:
     """What `fit` takes as scheduler: none for a constant learning rate, or half a cosine that ends at 0."""
-    return partial(CosineAnnealingLR, T_max=epochs) if name == "cosine" else None
+    return partial(HalfCosine, epochs=epochs) if name == "cosine" else None
 
 
 def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namespace) -> int:

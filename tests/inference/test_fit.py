@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import random
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
+from pyrovae import cli
 from pyrovae.data import Binarize, Dataset
 from pyrovae.errors import CheckpointError, NonFiniteError, OutputError, PairError, SupportError
 from pyrovae.guides import NormalGuide
@@ -177,6 +179,21 @@ def test_resuming_another_architecture_optimizer_or_configuration_is_refused(tmp
         quick(*table_pair(width=8), table(), epochs=2, run=tmp_path, resume=True)
     with pytest.raises(CheckpointError, match=r"'batch_size': 64.*'batch_size': 32"):
         fit(*table_pair(), table(), epochs=2, batch_size=32, run=tmp_path, resume=True, progress=False, compile=False)
+    with pytest.raises(CheckpointError, match=r"with \{'lr': 0.001\}, this run has \{'lr': 0.01\}.*load_weights"):
+        quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, optim=partial(torch.optim.Adam, lr=1e-2))
+    with pytest.raises(CheckpointError, match=r"with \{'optimizer': 'Adam'.*\{'optimizer': 'SGD'"):
+        quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, optim=partial(torch.optim.SGD, lr=1e-3))
+    decay = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    with pytest.raises(CheckpointError, match=r"\{'scheduler': None\}.*\{'scheduler': 'ExponentialLR'\}"):
+        quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, scheduler=decay)
+
+
+@pytest.mark.parametrize("first", [1, 2, 4])
+def test_a_resumed_cosine_is_that_of_all_epochs(first, tmp_path):
+    quick(*table_pair(), table(), epochs=first, scheduler=cli.schedule("cosine", first), run=tmp_path)
+    resumed = quick(*table_pair(), table(), epochs=6, scheduler=cli.schedule("cosine", 6), run=tmp_path, resume=True)
+    rates = [1e-3 * (1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in range(6)]
+    assert [row["lr"] for row in resumed.rows[first:]] == pytest.approx(rates[first:], abs=1e-12)
 
 
 TRAIN = """
