@@ -144,12 +144,14 @@ def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
     measured = run.evaluate()
     row = Row(measured, perplexity(measured, run.scored["x"]), *information(run, variant), run.seconds)
     rows = [("perplexity", str(row.perplexity), "per token")]
-    if variant != "lm":
+    if variant == "lm":
+        rows.insert(0, ("log p(x)", str(measured.log_evidence), "nats per datum, exact"))
+    else:
         rows += [
             ("information", f"{row.information:.2f}", "I_q(x; z)"),
             ("active", f"{row.active} of {a.latent}", "dimensions of z"),
         ]
-    hide = ["ELBO", "rate", "distortion"] if variant == "lm" else []
+    hide = ["ELBO", "rate", "distortion", "log-evidence"] if variant == "lm" else []
     run.summary(measured, rows=rows, hide=hide, variant=variant, **entries(row))
     run.pictures()
     return run, row

@@ -406,6 +406,8 @@ def test_text_vae_beside_a_language_model(tmp_path):
     assert done.returncode == 0, done.stderr
     table = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert list(table) == ["lm", "collapsed", "vae", "iwae"]
+    assert done.stdout.count("nats per datum, exact") == 1
+    assert done.stdout.count("importance sampling") == 3
     for variant, row in table.items():
         assert 1 < row["perplexity"][0] < 19  # of uniform words
         losses = summary(tmp_path / "run" / variant)["train_loss_per_epoch"]
