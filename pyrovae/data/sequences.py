@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.dataset import Batch, Dataset
-from pyrovae.errors import DataError, ShapeError
+from pyrovae.errors import DataError
+from pyrovae.recurrent import going_on
 
 __all__ = ["KEYS", "LOWEST", "Trim", "chords_log_prob", "load_chorales", "load_chords", "rolls"]
 
@@ -25,23 +26,17 @@ class Trim:
     """
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch itself.
+        """The batch itself, all steps within its sequences where nothing says how long they are.
 
         Raises:
-            ShapeError: `within` is not there, or x is not `(N, T, *event)` beside it.
+            ShapeError: x is not `(N, T, *event)` beside `within`.
             DataError: a sequence of length 0.
         """
-        x, within = batch["x"], batch.get("within")
-        if within is None or within.dtype != torch.bool or within.shape != x.shape[:2]:
-            raise ShapeError(
-                f"sequences are x (N, T, *event) and within (N, T), bool, got x {tuple(x.shape)} and within "
-                f"{None if within is None else (tuple(within.shape), within.dtype)}. Write within = torch.arange(T) < "
-                "length[:, None]."
-            )
+        within = going_on(batch["x"], batch.get("within"), ())
         if not within[:, 0].all():
             empty = (~within[:, 0]).nonzero().flatten().tolist()
             raise DataError(f"a sequence has a first step, got {len(empty)} without, at rows {empty[:5]}: drop them")
-        return batch
+        return {**batch, "within": within}
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with float x, cut at its longest sequence."""

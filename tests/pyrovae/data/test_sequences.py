@@ -92,9 +92,13 @@ def test_trim_cuts_at_the_longest():
     assert cut["within"].shape == (1, 2)
 
 
+def test_trim_counts_all_steps_where_nothing_says_how_long():
+    assert Trim().prepare({"x": torch.zeros(2, 3, 4)})["within"].tolist() == [[True] * 3] * 2
+
+
 def test_trim_refuses_what_are_no_sequences(says):
     x, within = torch.zeros(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
-    for wrong in ({"x": x}, {"x": x, "within": within.float()}, {"x": x, "within": within[:, :2]}):
+    for wrong in ({"x": x, "within": within.float()}, {"x": x, "within": within[:, :2]}):
         with says(ShapeError, re.escape("(2, 3, 4)"), "Write within = torch.arange"):
             Trim().prepare(wrong)
     within[1] = False
