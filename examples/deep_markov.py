@@ -10,7 +10,6 @@ The closing table has nats per time step: the sum over the test sequences, over 
 import argparse
 import sys
 
-import torch
 from torch import nn
 
 from pyrovae import cli, data, plots
@@ -33,7 +32,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--flows", type=int, default=0, help="inverse autoregressive steps on each q(z_t | z_(t-1), x)")
     p.add_argument("--kl-start", type=float, default=0.2, help="weight of the rate at the start")
     p.add_argument("--warm-up", type=int, default=5, help="epochs in which it rises to 1")
-    p.add_argument("--weight-decay", type=float, default=0.0, help="of AdamW, against overfitting")
     p.add_argument("--length", type=int, default=64, help="steps of what is played")
     p.set_defaults(data="chords", batch_size=20, lr=3e-3, schedule="cosine", evaluate=0, num_samples=100)
     return p.parse_args(argv)
@@ -77,9 +75,8 @@ def script(a: argparse.Namespace) -> None:
     # Every batch has a length of its own, so there is nothing to compile.
     a.compile = False
     batches = data.ByLength(run.data.train["within"].sum(-1), a.batch_size)
-    optim = (torch.optim.AdamW, {"lr": a.lr, "weight_decay": a.weight_decay})
     loss = ELBO(kl_weight=weight, analytic=not a.flows)
-    run.fit(model, guide, data.Trim(), loss=loss, batches=batches, optim=optim)
+    run.fit(model, guide, data.Trim(), loss=loss, batches=batches)
     measured = run.evaluate()
     nats = per_step(run, measured)
     run.summary(measured, rows=[(ROWS[n][0], f"{v:.3f}", ROWS[n][1]) for n, v in nats.items()], nats_per_step=nats)

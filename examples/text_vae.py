@@ -137,7 +137,8 @@ def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
     options: dict[str, Any] = {"batches": data.ByLength(lengths(x), a.batch_size)}
     if variant == "vae" and a.every > 1:
         held = {name: tensor[:1000].to(run.device) for name, tensor in run.data.valid.items()}
-        options["optim"] = Aggressive, {"model": model, "every": a.every, "lr": a.lr}
+        decay = {"weight_decay": a.weight_decay, "decoupled_weight_decay": True}  # as in AdamW
+        options["optim"] = Aggressive, {"model": model, "every": a.every, "lr": a.lr, **decay}
         options["scheduler"] = partial(Release, model=model, guide=guide, data=held)
     loss = objective(a, variant, a.epochs * math.ceil(len(x) / a.batch_size))
     run.fit(model, guide, data.Scale(), loss=loss, **options)

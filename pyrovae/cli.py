@@ -54,7 +54,8 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--test", type=int, help="data held out for testing, of files that do not come split")
     p.add_argument("--epochs", type=int, default=epochs, help="passes over the training data")
     p.add_argument("--batch-size", type=int, default=128, help="data per step")
-    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam")
+    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of AdamW")
+    p.add_argument("--weight-decay", type=float, default=0.0, help="of AdamW, against overfitting; 0 makes it Adam")
     p.add_argument("--schedule", choices=SCHEDULES, default="constant", help="of the learning rate; cosine ends at 0")
     p.add_argument("--patience", type=int, help="stop after so many epochs without a higher validation ELBO")
     p.add_argument("--clip-norm", type=float, help="clip the norm of the gradients")
@@ -128,7 +129,7 @@ class Run:
         print(f"data    {self.data.describe()}")
 
     def fit(self, model: torch.nn.Module, guide: Any, transform: Any, *, optim: Any = None, **options: Any) -> History:
-        """Train by the flags; Adam, unless another `optim` is given."""
+        """Train by the flags; AdamW, unless another `optim` is given."""
         a = self.arguments
         count = sum(p.numel() for p in {p for part in modules(model, guide) for p in part.parameters()})
         names = " and ".join(getattr(part, "__name__", type(part).__name__) for part in (model, guide))
@@ -144,7 +145,7 @@ class Run:
             self.data,
             epochs=a.epochs,
             batch_size=a.batch_size,
-            optim=optim or (torch.optim.Adam, {"lr": a.lr}),
+            optim=optim or (torch.optim.AdamW, {"lr": a.lr, "weight_decay": a.weight_decay}),
             **{"scheduler": schedule(a.schedule, a.epochs), **options},
             transform=transform,
             patience=a.patience,
