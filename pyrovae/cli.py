@@ -109,7 +109,7 @@ def main(script: Callable[[argparse.Namespace], Any], arguments: argparse.Namesp
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"\n{error or 'stopped'}", file=sys.stderr)
+        print(f"\n{str(error) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
 
@@ -138,33 +138,37 @@ class Run:
         self.test = transform.prepare(self.data.test)
         if a.start:
             load_weights(model, guide, a.start)
-        start = time.perf_counter()
-        self.history = fit(
-            model,
-            guide,
-            self.data,
-            epochs=a.epochs,
-            batch_size=a.batch_size,
-            optim=optim or (torch.optim.AdamW, {"lr": a.lr, "weight_decay": a.weight_decay}),
-            **{"scheduler": schedule(a.schedule, a.epochs), **options},
-            transform=transform,
-            patience=a.patience,
-            clip_norm=a.clip_norm,
-            seed=a.seed,
-            device=self.device,
-            run=self.out,
-            resume=a.resume,
-            progress=not a.quiet,
-            compile=a.compile,
-            precision=a.precision,
-        )
-        self.seconds = time.perf_counter() - start + (self._before() if a.resume else 0.0)
+        start = time.perf_counter() - (self._before() if a.resume else 0.0)
+        try:
+            self.history = fit(
+                model,
+                guide,
+                self.data,
+                epochs=a.epochs,
+                batch_size=a.batch_size,
+                optim=optim or (torch.optim.AdamW, {"lr": a.lr, "weight_decay": a.weight_decay}),
+                **{"scheduler": schedule(a.schedule, a.epochs), **options},
+                transform=transform,
+                patience=a.patience,
+                clip_norm=a.clip_norm,
+                seed=a.seed,
+                device=self.device,
+                run=self.out,
+                resume=a.resume,
+                progress=not a.quiet,
+                compile=a.compile,
+                precision=a.precision,
+            )
+        finally:
+            self.seconds = time.perf_counter() - start
+            if self.out.is_dir():
+                (self.out / "seconds.txt").write_text(f"{self.seconds:.2f}")
         return self.history
 
     def _before(self) -> float:
-        """The seconds of training before a resume."""
-        summary = self.out / "summary.json"
-        return float(json.loads(summary.read_text()).get("seconds", 0.0)) if summary.is_file() else 0.0
+        """The seconds of training before a resume; those of a killed process are not known."""
+        file = self.out / "seconds.txt"
+        return float(file.read_text()) if file.is_file() else 0.0
 
     def annealed(self, epochs: int) -> float | Linear:
         """The weight of the rate: it rises from 0 to 1 in so many epochs."""

@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 import wave
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -65,6 +66,23 @@ def test_vae_trains_scores_and_draws(tmp_path):
     again = run_command(ROOT / "examples" / "vae.py", *flags)
     assert again.returncode == 0, again.stderr
     assert summary(tmp_path)["train_loss_per_epoch"][:2] == losses
+
+
+def test_the_time_of_a_run_that_was_stopped_counts(tmp_path, monkeypatch):
+    flags = ["--hidden", "16", "--latent", "2"]
+    with monkeypatch.context() as patched:
+        patched.setattr("pyrovae.cli.fit", stop_after_two_seconds)
+        done = run("vae.py", *SMALL, *flags, folder=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr.strip() == "stopped"
+    assert run("vae.py", *SMALL, *flags, "--resume", folder=tmp_path).returncode == 0
+    assert summary(tmp_path)["seconds"] > 2
+
+
+def stop_after_two_seconds(*args, run, **options):
+    run.mkdir(exist_ok=True)
+    time.sleep(2)
+    raise KeyboardInterrupt
 
 
 def test_vae_convolves_a_folder_of_colour_images(tmp_path):
