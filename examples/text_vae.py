@@ -149,7 +149,7 @@ def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
         rows.insert(0, ("log p(x)", str(measured.log_evidence), "nats per datum, exact"))
     else:
         rows += [
-            ("information", f"{row.information:.2f}", "I_q(x; z)"),
+            ("information", f"{row.information:z.2f}", "I_q(x; z)"),
             ("active", f"{row.active} of {a.latent}", "dimensions of z"),
         ]
     hide = ["ELBO", "rate", "distortion", "log-evidence"] if variant == "lm" else []
@@ -206,7 +206,7 @@ def script(a: argparse.Namespace) -> None:
         print(f"\n{text}")
     print(f"\n{'':<11}{'evidence':>16}{'perplexity':>15}{'rate':>14}{'information':>13}{'active':>10}{'time':>8}")
     for variant, (measured, per_token, told, active, seconds) in rows.items():
-        codes = f"{measured.rate!s:>14}{told:>13.2f}{f'{active} of {a.latent}':>10}" if variant != "lm" else " " * 37
+        codes = f"{measured.rate!s:>14}{told:>z13.2f}{f'{active} of {a.latent}':>10}" if variant != "lm" else " " * 37
         print(f"{variant:<11}{measured.log_evidence!s:>16}{per_token!s:>15}{codes}{seconds:>6.0f} s")
     print(LEGEND.format(draws=a.num_samples))
     table = {
