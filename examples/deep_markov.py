@@ -14,7 +14,7 @@ from torch import nn
 
 from pyrovae import cli, data, plots
 from pyrovae.guides import Combiner, FlowCombiner, MarkovGuide
-from pyrovae.inference import ELBO, Evaluation, Linear, encode, generate
+from pyrovae.inference import ELBO, Evaluation, encode, generate
 from pyrovae.inference.latent import decode
 from pyrovae.models import DeepMarkovModel, GatedTransition, likelihoods
 from pyrovae.networks import MLP
@@ -33,7 +33,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--kl-start", type=float, default=0.2, help="weight of the rate at the start")
     p.add_argument("--warm-up", type=int, default=5, help="epochs in which it rises to 1")
     p.add_argument("--length", type=int, default=64, help="steps of what is played")
-    p.set_defaults(data="chords", batch_size=20, lr=3e-3, schedule="cosine", evaluate=0, num_samples=100)
+    # Every batch has a length of its own, so there is nothing to compile.
+    p.set_defaults(data="chords", batch_size=20, lr=3e-3, schedule="cosine", compile=False)
+    p.set_defaults(evaluate=0, num_samples=100)
     return p.parse_args(argv)
 
 
@@ -70,12 +72,8 @@ ROWS = {
 def script(a: argparse.Namespace) -> None:
     run = cli.Run(a)
     model, guide = pair(a, run.data.train)
-    steps = a.warm_up * -(-len(run.data.train["x"]) // a.batch_size)
-    weight = Linear(a.kl_start, 1.0, steps) if steps else 1.0
-    # Every batch has a length of its own, so there is nothing to compile.
-    a.compile = False
     batches = data.ByLength(run.data.train["within"].sum(-1), a.batch_size)
-    loss = ELBO(kl_weight=weight, analytic=not a.flows)
+    loss = ELBO(kl_weight=run.annealed(a.warm_up, a.kl_start), analytic=not a.flows)
     run.fit(model, guide, data.Trim(), loss=loss, batches=batches)
     measured = run.evaluate()
     nats = per_step(run, measured)

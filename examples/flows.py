@@ -72,7 +72,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     a = p.parse_args(argv)
     a.hidden = a.hidden or ([300, 300] if a.arch == "gated" else [200])
     if a.minutes and a.compile is None:
-        a.compile = True
+        a.compile = True  # the few epochs that are timed run as the many that are trained
     a.variants = a.variants.split(",")
     if unknown := [name for name in a.variants if name not in VARIANTS]:
         p.error(f"--variants has {', '.join(unknown)}, of which there is none. Choose from {','.join(VARIANTS)}.")

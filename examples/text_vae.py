@@ -144,15 +144,15 @@ def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
     run.fit(model, guide, data.Scale(), loss=loss, **options)
     measured = run.evaluate()
     row = Row(measured, perplexity(measured, run.scored["x"]), *information(run, variant), run.seconds)
-    rows = [("perplexity", str(row.perplexity), "per token")]
+    rows, hide = [("perplexity", str(row.perplexity), "per token")], []
     if variant == "lm":
-        rows.insert(0, ("log p(x)", str(measured.log_evidence), "nats per datum, exact"))
+        rows = [("log p(x)", str(measured.log_evidence), "nats per datum, exact"), *rows]
+        hide = ["ELBO", "rate", "distortion", "log-evidence"]
     else:
         rows += [
             ("information", f"{row.information:z.2f}", "I_q(x; z)"),
             ("active", f"{row.active} of {a.latent}", "dimensions of z"),
         ]
-    hide = ["ELBO", "rate", "distortion", "log-evidence"] if variant == "lm" else []
     run.summary(measured, rows=rows, hide=hide, variant=variant, **entries(row))
     run.pictures()
     return run, row

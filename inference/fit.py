@@ -124,7 +124,8 @@ def fit(
         seed: of the order of the data and all random draws; the global random state is left alone.
         device: "auto" takes cuda, then mps, then cpu.
         run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
-        resume: continue from the checkpoint in `run`, bit for bit; without one, start.
+        resume: continue from the checkpoint in `run`, bit for bit; without one, start. Seed, batch size, number of
+            data, optimizer with its settings and kind of scheduler must be the same.
         progress: show a bar.
         compile: compiled steps (`pyrovae.inference.SVI`); by default in a training of `COMPILE_FROM_STEPS` or more,
             which earns their compilation back.
@@ -133,7 +134,7 @@ def fit(
     Raises:
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch.
         NonFiniteError: the loss is NaN or infinite; the site and the batch are named, the last good checkpoint stays.
-        CheckpointError: `resume` from a checkpoint of another architecture or another configuration.
+        CheckpointError: `resume` from a checkpoint of another architecture, or of other settings.
         OutputError: the run folder cannot be written.
         KeyboardInterrupt: Ctrl-C, after the step has ended and the checkpoint is written.
     """
@@ -154,12 +155,14 @@ def fit(
     )
     with seeded(seed, where), pyro.validation_enabled(False):
         training.check()
+        if compile is None:
+            compile = epochs * len(training.order(0)) >= COMPILE_FROM_STEPS
         training.svi = SVI(
             model,
             guide,
             optim or torch.optim.Adam,
             loss or Trace_ELBO(),
-            compile=epochs * len(training.order(0)) >= COMPILE_FROM_STEPS if compile is None else compile,
+            compile=compile,
             precision=precision,
             clip_norm=clip_norm,
         )

@@ -162,7 +162,7 @@ class Run:
         finally:
             self.seconds = time.perf_counter() - start
             if self.out.is_dir():
-                (self.out / "seconds.txt").write_text(f"{self.seconds:.2f}")
+                write_atomically(self.out / "seconds.txt", lambda file: file.write(f"{self.seconds:.2f}".encode()))
         return self.history
 
     def _before(self) -> float:
@@ -170,10 +170,10 @@ class Run:
         file = self.out / "seconds.txt"
         return float(file.read_text()) if file.is_file() else 0.0
 
-    def annealed(self, epochs: int) -> float | Linear:
-        """The weight of the rate: it rises from 0 to 1 in so many epochs."""
+    def annealed(self, epochs: int, start: float = 0.0) -> float | Linear:
+        """The weight of the rate: it rises from `start` to 1 in so many epochs."""
         steps = epochs * math.ceil(len(self.data.train["x"]) / self.arguments.batch_size)
-        return Linear(0.0, 1.0, steps) if steps else 1.0
+        return Linear(start, 1.0, steps) if steps else 1.0
 
     @property
     def scored(self) -> data.Batch:
