@@ -38,7 +38,7 @@ ROWS = 5000  # training images that the baselines take, whose time is quadratic 
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/anomaly", epochs=30)
+    p = cli.parser(__doc__.splitlines()[0], out="runs/anomaly", epochs=30, closing=False)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=10, evaluate=0)
     p.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     p.add_argument("--classes", type=cli.shape_list, default=[1, 4], help="of the images, each in turn")

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from pyrovae import cli, data
-from pyrovae.guides import NormalGuide
+from pyrovae.guides import Corrupted, GaussianNoise, NormalGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import VAE, Likelihood, likelihoods, priors
 from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, GatedMLP
@@ -33,13 +33,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--latent", type=int, default=64, help="latent dimension")
     p.add_argument("--components", type=int, default=1, help="logistics that are mixed at each pixel and colour")
     p.add_argument("--min-scale", type=float, default=0.0, help="of a logistic, where 1 is the range of the pixels")
+    p.add_argument("--corrupt", type=float, default=0.0, help="noise on what the guide sees, against overfitting")
     p.add_argument("--pseudo-inputs", type=int, default=0, help="of a VampPrior; 0 is a standard normal prior")
     p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
     p.set_defaults(data="photos", batch_size=64, lr=2e-3, num_samples=100)
     return p.parse_args(argv)
 
 
-def pair(a: argparse.Namespace, train: data.Batch) -> tuple[VAE, NormalGuide]:
+def pair(a: argparse.Namespace, train: data.Batch) -> tuple[VAE, NormalGuide | Corrupted]:
     shape = tuple(train["x"].shape[1:])
     likelihood: Likelihood = likelihoods.DiscretizedLogistic(shape, min_scale=a.min_scale)
     if a.components > 1:
@@ -51,7 +52,7 @@ def pair(a: argparse.Namespace, train: data.Batch) -> tuple[VAE, NormalGuide]:
     if a.pseudo_inputs:
         rows = torch.randperm(len(train["x"]))[: a.pseudo_inputs]
         prior = priors.VampPrior(guide.given, data.Scale()({"x": train["x"][rows]})["x"])
-    return VAE(prior, likelihood, decoder), guide
+    return VAE(prior, likelihood, decoder), Corrupted(guide, GaussianNoise(a.corrupt)) if a.corrupt else guide
 
 
 def networks(a: argparse.Namespace, shape: tuple[int, ...], params_shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -66,8 +67,7 @@ def script(a: argparse.Namespace) -> None:
     run = cli.Run(a)
     model, guide = pair(a, run.data.train)
     run.fit(model, guide, data.Scale(), loss=ELBO(kl_weight=run.annealed(a.warm_up)))
-    measured = run.evaluate()
-    run.summary(measured, rows=[cli.bits_per_dim(measured)])
+    run.summary(run.evaluate(), bits=True)
     run.pictures()
 
 

@@ -19,12 +19,13 @@ from torch import nn
 
 from pyrovae import cli, data
 from pyrovae.blocks import ConvBlock, DenseBlock
-from pyrovae.guides import BottomUpGuide, TopDownGuide
+from pyrovae.guides import BottomUpGuide, Corrupted, GaussianNoise, TopDownGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, Likelihood, likelihoods, priors
 from pyrovae.networks import MLP, Shape, as_shape
 
 Hierarchy = HierarchicalVAE | LadderVAE
+Guide = BottomUpGuide | TopDownGuide | Corrupted
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": likelihoods.Bernoulli,
@@ -43,6 +44,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
     p.add_argument("--min-scale", type=float, default=0.0, help="of p(x|z), for logistic and normal")
     p.add_argument("--pseudo-inputs", type=int, default=0, help="of a VampPrior at the top; 0 is a standard normal")
+    p.add_argument("--corrupt", type=float, default=0.0, help="noise on what the guide sees, against overfitting")
     p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="dynamic", help="for bernoulli")
     p.add_argument("--free-bits", type=float, default=2.0, help="nats per level that cost nothing")
     p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises from 0 to 1")
@@ -137,7 +139,7 @@ def conv_top_down(model: Hierarchy, events: list[Shape], shape: Shape, width: in
     return TopDownGuide(model, [*encoders, MLP(states[-1], hidden, [])], [*messages, normal(hidden, top, hidden)])
 
 
-def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Hierarchy, BottomUpGuide | TopDownGuide, Any]:
+def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Hierarchy, Guide, Any]:
     """Model, guide, and the transform that the likelihood wants."""
     shape = tuple(train["x"].shape[1:])
     grey = len(shape) == 3 and shape[0] == 1
@@ -151,15 +153,14 @@ def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Hierarchy, BottomUpG
     if isinstance(guide, TopDownGuide) and a.pseudo_inputs:
         some = {"x": train["x"][torch.randperm(len(train["x"]))[: a.pseudo_inputs]]}
         model.prior = priors.VampPrior(guide.top, transform(transform.prepare(some))["x"])
-    return model, guide, transform
+    return model, Corrupted(guide, GaussianNoise(a.corrupt)) if a.corrupt else guide, transform
 
 
 def script(a: argparse.Namespace) -> None:
     run = cli.Run(a)
     model, guide, transform = pair(a, run.data.train)
     run.fit(model, guide, transform, loss=ELBO(kl_weight=run.annealed(a.warm_up), free_bits=a.free_bits))
-    measured = run.evaluate()
-    run.summary(measured, rows=[cli.bits_per_dim(measured)] if a.likelihood == "logistic" else [])
+    run.summary(run.evaluate(), bits=a.likelihood == "logistic")
     run.pictures()
 
 

@@ -247,6 +247,10 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         return f"{self.value:.2f} ± {self.error:.2f}"
 
+    def bits_per_dim(self, dims: int) -> "Estimate":
+        """Of a log-evidence, -log p(x) in bits per number, of data of `dims` numbers."""
+        return Estimate(-self.value / (dims * math.log(2)), self.error / (dims * math.log(2)))
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -278,7 +282,7 @@ class Evaluation:
     @property
     def bits_per_dim(self) -> float:
         """-log_evidence in bits per number: for pixels in {0..255} scored as x / 255, add 8 for a density."""
-        return -self.log_evidence.value / (self.dims * math.log(2))
+        return self.log_evidence.bits_per_dim(self.dims).value
 
     def __str__(self) -> str:
         rows = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}

@@ -18,15 +18,18 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data, plots
-from pyrovae.errors import PyrovaeError
+from pyrovae.errors import PairError, PyrovaeError
 from pyrovae.inference import (
+    Estimate,
     Evaluation,
+    Gaps,
     History,
     Linear,
     decode,
     encode,
     evaluate,
     fit,
+    gaps,
     generate,
     interpolate,
     latent_map,
@@ -41,11 +44,14 @@ from pyrovae.version import __version__
 
 __all__ = ["Run", "main", "parser"]
 
+Row = tuple[str, str, str]
+"""Of the closing table: name, value, unit."""
+
 SCHEDULES = ("constant", "cosine")
 
 
-def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParser:
-    """The flags that every example has."""
+def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> argparse.ArgumentParser:
+    """The flags that every example has, and those of the closing table where there is one."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--data", default="digits", help=f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy/.npz/.csv")
     p.add_argument("--root", help="folder of the data files; $PYROVAE_DATA or the user's cache when not given")
@@ -72,8 +78,11 @@ def parser(description: str, *, out: str, epochs: int) -> argparse.ArgumentParse
     p.add_argument("--out", type=Path, default=Path(out), help="run folder")
     p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
     p.add_argument("--start", type=Path, metavar="RUN", help="start at the weights of another run of the same pair")
-    p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
+    if closing:
+        steps = "steps that refine the guide for each test datum, which tells the evidence closer; 0 for none"
+        p.add_argument("--refine", type=int, default=0, metavar="STEPS", help=steps)
+        p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     return p
 
 
@@ -192,23 +201,33 @@ class Run:
         )
 
     def summary(
-        self, measured: Evaluation, *, rows: Sequence[tuple[str, str, str]] = (), hide: Sequence[str] = (), **more: Any
+        self,
+        measured: Evaluation,
+        *,
+        rows: Sequence[Row] = (),
+        bits: bool = False,
+        hide: Sequence[str] = (),
+        **more: Any,
     ) -> None:
         """Print the closing table, and write `summary.json`, and the report where the flags want one.
 
         Args:
             rows: further rows of name, value, unit.
+            bits: say the evidence in bits per number too, of data with a probability.
             hide: names of rows that mean nothing for this pair.
             more: further entries of `summary.json`.
         """
         count = len(measured.per_datum["elbo"])
         levels = measured.rates if len(measured.rates) > 1 else {}
+        dims = measured.dims if bits else None
+        split = self._refined()
         table = [
             ("ELBO", str(measured.elbo), "nats per datum"),
             ("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
             *((f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
             ("distortion", str(measured.distortion), "-E log p(x|z)"),
-            ("log-evidence", str(measured.log_evidence), f"importance sampling, {measured.num_samples} draws a datum"),
+            *_evidence(measured.log_evidence, f"importance sampling, {measured.num_samples} draws a datum", dims),
+            *_of_gaps(split, dims),
             *rows,
             ("time", f"{self.seconds:.1f} s", f"training, {len(self.history.rows)} epochs on {self.device}"),
         ]
@@ -224,6 +243,7 @@ class Run:
             "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
             "num_samples": measured.num_samples,
             "bits_per_dim": measured.bits_per_dim,
+            "refined": _gaps_entries(split),
             "train_loss_per_epoch": self.history["loss"],
             "epochs": len(self.history.rows),
             "best_epoch": self.history.best_epoch,
@@ -238,6 +258,17 @@ class Run:
         write_atomically(self.out / "summary.json", lambda file: file.write(text.encode()))
         if self.arguments.report:
             self.report(measured)
+
+    def _refined(self) -> Gaps | PairError | None:
+        """The gaps of the guide on the scored data, where the flags want them, or why there are none."""
+        a = self.arguments
+        if not a.refine:
+            return None
+        options = {"num_steps": a.refine, "num_samples": a.num_samples, "seed": a.seed, "compile": bool(a.compile)}
+        try:
+            return gaps(self.model, self.guide, self.scored, transform=self.transform, **options)
+        except PairError as error:
+            return error
 
     def _command(self) -> dict[str, Any]:
         """How this run is made again; its folder may lie below the script's."""
@@ -288,10 +319,33 @@ class Run:
         plots.save(figure, self.out / f"{name}.png")
 
 
-def bits_per_dim(measured: Evaluation) -> tuple[str, str, str]:
-    """The row of the closing table that says -log p(x) in bits per number, of data with a probability."""
-    error = measured.log_evidence.error / (measured.dims * math.log(2))
-    return "bits/dim", f"{measured.bits_per_dim:.3f} ± {error:.3f}", f"-log-evidence / ({measured.dims} log 2)"
+def _evidence(evidence: Estimate, how: str, dims: int | None) -> list[Row]:
+    """The rows of a log-evidence, and of its bits per number where `dims` says how many numbers a datum has."""
+    rows = [("log-evidence", str(evidence), how)]
+    if dims:
+        value, error = evidence.bits_per_dim(dims)
+        rows.append(("bits/dim", f"{value:.3f} ± {error:.3f}", f"-log-evidence / ({dims} log 2)"))
+    return rows
+
+
+def _of_gaps(split: Gaps | PairError | None, dims: int | None) -> list[Row]:
+    """The rows of the guide refined for each datum."""
+    if not isinstance(split, Gaps):
+        return [("refined", "-", str(split))] if split else []
+    return [
+        ("refined ELBO", str(split.refined), "of the guide refined for each datum"),
+        *_evidence(split.log_evidence, f"importance sampling, {split.num_samples} draws of that guide", dims),
+        ("approximation", str(split.approximation), "log-evidence - refined ELBO"),
+        ("amortisation", str(split.amortisation), "refined ELBO - ELBO"),
+    ]
+
+
+def _gaps_entries(split: Gaps | PairError | None) -> dict[str, Any]:
+    """Those rows in `summary.json`, empty where there are none."""
+    if not isinstance(split, Gaps):
+        return {}
+    names = ("refined", "log_evidence", "approximation", "amortisation")
+    return {name: getattr(split, name)._asdict() for name in names} | {"rise": split.rise}
 
 
 def _one(codes: dict[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -142,15 +142,22 @@ def test_hierarchical_vae_tells_the_rate_of_each_level(flags, tmp_path):
 def test_few_grey_images_want_a_floor_and_a_vamp_prior(tmp_path):
     np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(100, 140, (80, 7, 5), dtype=np.uint8))
     source = ["--data", str(tmp_path / "grey.npy"), "--valid", "10", "--test", "20", "--evaluate", "20"]
-    few = ["--min-scale", "0.02", "--pseudo-inputs", "5"]
+    few = ["--min-scale", "0.02", "--pseudo-inputs", "5", "--corrupt", "0.05"]
     scripts = {
         "conv_vae.py": ["--arch", "gated", "--hidden", "8"],
         "hierarchical_vae.py": ["--likelihood", "logistic", "--width", "8", "--latents", "4,2"],
     }
     for script, nets in scripts.items():
-        done = run(script, *SMALL, *source, *few, *nets, folder=tmp_path / script)
+        done = run(script, *SMALL, *source, *few, *nets, "--refine", "50", folder=tmp_path / script)
         assert done.returncode == 0, done.stderr
-        assert math.log2(40) < summary(tmp_path / script)["bits_per_dim"] < 8
+        result = summary(tmp_path / script)
+        refined = {name: estimate["value"] for name, estimate in result["refined"].items() if name != "rise"}
+        closer = -refined["log_evidence"] / (35 * math.log(2))
+        assert math.log2(40) < result["bits_per_dim"] < 8
+        assert closer == pytest.approx(result["bits_per_dim"], abs=0.05)  # two epochs leave little to refine
+        assert refined["refined"] < refined["log_evidence"]
+        assert done.stdout.count("bits/dim") == 2
+        assert f"{closer:.3f} ± " in done.stdout
     done = run("hierarchical_vae.py", "--guide", "bottom-up", "--pseudo-inputs", "5", folder=tmp_path)
     assert done.returncode == 2
     assert "--pseudo-inputs wants" in done.stderr
@@ -236,9 +243,12 @@ def test_semi_supervised_vae_stacks(tmp_path):
 
 
 def test_autoencoder_squares_errors(tmp_path):
-    done = run("autoencoder.py", *SMALL, "--epochs", "6", "--batch-size", "50", "--hidden", "100", folder=tmp_path)
+    flags = ["--epochs", "6", "--batch-size", "50", "--hidden", "100", "--refine", "10"]
+    done = run("autoencoder.py", *SMALL, *flags, folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "is a point mass" in done.stdout
     result = summary(tmp_path)
+    assert result["refined"] == {}
     assert 0.01 < result["mse"] < 0.05
     assert result["rate"]["value"] == 0
     assert "log-evidence" not in done.stdout

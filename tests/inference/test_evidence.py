@@ -477,6 +477,7 @@ def test_bits_per_dim():
     estimate = Estimate(-math.log(2) * 10 * 3, 0.1)
     measured = Evaluation(estimate, estimate, estimate, estimate, num_samples=5, dims=10, per_datum={})
     assert measured.bits_per_dim == pytest.approx(3)
+    assert estimate.bits_per_dim(10) == pytest.approx((3, 0.01 / math.log(2)))
 
 
 def test_dims_are_those_of_one_datum(ppca):
