@@ -25,6 +25,7 @@ from torch import Tensor
 from pyrovae.data import Scale
 from pyrovae.errors import CheckpointError, NonFiniteError, PairError
 from pyrovae.inference import checkpoint
+from pyrovae.inference.averaging import averaged
 from pyrovae.inference.evidence import evaluate, numbers, seeded
 from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.pair import (
@@ -96,6 +97,7 @@ def fit(
     scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
     clip_norm: float | None = None,
     patience: int | None = None,
+    average: float = 0.0,
     seed: int = 0,
     device: str | torch.device = "auto",
     run: str | Path | None = None,
@@ -121,11 +123,13 @@ def fit(
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
         clip_norm: the gradients' norm is clipped to it.
         patience: stop after so many epochs without a higher validation ELBO, and put the best weights back.
+        average: validate, and end with, a running mean of the weights after each epoch, which keeps this much of itself
+            (0.95, some twenty epochs); the steps go on from the weights themselves. 0 for none.
         seed: of the order of the data and all random draws; the global random state is left alone.
         device: "auto" takes cuda, then mps, then cpu.
         run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
         resume: continue from the checkpoint in `run`, bit for bit; without one, start. Seed, batch size, number of
-            data, optimizer with its settings and kind of scheduler must be the same.
+            data, optimizer with its settings, kind of scheduler and average must be the same.
         progress: show a bar.
         compile: compiled steps (`pyrovae.inference.SVI`); by default in a training of `COMPILE_FROM_STEPS` or more,
             which earns their compilation back.
@@ -150,6 +154,7 @@ def fit(
         seed=seed,
         device=where,
         patience=patience,
+        average=average,
         run=None if run is None else Path(run),
         streamed=getattr(data, "streamed", False),
     )
@@ -222,13 +227,15 @@ class _Training:
     seed: int
     device: torch.device
     patience: int | None
+    average: float
     run: Path | None
     batches: Batches | None = None
     streamed: bool = False
     history: History = field(default_factory=History)
     losses: list[float] = field(default_factory=list)  # of the steps of the epoch that is under way
     tracked: list[float] = field(default_factory=lambda: [0.0, 0.0])  # sum of ELBOs in that epoch, number of data
-    best: dict[str, Any] | None = None
+    mean: dict[str, Any] | None = None  # of the weights, with `average`
+    best: dict[str, Any] | None = None  # the weights to end with, if not the last
     interrupted: bool = False
     svi: SVI = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -242,6 +249,8 @@ class _Training:
             self.valid = {}
         if self.patience is not None and not self.valid:
             raise PairError("patience wants validation data. Pass valid={'x': x}, or leave patience out.")
+        if not 0 <= self.average < 1:
+            raise PairError(f"fit wants 0 <= average < 1, got {self.average}. 0.95 is a start, 0 is without.")
         # A program that knows the size of the data has the loss of all of them.
         self.scaled = takes(self.model, "data_size") or takes(self.guide, "data_size")
         for module in modules(self.model, self.guide):
@@ -337,16 +346,32 @@ class _Training:
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "loss": float(np.average(self.losses, weights=[len(rows) for rows in order])),
         }
-        row |= self.train_elbo(row["loss"]) | self.validate()
-        self.losses, self.tracked = [], [0.0, 0.0]
-        self.history.rows.append(row)
-        self.keep_best(row)
+        row |= self.train_elbo(row["loss"])
+        with self.at_mean():
+            row |= self.validate()
+            self.losses, self.tracked = [], [0.0, 0.0]
+            self.history.rows.append(row)
+            self.keep_best(row)
         if self.scheduler is not None:
             self.scheduler.step()
         if self.run:
             self.save()
             _write_text(self.run / "metrics.csv", self.history.csv())
             _write_text(self.run / "metrics.json", json.dumps(self.history.rows, indent=1))
+
+    @contextmanager
+    def at_mean(self) -> Iterator[None]:
+        """The mean of the weights of all epochs in their place, with `average`."""
+        if not self.average:
+            yield
+            return
+        last = copy.deepcopy(self.weights())
+        self.mean = averaged(self.mean, last, self.average, len(self.history.rows) + 1)
+        self.load_weights(self.mean)
+        try:
+            yield
+        finally:
+            self.load_weights(last)
 
     def train_elbo(self, loss: float) -> dict[str, float]:
         """The mean ELBO of the epoch's draws."""
@@ -369,13 +394,14 @@ class _Training:
         return {name: getattr(measured, name).value for name in ("elbo", "rate", "distortion")}
 
     def keep_best(self, row: dict[str, float]) -> None:
-        if "elbo" not in row:
-            return
-        if row["elbo"] >= max(self.history["elbo"]):
+        better = "elbo" in row and row["elbo"] >= max(self.history["elbo"])
+        if better:
             self.history.best_epoch = int(row["epoch"])
-            if self.patience is not None:
-                self.best = copy.deepcopy(self.weights())
-        elif self.patience is not None and row["epoch"] - (self.history.best_epoch or 0) >= self.patience:
+        if self.patience is None:
+            self.best = self.mean
+        elif better:
+            self.best = copy.deepcopy(self.weights())
+        elif row["epoch"] - (self.history.best_epoch or 0) >= self.patience:
             self.history.stopped = "patience"
 
     def line(self) -> str:
@@ -407,6 +433,7 @@ class _Training:
             "optimizer": type(self.optimizer).__name__,
             **settings,
             "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
+            "average": self.average,
         }
 
     def weights(self) -> dict[str, Any]:
@@ -419,6 +446,7 @@ class _Training:
         state = {
             "config": self.config(),
             "weights": self.weights(),
+            "mean": self.mean,
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
@@ -451,8 +479,8 @@ class _Training:
             if state["objective"] is None:
                 raise CheckpointError(f"{str(self.file)!r} was trained with a loss of Pyro's. Use the same.")
             self.svi.loss.load_state_dict(state["objective"])
-        self.history, self.losses, self.best = History(**state["history"]), state["losses"], state["best"]
-        self.tracked = state["tracked"]
+        self.history, self.losses, self.tracked = History(**state["history"]), state["losses"], state["tracked"]
+        self.mean, self.best = state["mean"], state["best"]
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)

@@ -64,6 +64,9 @@ def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> 
     p.add_argument("--weight-decay", type=float, default=0.0, help="of AdamW, against overfitting; 0 makes it Adam")
     p.add_argument("--schedule", choices=SCHEDULES, default="constant", help="of the learning rate; cosine ends at 0")
     p.add_argument("--patience", type=int, help="stop after so many epochs without a higher validation ELBO")
+    p.add_argument(
+        "--average", type=float, default=0.0, help="end with a running mean of the weights: 0.95; 0 for none"
+    )
     p.add_argument("--clip-norm", type=float, help="clip the norm of the gradients")
     p.add_argument("--seed", type=int, default=0, help="of the weights, the order of the data, and all noise")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -159,6 +162,7 @@ class Run:
                 **{"scheduler": schedule(a.schedule, a.epochs), **options},
                 transform=transform,
                 patience=a.patience,
+                average=a.average,
                 clip_norm=a.clip_norm,
                 seed=a.seed,
                 device=self.device,

@@ -22,6 +22,7 @@ from pyrovae.data import Binarize, Dataset
 from pyrovae.errors import CheckpointError, NonFiniteError, OutputError, PairError, SupportError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import SVI, evaluate, fit, load_weights
+from pyrovae.inference.averaging import averaged
 from pyrovae.inference.checkpoint import load
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks import MLP
@@ -144,6 +145,49 @@ def test_patience_stops_and_puts_the_best_weights_back(tmp_path):
     assert equal(weights(*other), weights(model, guide))
 
 
+def test_the_mean_of_the_weights_is_validated_and_ends_the_training(tmp_path):
+    plain, model_and_guide = [], table_pair()
+    for epochs in (1, 2, 3):
+        one = table_pair()
+        quick(*one, split(), epochs=epochs)
+        plain.append(weights(*one))
+    history = quick(*model_and_guide, split(), epochs=3, average=0.6, run=tmp_path)
+    shares = torch.tensor([0.36, 0.6, 1.0])
+    for mean, *parts in zip(weights(*model_and_guide), *plain, strict=True):
+        expected = torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0) / shares.sum()
+        torch.testing.assert_close(mean, expected)
+    again = evaluate(*model_and_guide, table(50, 2), num_samples=1, seed=0).elbo.value
+    assert again == pytest.approx(history["elbo"][-1], abs=1e-4)
+    other = table_pair(seed=9)
+    load_weights(*other, tmp_path)
+    assert equal(weights(*other), weights(*model_and_guide))
+
+
+def test_the_mean_of_the_weights_of_functions_and_of_whole_numbers():
+    assert averaged(None, {"n": torch.tensor(3), "w": torch.ones(2)}, 0.9, 1)["n"] == 3
+    old, new = ({"n": torch.tensor(n), "w": torch.full((2,), float(n)), "name": "a"} for n in (3, 5))
+    mean = averaged(old, new, 0.5, 2)
+    assert mean["n"] == 5
+    torch.testing.assert_close(mean["w"], torch.full((2,), (0.5 * 3 + 5) / 1.5))
+
+    def model(x):
+        loc = pyro.param("loc", torch.tensor(0.0))
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+
+    def guide(x):
+        pass
+
+    x = torch.ones(100) + 0.1 * torch.randn(100)
+    with pyro.get_param_store().scope():
+        ends = []
+        for epochs, average in [(1, 0.0), (2, 0.0), (2, 0.5)]:
+            pyro.clear_param_store()
+            quick(model, guide, {"x": x}, epochs=epochs, average=average, valid={"x": x})
+            ends.append(pyro.param("loc").item())
+    assert ends[2] == pytest.approx((0.5 * ends[0] + ends[1]) / 1.5)
+
+
 def test_the_run_folder_holds_what_happened(tmp_path):
     model, guide = table_pair()
     history = quick(model, guide, split(), epochs=2, run=tmp_path)
@@ -157,13 +201,14 @@ def test_the_run_folder_holds_what_happened(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "config.json", "metrics.csv", "metrics.json"]
 
 
-def test_resuming_continues_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"average": 0.5}, {"average": 0.9, "patience": 3}])
+def test_resuming_continues_bit_for_bit(options, tmp_path):
     model, guide = table_pair()
-    through = quick(model, guide, split(), epochs=4)
+    through = quick(model, guide, split(), epochs=4, **options)
     first = table_pair()
-    quick(*first, split(), epochs=2, run=tmp_path)
+    quick(*first, split(), epochs=2, run=tmp_path, **options)
     second = table_pair(seed=8)
-    resumed = quick(*second, split(), epochs=4, run=tmp_path, resume=True)
+    resumed = quick(*second, split(), epochs=4, run=tmp_path, resume=True, **options)
     assert resumed.rows == through.rows
     assert equal(weights(*second), weights(model, guide))
 
@@ -183,6 +228,8 @@ def test_resuming_another_architecture_optimizer_or_configuration_is_refused(tmp
         quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, optim=partial(torch.optim.Adam, lr=1e-2))
     with pytest.raises(CheckpointError, match=r"with \{'optimizer': 'Adam'.*\{'optimizer': 'SGD'"):
         quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, optim=partial(torch.optim.SGD, lr=1e-3))
+    with pytest.raises(CheckpointError, match=r"with \{'average': 0.0\}, this run has \{'average': 0.9\}"):
+        quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, average=0.9)
     decay = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
     with pytest.raises(CheckpointError, match=r"\{'scheduler': None\}.*\{'scheduler': 'ExponentialLR'\}"):
         quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True, scheduler=decay)
@@ -205,7 +252,7 @@ from pyrovae.inference import fit
 model, guide = table_pair()
 scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.99)
 fit(model, guide, split(2000), epochs={epochs}, batch_size=50, run=sys.argv[1], resume=True, progress=False,
-    compile={compile}, scheduler=scheduler, patience=1000)
+    compile={compile}, scheduler=scheduler, patience=1000, average=0.7)
 """
 
 
@@ -305,6 +352,8 @@ def test_faults_are_told_before_training():
         quick(model, guide, {"x": torch.empty(0, 6)})
     with pytest.raises(PairError, match="patience wants validation data"):
         quick(model, guide, table(), patience=2)
+    with pytest.raises(PairError, match=r"0 <= average < 1, got 1\.0.*0\.95 is a start"):
+        quick(model, guide, table(), average=1.0)
     bernoulli = VAE(priors.StandardNormal(2), likelihoods.Bernoulli(6), MLP(2, 6, (8,)))
     with pytest.raises(SupportError, match="Binarise"):
         quick(bernoulli, guide, {"x": torch.rand(20, 6)})
