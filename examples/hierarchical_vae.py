@@ -22,10 +22,12 @@ from pyrovae.blocks import ConvBlock, DenseBlock
 from pyrovae.guides import BottomUpGuide, Corrupted, GaussianNoise, TopDownGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, Likelihood, likelihoods, priors
-from pyrovae.networks import MLP, Shape, as_shape
+from pyrovae.networks import MLP, GatedMLP, Shape, as_shape
 
 Hierarchy = HierarchicalVAE | LadderVAE
 Guide = BottomUpGuide | TopDownGuide | Corrupted
+
+DENSE = {"mlp": MLP, "gated": GatedMLP, "conv": MLP}  # the dense networks of each --arch
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": likelihoods.Bernoulli,
@@ -38,7 +40,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = cli.parser(__doc__.splitlines()[0], out="runs/hierarchical_vae", epochs=40)
     p.add_argument("--model", choices=("ladder", "chain"), default="ladder", help="whether x sees all levels, or z1")
     p.add_argument("--guide", choices=("top-down", "bottom-up"), default="top-down", help="the order of inference")
-    p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="networks; conv for the ladder")
+    p.add_argument("--arch", choices=DENSE, default="mlp", help="networks; conv for the ladder")
     p.add_argument("--latents", type=cli.shape_list, help="dimensions of z1,z2,...; of conv, channels but at the top")
     p.add_argument("--width", type=int, help="of the states: units, or channels of conv")
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
@@ -60,10 +62,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return a
 
 
-def normal(given: Shape, event: Shape, hidden: int) -> ConditionalNormal:
+def normal(given: Shape, event: Shape, hidden: int, network: type[MLP] = MLP) -> ConditionalNormal:
     """The normal of a latent of shape `event`, by a dense network on data or latents."""
     first, *rest = as_shape(event)
-    return ConditionalNormal(MLP(given, (2 * first, *rest), [hidden]), 1 + len(rest))
+    return ConditionalNormal(network(given, (2 * first, *rest), [hidden]), 1 + len(rest))
 
 
 def dense_normal(width: int, latent: int) -> ConditionalNormal:
@@ -78,17 +80,18 @@ def spatial_normal(given: Sequence[int], event: Sequence[int], hidden: int) -> C
 
 def chain(a: argparse.Namespace, likelihood: Likelihood) -> tuple[HierarchicalVAE, list[Shape]]:
     """p(zL) p(z_{L-1} | zL) ... p(z1 | z2) p(x | z1), and the shapes of z1, ..., zL."""
-    conditionals = [normal(above, below, a.width) for below, above in pairwise(a.latents)][::-1]
-    decoder = MLP(a.latents[0], likelihood.params_shape, [a.width, a.width])
+    network = DENSE[a.arch]
+    conditionals = [normal(above, below, a.width, network) for below, above in pairwise(a.latents)][::-1]
+    decoder = network(a.latents[0], likelihood.params_shape, [a.width, a.width])
     model = HierarchicalVAE(priors.StandardNormal(a.latents[-1]), conditionals, likelihood, decoder)
     return model, a.latents
 
 
 def ladder(a: argparse.Namespace, likelihood: Likelihood) -> tuple[LadderVAE, list[Shape]]:
     """Dense latents z1, ..., zL beside a path of states of one width."""
-    *below, top = a.latents
+    (*below, top), network = a.latents, DENSE[a.arch]
     levels = [Level(dense_normal(a.width, d), DenseBlock(a.width, a.width, a.width, side=d)) for d in below[::-1]]
-    first, decoder = MLP(top, a.width, [a.width]), MLP(a.width, likelihood.params_shape, [a.width])
+    first, decoder = network(top, a.width, [a.width]), network(a.width, likelihood.params_shape, [a.width])
     model = LadderVAE(priors.StandardNormal(top), first, levels, likelihood, decoder)
     return model, a.latents
 
@@ -118,12 +121,13 @@ def guide_of(
     a: argparse.Namespace, model: Hierarchy, events: list[Shape], shape: Shape
 ) -> BottomUpGuide | TopDownGuide:
     """From the bottom up, q(z1 | x) q(z2 | z1) ..., or from the top down, through the model."""
+    network = DENSE[a.arch]
     if a.guide == "bottom-up":
         hidden = 8 * a.width if a.arch == "conv" else a.width
-        return BottomUpGuide([normal(given, event, hidden) for given, event in pairwise([shape, *events])])
+        return BottomUpGuide([normal(given, event, hidden, network) for given, event in pairwise([shape, *events])])
     if a.arch == "conv":
         return conv_top_down(model, events, shape, a.width)
-    encoders = [MLP(shape, a.width, [a.width]), *(DenseBlock(a.width, a.width, a.width) for _ in events[1:])]
+    encoders = [network(shape, a.width, [a.width]), *(DenseBlock(a.width, a.width, a.width) for _ in events[1:])]
     return TopDownGuide(model, encoders, [dense_normal(a.width, latent) for latent in a.latents])
 
 

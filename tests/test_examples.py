@@ -126,7 +126,9 @@ def test_conv_vae_takes_grey_images_and_a_mixture(tmp_path):
     assert math.log2(40) < result["bits_per_dim"] < 8  # noise of 40 levels
 
 
-@pytest.mark.parametrize("flags", [[], ["--model", "chain", "--guide", "bottom-up", "--latents", "8,4"]])
+@pytest.mark.parametrize(
+    "flags", [[], ["--model", "chain", "--guide", "bottom-up", "--latents", "8,4", "--arch", "gated"]]
+)
 def test_hierarchical_vae_tells_the_rate_of_each_level(flags, tmp_path):
     done = run("hierarchical_vae.py", *SMALL, "--width", "32", "--warm-up", "1", *flags, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -145,7 +147,7 @@ def test_few_grey_images_want_a_floor_and_a_vamp_prior(tmp_path):
     few = ["--min-scale", "0.02", "--pseudo-inputs", "5", "--corrupt", "0.05"]
     scripts = {
         "conv_vae.py": ["--arch", "gated", "--hidden", "8"],
-        "hierarchical_vae.py": ["--likelihood", "logistic", "--width", "8", "--latents", "4,2"],
+        "hierarchical_vae.py": ["--arch", "gated", "--likelihood", "logistic", "--width", "8", "--latents", "4,2"],
     }
     for script, nets in scripts.items():
         done = run(script, *SMALL, *source, *few, *nets, "--refine", "50", folder=tmp_path / script)
