@@ -22,7 +22,6 @@ from pyrovae.errors import PairError, PyrovaeError
 from pyrovae.inference import (
     Estimate,
     Evaluation,
-    Gaps,
     History,
     Linear,
     decode,
@@ -224,14 +223,14 @@ class Run:
         count = len(measured.per_datum["elbo"])
         levels = measured.rates if len(measured.rates) > 1 else {}
         dims = measured.dims if bits else None
-        split = self._refined()
+        closer, refined = self._refined(dims)
         table = [
             ("ELBO", str(measured.elbo), "nats per datum"),
             ("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
             *((f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
             ("distortion", str(measured.distortion), "-E log p(x|z)"),
             *_evidence(measured.log_evidence, f"importance sampling, {measured.num_samples} draws a datum", dims),
-            *_of_gaps(split, dims),
+            *closer,
             *rows,
             ("time", f"{self.seconds:.1f} s", f"training, {len(self.history.rows)} epochs on {self.device}"),
         ]
@@ -247,7 +246,7 @@ class Run:
             "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
             "num_samples": measured.num_samples,
             "bits_per_dim": measured.bits_per_dim,
-            "refined": _gaps_entries(split),
+            "refined": refined,
             "train_loss_per_epoch": self.history["loss"],
             "epochs": len(self.history.rows),
             "best_epoch": self.history.best_epoch,
@@ -263,16 +262,24 @@ class Run:
         if self.arguments.report:
             self.report(measured)
 
-    def _refined(self) -> Gaps | PairError | None:
-        """The gaps of the guide on the scored data, where the flags want them, or why there are none."""
+    def _refined(self, dims: int | None) -> tuple[list[Row], dict[str, Any]]:
+        """The gaps of the guide on the scored data, for the table and for `summary.json`, where the flags want them."""
         a = self.arguments
         if not a.refine:
-            return None
+            return [], {}
         options = {"num_steps": a.refine, "num_samples": a.num_samples, "seed": a.seed, "compile": bool(a.compile)}
         try:
-            return gaps(self.model, self.guide, self.scored, transform=self.transform, **options)
+            split = gaps(self.model, self.guide, self.scored, transform=self.transform, **options)
         except PairError as error:
-            return error
+            return [("refined", "-", str(error))], {}
+        rows = [
+            ("refined ELBO", str(split.refined), "of the guide refined for each datum"),
+            *_evidence(split.log_evidence, f"importance sampling, {split.num_samples} draws of that guide", dims),
+            ("approximation", str(split.approximation), "log-evidence - refined ELBO"),
+            ("amortisation", str(split.amortisation), "refined ELBO - ELBO"),
+        ]
+        names = ("refined", "log_evidence", "approximation", "amortisation")
+        return rows, {name: getattr(split, name)._asdict() for name in names} | {"rise": split.rise}
 
     def _command(self) -> dict[str, Any]:
         """How this run is made again; its folder may lie below the script's."""
@@ -330,26 +337,6 @@ def _evidence(evidence: Estimate, how: str, dims: int | None) -> list[Row]:
         value, error = evidence.bits_per_dim(dims)
         rows.append(("bits/dim", f"{value:.3f} ± {error:.3f}", f"-log-evidence / ({dims} log 2)"))
     return rows
-
-
-def _of_gaps(split: Gaps | PairError | None, dims: int | None) -> list[Row]:
-    """The rows of the guide refined for each datum."""
-    if not isinstance(split, Gaps):
-        return [("refined", "-", str(split))] if split else []
-    return [
-        ("refined ELBO", str(split.refined), "of the guide refined for each datum"),
-        *_evidence(split.log_evidence, f"importance sampling, {split.num_samples} draws of that guide", dims),
-        ("approximation", str(split.approximation), "log-evidence - refined ELBO"),
-        ("amortisation", str(split.amortisation), "refined ELBO - ELBO"),
-    ]
-
-
-def _gaps_entries(split: Gaps | PairError | None) -> dict[str, Any]:
-    """Those rows in `summary.json`, empty where there are none."""
-    if not isinstance(split, Gaps):
-        return {}
-    names = ("refined", "log_evidence", "approximation", "amortisation")
-    return {name: getattr(split, name)._asdict() for name in names} | {"rise": split.rise}
 
 
 def _one(codes: dict[str, Tensor], row: int) -> dict[str, Tensor]:
