@@ -322,12 +322,13 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
 def _curve(axes: "Axes", epochs: Sequence[int], series: Mapping[str, Sequence[float]], title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    style: dict[str, Any] = {"marker": "o" if len(epochs) <= 60 else "", "markersize": 2.5, "linewidth": 1.2}
     for name, values in series.items():
-        axes.plot(epochs, values, label=name, color=PALETTE[len(axes.lines)], marker="o", markersize=2.5, linewidth=1.2)
+        axes.plot(epochs, values, label=name, color=PALETTE[len(axes.lines)], **style)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("epoch")
     axes.set_ylabel("nats per datum")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
