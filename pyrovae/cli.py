@@ -36,6 +36,7 @@ from pyrovae.inference import (
     traverse,
 )
 from pyrovae.inference.checkpoint import write_atomically
+from pyrovae.inference.evidence import seeded, unchanged
 from pyrovae.inference.fit import choose_device
 from pyrovae.inference.pair import modules
 from pyrovae.report import write_report
@@ -194,14 +195,15 @@ class Run:
 
     def evaluate(self) -> Evaluation:
         """Score the test data, as many of them as the flags say."""
-        return evaluate(
-            self.model,
-            self.guide,
-            self.scored,
-            num_samples=self.arguments.num_samples,
-            transform=self.transform,
-            seed=self.arguments.seed,
-        )
+        a, (scored, transform) = self.arguments, self._drawn()
+        return evaluate(self.model, self.guide, scored, num_samples=a.num_samples, transform=transform, seed=a.seed)
+
+    def _drawn(self) -> tuple[data.Batch, Callable[[Any], Any]]:
+        """The scored data and their transform; a random one is drawn once where a refined guide is compared on them."""
+        if not self.arguments.refine:
+            return self.scored, self.transform
+        with seeded(self.arguments.seed, self.device):
+            return self.transform({name: tensor.to(self.device) for name, tensor in self.scored.items()}), unchanged
 
     def summary(
         self,
@@ -264,12 +266,12 @@ class Run:
 
     def _refined(self, dims: int | None) -> tuple[list[Row], dict[str, Any]]:
         """The gaps of the guide on the scored data, for the table and for `summary.json`, where the flags want them."""
-        a = self.arguments
+        a, (scored, transform) = self.arguments, self._drawn()
         if not a.refine:
             return [], {}
         options = {"num_steps": a.refine, "num_samples": a.num_samples, "seed": a.seed, "compile": bool(a.compile)}
         try:
-            split = gaps(self.model, self.guide, self.scored, transform=self.transform, **options)
+            split = gaps(self.model, self.guide, scored, transform=transform, **options)
         except PairError as error:
             return [("refined", "-", str(error))], {}
         rows = [

@@ -141,6 +141,16 @@ def test_hierarchical_vae_tells_the_rate_of_each_level(flags, tmp_path):
     assert {"curves", "reconstructions", "samples", "latent_z1"} <= {path.stem for path in tmp_path.glob("*.png")}
 
 
+def test_the_refined_guide_is_held_against_the_guide_on_the_same_images(tmp_path):
+    done = run("vae.py", *SMALL, "--hidden", "50", "--latent", "4", "--refine", "100", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = summary(tmp_path)
+    refined = {name: estimate["value"] for name, estimate in result["refined"].items() if name != "rise"}
+    elbo = result["elbo"]["value"]  # of images whose pixels are drawn anew it would differ by a nat
+    assert refined["amortisation"] > 0.1
+    assert refined["refined"] - refined["amortisation"] == pytest.approx(elbo, abs=0.3)
+
+
 def test_few_grey_images_want_a_floor_and_a_vamp_prior(tmp_path):
     np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(100, 140, (80, 7, 5), dtype=np.uint8))
     source = ["--data", str(tmp_path / "grey.npy"), "--valid", "10", "--test", "20", "--evaluate", "20"]

@@ -63,7 +63,7 @@ def gaps(
     data: Batch,
     *,
     num_steps: int = 500,
-    lr: float = 0.05,
+    lr: float = 0.02,
     num_particles: int = 8,
     num_samples: int = 1000,
     transform: Any = None,
