@@ -33,7 +33,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--latent", type=int, default=64, help="latent dimension")
     p.add_argument("--components", type=int, default=1, help="logistics that are mixed at each pixel and colour")
     p.add_argument("--min-scale", type=float, default=0.0, help="of a logistic, where 1 is the range of the pixels")
-    p.add_argument("--corrupt", type=float, default=0.0, help="noise on what the guide sees, against overfitting")
+    p.add_argument("--corrupt", type=float, default=0.0, help="scale of noise on what the guide sees, for few data")
     p.add_argument("--pseudo-inputs", type=int, default=0, help="of a VampPrior; 0 is a standard normal prior")
     p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
     p.set_defaults(data="photos", batch_size=64, lr=2e-3, num_samples=100)

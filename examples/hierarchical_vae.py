@@ -46,7 +46,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
     p.add_argument("--min-scale", type=float, default=0.0, help="of p(x|z), for logistic and normal")
     p.add_argument("--pseudo-inputs", type=int, default=0, help="of a VampPrior at the top; 0 is a standard normal")
-    p.add_argument("--corrupt", type=float, default=0.0, help="noise on what the guide sees, against overfitting")
+    p.add_argument("--corrupt", type=float, default=0.0, help="scale of noise on what the guide sees, for few data")
     p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="dynamic", help="for bernoulli")
     p.add_argument("--free-bits", type=float, default=2.0, help="nats per level that cost nothing")
     p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises from 0 to 1")

@@ -349,9 +349,9 @@ class _Training:
         row |= self.train_elbo(row["loss"])
         with self.at_mean():
             row |= self.validate()
-            self.losses, self.tracked = [], [0.0, 0.0]
             self.history.rows.append(row)
             self.keep_best(row)
+        self.losses, self.tracked = [], [0.0, 0.0]
         if self.scheduler is not None:
             self.scheduler.step()
         if self.run:
@@ -361,7 +361,7 @@ class _Training:
 
     @contextmanager
     def at_mean(self) -> Iterator[None]:
-        """The mean of the weights of all epochs in their place, with `average`."""
+        """The running mean in the place of the weights, with `average`."""
         if not self.average:
             yield
             return

@@ -266,9 +266,10 @@ class Run:
 
     def _refined(self, dims: int | None) -> tuple[list[Row], dict[str, Any]]:
         """The gaps of the guide on the scored data, for the table and for `summary.json`, where the flags want them."""
-        a, (scored, transform) = self.arguments, self._drawn()
+        a = self.arguments
         if not a.refine:
             return [], {}
+        scored, transform = self._drawn()
         options = {"num_steps": a.refine, "num_samples": a.num_samples, "seed": a.seed, "compile": bool(a.compile)}
         try:
             split = gaps(self.model, self.guide, scored, transform=transform, **options)
