@@ -93,7 +93,7 @@ class HalfCosine(LambdaLR):
     """Half a cosine from the optimizer's rate to 0 in so many epochs; one resumed with more goes on along theirs."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, epochs: int) -> None:
-        super().__init__(optimizer, lambda epoch: (1 + math.cos(math.pi * min(epoch / epochs, 1))) / 2)
+        super().__init__(optimizer, lambda epoch: (1 + math.cos(math.pi * min(epoch / max(epochs, 1), 1))) / 2)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)

@@ -214,6 +214,10 @@ def test_iwae_starts_at_another_run(tmp_path):
     assert done.returncode == 0, done.stderr
     before, after = (summary(tmp_path / name)["train_loss_per_epoch"] for name in ("elbo", "iwae"))
     assert after[0] < before[-1]
+    scored = ["--epochs", "0", "--schedule", "cosine", "--start", str(tmp_path / "elbo")]
+    done = run("iwae.py", *SMALL, *one, *scored, folder=tmp_path / "scored")
+    assert done.returncode == 0, done.stderr
+    assert summary(tmp_path / "scored")["log_evidence"] == summary(tmp_path / "elbo")["log_evidence"]
 
 
 def test_conditional_vae_generates_by_label(tmp_path):
