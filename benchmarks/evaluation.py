@@ -18,8 +18,8 @@ from pyrovae.guides import NormalGuide
 from pyrovae.inference import Estimate, log_evidence
 from pyrovae.models import VAE
 from pyrovae.models.likelihoods import Bernoulli
-from pyrovae.models.priors import StandardNormal
-from pyrovae.networks import MLP
+from pyrovae.models.priors.standard_normal import StandardNormal
+from pyrovae.networks.dense import MLP
 
 
 def timed(pair: tuple[VAE, NormalGuide], batch: dict[str, torch.Tensor], **options: bool) -> tuple[float, Estimate]:

@@ -25,11 +25,12 @@ from workloads import LEARNING_RATE, THREADS, Contestant, Workload, serve, shuff
 # import pyrovae.inference.svi
 from pyrovae.data import Scale
 from pyrovae.guides import NormalGuide
-from pyrovae.inference.svi import SVI
+from pyrovae.inference.training.svi import SVI
 from pyrovae.models import VAE
 from pyrovae.models.likelihoods import Bernoulli, Normal
-from pyrovae.models.priors import StandardNormal
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder
+from pyrovae.models.priors.standard_normal import StandardNormal
+from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyrovae.networks.dense import MLP
 
 
 def networks(work: Workload) -> tuple[nn.Module, nn.Module]:

@@ -22,8 +22,8 @@ from pyrovae.guides import NormalGuide
 from pyrovae.inference import posterior
 from pyrovae.models import VAE
 from pyrovae.models.likelihoods import Bernoulli
-from pyrovae.models.priors import StandardNormal
-from pyrovae.networks import MLP
+from pyrovae.models.priors.standard_normal import StandardNormal
+from pyrovae.networks.dense import MLP
 
 LATENT = 50
 

@@ -31,7 +31,7 @@ from pyrovae import cli, data, plots
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import VAEDetector, anomaly_scores, entry_scores, reconstruct, threshold
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 KINDS = ("elbo", "evidence", "reconstruction", "error", "error+rate")  # of the table
 ROWS = 5000  # training images that the baselines take, whose time is quadratic or large

@@ -17,7 +17,8 @@ from pyrovae import cli, data, plots
 from pyrovae.guides import Corrupted, DeltaGuide, Erasing, GaussianNoise, NormalGuide
 from pyrovae.inference import reconstruct
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder
+from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyrovae.networks.dense import MLP
 
 CORRUPTIONS = {"noise": lambda: GaussianNoise(0.5), "erase": lambda: Erasing(0.5)}
 

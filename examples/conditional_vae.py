@@ -16,9 +16,9 @@ from pyrovae import cli, data, plots
 from pyrovae.errors import DataError
 from pyrovae.guides import ConditionalGuide, NormalGuide
 from pyrovae.inference import decode, encode, generate
-from pyrovae.joint import JointMLP
 from pyrovae.models import ConditionalNormal, ConditionalVAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.joint import JointMLP
 
 OUT = {"labels": "runs/conditional_vae", "quadrants": "runs/conditional_vae_quadrants"}
 

@@ -22,7 +22,8 @@ from pyrovae import cli, data
 from pyrovae.guides import Corrupted, GaussianNoise, NormalGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import VAE, Likelihood, likelihoods, priors
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, GatedMLP
+from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyrovae.networks.dense import MLP, GatedMLP
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:

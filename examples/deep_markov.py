@@ -13,13 +13,13 @@ import sys
 from torch import nn
 
 from pyrovae import cli, data, plots
+from pyrovae.data.sound import write_wav
 from pyrovae.guides import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.inference import ELBO, Evaluation, encode, generate
-from pyrovae.inference.latent import decode
+from pyrovae.inference.latent.codes import decode
 from pyrovae.models import DeepMarkovModel, GatedTransition, likelihoods
-from pyrovae.networks import MLP
-from pyrovae.recurrent import BackwardRNN
-from pyrovae.sound import write_wav
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.recurrent import BackwardRNN
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ from pyrovae.inference import (
     mutual_information_gap,
 )
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 VARIANTS: dict[str, Callable[[argparse.Namespace, int], Objective]] = {  # of the flags and the size of the data
     "vae": lambda a, size: ELBO(),

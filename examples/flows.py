@@ -20,7 +20,7 @@ from pyrovae import cli, data
 from pyrovae.guides import AmortizedGuide, FlowGuide, FullNormalGuide, MixtureGuide, NormalGuide
 from pyrovae.inference import ELBO, Evaluation
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP, GatedMLP
+from pyrovae.networks.dense import MLP, GatedMLP
 
 CONTEXT = 64  # what the encoder tells the flow guide beside loc and scale
 

@@ -18,11 +18,12 @@ import torch
 from torch import nn
 
 from pyrovae import cli, data
-from pyrovae.blocks import ConvBlock, DenseBlock
 from pyrovae.guides import BottomUpGuide, Corrupted, GaussianNoise, TopDownGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, Likelihood, likelihoods, priors
-from pyrovae.networks import MLP, GatedMLP, Shape, as_shape
+from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.dense import MLP, GatedMLP
+from pyrovae.networks.shape import Shape, as_shape
 
 Hierarchy = HierarchicalVAE | LadderVAE
 Guide = BottomUpGuide | TopDownGuide | Corrupted

@@ -23,7 +23,7 @@ from pyrovae import cli, data, plots
 from pyrovae.guides import NormalGuide, ZeroFilled
 from pyrovae.inference import IWAE, Estimate, coverage, imputations, impute
 from pyrovae.models import VAE, Likelihood, Masked, likelihoods, priors
-from pyrovae.networks import MLP, SkipMLP
+from pyrovae.networks.dense import MLP, SkipMLP
 
 MASKS: dict[str, Callable[..., Tensor]] = {"mcar": data.mcar, "mar": data.mar, "mnar": data.mnar}
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)

@@ -19,7 +19,7 @@ from pyrovae import cli, data
 from pyrovae.guides import BottomUpGuide, NormalGuide
 from pyrovae.inference import IWAE, Evaluation, evaluate, gradient_noise
 from pyrovae.models import VAE, ConditionalNormal, HierarchicalVAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 Dense = partial(MLP, activation=nn.Tanh)
 

@@ -24,7 +24,7 @@ from pyrovae import cli, data, plots
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import ELBO, QuantisedPCA, RateDistortion, augment, features, probe, rate_distortion
 from pyrovae.models import VAE, Likelihood, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 STEPS = torch.logspace(-0.1, 0.9, 12).tolist()  # of quantised components, for pixels in [0, 1]
 SCALE = 0.1  # of p(x | z) where images are compressed; with the weight of the rate it sets the exchange of the two

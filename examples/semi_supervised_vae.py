@@ -18,9 +18,9 @@ from torch import nn
 from pyrovae import cli, data, plots
 from pyrovae.guides import NormalGuide, SemiSupervisedGuide
 from pyrovae.inference import Supervised, accuracy, decode
-from pyrovae.joint import JointMLP
 from pyrovae.models import VAE, Likelihood, SemiSupervisedVAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.joint import JointMLP
 
 CHUNK = 1000
 

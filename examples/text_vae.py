@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import cli, data
+from pyrovae.data.tokens import lengths
 from pyrovae.guides import NormalGuide, SentenceEncoder
 from pyrovae.inference import (
     ELBO,
@@ -39,7 +40,6 @@ from pyrovae.inference import (
 )
 from pyrovae.inference.diagnostics.latents import ACTIVE
 from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder, priors
-from pyrovae.tokens import lengths
 
 VARIANTS = {
     "lm": "the language model: no z, and as many epochs as vae and iwae together",

@@ -13,7 +13,8 @@ from typing import Any
 from pyrovae import cli, data
 from pyrovae.guides import NormalGuide
 from pyrovae.models import VAE, Likelihood, likelihoods, priors
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder
+from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyrovae.networks.dense import MLP
 
 LIKELIHOODS = {
     "bernoulli": lambda shape: likelihoods.Bernoulli(shape),

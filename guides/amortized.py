@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyrovae.errors import ShapeError
 from pyrovae.models import Program
 
-__all__ = ["AmortizedGuide"]
+__all__ = ["AmortizedGuide", "check_width"]
 
 
 class AmortizedGuide(Program):

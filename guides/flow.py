@@ -6,10 +6,10 @@ import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyrovae.bijections import InverseAutoregressive
 from pyrovae.guides.amortized import AmortizedGuide, check_width
-from pyrovae.models.flow import Flow
-from pyrovae.networks import bounded_scale
+from pyrovae.models.distributions.flow import Flow
+from pyrovae.networks.bijections import InverseAutoregressive
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["FlowGuide"]
 

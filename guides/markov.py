@@ -7,12 +7,12 @@ import torch
 from pyro.distributions import Normal, TorchDistribution
 from torch import Tensor, nn
 
-from pyrovae.bijections import InverseAutoregressive
-from pyrovae.models.flow import Flow
-from pyrovae.models.markov import Markov
+from pyrovae.models.distributions.flow import Flow
+from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.program import Program
-from pyrovae.networks import bounded_scale
-from pyrovae.recurrent import going_on
+from pyrovae.networks.bijections import InverseAutoregressive
+from pyrovae.networks.recurrent import going_on
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["Combiner", "FlowCombiner", "MarkovGuide"]
 

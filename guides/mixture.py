@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
 from pyrovae.guides.amortized import AmortizedGuide, check_width
-from pyrovae.networks import bounded_scale
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["MixtureGuide"]
 

@@ -8,8 +8,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.guides.amortized import AmortizedGuide, check_width
-from pyrovae.models.normal import diagonal_normal
-from pyrovae.networks import bounded_scale
+from pyrovae.models.distributions.normal import diagonal_normal
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["FullNormalGuide", "LowRankNormalGuide", "NormalGuide"]
 

@@ -7,8 +7,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.guides.amortized import AmortizedGuide
-from pyrovae.joint import one_hot
 from pyrovae.models import Program
+from pyrovae.networks.joint import one_hot
 
 __all__ = ["SemiSupervisedGuide"]
 

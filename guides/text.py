@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from pyrovae.tokens import lengths
+from pyrovae.data.tokens import lengths
 
 __all__ = ["SentenceEncoder"]
 

@@ -3,12 +3,6 @@
 from importlib import import_module
 from typing import Any
 
-from pyrovae.inference.aggressive import Aggressive, Release
-from pyrovae.inference.annealing import Annealed, Annealing, Comparison, Sandwich, annealed, compare_evidence, sandwich
-from pyrovae.inference.anomaly import anomaly_scores, complexity, entry_scores, threshold
-from pyrovae.inference.checkpoint import load_weights
-from pyrovae.inference.compression import QuantisedPCA, RateDistortion, rate_distortion
-from pyrovae.inference.decoding import decode_beam, decode_greedy, decode_sampled
 from pyrovae.inference.diagnostics import (
     Aggregate,
     Beside,
@@ -25,36 +19,41 @@ from pyrovae.inference.diagnostics import (
     nuts,
     psis_khat,
 )
-from pyrovae.inference.disentanglement import FactorScore, InformationGap, factor_vae_score, mutual_information_gap
-from pyrovae.inference.draws import Draws, to_arviz
-from pyrovae.inference.evidence import Estimate, Evaluation, evaluate, log_evidence
-from pyrovae.inference.fit import History, fit
-from pyrovae.inference.gradients import GradientNoise, gradient_noise
-from pyrovae.inference.imputation import Imputation, coverage, imputations, impute, interval
-from pyrovae.inference.latent import (
-    LatentMap,
-    Neighbours,
-    Traversal,
-    attribute,
-    decode,
-    encode,
-    generate,
-    interpolate,
-    latent_map,
-    neighbours,
-    reconstruct,
-    traverse,
-    vary,
-)
+from pyrovae.inference.diagnostics.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.draws.arviz import to_arviz
+from pyrovae.inference.draws.draws import Draws
+from pyrovae.inference.draws.posterior import posterior, posterior_predictive
+from pyrovae.inference.draws.prior import prior, prior_predictive
+from pyrovae.inference.evidence.annealing import Annealed, Annealing, annealed
+from pyrovae.inference.evidence.comparison import Comparison, compare_evidence
+from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate, log_evidence
+from pyrovae.inference.evidence.sandwich import Sandwich, sandwich
+from pyrovae.inference.latent.codes import decode, encode, generate, reconstruct
+from pyrovae.inference.latent.maps import LatentMap, latent_map
+from pyrovae.inference.latent.neighbours import Neighbours, neighbours
+from pyrovae.inference.latent.paths import great_circle, lerp, path, slerp
+from pyrovae.inference.latent.rates import dimension_rates
+from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate, traverse, vary
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
-from pyrovae.inference.pair import check_pair
-from pyrovae.inference.paths import great_circle, lerp, path, slerp
-from pyrovae.inference.perplexity import perplexity
-from pyrovae.inference.posterior import posterior, posterior_predictive, prior, prior_predictive
-from pyrovae.inference.rates import dimension_rates
-from pyrovae.inference.representation import Accuracy, Probe, augment, features, probe
-from pyrovae.inference.semi_supervised import Supervised, accuracy, classify
-from pyrovae.inference.svi import SVI
+from pyrovae.inference.pair.doctor import check_pair
+from pyrovae.inference.tasks.aggressive import Aggressive, Release
+from pyrovae.inference.tasks.anomaly import anomaly_scores, complexity, entry_scores, threshold
+from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
+from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
+from pyrovae.inference.tasks.disentanglement import (
+    FactorScore,
+    InformationGap,
+    factor_vae_score,
+    mutual_information_gap,
+)
+from pyrovae.inference.tasks.imputation import Imputation, coverage, imputations, impute, interval
+from pyrovae.inference.tasks.perplexity import perplexity
+from pyrovae.inference.tasks.representation import Accuracy, Probe, augment, features, probe
+from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
+from pyrovae.inference.training.checkpoint import load_weights
+from pyrovae.inference.training.fit import fit
+from pyrovae.inference.training.history import History
+from pyrovae.inference.training.svi import SVI
 
 __all__ = [
     "ELBO",
@@ -160,5 +159,5 @@ _ESTIMATORS = {"VAEDetector": "detector", "VAEImputer": "imputer", "VAETransform
 
 def __getattr__(name: str) -> Any:
     if name in _ESTIMATORS:
-        return getattr(import_module(f"{__name__}.{_ESTIMATORS[name]}"), name)
+        return getattr(import_module(f"{__name__}.estimators.{_ESTIMATORS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

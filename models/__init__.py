@@ -2,14 +2,16 @@
 
 from pyrovae.models import likelihoods, priors
 from pyrovae.models.conditional import ConditionalVAE
+from pyrovae.models.decoders import LSTMDecoder, TransformerDecoder
+from pyrovae.models.distributions.markov import Markov
+from pyrovae.models.distributions.normal import ConditionalNormal
 from pyrovae.models.hierarchical import HierarchicalVAE, LadderVAE, Level
 from pyrovae.models.likelihoods import Likelihood
-from pyrovae.models.markov import DeepMarkovModel, GatedTransition, Markov
+from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
-from pyrovae.models.normal import ConditionalNormal
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
-from pyrovae.models.text import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder
+from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
 from pyrovae.models.vae import VAE
 
 __all__ = [

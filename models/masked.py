@@ -12,7 +12,7 @@ from torch.distributions import Independent, biject_to
 from torch.distributions.constraints import Constraint
 
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.models.likelihoods.heterogeneous import Columns
+from pyrovae.models.distributions.columns import Columns
 from pyrovae.models.program import Program
 
 __all__ = ["Masked"]

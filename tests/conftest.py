@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.blocks import ConvBlock, DenseBlock
 from pyrovae.data import incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
@@ -34,7 +33,6 @@ from pyrovae.guides import (
     TopDownGuide,
     ZeroFilled,
 )
-from pyrovae.joint import JointMLP
 from pyrovae.models import (
     VAE,
     Autoregressive,
@@ -53,8 +51,12 @@ from pyrovae.models import (
     likelihoods,
     priors,
 )
-from pyrovae.networks import MLP, ConvDecoder, ConvEncoder, Shape, as_shape
-from pyrovae.recurrent import BackwardRNN
+from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.recurrent import BackwardRNN
+from pyrovae.networks.shape import Shape, as_shape
 
 # What `make test` keeps the workers' path clean with; the scripts that tests run want their folder on it.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -77,7 +79,7 @@ def says():
 @pytest.fixture
 def captured_only(monkeypatch):
     """Replay what was captured, without inductor: quick, and all that differs from case to case."""
-    monkeypatch.setattr("pyrovae.inference.compile._lower", lambda captured, *_: captured.module)
+    monkeypatch.setattr("pyrovae.inference.compile.compiled.lower", lambda captured, *_: captured.module)
 
 
 # ---------------------------------------------------------------------------------- the pairs of the suite

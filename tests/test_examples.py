@@ -71,7 +71,7 @@ def test_vae_trains_scores_and_draws(tmp_path):
 def test_the_time_of_a_run_that_was_stopped_counts(tmp_path, monkeypatch):
     flags = ["--hidden", "16", "--latent", "2"]
     with monkeypatch.context() as patched:
-        patched.setattr("pyrovae.cli.fit", stop_after_two_seconds)
+        patched.setattr("pyrovae.examples._shared.fit", stop_after_two_seconds)
         done = run("vae.py", *SMALL, *flags, folder=tmp_path)
     assert done.returncode == 130
     assert done.stderr.strip() == "stopped"

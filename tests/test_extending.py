@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from pyrovae.inference import ELBO
-from pyrovae.inference.evidence import log_terms
-from pyrovae.inference.pair import call
+from pyrovae.inference.pair.contract import call
+from pyrovae.inference.pair.scoring import log_terms
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
 

@@ -8,9 +8,10 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
 from pyrovae.guides import BottomUpGuide, SemiSupervisedGuide
 from pyrovae.inference import SVI, check_pair, encode, evaluate, generate, reconstruct
-from pyrovae.inference.checkpoint import load, restore, save, weights
-from pyrovae.inference.evidence import log_terms
-from pyrovae.inference.pair import call, local_params, sites, trace_pair
+from pyrovae.inference.pair.contract import call, local_params
+from pyrovae.inference.pair.scoring import log_terms
+from pyrovae.inference.pair.tracing import sites, trace_pair
+from pyrovae.inference.training.checkpoint import load, restore, save, weights
 
 
 def size(pair):

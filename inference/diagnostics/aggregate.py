@@ -11,10 +11,12 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
-from pyrovae.inference.evidence import Estimate, run_pair, scores, terms_of
-from pyrovae.inference.objectives.importance import Change
-from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, call, sites
-from pyrovae.networks import wide
+from pyrovae.inference.evidence.estimates import Estimate
+from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.handlers import Change
+from pyrovae.inference.pair.scoring import run_pair, scores, terms_of
+from pyrovae.inference.pair.tracing import PairTrace, sites
+from pyrovae.numeric import wide
 
 __all__ = ["Aggregate", "aggregate_posterior"]
 
@@ -38,8 +40,8 @@ class Aggregate:
 
 
 def aggregate_posterior(
-    model: Program,
-    guide: Program,
+    model: ProgramLike,
+    guide: ProgramLike,
     data: Batch,
     *,
     num_samples: int = 500,

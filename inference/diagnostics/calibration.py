@@ -9,9 +9,11 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, by_dimension, examined
-from pyrovae.inference.evidence import run_pair, unchanged
-from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
-from pyrovae.inference.simulation import simulate
+from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call
+from pyrovae.inference.pair.running import unchanged
+from pyrovae.inference.pair.scoring import run_pair
+from pyrovae.inference.pair.simulation import simulate
+from pyrovae.inference.pair.tracing import sites
 
 __all__ = ["Calibration", "calibration"]
 
@@ -69,8 +71,8 @@ class Calibration:
 
 
 def calibration(
-    model: Program,
-    guide: Program,
+    model: ProgramLike,
+    guide: ProgramLike,
     size: int = 500,
     *,
     num_samples: int = 99,

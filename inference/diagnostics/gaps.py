@@ -11,10 +11,12 @@ from torch import Tensor
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.refine import Refined
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
-from pyrovae.inference.evidence import Estimate, Sums, chunk_sizes, frozen, portions, summary
+from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
 from pyrovae.inference.objectives import ELBO
-from pyrovae.inference.pair import Batch, Program, batch_size, innermost, sites
-from pyrovae.inference.svi import SVI
+from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.running import chunk_sizes, frozen, portions
+from pyrovae.inference.pair.tracing import innermost, sites
+from pyrovae.inference.training.svi import SVI
 
 __all__ = ["Gaps", "gaps"]
 
@@ -58,8 +60,8 @@ class Gaps:
 
 
 def gaps(
-    model: Program,
-    guide: Program,
+    model: ProgramLike,
+    guide: ProgramLike,
     data: Batch,
     *,
     num_steps: int = 500,
@@ -139,7 +141,7 @@ def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Ten
     return a[0] - b[0], (a[1].square() + b[1].square()).sqrt()
 
 
-def _sums(subject: Subject, guide: Program, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+def _sums(subject: Subject, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     _, draws = chunk_sizes(subject.first, max(1, num_samples // 8), subject.memory // batch_size(batch))
     parts = (Sums.of(subject.score(batch, n, guide).terms) for n in portions(num_samples, draws))
     return reduce(Sums.merge, parts).per_datum(num_samples)

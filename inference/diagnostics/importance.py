@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import NonFiniteError, PairError
-from pyrovae.networks import wide
+from pyrovae.numeric import wide
 
 __all__ = ["effective_sample_size", "psis_khat"]
 

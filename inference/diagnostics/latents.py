@@ -8,11 +8,10 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.subject import Scored, Subject, by_dimension, is_point
-from pyrovae.inference.evidence import is_global
-from pyrovae.inference.objectives.elbo import closed_kl, in_both_orders
-from pyrovae.inference.pair import PairTrace
-from pyrovae.inference.rates import marginals, masked
-from pyrovae.networks import wide
+from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
+from pyrovae.inference.pair.scoring import is_global
+from pyrovae.inference.pair.tracing import PairTrace
+from pyrovae.numeric import wide
 
 __all__ = ["ACTIVE", "Latent", "Tally", "tallies"]
 

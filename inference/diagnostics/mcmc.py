@@ -12,8 +12,10 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, by_dimension, examined
-from pyrovae.inference.evidence import frozen, run_pair
-from pyrovae.inference.pair import Batch, Program, batch_size, call, sites
+from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call
+from pyrovae.inference.pair.running import frozen
+from pyrovae.inference.pair.scoring import run_pair
+from pyrovae.inference.pair.tracing import sites
 
 __all__ = ["Beside", "nuts"]
 
@@ -70,8 +72,8 @@ class Beside:
 
 
 def nuts(
-    model: Program,
-    guide: Program,
+    model: ProgramLike,
+    guide: ProgramLike,
     datum: Batch,
     *,
     num_samples: int = 500,

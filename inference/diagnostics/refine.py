@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import Independent, TransformedDistribution, constraints, transform_to
 
 from pyrovae.errors import PairError
-from pyrovae.inference.pair import Batch, Site, call
-from pyrovae.inference.pair import Program as AnyProgram
+from pyrovae.inference.pair.contract import Batch, Site, call
+from pyrovae.inference.pair.contract import ProgramLike as AnyProgram
 from pyrovae.models import Program
-from pyrovae.models.flow import Flow
-from pyrovae.models.markov import Markov
+from pyrovae.models.distributions.flow import Flow
+from pyrovae.models.distributions.markov import Markov
 
 __all__ = ["Refined", "shifted"]
 

@@ -12,23 +12,12 @@ from torch import Tensor
 
 from pyrovae.data import Scale
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import (
-    NOT_INDEPENDENT,
-    Layout,
-    Terms,
-    batches,
-    chunk_sizes,
-    device_of,
-    evaluating,
-    layout,
-    portions,
-    run_pair,
-    seeded,
-    terms_of,
-)
-from pyrovae.inference.pair import Batch, PairTrace, Program, Site, batch_size, call, innermost, sites, trace_pair
+from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.running import batches, chunk_sizes, device_of, evaluating, portions, seeded
+from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Layout, Terms, layout, run_pair, terms_of
+from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, trace_pair
 
-__all__ = ["MEMORY", "Scored", "Subject", "by_dimension", "examined"]
+__all__ = ["MEMORY", "Scored", "Subject", "by_dimension", "examined", "is_point"]
 
 MEMORY = 2**28
 """About how many bytes a chunk of draws may take."""
@@ -45,8 +34,8 @@ class Scored(NamedTuple):
 class Subject:
     """A pair, the data, and what one run on two of them showed."""
 
-    model: Program
-    guide: Program
+    model: ProgramLike
+    guide: ProgramLike
     data: Batch
     transform: Callable[[Any], Any]
     memory: int
@@ -89,7 +78,7 @@ class Subject:
         for where, batch in self.batches(rows):
             yield where, (self.score(batch, count) for count in portions(num_samples, draws))
 
-    def score(self, batch: Batch, num_samples: int, guide: Program | None = None) -> Scored:
+    def score(self, batch: Batch, num_samples: int, guide: ProgramLike | None = None) -> Scored:
         """Draw from the guide, or another one, and score."""
         run = partial(call, batch=batch, data_size=self.size)
         pair = run_pair(partial(run, self.model), partial(run, guide or self.guide), num_samples, self.layout.depth)
@@ -98,7 +87,7 @@ class Subject:
 
 @contextmanager
 def examined(
-    what: str, model: Program, guide: Program, data: Batch, transform: Any, memory: int, seed: int
+    what: str, model: ProgramLike, guide: ProgramLike, data: Batch, transform: Any, memory: int, seed: int
 ) -> Iterator[Subject]:
     """A pair on its data, in evaluation mode, without gradients, and under that seed.
 

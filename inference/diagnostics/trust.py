@@ -17,8 +17,8 @@ from pyrovae.inference.diagnostics.importance import effective_sample_size, psis
 from pyrovae.inference.diagnostics.latents import Latent, tallies
 from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
 from pyrovae.inference.diagnostics.verdicts import Verdict
-from pyrovae.inference.evidence import Sums
-from pyrovae.inference.pair import Batch, Program
+from pyrovae.inference.evidence.estimates import Sums
+from pyrovae.inference.pair.contract import Batch, ProgramLike
 
 __all__ = ["Trust", "diagnose"]
 
@@ -66,8 +66,8 @@ class Trust:
 
 
 def diagnose(
-    model: Program,
-    guide: Program,
+    model: ProgramLike,
+    guide: ProgramLike,
     data: Batch,
     *,
     num_samples: int = 1000,

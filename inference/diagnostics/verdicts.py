@@ -10,7 +10,7 @@ from pyrovae.inference.diagnostics.aggregate import Aggregate
 from pyrovae.inference.diagnostics.calibration import Calibration
 from pyrovae.inference.diagnostics.gaps import Gaps
 from pyrovae.inference.diagnostics.latents import Latent
-from pyrovae.inference.evidence import Estimate
+from pyrovae.inference.evidence.estimates import Estimate
 
 __all__ = ["Verdict", "of_aggregate", "of_calibration", "of_gaps", "of_latent", "of_weights"]
 

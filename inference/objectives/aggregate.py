@@ -9,11 +9,12 @@ from pyro import poutine
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import Layout
-from pyrovae.inference.objectives.elbo import factors
 from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.objectives.schedules import Schedule, at
-from pyrovae.inference.pair import PairTrace, Site, sites
+from pyrovae.inference.pair.contract import Site
+from pyrovae.inference.pair.divergence import factors
+from pyrovae.inference.pair.scoring import Layout
+from pyrovae.inference.pair.tracing import PairTrace, sites
 
 __all__ = ["MMD", "BetaTCVAE", "Decomposition", "mean_discrepancy"]
 

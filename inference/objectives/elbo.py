@@ -1,20 +1,19 @@
 """The evidence lower bound, and what is done to its rate: weight, annealing, free bits, capacity."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pyro.distributions import TorchDistribution
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import Layout, spread
 from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.objectives.schedules import Schedule, at
-from pyrovae.inference.pair import PairTrace, Site, sites
+from pyrovae.inference.pair.divergence import closed_kl, factors, in_both_orders
+from pyrovae.inference.pair.scoring import Layout, spread
+from pyrovae.inference.pair.tracing import PairTrace
 
-__all__ = ["ELBO", "check_factors", "closed_kl", "factors", "in_both_orders", "per_dimension"]
+__all__ = ["ELBO", "check_factors", "per_dimension"]
 
 
 class ELBO(Objective):
@@ -116,42 +115,3 @@ def per_dimension(draws: Draws, depth: int, analytic: bool) -> list[Tensor]:
         last = len(inner["fn"].batch_shape) - 1
         means.append(rate.mean((0, last) if last == depth else last))
     return means
-
-
-def in_both_orders(pair: PairTrace) -> list[str]:
-    """The latents that come after the same latents in the guide, at least, as in the model, and whose prior depends on
-    no enumerated latent: there the mean of the closed form over the draws before is the rate."""
-    guide = list(sites(pair.guide))
-    above: set[str] = set()
-    found = []
-    for name, (inner, outer) in pair.latent().items():
-        shape = inner["fn"].batch_shape  # to which a prior that is the same for all draws need not be expanded
-        plain = torch.broadcast_shapes(shape, outer["fn"].batch_shape) == shape
-        if plain and above <= set(guide[: guide.index(name)]):
-            found.append(name)
-        above.add(name)
-    return found
-
-
-def closed_kl(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
-    """The divergence in closed form, None where there is none."""
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return None
-
-
-def factors(site: Site, whose: str) -> Any:
-    """The distributions of a site's dimensions, which `to_event` made one of.
-
-    Raises:
-        PairError: it is not a product over dimensions.
-    """
-    fn = site["fn"]
-    base: Any = getattr(fn, "base_dist", None)
-    if isinstance(fn, Independent) and not base.event_shape:
-        return base
-    raise PairError(
-        f"free bits per dimension want a product over dimensions, and the {whose}'s {type(fn).__name__} at site "
-        f"'{site['name']}' is none. Write ELBO(free_bits=..., group='site')."
-    )

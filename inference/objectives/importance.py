@@ -5,17 +5,17 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import Layout, spread
 from pyrovae.inference.objectives.elbo import check_factors, per_dimension
 from pyrovae.inference.objectives.objective import Draws, Objective
-from pyrovae.inference.pair import PairTrace, Site, sites
+from pyrovae.inference.pair.contract import Site
+from pyrovae.inference.pair.handlers import Change
+from pyrovae.inference.pair.scoring import Layout, spread
+from pyrovae.inference.pair.tracing import PairTrace, sites
 
-__all__ = ["IWAE", "Change", "Renyi", "WakeSleep"]
+__all__ = ["IWAE", "Renyi", "WakeSleep"]
 
 
 class IWAE(Objective):
@@ -151,18 +151,6 @@ class WakeSleep(Objective):
 def _log_mean_exp(log_weight: Tensor) -> Tensor:
     """Per datum, `(S, B)` to `(B,)`."""
     return log_weight.logsumexp(0) - math.log(len(log_weight))
-
-
-class Change(Messenger):
-    """Puts another value in the place of each draw; `change` sees the site."""
-
-    def __init__(self, change: Callable[[Site], Tensor]) -> None:
-        super().__init__()
-        self.change = change
-
-    def _pyro_post_sample(self, msg: Site) -> None:
-        if not msg["is_observed"] and not site_is_subsample(msg):
-            msg["value"] = self.change(msg)
 
 
 class _Paths:

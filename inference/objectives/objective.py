@@ -11,8 +11,9 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence import Layout, Terms, is_global, layout, run_pair, terms_of
-from pyrovae.inference.pair import PairTrace, Program, Site, sites, traces, unscaled_log_prob
+from pyrovae.inference.pair.contract import ProgramLike, Site
+from pyrovae.inference.pair.scoring import Layout, Terms, is_global, layout, run_pair, terms_of
+from pyrovae.inference.pair.tracing import PairTrace, sites, traces, unscaled_log_prob
 
 __all__ = ["Draws", "Objective", "Tracked"]
 
@@ -98,7 +99,7 @@ class Objective(Tracked, ABC):
 
     # What SVI calls ---------------------------------------------------------------------------------------------
 
-    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+    def differentiable_loss(self, model: ProgramLike, guide: ProgramLike, *args: Any, **kwargs: Any) -> Tensor:
         """The loss of a training step, a scalar; the ELBO of its draws is added to what is tracked."""
         draws, loss = self._evaluate(model, guide, args, kwargs)
         with torch.no_grad():
@@ -106,7 +107,7 @@ class Objective(Tracked, ABC):
             self.track(elbo.sum(), len(elbo))
         return loss
 
-    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+    def loss(self, model: ProgramLike, guide: ProgramLike, *args: Any, **kwargs: Any) -> Tensor:
         """The loss, a scalar; nothing is tracked."""
         return self._evaluate(model, guide, args, kwargs)[1]
 
@@ -121,7 +122,9 @@ class Objective(Tracked, ABC):
 
     # How the draws are made -------------------------------------------------------------------------------------
 
-    def _evaluate(self, model: Program, guide: Program, args: tuple, kwargs: dict[str, Any]) -> tuple[Draws, Tensor]:
+    def _evaluate(
+        self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[Draws, Tensor]:
         programs = partial(model, *args, **kwargs), partial(guide, *args, **kwargs)
         if self.layout is None:
             self._learn_layout(*programs)

@@ -7,7 +7,7 @@ from torch.distributions import constraints
 
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, wants_between
-from pyrovae.networks import Shape
+from pyrovae.networks.shape import Shape
 
 __all__ = ["Bernoulli"]
 

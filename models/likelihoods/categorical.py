@@ -11,7 +11,8 @@ from torch.nn.functional import logsigmoid, one_hot
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.discretized_logistic import log1mexp
 from pyrovae.models.likelihoods.likelihood import Likelihood, raw_scale, wants_integers
-from pyrovae.networks import Shape, bounded_scale
+from pyrovae.networks.shape import Shape
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["Categorical", "Ordinal"]
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, raw_scale, wants_integers
-from pyrovae.networks import Shape, bounded_scale
+from pyrovae.networks.shape import Shape
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["NegativeBinomial", "Poisson"]
 

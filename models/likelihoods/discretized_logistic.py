@@ -14,7 +14,8 @@ from torch.nn.functional import logsigmoid
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale, wants_between
 from pyrovae.models.likelihoods.location_scale import LocationScale, Scale
-from pyrovae.networks import Shape, bounded_scale
+from pyrovae.networks.shape import Shape
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["DiscretizedLogistic", "DiscretizedLogisticMixture", "log1mexp"]
 

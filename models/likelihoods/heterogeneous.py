@@ -1,14 +1,14 @@
 """A table whose columns are of several kinds: one likelihood per column, or per block of columns."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from pyrovae.errors import ShapeError, SupportError
+from pyrovae.models.distributions.columns import Columns
 from pyrovae.models.likelihoods.likelihood import Likelihood
 
 __all__ = ["Heterogeneous"]
@@ -71,53 +71,3 @@ class Heterogeneous(Likelihood):
 
     def extra_repr(self) -> str:
         return f"{self.event_shape}, {', '.join(self.names)}"
-
-
-class Columns(TorchDistribution):
-    """Independent distributions of event shapes `(D_c,)`, side by side."""
-
-    arg_constraints = {}  # noqa: RUF012
-
-    def __init__(self, parts: Sequence[TorchDistribution], validate_args: bool | None = None) -> None:
-        self.parts = list(parts)
-        self.widths = [part.event_shape[0] for part in parts]
-        shape = torch.broadcast_shapes(*(part.batch_shape for part in parts))
-        super().__init__(shape, torch.Size([sum(self.widths)]), validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=False, event_dim=1)
-    def support(self) -> constraints.Constraint:
-        return _Supports(self)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Columns":
-        return Columns([part.expand(batch_shape) for part in self.parts], validate_args=self._validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return torch.cat([part.mean for part in self.parts], -1)
-
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        return torch.cat([part.sample(sample_shape) for part in self.parts], -1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return sum(part.log_prob(x) for part, x in self.split(value))  # type: ignore[return-value]
-
-    def split(self, value: Tensor) -> list[tuple[TorchDistribution, Tensor]]:
-        """Each distribution with its columns of `value`."""
-        return list(zip(self.parts, value.split(self.widths, -1), strict=True))
-
-
-class _Supports(constraints.Constraint):
-    """Each column in the support of its own distribution."""
-
-    event_dim = 1
-
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-
-    def check(self, value: Tensor) -> Tensor:
-        return torch.stack([cast(Any, part.support).check(x) for part, x in self.columns.split(value)]).all(0)
-
-    def __repr__(self) -> str:
-        return "a row whose columns fit their likelihoods"

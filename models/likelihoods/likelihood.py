@@ -7,7 +7,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
-from pyrovae.networks import Shape, as_shape
+from pyrovae.networks.shape import Shape, as_shape
 
 __all__ = ["Likelihood", "in_units", "raw_scale", "wants_between", "wants_integers"]
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale
-from pyrovae.networks import Shape, bounded_scale
+from pyrovae.networks.shape import Shape
+from pyrovae.numeric import bounded_scale
 
 __all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale", "StudentT"]
 

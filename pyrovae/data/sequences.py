@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.data.dataset import Batch, Dataset
 from pyrovae.errors import DataError
-from pyrovae.recurrent import going_on
+from pyrovae.networks.recurrent import going_on
 
 __all__ = ["KEYS", "LOWEST", "Trim", "chords_log_prob", "load_chorales", "load_chords", "rolls"]
 

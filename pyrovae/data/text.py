@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.dataset import SPLIT_SEED, Dataset, hold_out, shuffle
+from pyrovae.data.tokens import EOS, PAD, SPECIAL, UNK
 from pyrovae.errors import DataError
-from pyrovae.tokens import EOS, PAD, SPECIAL, UNK
 
 __all__ = ["LONGEST", "Level", "Vocabulary", "load_text", "load_unicode_names", "unicode_names"]
 

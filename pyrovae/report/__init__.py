@@ -16,11 +16,11 @@ import torch
 from pyrovae.data import Scale
 from pyrovae.errors import PyrovaeError
 from pyrovae.inference import Evaluation, evaluate
-from pyrovae.inference.annealing import Comparison
-from pyrovae.inference.checkpoint import write_atomically
 from pyrovae.inference.diagnostics import Trust, diagnose
-from pyrovae.inference.evidence import unchanged
-from pyrovae.inference.pair import Batch, Program, batch_size
+from pyrovae.inference.evidence.comparison import Comparison
+from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.running import unchanged
+from pyrovae.inference.training.checkpoint import write_atomically
 from pyrovae.report import sections
 from pyrovae.report.page import page
 from pyrovae.report.sections import Section
@@ -33,8 +33,8 @@ DIAGNOSED, DRAWS = 200, 300
 
 
 def write_report(
-    model: Program,
-    guide: Program,
+    model: ProgramLike,
+    guide: ProgramLike,
     data: Batch,
     *,
     run: str | Path,
@@ -135,5 +135,5 @@ def _read(path: Path, missing: Any) -> Any:
     return json.loads(path.read_text()) if path.is_file() else missing
 
 
-def _name(program: Program) -> str:
+def _name(program: ProgramLike) -> str:
     return getattr(program, "__name__", type(program).__name__)

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference import Evaluation
-from pyrovae.inference.annealing import Comparison
 from pyrovae.inference.diagnostics import Trust
-from pyrovae.inference.evidence import unchanged
-from pyrovae.inference.latent import traverse
-from pyrovae.inference.posterior import posterior
-from pyrovae.maps import principal_plane
+from pyrovae.inference.draws.posterior import posterior
+from pyrovae.inference.evidence.comparison import Comparison
+from pyrovae.inference.latent.projection import principal_plane
+from pyrovae.inference.latent.traversal import traverse
+from pyrovae.inference.pair.running import unchanged
 from pyrovae.report.subject import Subject
 
 __all__ = [
+    "Section",
     "curves",
     "draws",
     "evidence",

@@ -9,8 +9,9 @@ from torch import Tensor
 from pyrovae.errors import PairError
 from pyrovae.inference import decode, encode, generate
 from pyrovae.inference.diagnostics.subject import is_point
-from pyrovae.inference.evidence import batches, device_of, evaluating, seeded
-from pyrovae.inference.pair import Batch, Program, batch_size, takes, trace_pair
+from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, takes
+from pyrovae.inference.pair.running import batches, device_of, evaluating, seeded
+from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.report.album import Camera
 
 __all__ = ["Subject"]
@@ -34,8 +35,8 @@ class Subject:
         seed: of all draws.
     """
 
-    model: Program
-    guide: Program
+    model: ProgramLike
+    guide: ProgramLike
     batch: Batch
     site: str
     given: Batch
@@ -46,7 +47,9 @@ class Subject:
     seed: int
 
     @classmethod
-    def of(cls, model: Program, guide: Program, data: Batch, transform: Any, classes: Any, seed: int) -> "Subject":
+    def of(
+        cls, model: ProgramLike, guide: ProgramLike, data: Batch, transform: Any, classes: Any, seed: int
+    ) -> "Subject":
         """Look at the first `POINTS` data."""
         device = device_of(model, guide)
         with evaluating(model, guide), seeded(seed, device):

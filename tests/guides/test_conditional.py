@@ -4,7 +4,7 @@ import torch
 from pyro import poutine
 
 from pyrovae.guides import ConditionalGuide, NormalGuide
-from pyrovae.joint import JointMLP
+from pyrovae.networks.joint import JointMLP
 
 
 def test_its_density_is_that_of_its_guide_given_both_inputs():

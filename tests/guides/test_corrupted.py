@@ -7,9 +7,9 @@ from pyro import poutine
 from pyrovae.errors import SupportError
 from pyrovae.guides import Corrupted, DeltaGuide, Erasing, GaussianNoise, NormalGuide
 from pyrovae.inference import SVI
-from pyrovae.inference.pair import trace_pair
+from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 
 def denoising(inner=DeltaGuide, corruption=None):

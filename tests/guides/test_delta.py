@@ -9,7 +9,7 @@ from pyrovae.errors import PairError
 from pyrovae.guides import DeltaGuide
 from pyrovae.inference import check_pair, encode, evaluate, fit, generate, reconstruct
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 
 def autoencoder(scale=0.5, prior=None):

@@ -11,8 +11,8 @@ from torch import nn
 from pyrovae.errors import ShapeError
 from pyrovae.guides import FlowGuide, FullNormalGuide, LowRankNormalGuide, MixtureGuide, NormalGuide
 from pyrovae.inference import SVI, Annealing, annealed, evaluate
-from pyrovae.inference.pair import trace_pair
-from pyrovae.networks import MLP
+from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.networks.dense import MLP
 
 FAMILIES = {  # the guide of a 2-dimensional latent, and how many parameters it takes
     "normal": (NormalGuide, 4),

@@ -13,10 +13,10 @@ from pyrovae.errors import PairError
 from pyrovae.guides import BottomUpGuide, TopDownGuide
 from pyrovae.guides.hierarchical import precision_weighted
 from pyrovae.inference import check_pair, evaluate
-from pyrovae.inference.checkpoint import restore, weights
-from pyrovae.inference.evidence import log_terms
+from pyrovae.inference.pair.scoring import log_terms
+from pyrovae.inference.training.checkpoint import restore, weights
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 
 class LinearHierarchy:

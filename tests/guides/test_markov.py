@@ -7,8 +7,8 @@ from pyrovae.errors import ShapeError
 from pyrovae.guides import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import DeepMarkovModel, GatedTransition, likelihoods
-from pyrovae.networks import MLP
-from pyrovae.recurrent import BackwardRNN
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.recurrent import BackwardRNN
 
 DIM, CONTEXT = 3, 4
 

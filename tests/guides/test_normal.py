@@ -10,7 +10,7 @@ from pyro import poutine
 
 from pyrovae.errors import ShapeError
 from pyrovae.guides import NormalGuide
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 
 @pytest.fixture

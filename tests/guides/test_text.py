@@ -2,8 +2,8 @@
 
 import torch
 
+from pyrovae.data.tokens import EOS, PAD
 from pyrovae.guides import SentenceEncoder
-from pyrovae.tokens import EOS, PAD
 
 
 def test_padding_and_neighbours_change_nothing():

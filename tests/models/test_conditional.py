@@ -8,8 +8,8 @@ from pyro import poutine
 from pyrovae.errors import PairError
 from pyrovae.guides import ConditionalGuide, NormalGuide
 from pyrovae.inference import decode, evaluate, generate
-from pyrovae.joint import JointMLP
 from pyrovae.models import ConditionalNormal, ConditionalVAE, likelihoods, priors
+from pyrovae.networks.joint import JointMLP
 
 X, Y = (1, 3, 3), 4
 

@@ -6,11 +6,11 @@ import torch
 from pyro import poutine
 from torch import nn
 
-from pyrovae.blocks import ConvBlock, DenseBlock
 from pyrovae.errors import PairError
 from pyrovae.inference import decode, encode, generate, interpolate
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.dense import MLP
 
 SHAPE = (1, 3, 3)
 

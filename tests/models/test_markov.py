@@ -10,16 +10,16 @@ from pyro import poutine
 from torch import nn
 from torch.distributions import kl_divergence
 
-from pyrovae.bijections import InverseAutoregressive
 from pyrovae.data import Trim
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.guides import Combiner, MarkovGuide
 from pyrovae.inference import encode, evaluate, generate, posterior, reconstruct
-from pyrovae.inference.evidence import log_terms
+from pyrovae.inference.pair.scoring import log_terms
 from pyrovae.models import DeepMarkovModel, GatedTransition, Markov, likelihoods
-from pyrovae.models.flow import Flow
-from pyrovae.networks import MLP
-from pyrovae.recurrent import BackwardRNN
+from pyrovae.models.distributions.flow import Flow
+from pyrovae.networks.bijections import InverseAutoregressive
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.recurrent import BackwardRNN
 
 A, Q, R = 0.8, 0.7, 0.5  # z_t = A z_(t-1) + Q noise, x_t = z_t + R noise, z_0 = 0
 

@@ -11,9 +11,9 @@ from pyrovae import data
 from pyrovae.errors import NonFiniteError, PairError, ShapeError
 from pyrovae.guides import NormalGuide, ZeroFilled
 from pyrovae.inference import check_pair, evaluate
-from pyrovae.inference.evidence import log_terms
+from pyrovae.inference.pair.scoring import log_terms
 from pyrovae.models import VAE, Masked, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 SHAPE = (6,)
 LIKELIHOODS = {

@@ -13,10 +13,10 @@ from torch import nn
 from pyrovae.errors import PairError
 from pyrovae.guides import NormalGuide, SemiSupervisedGuide
 from pyrovae.inference import ELBO, SVI, Linear, Supervised, accuracy, check_pair, classify, decode, evaluate, fit
-from pyrovae.inference.pair import call, local_params
-from pyrovae.joint import JointMLP
+from pyrovae.inference.pair.contract import call, local_params
 from pyrovae.models import VAE, Program, SemiSupervisedVAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
+from pyrovae.networks.joint import JointMLP
 
 X, CLASSES, LATENT = (1, 3, 3), 4, 2
 

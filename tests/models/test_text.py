@@ -9,14 +9,15 @@ import torch
 from pyro import poutine
 from torch import nn
 
+from pyrovae.data.tokens import BOS, EOS, PAD, UNK
 from pyrovae.errors import ShapeError, SupportError
 from pyrovae.guides import NormalGuide, SentenceEncoder
 from pyrovae.inference import SVI, check_pair, evaluate, generate
-from pyrovae.inference.compile import EagerWarning
-from pyrovae.inference.evidence import log_terms
+from pyrovae.inference.compile.reasons import EagerWarning
+from pyrovae.inference.pair.scoring import log_terms
 from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder, priors
-from pyrovae.models.text import Sentences, WordDropout
-from pyrovae.tokens import BOS, EOS, PAD, UNK
+from pyrovae.models.decoders import WordDropout
+from pyrovae.models.distributions.sentences import Sentences
 
 WORDS, LATENT = 6, 2  # EOS, UNK and two words can follow
 DECODERS = {

@@ -7,7 +7,7 @@ from pyro import poutine
 
 from pyrovae.errors import PairError
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pyrovae.errors import CheckpointError
 from pyrovae.guides import DeltaGuide, NormalGuide
 from pyrovae.inference import decode, encode, fit
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
+from pyrovae.networks.dense import MLP
 from pyrovae.report import sections, write_report
 from pyrovae.report.__main__ import command
 from pyrovae.report.album import Camera

@@ -8,8 +8,8 @@ import torch
 from pyrovae import data
 from pyrovae.data import ByLength, Vocabulary
 from pyrovae.data.text import LONGEST, unicode_names
+from pyrovae.data.tokens import BOS, EOS, PAD, SPECIAL, UNK, lengths
 from pyrovae.errors import DataError, SupportError
-from pyrovae.tokens import BOS, EOS, PAD, SPECIAL, UNK, lengths
 
 
 def write(path, lines, encoding="utf-8"):

@@ -1,0 +1,1 @@
+"""Example scripts, one question each."""

@@ -1,0 +1,1 @@
+"""Capture and replay: a function of Pyro programs becomes one compiled graph."""

@@ -1,0 +1,205 @@
+"""Capture."""
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, fx
+from torch._guards import detect_fake_mode
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental import proxy_tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pyrovae.inference.compile.reasons import CaptureError, UnsteadyError
+from pyrovae.inference.compile.watch import Slot, Watch, put_back
+
+__all__ = ["Captured", "capture"]
+
+
+@dataclass
+class Captured:
+    """A graph of ATen operations, the real tensors that it takes after its arguments, and how to read it."""
+
+    module: fx.GraphModule
+    state: list[Tensor]
+    spec: pytree.TreeSpec
+    constants: list[Any]  # one per leaf of the result: None where the graph gives a tensor
+    written: list[Slot]  # attributes of programs that get new tensors at every call
+
+
+def capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
+    """Write down the operations of `fn(*inputs)`, on fake tensors; nothing real is computed or changed.
+
+    Raises:
+        CaptureError: Python state takes part, so that one graph cannot stand for all calls.
+    """
+    met = _Inputs()
+    found: dict[str, Any] = {}
+    changed = watch.changes()
+
+    def flat(*fakes: Tensor) -> list[Tensor]:
+        with met, _PyroStaysTensors():  # innermost: the caller of `.item()` must be one frame away
+            result = fn(*fakes)
+        found["changes"] = changed()
+        new = [group[name] for (group, name), _ in found["changes"]]
+        leaves, found["spec"] = pytree.tree_flatten((result, new))
+        found["constants"] = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
+        return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
+
+    with _python_numbers_unused():
+        try:
+            with _traceable_pyro():
+                trace = proxy_tensor.make_fx(
+                    flat, {_ADDMM: _bias_apart}, tracing_mode="fake", _allow_non_fake_inputs=True
+                )
+                module = trace(*inputs)
+            _check_changes(found["changes"], met.state)
+        finally:
+            put_back(changed())
+    module = _with_inputs(module, len(met.state))
+    written = [slot for slot, _ in found["changes"]]
+    return Captured(module, met.state, found["spec"], found["constants"], written)
+
+
+_ADDMM = torch.ops.aten.addmm.default
+
+
+def _bias_apart(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """A product and a bias apart: the bias then fuses with what follows, and is not copied out first.
+
+    Written as a subtraction, because inductor makes `addmm` of a product and an addition again.
+    """
+    if bias.dim() != 1 or beta != 1 or alpha != 1:
+        return NotImplemented
+    return torch.mm(a, b) - (-bias)
+
+
+def _check_changes(changes: list[tuple[Slot, Any]], read: list[Tensor]) -> None:
+    """Let a program cache tensors in its attributes, and carry no state in them from call to call."""
+    for (group, name), old in changes:
+        leaves, before = pytree.tree_leaves(group[name]), pytree.tree_leaves(old)
+        if not any(isinstance(leaf, Tensor) for leaf in leaves):
+            raise UnsteadyError(f"the program changes its attribute {name!r} at every call")
+        if not any(isinstance(leaf, Tensor) for leaf in before):
+            raise UnsteadyError(f"the program sets its attribute {name!r} to a new tensor")
+        if any(leaf is tensor for leaf in before for tensor in read):
+            raise CaptureError(
+                f"the program replaces the tensor {name!r} that it reads at the next call; register it as a "
+                "buffer and change it in place"
+            )
+
+
+@contextmanager
+def _python_numbers_unused() -> Iterator[None]:
+    """See to it that no random numbers but torch's are drawn inside: a graph would repeat them for ever."""
+    python = random.getstate()
+    numpy: Any = np.random.get_state()  # noqa: NPY002 the one that programs draw from
+    yield
+    numpy_now: Any = np.random.get_state()  # noqa: NPY002
+    if python != random.getstate() or numpy[2:] != numpy_now[2:] or not (numpy[1] == numpy_now[1]).all():
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        raise CaptureError("the program draws random numbers of Python or NumPy; draw them from torch")
+
+
+@contextmanager
+def _traceable_pyro() -> Iterator[None]:
+    """Pyro without what looks at values: validation, NaN warnings, and sums over the support only."""
+    with (
+        pyro.validation_enabled(False),
+        mock.patch("pyro.util.torch_isnan", return_value=False),
+        mock.patch("pyro.util.torch_isinf", return_value=False),
+        mock.patch("pyro.infer.util._fulldot", _dot_on_support),
+    ):
+        yield
+
+
+def _dot_on_support(probs: Tensor, costs: Tensor) -> Tensor:
+    """sum of probs * costs where probs > 0, in fixed shapes; Pyro selects those elements instead."""
+    return (probs * torch.where(probs > 0, costs, 0.0)).sum()
+
+
+class _PyroStaysTensors(TorchFunctionMode):
+    """Pyro's ELBOs take values out of tensors only to report the loss, and to skip impossible terms."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.item and _caller().startswith("pyro.infer"):
+            return args[0].detach()
+        if func is Tensor.all and _caller() == "pyro.infer.util":
+            return True  # the question of Dice.compute_expectation; `_dot_on_support` does with any answer
+        return func(*args, **(kwargs or {}))
+
+
+def _caller() -> str:
+    """The module whose code called the function that a torch function mode is looking at."""
+    return sys._getframe(2).f_globals.get("__name__", "")
+
+
+class _Inputs(TorchDispatchMode):
+    """Makes each real tensor that is met while tracing an input of the graph, known by its identity.
+
+    Without this the tracer would take real tensors for constants, and compute with the values of small ones.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: list[Tensor] = []
+        self._fakes: dict[int, Tensor] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _LITERALS:
+            args, kwargs = pytree.tree_map_only(Tensor, self._fake, (args, kwargs))
+        result = func(*args, **kwargs)
+        shapes = [leaf.shape for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        if any(isinstance(size, torch.SymInt) for shape in shapes for size in shape):
+            raise CaptureError("the shape of a result depends on values")
+        return result
+
+    def _fake(self, tensor: Tensor) -> Tensor:
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        if id(tensor) not in self._fakes:
+            proxies: Any = proxy_tensor.get_proxy_mode()
+            fakes: Any = detect_fake_mode()
+            tracer, fake = proxies.tracer, fakes.from_tensor(tensor)
+            name = f"state_{len(self.state)}"
+            setattr(tracer.root, name, tensor)
+            proxy = tracer.create_proxy("get_attr", name, (), {})
+            proxy.node.meta["val"] = fake
+            proxy_tensor.track_tensor_tree(fake, proxy, constant=None, tracer=tracer)
+            self._fakes[id(tensor)] = fake
+            self.state.append(tensor)
+        return self._fakes[id(tensor)]
+
+
+# A number in the source, as in `Normal(0., 1.)`, comes in by this operation, and may stay a constant.
+_LITERALS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
+
+
+def _with_inputs(module: fx.GraphModule, count: int) -> fx.GraphModule:
+    """The same graph, where the attributes `state_0 ... ` are inputs after its own."""
+    graph, copies = fx.Graph(), {}
+    nodes = list(module.graph.nodes)
+    attributes = {node.target: node for node in nodes if node.op == "get_attr"}
+    for node in [node for node in nodes if node.op == "placeholder"]:
+        copies[node] = graph.node_copy(node)
+    for name in (f"state_{i}" for i in range(count)):
+        copies[attributes[name]] = placeholder = graph.placeholder(name)
+        placeholder.meta = dict(attributes[name].meta)
+    for node in nodes:
+        if node not in copies:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.lint()
+    return fx.GraphModule(module, graph)

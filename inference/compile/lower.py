@@ -1,0 +1,99 @@
+"""Lower."""
+
+import functools
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from pyrovae.inference.compile.capture import Captured
+
+__all__ = ["lower"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's deprecation warnings on itself, and its remark on a CUDA toolkit where there is no GPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory that a step frees, for the next step.
+
+    It hands blocks above a threshold back to the kernel, which faults them in anew at each step, up to half of a
+    step's time, unless a large block was once freed: that raises the threshold, to 32 MiB at most.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
+    """Hand a captured graph to inductor; torch's own settings are as before afterwards."""
+    with _quiet():
+        from torch._inductor import config
+        from torch._inductor.compile_fx import compile_fx
+
+    compiler: Callable[..., Any] = compile_fx
+    _keep_freed_memory()
+    inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
+    # On a CPU torch's own generator is faster than inductor's, and compiled draws what eager does.
+    numbers = {"fallback_random": config.fallback_random or all(x.device.type == "cpu" for x in inputs)}
+    # Inductor's cache of compiled graphs on the disk is used only under a tracing context with a shape environment.
+    fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
+    _use_onednn(captured.module)
+    with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
+        return compiler(captured.module, inputs)
+
+
+LARGE_PRODUCT = 2**25
+
+"""Multiplications from which a product is oneDNN's: below, starting it takes longer than it wins."""
+
+
+def _use_onednn(module: fx.GraphModule) -> None:
+    """Give large products in float32 on a CPU to oneDNN: at a batch's shapes it takes 0.83 to 0.92 of MKL's time.
+
+    MKL keeps those whose first factor is transposed (gradients of weights), where it is the faster one.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default):
+        a, b = (factor.meta["val"] for factor in node.args)
+        on_cpu = a.device.type == "cpu" and a.dtype == torch.float32
+        if on_cpu and a.is_contiguous() and a.numel() * b.shape[1] >= LARGE_PRODUCT:
+            node.target = _onednn_product()
+    module.recompile()
+
+
+@functools.cache
+def _onednn_product() -> Any:
+    """`mm(a, b)` by oneDNN, as an operation that a graph can hold."""
+
+    @torch.library.custom_op("pyrovae::onednn_mm", mutates_args=())
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        weight = b.t()
+        if not (b.is_contiguous() or weight.is_contiguous()):  # a slice: oneDNN would take a thousand times as long
+            weight = weight.contiguous()
+        return torch.ops.mkldnn._linear_pointwise(a.contiguous(), weight, None, "none", [], "")
+
+    @product.register_fake
+    def _(a: Tensor, b: Tensor) -> Tensor:
+        return a.new_empty(len(a), b.shape[1])
+
+    return torch.ops.pyrovae.onednn_mm.default

@@ -1,0 +1,109 @@
+"""Netcdf."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.errors import OutputError
+from pyrovae.inference.draws.arviz import attributes, coordinates, datasets, wanted
+from pyrovae.inference.draws.draws import Draws, Key, Named, Slot
+
+__all__ = ["File"]
+
+
+class File:
+    """Arrays of draws in a NetCDF file, written part by part, and mapped into memory when all are there.
+
+    The file is a temporary neighbour until it is whole. Each array lies in it in one piece, uncompressed: what is not
+    looked at is not read.
+
+    Raises:
+        MissingExtraError: xarray, h5netcdf or h5py is not installed.
+        OutputError: the folder cannot be made or written, or the disk is full.
+    """
+
+    def __init__(self, path: str | Path, slots: Mapping[Key, Slot], label: Tensor | None, corrected: bool) -> None:
+        self.path, self.slots, self.label, self.corrected = Path(path), slots, label, corrected
+        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+
+    def __enter__(self) -> "File":
+        xarray, h5netcdf, _ = (wanted(package) for package in ("xarray", "h5netcdf", "h5py"))
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for group, sizes in self._sizes().items():
+                frame = xarray.Dataset(coords=coordinates(sizes, self.label), attrs=attributes(self.corrected))
+                self._append(group, frame)
+            self.file = h5netcdf.File(self.temporary, "a")
+            self.variables = {key: self._create(key, slot) for key, slot in self.slots.items()}
+        return self
+
+    def _sizes(self) -> dict[str, dict[str, int]]:
+        """The dimensions of each group."""
+        groups: dict[str, dict[str, int]] = {}
+        for key, slot in self.slots.items():
+            sizes = groups.setdefault(key.group, {"chain": 1})
+            sizes.update(zip(slot.dims, slot.shape, strict=True))
+        return groups
+
+    def _append(self, group: str, dataset: Any) -> None:
+        dataset.to_netcdf(self.temporary, mode="a", group=group, engine="h5netcdf")
+
+    def _create(self, key: Key, slot: Slot) -> Any:
+        dtype = torch.empty(0, dtype=slot.dtype).numpy().dtype
+        variable = self.file[key.group].create_variable(key.name, ("chain", *slot.dims), dtype=dtype)
+        if self.label is not None and "datum" in slot.dims:
+            variable.attrs["coordinates"] = "label"  # how NetCDF says that a variable is a coordinate
+        return variable
+
+    def put(self, key: Key, place: tuple[slice, ...], values: Tensor) -> None:
+        """Write a part of an array."""
+        with self._explained():
+            self.variables[key][(0, *place)] = values.numpy()
+
+    def finish(self, rest: Draws) -> Draws:
+        """Add what is known at the end, put the file in place, and map the arrays from it."""
+        with self._explained():
+            self.file.close()
+            for group, dataset in datasets(rest).items():
+                self._append(group, dataset)
+            self.temporary.replace(self.path)
+            return replace(rest, arrays=self._mapped() | rest.arrays, path=self.path)
+
+    def _mapped(self) -> dict[Key, Named]:
+        with wanted("h5py").File(self.path) as file:
+            places = {key: file[key.group][key.name].id.get_offset() for key in self.slots}
+        arrays = {}
+        for key, slot in self.slots.items():
+            dtype = torch.empty(0, dtype=slot.dtype).numpy().dtype
+            # Mode "c" is private: what is changed in a tensor never comes into the file.
+            array = np.memmap(self.path, dtype, "c", places[key], slot.shape)
+            arrays[key] = Named(slot.dims, torch.from_numpy(array))
+        return arrays
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._discard()
+
+    def _discard(self) -> None:
+        with suppress(OSError, AttributeError):  # on a full disk, or before it was opened
+            self.file.close()
+        with suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._discard()
+            raise OutputError(
+                f"cannot write {self.path.name!r} into {str(self.path.parent)!r}: {error.strerror or error}. Choose "
+                'another folder: out="runs/mine/posterior.nc".'
+            ) from error

@@ -1,0 +1,1 @@
+"""The evidence log p(x), estimated from below and from above."""

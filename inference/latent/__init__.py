@@ -1,0 +1,1 @@
+"""The latent space: codes, paths between them, traversals, rates and maps."""

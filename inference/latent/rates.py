@@ -1,0 +1,91 @@
+"""The rate of each latent dimension: what the guide says in it beyond the prior."""
+
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+
+from pyrovae.errors import PairError
+from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
+from pyrovae.inference.pair.running import CHUNK, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.scoring import is_global
+from pyrovae.inference.pair.tracing import PairTrace, sites, trace_pair
+
+__all__ = ["Moments", "dimension_rates"]
+
+
+DRAWS = 64  # per datum and dimension, where there is no closed form
+
+
+def dimension_rates(
+    model: ProgramLike, guide: ProgramLike, data: Batch, *, transform: Any = None, seed: int = 0
+) -> dict[str, Tensor]:
+    """KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, the mean over the data: `(*event)`, in nats.
+
+    In a hierarchy both are given a draw of the levels above. The divergence is in closed form where there is one, else
+    the mean of log q - log p over 64 draws a datum; a normal with covariance and a mixture are taken by their
+    marginals. What has no density in one dimension (a flow, a prior that a summed-out latent mixes) counts as
+    the normal of its means and variances. The rate of a point mass is infinite, and under an improper prior it is NaN.
+
+    Where q and p are products over dimensions, the sum over d is the rate of the site. A latent outside the plate
+    "data", and one that is summed out, have no entry.
+
+    Raises:
+        PairError: no data.
+    """
+    size, device, transform = batch_size(data), device_of(model, guide), transform or unchanged
+    if size == 0:
+        raise PairError(
+            "dimension_rates wants data, got an empty batch. Pass a split that is not empty, data.test say."
+        )
+    totals: dict[str, Tensor] = {}
+    with evaluating(model, guide), seeded(seed, device):
+        for batch in batches(data, CHUNK, transform, device):
+            pair = trace_pair(model, guide, batch, data_size=size)
+            for name, (inner, _) in pair.latent().items():
+                if not is_global(inner):
+                    total = masked(_rate(pair, name), inner).sum(len(inner["fn"].batch_shape) - 1)
+                    totals[name] = totals[name] + total if name in totals else total
+    return {name: total / size for name, total in totals.items()}
+
+
+def _rate(pair: PairTrace, name: str) -> Tensor:
+    """Of each datum and dimension, `(*batch, *event)`."""
+    inner, outer = pair.latent()[name]
+    q, p, order = marginals(inner["fn"]), marginals(outer["fn"]), list(sites(pair.model))
+    mixed = any(order.index(other) < order.index(name) for other in pair.undrawn())
+    if q is None or p is None or mixed:
+        return _by_moments(_moments(inner["fn"]), _moments(outer["fn"], over_data=mixed))
+    if name not in in_both_orders(pair):  # the levels above were drawn given this very value
+        return q.log_prob(inner["value"]) - p.log_prob(inner["value"])
+    closed = closed_kl(q, p)
+    if closed is not None:
+        return closed
+    z = q.sample((DRAWS,))
+    return (q.log_prob(z) - p.log_prob(z)).mean(0)
+
+
+Moments = tuple[Tensor, Tensor]
+
+
+def _by_moments(q: Moments, p: Moments) -> Tensor:
+    """KL of the normals that have these means and variances; 0 of a point with itself, a step beyond a sequence."""
+    same = (q[1] == 0) & (p[1] == 0) & (q[0] == p[0])
+    return torch.where(same, 0.0, ((q[1] + (q[0] - p[0]).square()) / p[1] - 1 + p[1].log() - q[1].log()) / 2)
+
+
+def _moments(fn: TorchDistribution, over_data: bool = False) -> Moments:
+    """Mean and variance of each dimension, `(*batch, *event)`, or over the draws of all data, `(*event)`."""
+    try:
+        if not over_data:
+            return fn.mean, fn.variance
+    except NotImplementedError:
+        pass
+    try:
+        z = torch.stack([fn.sample() for _ in range(DRAWS)])  # Pyro's mixtures take no sample shape
+    except PairError:  # improper: there are no draws of it
+        return torch.tensor(torch.nan), torch.tensor(torch.nan)
+    z = z.flatten(0, len(fn.batch_shape)) if over_data else z
+    return z.mean(0), z.var(0)

@@ -1,0 +1,104 @@
+"""The pair contract: how tools call a (model, guide) pair, and the doctor that checks one.
+
+A batch is a dict of named tensors whose leading dimension is the datum. A program gets the tensors that its
+signature names. The data live in one plate, `"data"`, at dim -1, sized by the batch.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from pyrovae.errors import PairError, ShapeError
+
+__all__ = ["Batch", "ProgramLike", "Site", "batch_size", "call", "local_params", "modules", "takes"]
+
+
+Batch = Mapping[str, Tensor]
+
+
+ProgramLike = Callable[..., Any]
+
+
+Site = Any  # one node of a trace: Pyro's typed dict or a plain one
+
+
+def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
+    """Call `program` with the tensors of `batch`, and those of `extra`, that its signature names.
+
+    A program of any keywords, `**kwargs`, gets the whole batch.
+
+    Raises:
+        PairError: a required argument is in neither.
+    """
+    wanted = _signature(program)
+    offered = {**extra, **batch}
+    missing = [name for name, required in wanted.items() if required and name not in offered]
+    if missing:
+        raise PairError(
+            f"{_name(program)} wants {', '.join(map(repr, missing))}, the batch has "
+            f"{', '.join(map(repr, batch))}. Name each argument after its site and put a tensor of that name "
+            "into the data, or give the argument a default."
+        )
+    whole = dict(batch) if _takes_any(program) else {}
+    return program(**whole | {name: offered[name] for name in wanted if name in offered})
+
+
+def takes(program: ProgramLike, name: str) -> bool:
+    """Whether a program names that argument."""
+    return name in _signature(program)
+
+
+def _signature(program: ProgramLike) -> dict[str, bool]:
+    """The names that a program takes, and whether each is required."""
+    named = (p for p in _parameters(program) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return {p.name: p.default is p.empty for p in named}
+
+
+def _takes_any(program: ProgramLike) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in _parameters(program))
+
+
+def _parameters(program: ProgramLike) -> list[inspect.Parameter]:
+    function = program.forward if isinstance(program, nn.Module) else program
+    return list(inspect.signature(function).parameters.values())
+
+
+def _name(program: ProgramLike) -> str:
+    return getattr(program, "__name__", type(program).__name__)
+
+
+def modules(*programs: ProgramLike) -> list[nn.Module]:
+    """The modules that own the programs' parameters: each program, or the object of a bound method."""
+    owners = [getattr(program, "__self__", program) for program in programs]
+    return list(dict.fromkeys(owner for owner in owners if isinstance(owner, nn.Module)))
+
+
+@contextmanager
+def local_params(*programs: ProgramLike) -> Iterator[None]:
+    """Parameters live in the modules, not in Pyro's global store, while this context is open."""
+    for module in modules(*programs):
+        if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
+            # Built without the setting: Pyro makes this scope in the constructor only.
+            module._pyro_context.param_state = {"params": {}, "constraints": {}}
+    with pyro.settings.context(module_local_params=True):
+        yield
+
+
+def batch_size(batch: Batch) -> int:
+    """The leading dimension that all tensors of the batch share.
+
+    Raises:
+        ShapeError: they differ, or there is none.
+    """
+    sizes = {name: tensor.shape[0] if tensor.dim() else None for name, tensor in batch.items()}
+    if len(set(sizes.values())) != 1 or None in sizes.values():
+        raise ShapeError(
+            f"A batch is a dict of tensors that share the leading dimension, got {sizes}. "
+            'Write {"x": x} with x of shape (B, *event).'
+        )
+    return next(iter(sizes.values()))  # type: ignore[return-value]

@@ -1,0 +1,67 @@
+"""Tracing."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, call
+
+__all__ = ["PairTrace", "innermost", "sites", "trace_pair", "traces", "unscaled_log_prob"]
+
+
+class PairTrace(NamedTuple):
+    """One run of the pair: the guide's trace, and the model's replayed against it."""
+
+    guide: Trace
+    model: Trace
+
+    def observed(self) -> dict[str, Site]:
+        """The model's observed sites by name."""
+        return {name: site for name, site in sites(self.model).items() if site["is_observed"]}
+
+    def latent(self) -> dict[str, tuple[Site, Site]]:
+        """The latent sites that the guide draws, by name, `(guide's, model's)`."""
+        inner, outer = sites(self.guide), sites(self.model)
+        return {name: (inner[name], site) for name, site in outer.items() if name in inner}
+
+    def undrawn(self) -> list[str]:
+        """The model's latent sites that no guide draws: those that an objective sums out by enumeration."""
+        inner = sites(self.guide)
+        return [name for name, site in sites(self.model).items() if not site["is_observed"] and name not in inner]
+
+
+def sites(trace: Trace) -> dict[str, Site]:
+    """The sample sites of a trace, subsampling ones left out."""
+    return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
+
+
+def trace_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> PairTrace:
+    """Run the guide on a batch, replay the model against it, and keep both traces."""
+    return traces(lambda: call(model, batch, **extra), lambda: call(guide, batch, **extra))
+
+
+def traces(model: Callable[[], Any], guide: Callable[[], Any]) -> PairTrace:
+    """The same, of programs that have their arguments."""
+    with poutine.trace() as inner:
+        guide()
+    with poutine.trace() as outer, poutine.replay(trace=inner.trace):
+        model()
+    return PairTrace(inner.trace, outer.trace)
+
+
+def unscaled_log_prob(site: Site) -> Tensor:
+    """log p of a site as the program states it: masked, but free of any minibatch or annealing scale."""
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    return scale_and_mask(log_prob, 1.0, site["mask"])
+
+
+def innermost(fn: Any) -> Any:
+    """A distribution without the wrappers that change its batch and event dimensions only."""
+    while hasattr(fn, "base_dist") and not hasattr(fn, "transforms"):
+        fn = fn.base_dist
+    return fn

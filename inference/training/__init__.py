@@ -1,0 +1,1 @@
+"""Training a pair by stochastic variational inference."""

@@ -1,0 +1,1 @@
+"""Distributions that torch and Pyro lack; priors, likelihoods and guides are built from them."""

@@ -1,0 +1,85 @@
+"""Sentences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+
+from pyrovae.data.tokens import BOS, EOS, PAD, lengths
+
+__all__ = ["Sentences", "State", "unroll"]
+
+
+State = tuple[Tensor, ...]  # each with the sentence as leading dimension
+
+
+AT_ONCE = 2**24
+
+"""Numbers that a decoder emits at a time: of more sentences, some are scored after the others."""
+
+
+class Sentences(TorchDistribution):
+    """p(x | z) = prod_t p(x_t | x_<t, z) over sentences of the width T: batch shape `(*,)`, event shape `(T,)`.
+
+    Padding has probability one after EOS, so it adds nothing; a sentence of T tokens may lack EOS. The sum over all
+    sentences of the width T is one.
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+    support = constraints.independent(constraints.nonnegative_integer, 1)
+    has_rsample = False
+
+    def __init__(self, decoder: Any, z: Tensor, length: int, validate_args: bool | None = None) -> None:
+        self.decoder, self.z = decoder, z
+        super().__init__(z.shape[:-1], torch.Size((length,)), validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Sentences":
+        z = self.z.expand(*batch_shape, self.z.shape[-1])
+        return Sentences(self.decoder, z, self.event_shape[0], validate_args=self._validate_args)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """`(*,)`, in nats; sentences of about the same length are scored together, the padding cut off."""
+        lead = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
+        z, x = (part.expand(*lead, -1).reshape(lead.numel(), part.shape[-1]) for part in (self.z, value))
+        rows = max(1, AT_ONCE // (x.shape[-1] * self.decoder.numbers))
+        order = lengths(x).argsort(descending=True, stable=True)
+        scores = torch.cat([self._score(z[part], x[part]) for part in order.split(rows)])
+        return scores[order.argsort()].reshape(lead)
+
+    def _score(self, z: Tensor, x: Tensor) -> Tensor:
+        x = x[:, : int(lengths(x).max())]
+        before = torch.cat([torch.full_like(x[:, :1], BOS), x[:, :-1]], 1)
+        logits = self.decoder(before, z).flatten(0, 1)
+        costs = cross_entropy(logits, x.flatten() - EOS, ignore_index=PAD - EOS, reduction="none")
+        return -costs.reshape(x.shape).sum(1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        return self._written(sample_shape, lambda logits: dist.Categorical(logits=logits).sample())
+
+    @property
+    def mean(self) -> Tensor:
+        """What stands for a mean, which sentences have none of: the most probable word at each step."""
+        return self._written((), lambda logits: logits.argmax(-1))
+
+    @torch.no_grad()
+    def _written(self, sample_shape: Any, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        z = self.z.expand(*sample_shape, *self.z.shape)
+        rows = z.reshape(z.shape[:-1].numel(), z.shape[-1])
+        return unroll(self.decoder, rows, self.event_shape[0], choose).reshape(*z.shape[:-1], -1)
+
+
+def unroll(decoder: Any, z: Tensor, length: int, choose: Callable[[Tensor], Tensor]) -> Tensor:
+    """Write sentences word by word, `(N, T)`: `choose` takes logits `(N, V - 2)` of EOS, UNK, the words, to `(N,)`."""
+    token, state = torch.full(z.shape[:1], BOS, device=z.device), decoder.start(z)
+    written: list[Tensor] = []
+    while len(written) < length and not (written and (token <= EOS).all()):
+        logits, state = decoder.step(token, state)
+        ended = (token == EOS) | (token == PAD)
+        token = (choose(logits) + EOS).masked_fill(ended, PAD)
+        written.append(token)
+    return pad(torch.stack(written, 1), (0, length - len(written)), value=PAD)

@@ -1,0 +1,8 @@
+"""Priors p(z). Each is a module without inputs that returns a distribution."""
+
+from pyrovae.models.priors.flat import Flat
+from pyrovae.models.priors.flow import FlowPrior
+from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
+from pyrovae.models.priors.standard_normal import StandardNormal
+
+__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "VampPrior"]

@@ -1,0 +1,39 @@
+"""Flow."""
+
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyrovae.models.distributions.flow import Flow
+from pyrovae.networks.bijections import Coupling
+
+__all__ = ["FlowPrior"]
+
+
+class FlowPrior(nn.Module):
+    """p(z) = Normal(u; 0, I) / |det dz/du|, z = f_L(... f_1(u)), each f a RealNVP coupling of both halves.
+
+    Args:
+        dim: the latent dimension D, at least 2.
+        layers: L.
+        hidden: widths of the couplings' networks.
+
+    Raises:
+        ShapeError: D below 2.
+
+    References: Dinh et al. (2017), arXiv:1605.08803; Chen et al. (2017), arXiv:1611.02731, as a prior.
+    """
+
+    loc: Tensor
+
+    def __init__(self, dim: int, layers: int = 4, hidden: Sequence[int] = (128,)) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(dim), persistent=False)
+        self.steps = nn.ModuleList(Coupling(dim, tuple(hidden)) for _ in range(layers))
+
+    def forward(self) -> TorchDistribution:
+        base = dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
+        return Flow(base, list(self.steps))

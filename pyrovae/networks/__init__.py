@@ -1,0 +1,28 @@
+"""Networks: deterministic maps between event shapes. They know shapes only, nothing of probability.
+
+Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of leading dimensions, such as
+`(S, B)`: samples vectorise, and a thousand of them cost one call.
+"""
+
+from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
+from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.recurrent import BackwardRNN
+from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
+from pyrovae.networks.shape import Shape
+
+__all__ = [
+    "MLP",
+    "BackwardRNN",
+    "ConvBlock",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DenseBlock",
+    "GatedMLP",
+    "JointMLP",
+    "ResidualConvDecoder",
+    "ResidualConvEncoder",
+    "Shape",
+    "SkipMLP",
+]

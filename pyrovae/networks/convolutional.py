@@ -1,0 +1,102 @@
+"""Convolutional."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pyrovae.networks.shape import Shape, as_shape, leading
+
+__all__ = ["ConvDecoder", "ConvEncoder", "halvings"]
+
+
+def halvings(size: int, times: int) -> list[int]:
+    """Sizes along `times` convolutions of stride 2: 28 -> [28, 14, 7, 4]."""
+    sizes = [size]
+    for _ in range(times):
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
+
+
+class ConvEncoder(nn.Module):
+    """Strided 3x3 convolutions, each halving the image, then one linear layer: `(*, C, H, W) -> (*, *out_shape)`.
+
+    Args:
+        in_shape: `(C, H, W)`, any size.
+        out_shape: event shape of the output.
+        channels: one convolution of stride 2 for each entry.
+        activation: the nonlinearity, a module class.
+
+    Raises:
+        ShapeError: the last dimensions of the input are not `in_shape`.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Shape,
+        channels: Sequence[int] = (8, 16, 32),
+        activation: Callable[[], nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        first, height, width = self.in_shape
+        layers: list[nn.Module] = []
+        for wide, narrow in pairwise([first, *channels]):
+            layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation()]
+        self.convolutions = nn.Sequential(*layers)
+        flat = channels[-1] * halvings(height, len(channels))[-1] * halvings(width, len(channels))[-1]
+        self.head = nn.Linear(flat, math.prod(self.out_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = leading(x, self.in_shape, "ConvEncoder")
+        features = self.convolutions(x.reshape(-1, *self.in_shape)).flatten(1)
+        return self.head(features).reshape(*lead, *self.out_shape)
+
+
+class ConvDecoder(nn.Module):
+    """One linear layer, then transposed 3x3 convolutions, each doubling the image: `(*, *in_shape) -> (*, C, H, W)`.
+
+    Args:
+        in_shape: event shape of the input, the latent dimension.
+        out_shape: `(C, H, W)` of the likelihood's parameters.
+        channels: one doubling for each entry, from the coarse to the fine.
+        activation: the nonlinearity, a module class.
+
+    Raises:
+        ShapeError: the last dimensions of the input are not `in_shape`.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Sequence[int],
+        channels: Sequence[int] = (32, 16, 8),
+        activation: Callable[[], nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        last, height, width = self.out_shape
+        heights, widths = halvings(height, len(channels))[::-1], halvings(width, len(channels))[::-1]
+        self.coarse = (channels[0], heights[0], widths[0])
+        self.head = nn.Linear(math.prod(self.in_shape), math.prod(self.coarse))
+        layers: list[nn.Module] = []
+        for i, (wide, narrow) in enumerate(zip(channels, [*channels[1:], last], strict=True)):
+            # A doubling gives 2n - 1 pixels; one more where the encoder halved an even size.
+            odd = (heights[i + 1] - 2 * heights[i] + 1, widths[i + 1] - 2 * widths[i] + 1)
+            layers += [activation(), nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=odd)]
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        lead = leading(z, self.in_shape, "ConvDecoder")
+        coarse = self.head(z.reshape(-1, math.prod(self.in_shape))).unflatten(-1, self.coarse)
+        return self.convolutions(coarse).reshape(*lead, *self.out_shape)
+
+    @torch.no_grad()
+    def start_at(self, output: Tensor) -> None:
+        """Set the last bias, one per channel, so that training starts near `output`, of shape `out_shape`."""
+        bias = cast(nn.ConvTranspose2d, self.convolutions[-1]).bias
+        cast(Tensor, bias).copy_(output.mean((-2, -1)))

@@ -1,0 +1,183 @@
+"""Capture and replay of functions of programs."""
+
+import random
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.nn import PyroModule
+from torch import nn
+
+from pyrovae.inference import compile
+from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.compile.reasons import EagerWarning
+
+
+class Model(PyroModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 3)
+        self.factor = 1.0
+
+    def forward(self, x, noise=True):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).expand([len(x), 2]).to_event(1))
+        return self.net(z if noise else x) * self.factor
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Model()
+
+
+def evaluate(model, x, **kwargs):
+    trace = poutine.trace(model).get_trace(x, **kwargs)
+    return {"log_prob": trace.log_prob_sum(), "out": trace.nodes["_RETURN"]["value"], "size": len(x)}
+
+
+def test_replays_with_fresh_noise_and_follows_the_seed(model):
+    fn, x = Compiled(lambda x: evaluate(model, x), model), torch.ones(4, 2)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        first, second = fn(x), fn(x)
+        torch.manual_seed(1)
+        again = fn(x)
+    assert first["size"] == 4
+    assert fn.captures == 1
+    assert not torch.equal(first["out"], second["out"])
+    torch.testing.assert_close(again, first)
+
+
+def test_one_graph_per_signature_and_a_bounded_number(model, captured_only):
+    fn = Compiled(lambda x, noise: evaluate(model, x, noise=noise), model, max_graphs=3)
+    for size in (1, 2, 3, 2, 1):
+        fn(torch.ones(size, 2), True)
+    assert fn.captures == 3
+    fn(torch.ones(1, 2), False)
+    model.eval()
+    fn(torch.ones(1, 2), False)
+    assert fn.captures == 5
+    assert len(fn) == 3
+
+
+def test_state_is_an_input_and_attributes_are_watched(model, captured_only):
+    fn, x = Compiled(lambda x: evaluate(model, x, noise=False)["out"], model), torch.ones(1, 2)
+    fn(x)
+    with torch.no_grad():
+        model.net.weight.zero_()
+        model.net.bias.fill_(2.0)
+    assert (fn(x) == 2).all()
+    assert fn.captures == 1
+    model.factor = 3.0
+    assert (fn(x) == 6).all()
+    model.net = nn.Linear(2, 3)
+    torch.testing.assert_close(fn(x), 3 * model.net(x).detach())
+
+
+def test_floats_are_inputs_where_they_can_be(captured_only):
+    plain = Compiled(lambda x, w: x * w)
+    assert [plain(torch.ones(()), w).item() for w in (1.0, 2.0, 3.0)] == [1, 2, 3]
+    assert plain.captures == 1
+    branching = Compiled(lambda x, w: x * w if w > 1.5 else x)
+    assert [branching(torch.ones(()), w).item() for w in (1.0, 2.0, 3.0)] == [1, 2, 3]
+
+
+def test_in_place_changes_of_small_tensors_happen_once_per_call():
+    count = torch.zeros((), dtype=torch.int64)
+
+    def fn(x):
+        count.add_(1)
+        return x * count
+
+    compiled = Compiled(fn)
+    assert [compiled(torch.ones(2))[0].item() for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_program_may_cache_tensors_in_attributes(model, captured_only):
+    model.last = torch.zeros(())
+
+    def fn(x):
+        model.last = x.sum()
+        return model.last * 2
+
+    compiled = Compiled(fn, model)
+    assert [compiled(torch.full((2,), v)).item() for v in (1.0, 2.0)] == [4, 8]
+    assert model.last == 4
+    assert compiled.captures == 1
+
+
+class Counting(Model):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.average = torch.zeros(())
+
+    def count(self, x):
+        self.calls += 1
+        return x * self.calls
+
+    def average_of(self, x):
+        self.average = 0.5 * self.average + x.sum()
+        return self.average
+
+
+@pytest.mark.parametrize(
+    ("fn", "reason"),
+    [
+        (lambda m, x: x if x.sum() > 0 else -x, "value of a tensor"),
+        (lambda m, x: x[x > 0], "value|shape"),
+        (lambda m, x: x * random.random(), "Python or NumPy"),
+        (lambda m, x: m.count(x), "changes its attribute 'calls'"),
+        (lambda m, x: m.average_of(x), "'average'"),
+    ],
+    ids=["branch", "shape", "random", "counter", "state"],
+)
+def test_what_cannot_be_captured_runs_eagerly_with_one_warning(fn, reason):
+    x, results = torch.ones(3), []
+    for wrap in (False, True):
+        random.seed(0)
+        model = Counting()
+        call = Compiled(lambda x, m=model: fn(m, x), model) if wrap else lambda x, m=model: fn(m, x)
+        if wrap:
+            with pytest.warns(EagerWarning, match=reason) as seen:
+                results.append([call(x) for _ in range(4)])
+            assert len(seen) == 1
+        else:
+            results.append([call(x) for _ in range(4)])
+    torch.testing.assert_close(*results)
+
+
+def test_no_compiler(model, monkeypatch):
+    from torch._inductor import config, cpp_builder, exc
+
+    def missing(**_):
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
+    fn, x = Compiled(lambda x: x.sin().sum(1) * 3), torch.ones(5, 7)
+    with config.patch(force_disable_caches=True), pytest.warns(EagerWarning, match=r"C\+\+ compiler") as seen:
+        results = [fn(x) for _ in range(3)]
+    assert len(seen) == 1
+    torch.testing.assert_close(results[2], x.sin().sum(1) * 3)
+
+
+def test_an_error_of_the_user_is_the_users(model):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        Compiled(lambda x: evaluate(model, x, noise=False), model)(torch.ones(4, 5))
+
+
+def test_import_and_use_change_no_global_state(model, captured_only):
+    before = pyro.settings.get(), torch.is_grad_enabled(), random.getstate()
+    Compiled(lambda x: evaluate(model, x), model)(torch.ones(4, 2))
+    assert before == (pyro.settings.get(), torch.is_grad_enabled(), random.getstate())
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+@pytest.mark.parametrize("weight", [torch.randn(7, 5), torch.randn(5, 7).t(), torch.randn(5, 9)[:, :7].t()])
+def test_products_of_onednn_are_those_of_torch(weight):
+    product, a = compile._onednn_product(), torch.randn(3, 7)
+    torch.testing.assert_close(product(a, weight), a @ weight)
+    turned = torch.randn(7, 3).t()
+    torch.testing.assert_close(product(turned, weight), turned @ weight)

@@ -1,0 +1,141 @@
+"""The imputer of data frames: what goes in comes out, without gaps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pyrovae.data import Table
+from pyrovae.errors import DataError
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+
+from pyrovae.inference.estimators.imputer import Features, VAEImputer
+
+SMALL = {"latent_dim": 2, "hidden": (8,), "particles": 3, "epochs": 2, "num_samples": 20, "compile": False}
+
+
+@pytest.fixture
+def frame():
+    """Two groups: the city tells height, visits and price."""
+    generator = np.random.default_rng(0)
+    group = generator.integers(2, size=60)
+    frame = pd.DataFrame(
+        {
+            "height": 170 + 20 * group + generator.normal(size=60),
+            "visits": pd.array(generator.poisson(2 + 20 * group), dtype="Int64"),
+            "city": np.where(group == 1, "Oslo", "Bonn"),
+            "price": np.exp(3 * group + generator.normal(size=60) / 10),
+            "planet": "Earth",
+            "wheels": 4.0,
+        }
+    ).astype({"city": object, "planet": object})
+    return frame.mask(generator.random(frame.shape) < 0.3)
+
+
+def fitted(frame, **options):
+    return VAEImputer(kinds={"price": "positive"}, random_state=0, **SMALL | options).fit(frame)
+
+
+def test_a_frame_comes_back_without_gaps(frame):
+    imputer = fitted(frame)
+    filled = imputer.transform(frame)
+    assert list(filled.columns) == list(frame.columns)
+    assert (filled.dtypes == frame.dtypes).all()
+    assert filled.index.equals(frame.index)
+    assert not filled.isna().any().any()
+    assert filled.astype(object).where(frame.notna()).equals(frame.astype(object).where(frame.notna()))
+    assert set(filled["city"]) <= {"Oslo", "Bonn"}
+    assert (filled["planet"] == "Earth").all()
+    assert (filled["wheels"] == 4).all()
+    assert (filled["price"] > 0).all()
+    assert imputer.transform(filled).equals(filled)  # nothing is missing
+    assert imputer.get_feature_names_out().tolist() == list(frame.columns)
+    assert frame.isna().any().any()  # the frame itself is left alone
+
+
+def test_rows_without_a_value_and_columns_without_one_at_prediction(frame):
+    imputer = fitted(frame, num_samples=500)
+    empty = frame.mask(np.ones(frame.shape, dtype=bool)).head(3)
+    filled = imputer.transform(empty)
+    assert not filled.isna().any().any()
+    assert 150 < filled["height"].iloc[0] < 210
+    pd.testing.assert_series_equal(filled.iloc[0], filled.iloc[1], check_names=False, rtol=0.2)
+
+
+@pytest.mark.slow
+def test_it_learns_what_tells_what(frame):
+    filled = fitted(frame, epochs=400, hidden=(32,), num_samples=300, learning_rate=5e-3).transform(frame)
+    tall = frame["height"].isna() & frame["city"].eq("Oslo")
+    small = frame["height"].isna() & frame["city"].eq("Bonn")
+    assert filled.loc[tall, "height"].mean() == pytest.approx(190, abs=4)
+    assert filled.loc[small, "height"].mean() == pytest.approx(170, abs=4)
+    told = frame["city"].isna() & frame["height"].notna()
+    assert (filled.loc[told, "city"].eq("Oslo") == frame.loc[told, "height"].gt(180)).mean() > 0.9
+
+
+def test_draws_differ_and_intervals_hold_them(frame):
+    imputer = fitted(frame)
+    draws = imputer.sample(frame, 3)
+    gap = frame["height"].isna()
+    assert len(draws) == 3
+    assert not draws[0].loc[gap, "height"].equals(draws[1].loc[gap, "height"])
+    assert draws[0].loc[~gap, "height"].equals(frame.loc[~gap, "height"])
+    low, high = imputer.interval(frame, count=19)
+    assert (low.loc[gap, "height"] < high.loc[gap, "height"]).all()
+
+
+def test_arrays_go_in_and_come_out():
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    x[::3, 0] = np.nan
+    filled = VAEImputer(random_state=0, **SMALL).fit_transform(x)
+    assert isinstance(filled, np.ndarray)
+    assert np.isfinite(filled).all()
+    assert (filled[~np.isnan(x)] == x[~np.isnan(x)]).all()
+    scaled = make_pipeline(VAEImputer(random_state=0, **SMALL), StandardScaler()).fit_transform(x)
+    assert np.abs(scaled.mean(0)).max() < 1e-6
+
+
+def test_the_same_seed_gives_the_same(frame):
+    first, second = fitted(frame).transform(frame), fitted(frame).transform(frame)
+    pd.testing.assert_frame_equal(first, second)
+    assert clone(VAEImputer(epochs=7)).epochs == 7
+
+
+def test_the_encoder_sees_no_hidden_value(frame):
+    table = Table.of(frame, {"price": "positive"})
+    batch = table.encode(frame)
+    features = Features(table, batch["x"], batch["mask"])
+    given = torch.cat([batch["x"], batch["mask"].float()], 1)
+    seen = features(given)
+    assert seen.shape == (60, features.size)
+    assert seen.isfinite().all()
+    hidden = given.clone()
+    hidden[:, :6] = torch.where(batch["mask"], batch["x"], 1.0)
+    assert torch.equal(features(hidden), seen)
+    assert features(given.unsqueeze(0)).shape == (1, 60, features.size)
+    city = table.names.index("city")
+    place = sum(2 if name == "city" else 1 for name in table.names[:city])
+    assert torch.equal(seen[:, place : place + 2].sum(1), batch["mask"][:, city].float())
+
+
+def test_it_says_what_is_wrong(frame, says):
+    with says(DataError, "'height'", "no value at all"):
+        fitted(frame.assign(height=np.nan))
+    with says(DataError, "epochs >= 1", "0"):
+        fitted(frame, epochs=0)
+    with pytest.raises(NotFittedError):
+        VAEImputer().transform(frame)
+    imputer = fitted(frame)
+    with says(DataError, "'city'", "'Rome'"):
+        imputer.transform(frame.assign(city="Rome"))
+    with says(DataError, "lacks 'city'"):
+        imputer.transform(frame.drop(columns="city"))
+    with says(DataError, "infinity"):
+        imputer.transform(frame.assign(height=math.inf))

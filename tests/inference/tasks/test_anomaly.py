@@ -1,0 +1,290 @@
+"""Anomaly scores against closed forms, entries that add up to the distortion, and thresholds that keep their rate."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from pyrovae import data
+from pyrovae.errors import DataError, PairError, ShapeError
+from pyrovae.guides import NormalGuide
+from pyrovae.inference import evaluate, gaps
+from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, complexity, entry_scores, threshold
+from pyrovae.models import VAE, TextVAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
+
+
+@pytest.fixture
+def batch(ppca):
+    return ppca.data(40)
+
+
+def scores(ppca, batch, kind, guide=None, **options):
+    return anomaly_scores(ppca.model, guide or ppca.guide(), batch, kind=kind, **options)
+
+
+# --------------------------------------------------------------------------------------------- what they are
+
+
+@pytest.mark.parametrize("kind", ["elbo", "evidence"])
+def test_with_the_exact_posterior_it_is_minus_log_p_of_x(kind, ppca, batch):
+    exact = -ppca.evidence.log_prob(batch["x"])
+    assert torch.allclose(scores(ppca, batch, kind, num_samples=3), exact)
+
+
+def test_the_evidence_is_tighter_than_the_elbo(ppca, batch):
+    wide = ppca.guide(stretch=1.5)
+    loose, tight = (scores(ppca, batch, kind, wide, num_samples=500).mean() for kind in ("elbo", "evidence"))
+    exact = -ppca.evidence.log_prob(batch["x"]).mean()
+    assert exact - 0.01 < tight < exact + 0.05 < loose
+
+
+def reconstruction(ppca, x):
+    """|x - W m - mu|^2 with m the posterior's mean."""
+    return (x - ppca.decode(ppca.posterior_mean(x))).square().sum(1)
+
+
+def test_the_reconstruction_probability_is_the_expected_log_likelihood(ppca, batch):
+    variance = ppca.scale**2
+    spread = torch.trace(ppca.weight @ ppca.covariance @ ppca.weight.T)  # of W z under the posterior
+    exact = (reconstruction(ppca, batch["x"]) + spread) / (2 * variance) + 2.5 * math.log(2 * math.pi * variance)
+    measured = scores(ppca, batch, "reconstruction", num_samples=4000)
+    assert torch.allclose(measured, exact, atol=0.15)
+
+
+def test_errors_are_those_of_the_mean_code(ppca, batch):
+    error = scores(ppca, batch, "error")
+    assert torch.allclose(error, reconstruction(ppca, batch["x"]))
+    prior = dist.MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())
+    posterior = dist.MultivariateNormal(ppca.posterior_mean(batch["x"]), ppca.covariance)
+    rate = torch.distributions.kl_divergence(posterior, prior)
+    assert torch.allclose(scores(ppca, batch, "error+rate", num_samples=4000), error + rate, atol=0.2)
+
+
+def test_the_regret_is_what_the_encoder_lacks(ppca):
+    """A guide that is right but for its mean is refined to the posterior: the regret is their KL."""
+    batch, shift = ppca.data(3), torch.tensor([0.3, -0.2]).double()
+    regret = scores(ppca, batch, "regret", ppca.guide(shift), num_samples=1000, num_steps=40)
+    lacking = shift @ ppca.covariance.inverse() @ shift / 2
+    assert regret.shape == (3,)
+    assert torch.allclose(regret, lacking.expand(3), rtol=0.15)
+
+
+def test_far_data_score_higher_by_every_kind(ppca):
+    x = ppca.data(20)["x"]
+    far = {"x": torch.cat([x, x + 8 * torch.randn(20, 5).double()])}
+    for kind in SCORES.keys() - {"regret", "complexity"}:
+        found = scores(ppca, far, kind, num_samples=20)
+        assert found.dtype == torch.float64
+        assert found[20:].mean() > found[:20].mean() + 10, kind
+
+
+def test_the_same_seed_gives_the_same_scores_and_leaves_the_global_state_alone(ppca, batch):
+    wide, state = ppca.guide(stretch=2.0), torch.random.get_rng_state()
+    one, same, other = (scores(ppca, batch, "elbo", wide, num_samples=5, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("kind", sorted(SCORES.keys() - {"complexity", "regret"}))
+def test_any_pair_has_scores(kind, pair):
+    found = anomaly_scores(pair.model, pair.guide, pair.batch, kind=kind, num_samples=2)
+    assert found.shape == (6,)
+    assert found.isfinite().all()
+
+
+# ---------------------------------------------------------------------------------------------- complexity
+
+
+def test_noise_is_longer_than_a_picture_and_a_picture_longer_than_nothing():
+    ramp = torch.linspace(0, 1, 28).expand(28, 28)
+    x = torch.stack([torch.zeros(28, 28), ramp, torch.rand(28, 28)]).unsqueeze(1)
+    nothing, picture, noise = complexity(x).tolist()
+    assert 0 < nothing < picture < noise
+    assert noise > 28 * 28 * math.log(256)  # eight bits a pixel, and a header
+    assert complexity(x.expand(-1, 3, -1, -1)).shape == (3,)
+
+
+def test_whole_numbers_are_compressed_as_bytes():
+    x = torch.stack([torch.zeros(400), torch.randint(4, (400,)).float()])
+    constant, random = complexity(x).tolist()
+    assert constant < 0.2 * random
+    assert 400 * math.log(4) < random < 2 * 400 * math.log(4)
+    assert torch.equal(complexity(x.long()), complexity(x))
+
+
+def small_vae():
+    """A pair of 8 x 6 images, and eight of them."""
+    likelihood = likelihoods.Bernoulli((1, 8, 6))
+    model = VAE(priors.StandardNormal(2), likelihood, MLP(2, (1, 8, 6), (5,)))
+    return model, NormalGuide(MLP((1, 8, 6), 4, (5,))), {"x": torch.rand(8, 1, 8, 6).round()}
+
+
+def test_the_corrected_score_is_the_evidence_less_the_complexity():
+    model, guide, batch = small_vae()
+    grey = {"x": (255 * batch["x"]).byte()}
+    options = {"num_samples": 5, "transform": data.Binarize("threshold")}
+    prepared = options["transform"].prepare(grey)
+    corrected, plain = (anomaly_scores(model, guide, prepared, kind=k, **options) for k in ("complexity", "evidence"))
+    assert torch.allclose(plain - corrected, complexity(batch["x"]))
+
+
+def test_data_of_unknown_complexity(ppca, batch, says):
+    with says(DataError, "complexity wants images", "(40, 5)", "kind='evidence'"):
+        scores(ppca, batch, "complexity")
+
+
+# ------------------------------------------------------------------------------------------------- entries
+
+
+def test_entries_add_up_to_the_distortion(pair):
+    """The same seed draws the same codes."""
+    if "y" in pair.latent or isinstance(pair.model, TextVAE):
+        pytest.skip("labels are observed beside x, or tokens are scored together")
+    by_entry = entry_scores(pair.model, pair.guide, pair.batch, num_samples=7)
+    assert by_entry.shape == pair.batch["x"].shape
+    distortion = evaluate(pair.model, pair.guide, pair.batch, num_samples=7).per_datum["distortion"]
+    assert torch.allclose(by_entry.flatten(1).sum(1), distortion, rtol=1e-4)
+
+
+def test_an_entry_that_is_off_has_the_highest_score(ppca, batch):
+    x = batch["x"].clone()
+    x[:, 3] += 10
+    assert (entry_scores(ppca.model, ppca.guide(), {"x": x}).argmax(1) == 3).double().mean() > 0.9
+
+
+def test_chunks_of_draws_are_averaged(ppca, batch):
+    whole = entry_scores(ppca.model, ppca.guide(), batch, num_samples=2000)
+    parts = entry_scores(ppca.model, ppca.guide(), batch, num_samples=2000, memory=2**22)
+    assert torch.allclose(whole, parts, atol=0.3)
+
+
+def in_plates(x=None, *, size=None):
+    """Each datum is T = 3 steps of two numbers, in a plate of their own."""
+    with pyro.plate("data", size or len(x), dim=-1):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        with pyro.plate("time", 3, dim=-2):
+            return pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=None if x is None else x.transpose(0, 1))
+
+
+def in_plates_guide(x):
+    with pyro.plate("data", len(x), dim=-1):
+        pyro.sample("z", dist.Normal(x.mean(1), 0.1).to_event(1))
+
+
+@pytest.mark.parametrize("num_samples", [1, 40])
+def test_inner_plates_are_dimensions_of_the_entries(num_samples):
+    x = torch.randn(4, 3, 2)
+    by_entry = entry_scores(in_plates, in_plates_guide, {"x": x}, num_samples=num_samples)
+    assert by_entry.shape == (4, 3, 2)
+    expected = (x - x.mean(1, keepdim=True)).square() / 2 + math.log(2 * math.pi) / 2
+    assert torch.allclose(by_entry.float(), expected, atol=0.5)
+
+
+def test_a_likelihood_that_scores_entries_together_has_no_entries(ppca, batch, says):
+    def together(x=None, *, size=None):
+        with pyro.plate("data", size or len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2).double(), 1.0).to_event(1))
+            pyro.sample("x", dist.MultivariateNormal(ppca.decode(z), torch.eye(5).double()), obs=x)
+
+    with says(PairError, "'x'", "MultivariateNormal", "(5,)", "to_event"):
+        entry_scores(together, ppca.guide(), batch)
+
+
+def test_entries_of_a_site_that_is_not_there(ppca, batch, says):
+    with says(PairError, "no site 'w'", "'x'"):
+        entry_scores(ppca.model, ppca.guide(), batch, site="w")
+
+
+def test_a_latent_that_is_summed_out_has_no_entries(says):
+    def mixture(x=None, *, size=None):
+        with pyro.plate("data", size or len(x), dim=-1):
+            c = pyro.sample("c", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(c.unsqueeze(-1).expand((*c.shape, 2)), 1.0).to_event(1), obs=x)
+
+    with says(PairError, "'c' is summed out"):
+        entry_scores(mixture, lambda x: None, {"x": torch.randn(3, 2)})
+
+
+# ----------------------------------------------------------------------------------------------- threshold
+
+
+def test_a_quantile_of_the_scores():
+    assert threshold(torch.arange(101.0), quantile=0.9) == 90
+
+
+def test_the_rate_of_false_alarms_is_kept_on_average():
+    """By exchangeability it is (N + 1 - rank) / (N + 1), here 1 / 20 exactly."""
+    clean = torch.randn(4000, 39).exp()
+    alarms = [(threshold(row, false_alarms=0.05), new) for row, new in zip(clean, torch.randn(4000).exp(), strict=True)]
+    rate = sum(new > line for line, new in alarms) / 4000
+    assert abs(rate - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 4000)
+
+
+def test_the_rank_of_the_threshold():
+    assert threshold(torch.arange(1.0, 20.0), false_alarms=0.05) == 19  # the 19th of 19
+    assert threshold(torch.arange(1.0, 100.0).flip(0), false_alarms=0.1) == 90
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ["one of the two"]),
+        ({"quantile": 0.5, "false_alarms": 0.5}, ["one of the two"]),
+        ({"quantile": 1.5}, ["quantile in [0, 1]", "1.5"]),
+        ({"false_alarms": 0.0}, ["in (0, 1)", "0.0"]),
+        ({"false_alarms": 0.01}, ["at most 0.01", "10 scores", "99 clean data"]),
+    ],
+)
+def test_a_threshold_that_there_is_not(options, words, says):
+    with says(DataError, *words):
+        threshold(torch.randn(10), **options)
+
+
+def test_scores_that_are_none(says):
+    with says(DataError, "2 NaN of 3"):
+        threshold(torch.tensor([math.nan, 1.0, math.nan]), quantile=0.5)
+    with says(ShapeError, "(3, 2)"):
+        threshold(torch.zeros(3, 2), quantile=0.5)
+    with says(ShapeError, "(0,)"):
+        threshold(torch.zeros(0), quantile=0.5)
+
+
+# -------------------------------------------------------------------------------------------------- errors
+
+
+def test_an_unknown_kind(ppca, batch, says):
+    with says(PairError, "no kind 'elob'", "'elbo'", "'regret'"):
+        scores(ppca, batch, "elob")
+
+
+def test_no_data(ppca, says):
+    with says(PairError, "empty batch"):
+        scores(ppca, ppca.data(0), "elbo")
+
+
+def test_a_latent_of_all_data_leaves_no_evidence_of_one(says):
+    def shared(x=None, *, size=None, data_size=None):
+        b = pyro.sample("b", dist.Normal(0.0, 1.0))
+        rows = size or len(x)
+        with pyro.plate("data", data_size or rows, subsample_size=rows, dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            return pyro.sample("x", dist.Normal(z + b, 1.0), obs=x)
+
+    def guide(x, data_size=None):
+        pyro.sample("b", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", data_size or len(x), subsample_size=len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+    with says(PairError, "outside the plate 'data'"):
+        anomaly_scores(shared, guide, {"x": torch.randn(5)}, kind="evidence")
+
+
+def test_the_regret_is_the_amortisation_gap():
+    model, guide, batch = small_vae()
+    options = {"num_steps": 10, "num_samples": 5}
+    regret = anomaly_scores(model, guide, batch, kind="regret", **options)
+    assert torch.equal(regret, gaps(model, guide, batch, **options).per_datum["amortisation"])
