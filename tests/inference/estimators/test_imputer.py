@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
-from pyrovae.inference.estimators.imputer import Features, VAEImputer
+from pyrovae.inference.estimators.imputer import Features, VAEImputer  # noqa: E402
 
 SMALL = {"latent_dim": 2, "hidden": (8,), "particles": 3, "epochs": 2, "num_samples": 20, "compile": False}
 
