@@ -15,16 +15,16 @@ class Columns(TorchDistribution):
     """p(x) = prod_c p_c(x_c), where x, of event shape `(sum_c D_c,)`, is the concatenation of blocks x_c.
 
     Args:
-        parts: the distributions p_c, of event shapes `(D_c,)`.
+        parts: the distributions p_c, of event shapes `(D_c,)`, whose batch shapes broadcast.
         validate_args: whether `log_prob` checks that x is in the support; None for torch's default.
     """
 
     arg_constraints = {}  # noqa: RUF012
 
     def __init__(self, parts: Sequence[TorchDistribution], validate_args: bool | None = None) -> None:
-        self.parts = list(parts)
-        self.widths = [part.event_shape[0] for part in parts]
         shape = torch.broadcast_shapes(*(part.batch_shape for part in parts))
+        self.parts = [part if part.batch_shape == shape else part.expand(shape) for part in parts]
+        self.widths = [part.event_shape[0] for part in parts]
         super().__init__(shape, torch.Size([sum(self.widths)]), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)

@@ -40,5 +40,5 @@ def test_a_step_knows_where_the_path_is_and_what_comes():
 
 
 def test_flows_want_layers_as_wide_as_z(says):
-    with says(ShapeError, "hidden=(2,)"):
+    with says(ShapeError, "requires layers at least as wide", "hidden=(2,)"):
         FlowCombiner(Combiner(DIM, CONTEXT), DIM, CONTEXT, 1, (2,))

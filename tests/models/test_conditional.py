@@ -50,7 +50,7 @@ def test_style_is_kept_and_the_label_changed():
 
 def test_another_size_than_that_of_the_condition(says):
     model, y = build(labels=True, conditional=False)
-    with says(PairError, "size=4", "6 data"):
+    with says(PairError, "size=4", "6 data points"):
         model(y, size=4)
 
 

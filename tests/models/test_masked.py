@@ -99,19 +99,6 @@ def test_a_batch_may_hold_what_the_model_does_not_take():
     assert math.isfinite(evaluate(model, guide, batch).elbo.value)
 
 
-def test_the_guide_sees_zeros_and_if_asked_the_mask():
-    seen = []
-    guide = ZeroFilled(seen.append, mask=True)
-    x = torch.tensor([[1.0, math.nan], [math.nan, 4.0]])
-    guide(x, ~x.isnan())
-    ZeroFilled(seen.append)(x, ~x.isnan())
-    ZeroFilled(seen.append, mask=True)(torch.ones(1, 1, 2, 2))
-    assert seen[0].tolist() == [[1, 0, 1, 0], [0, 4, 0, 1]]
-    assert seen[1].tolist() == [[1, 0], [0, 4]]
-    assert seen[2].shape == (1, 2, 2, 2)
-    assert "mask=True" in repr(guide)
-
-
 def test_it_says_what_is_wrong(says):
     model, guide = pair(likelihoods.Normal(4))
     x = torch.randn(5, 4)

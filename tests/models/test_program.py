@@ -2,6 +2,7 @@
 
 import copy
 import io
+from abc import abstractmethod
 
 import pyro
 import pyro.distributions as dist
@@ -110,3 +111,18 @@ def test_plate_size(x, size, expected):
 def test_plate_size_of_nothing(says):
     with says(PairError, "data or a size", "model(size=16)"):
         plate_size(None, None)
+
+
+def test_an_abstract_program_cannot_be_built(says):
+    class Abstract(Program):
+        @abstractmethod
+        def story(self):
+            """What a subclass must tell."""
+
+    class Told(Abstract):
+        def story(self):
+            return "once"
+
+    with says(TypeError, "Abstract", "story"):
+        Abstract()
+    assert Told().story() == "once"

@@ -108,16 +108,6 @@ def test_the_classification_term_is_apart():
     torch.testing.assert_close(whole, bound - 2.0 * expected)
 
 
-def test_a_known_label_is_a_point_mass_without_infinities():
-    _, guide = build()
-    x, y = torch.rand(5, *X).double(), torch.tensor([0, -1, 3, -1, 2])
-    q = guide.label(x, y)
-    assert q.logits.isfinite().all()
-    assert torch.equal(q.probs[[0, 2, 4]], torch.eye(CLASSES).double()[[0, 3, 2]])
-    assert torch.equal(q.log_prob(y.clamp_min(0))[[0, 2, 4]], torch.zeros(3).double())
-    torch.testing.assert_close(q.probs[[1, 3]], guide.label(x).probs[[1, 3]])
-
-
 def test_the_evidence_is_of_x_and_y_where_y_is_known():
     """A decoder that ignores the code: p(x | y) is known, p(x) its mean over labels, p(x, y) a share of it."""
     model, guide = build()
