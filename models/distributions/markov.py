@@ -96,9 +96,9 @@ class Markov(TorchDistribution):
 
 
 def joined(steps: Sequence[Any], draws: Sequence[Tensor], drawn: Tensor) -> TorchDistribution | None:
-    """The distributions of the T steps of a draw as one of batch shape `(*, T)`, so that they are not computed again.
+    """The distributions of the T steps of a draw, as one of batch shape `(*, T)`, without computing them again.
 
-    None where they are neither diagonal normals nor flows.
+    The result is None where they are neither diagonal normals nor flows.
 
     Args:
         steps: T distributions of batch shape `(*,)`.

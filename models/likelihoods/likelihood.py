@@ -17,7 +17,7 @@ class Likelihood(nn.Module, ABC):
     """The interface of p(x | params).
 
     A decoder emits params of shape `(*, *params_shape)`: `event_shape`, with its first dimension multiplied by the
-    number of parameters per entry. `settings` holds what `repr` shows beside the event shape, by name.
+    number of parameters per entry. A family puts the settings that `repr` shows after the event shape into `settings`.
 
     Args:
         event_shape: shape of one data point, `(1, 28, 28)` or `30`.
@@ -107,8 +107,8 @@ def require_finite(x: Tensor, name: str) -> None:
 def in_units(unit: Tensor, x: Tensor, spread_at_1: float) -> tuple[Tensor, Tensor]:
     """Set `unit` to the common scale of all entries of x, and return the mean and scale of each entry in that unit.
 
-    An entry that hardly varies gets a scale of a tenth of the unit, so that its density does not explode when it does
-    vary. The unit is 1 where x has one row, or never varies.
+    An entry that hardly varies gets a tenth of the unit as its scale: a smaller one would make its density explode as
+    soon as it varies. The unit is 1 where x has one row, or never varies.
 
     Args:
         unit: the buffer to set, shape `()`.

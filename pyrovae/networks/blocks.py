@@ -41,9 +41,9 @@ class DenseBlock(nn.Module):
         _keep_scale(self)
 
     def forward(self, h: Tensor, z: Tensor | None = None) -> Tensor:
-        beside = [] if z is None else [z]
-        inner = self.inner(torch.cat([self.activation(h), *beside], -1))
-        return self.shortcut(h) + self.outer(torch.cat([self.activation(inner), *beside], -1))
+        side_input = [] if z is None else [z]
+        inner = self.inner(torch.cat([self.activation(h), *side_input], -1))
+        return self.shortcut(h) + self.outer(torch.cat([self.activation(inner), *side_input], -1))
 
 
 class ConvBlock(nn.Module):
@@ -90,9 +90,9 @@ class ConvBlock(nn.Module):
     def forward(self, h: Tensor, z: Tensor | None = None) -> Tensor:
         lead = h.shape[:-3]
         h = h.reshape(-1, *self.in_shape)
-        beside = [] if z is None else [z.reshape(-1, *z.shape[-3:])]
-        inner = self.activation(self.inner(torch.cat([self.activation(h), *beside], 1)))
-        inner = self.outer(self._grown(torch.cat([inner, *map(self._shrunk, beside)], 1)))
+        side_input = [] if z is None else [z.reshape(-1, *z.shape[-3:])]
+        inner = self.activation(self.inner(torch.cat([self.activation(h), *side_input], 1)))
+        inner = self.outer(self._grown(torch.cat([inner, *map(self._shrunk, side_input)], 1)))
         return (self._grown(self.shortcut(self._shrunk(h))) + inner).reshape(*lead, *self.out_shape)
 
     def _shrunk(self, h: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Dense networks: plain, gated, and with a linear map beside them."""
+"""Dense networks: plain, gated, and with a linear skip connection."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -81,7 +81,7 @@ class JointMLP(nn.Module):
 
     @torch.no_grad()
     def emphasise(self, number: int, factor: float) -> None:
-        """Multiply the first layer's weights of one input, such as a label, which is few numbers beside an image.
+        """Multiply the first layer's weights of one input, such as a label, which is few numbers next to an image.
 
         Args:
             number: the position of the input, from 0.
