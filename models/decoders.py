@@ -36,7 +36,8 @@ class WordDropout(nn.Module):
 class LSTMDecoder(nn.Module):
     """p(x_t | x_<t, z) by an LSTM whose input at every step is the token before and z.
 
-    PAD and BOS are never predicted: the logits are those of EOS, UNK and the words.
+    PAD and BOS are never predicted: the logits are those of EOS, UNK and the words. `numbers`, about how many numbers
+    one token takes, tells `Sentences` how many sentences fit into one call.
 
     Args:
         vocabulary: the number of tokens, V.

@@ -8,7 +8,7 @@ import pytest
 
 ROOMS = ["models", "guides", "networks"]
 
-# A constructor extends its base's, and dataclasses write these methods anew for each class.
+# A constructor extends its base's; the others are generated for each dataclass.
 EXEMPT = {"__init__", "__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__"}
 
 

@@ -10,7 +10,7 @@ from torch.distributions import constraints, kl_divergence, register_kl
 
 from pyrovae.models.distributions.flow import Flow
 
-__all__ = ["Markov", "Step", "joined"]
+__all__ = ["Markov", "Step"]
 
 Step = Callable[..., TorchDistribution]
 """A step of a chain: from z_(t-1) `(*, D)`, and perhaps a context `(*, H)`, to p(z_t | z_(t-1)), batch shape `(*)`."""
@@ -51,7 +51,7 @@ class Markov(TorchDistribution):
             z = torch.where(within, draws[-1], 0.0)
             path.append(z)
         self.drawn = drawn = torch.stack(path, -2)
-        if whole := joined(steps, draws, drawn):
+        if whole := _joined(steps, draws, drawn):
             self._know(drawn, whole)
         return drawn
 
@@ -95,7 +95,7 @@ class Markov(TorchDistribution):
         return torch.where(self.within, terms, 0.0).sum(-1)
 
 
-def joined(steps: Sequence[Any], draws: Sequence[Tensor], drawn: Tensor) -> TorchDistribution | None:
+def _joined(steps: Sequence[Any], draws: Sequence[Tensor], drawn: Tensor) -> TorchDistribution | None:
     """The distributions of the T steps of a draw, as one of batch shape `(*, T)`, without computing them again.
 
     The result is None where they are neither diagonal normals nor flows.

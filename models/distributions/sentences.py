@@ -27,7 +27,8 @@ class Sentences(TorchDistribution):
     of all sentences of at most T tokens sum to one.
 
     Args:
-        decoder: a module with the methods of `models.LSTMDecoder`: `decoder(tokens, z)`, `start` and `step`.
+        decoder: a module with the methods of `models.LSTMDecoder`, `decoder(tokens, z)`, `start` and `step`, and its
+            attribute `numbers`.
         z: codes `(*, D)`.
         length: T.
         validate_args: whether torch checks the arguments; None for its default.

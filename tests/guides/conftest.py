@@ -1,4 +1,4 @@
-"""What the tests of guides share: posteriors that are known and far from normal, and a guide trained on one datum."""
+"""What the tests of guides share: posteriors that are known and far from normal, and the training of a guide."""
 
 import pyro
 import pyro.distributions as dist

@@ -8,7 +8,7 @@ from pyrovae.errors import ShapeError
 from pyrovae.guides import AmortizedGuide, FlowGuide, FullNormalGuide, LowRankNormalGuide, MixtureGuide, NormalGuide
 from pyrovae.networks.dense import MLP
 
-FAMILIES = {  # the guide of a 2-dimensional latent, and how many parameters it takes
+FAMILIES = {  # the guide of a 2-dimensional latent, and how many parameters its encoder emits
     "normal": (NormalGuide, 4),
     "full": (FullNormalGuide, 5),
     "low-rank": (lambda encoder: LowRankNormalGuide(encoder, 1), 6),
@@ -50,11 +50,11 @@ def test_a_draw_is_scored_as_any_value(family):
     torch.testing.assert_close(q.log_prob(z), q.log_prob(z.clone()))
     with torch.no_grad():
         drawn = q.rsample()
-    assert q.log_prob(drawn).requires_grad  # a draw without gradients, scored with them
+    assert q.log_prob(drawn).requires_grad  # the draw was made without gradients
 
 
 def test_the_pathwise_gradient_is_that_of_the_expectation(family):
-    """d/dparams E_q[f(z)], by draws, against the derivative of the integral."""
+    """The gradient of E_q[f(z)] by draws agrees with the derivative of the integral."""
     guide, width = family
     params = (0.3 * torch.randn(width, dtype=torch.float64)).requires_grad_()
     line = torch.linspace(-14, 14, 421, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Guides of hierarchies, verified where the evidence and the posterior of two levels are exact."""
+"""Guides of hierarchies, on a linear-Gaussian hierarchy whose evidence and posterior are exact."""
 
 import copy
 import math
@@ -47,7 +47,7 @@ class LinearHierarchy:
         return {"x": self.evidence.sample((size,))}
 
     def guide(self, kind: str) -> BottomUpGuide | TopDownGuide:
-        """One whose families of normals hold the exact posterior of the diagonal case, untrained."""
+        """An untrained guide whose family contains the exact posterior of the diagonal case."""
         if kind == "bottom-up":
             return BottomUpGuide([ConditionalNormal(linear(3, 6)), ConditionalNormal(linear(3, 6))])
         encoders = [nn.Identity(), nn.Identity()]
@@ -59,7 +59,7 @@ def linear(wide: int, narrow: int) -> nn.Linear:
 
 
 def train(model, guide, data):
-    """Raise the ELBO to its optimum, under the same noise at each step."""
+    """Maximise the ELBO, with the same noise at each step."""
     optimizer = torch.optim.LBFGS(guide.parameters(), max_iter=100, history_size=20, line_search_fn="strong_wolfe")
 
     def loss():
@@ -95,7 +95,7 @@ def test_the_elbo_is_below_the_exact_evidence_and_importance_samples_find_it(kin
     train(hierarchy.model, guide, data)
     exact = hierarchy.evidence.log_prob(data["x"]).mean().item()
     measured = evaluate(hierarchy.model, guide, data, num_samples=4000)
-    assert measured.elbo.value < exact - 0.02  # no diagonal guide holds this posterior
+    assert measured.elbo.value < exact - 0.02  # no diagonal guide has this posterior
     assert measured.log_evidence.value == pytest.approx(exact, abs=4 * measured.log_evidence.error)
     assert measured.log_evidence.error < 0.02
 

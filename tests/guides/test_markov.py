@@ -1,4 +1,4 @@
-"""Guides of the deep Markov model: the rate of a draw, flows, and what a step is made of."""
+"""Guides of the deep Markov model: the rate of a draw, flows, and the inputs of a step."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ DIM, CONTEXT = 3, 4
 
 @pytest.mark.parametrize("flow", [False, True])
 def test_the_rate_of_a_draw_has_the_mean_of_the_sampled_one(flow):
-    """In closed form step by step, but for a flow, which has none: the sampled one is taken."""
+    """The rate is in closed form step by step; a flow has no closed form, so its rate is sampled."""
     model = DeepMarkovModel(GatedTransition(DIM, 5), likelihoods.Bernoulli(6), MLP(DIM, 6, (7,)), DIM)
     combiner = Combiner(DIM, CONTEXT)
     if flow:

@@ -1,4 +1,4 @@
-"""Normal guides: the diagonal one and what it misses, and the factor of the full one."""
+"""Normal guides: the density of the diagonal one, a posterior outside its family, and the factor of the full one."""
 
 import math
 

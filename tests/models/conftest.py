@@ -39,14 +39,14 @@ class LinearChain:
         return covariance @ x / self.R**2, covariance.diag().sqrt()
 
     def messages(self, x, within):
-        """What the data from t on say of z_t, as shift and precision of a normal density, `(N, T, 2)`."""
+        """p(x_t ... x_T | z_t) as a function of z_t, a normal density with this shift and precision, `(N, T, 2)`."""
         shift, precision = torch.zeros(len(x)).double(), torch.zeros(len(x)).double()
         messages = []
         for t in reversed(range(x.shape[1])):
             shift, precision = shift + x[:, t] / self.R**2, precision + 1 / self.R**2
             shift, precision = (torch.where(within[:, t], m, 0.0) for m in (shift, precision))
             messages.append(torch.stack([shift, precision], -1))
-            total = precision + 1 / self.Q**2  # z_t summed out
+            total = precision + 1 / self.Q**2  # with z_t integrated out
             shift = self.A / self.Q**2 * shift / total
             precision = self.A**2 / self.Q**2 * (1 - 1 / self.Q**2 / total)
         return torch.stack(messages[::-1], 1)
@@ -65,14 +65,14 @@ def chain():
 
 @pytest.fixture
 def ragged():
-    """Four sequences of one number a step, of length 6, 1, 4 and 3."""
+    """Four sequences of lengths 6, 1, 4 and 3, with one number at each step."""
     lengths = torch.tensor([6, 1, 4, 3])
     return {"x": torch.randn(4, 6).double(), "within": torch.arange(6) < lengths[:, None]}
 
 
 # ------------------------------------------------------------------------------------------- sentences
 
-WORDS, LATENT = 6, 2  # EOS, UNK and two words can follow
+WORDS, LATENT = 6, 2  # a decoder predicts EOS, UNK and two words
 DECODERS = {
     "lstm": lambda latent=LATENT: LSTMDecoder(WORDS, latent, 3, 5),
     "transformer": lambda latent=LATENT: TransformerDecoder(WORDS, latent, 7, 4, 2, 1),
@@ -81,7 +81,7 @@ DECODERS = {
 
 @pytest.fixture
 def decoders():
-    """How each kind of decoder is built, by name."""
+    """The constructors of decoders, by name."""
     return DECODERS
 
 
@@ -96,7 +96,7 @@ def decoder(request):
 
 @pytest.fixture
 def every_sentence():
-    """All sentences of a width: words, EOS, padding; of the full width without EOS too."""
+    """All sentences of at most `width` tokens, padded: words, then EOS, which a sentence of `width` words lacks."""
 
     def sentences(width):
         found = []

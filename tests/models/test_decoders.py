@@ -1,4 +1,4 @@
-"""Decoders of sentences: step by step as at once, causal, and with words dropped in training."""
+"""Decoders of sentences: steps agree with one call, no token depends on later ones, words are dropped in training."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Hierarchies: the chain p(zL) ... p(z1 | z2) p(x | z1), and the ladder whose x sees all levels."""
+"""Hierarchies: the chain p(zL) ... p(z1 | z2) p(x | z1), and the ladder, in which x depends on all latents."""
 
 import pyro.distributions as dist
 import pytest
@@ -85,7 +85,7 @@ def test_the_ladder_is_a_product_of_levels_that_see_all_above(ladder):
 
 
 def moved(model, level):
-    """Whether p(x | z) changes with that level alone."""
+    """Whether p(x | z) changes when that latent alone does."""
     z = latents()
     other = z | {level: z[level] + 1}
     return not torch.allclose(decode(model, z), decode(model, other))

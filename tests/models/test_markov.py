@@ -19,7 +19,7 @@ from pyrovae.networks.recurrent import BackwardRNN
 
 
 class Linear:
-    """A linear-Gaussian pair of ragged sequences in one dimension; the guide is the posterior, or a worse one."""
+    """A linear-Gaussian model of sequences in one dimension; the guide is the posterior, with its scales stretched."""
 
     def __init__(self, chain, stretch=1.0):
         self.chain, self.stretch = chain, stretch
@@ -90,7 +90,7 @@ def terms_given(model, guide, batch, z):
 
 
 def test_a_sequence_scores_alone_as_in_any_batch():
-    """The same path, alone, in a batch of longer ones, and padded with anything: the same terms to 1e-5."""
+    """A path has the same terms, to 1e-5, alone, in a batch of longer sequences, and with any padding."""
     model, guide = deep()
     batch = bits([3, 7, 1])
     garbage = torch.where(batch["within"].unsqueeze(-1), batch["x"], 1.0 - batch["x"])

@@ -1,4 +1,4 @@
-"""Scoring the observed entries alone."""
+"""Models of incomplete data: the observed entries alone are scored."""
 
 import math
 
@@ -47,7 +47,7 @@ def pair(likelihood):
 
 
 def test_observed_entries_alone_are_scored(likelihood):
-    """Of each likelihood: log p is the sum over the mask, and what lies under it changes neither p nor gradients."""
+    """log p(x | z) is the sum over observed entries, and values of the others change neither it nor a gradient."""
     model, guide = pair(likelihood)
     x = likelihood(torch.randn(5, *likelihood.params_shape)).sample()
     mask = data.mcar(x, 0.5, seed=1)

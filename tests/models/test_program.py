@@ -1,4 +1,4 @@
-"""Programs: parameters live in the module, and a call leaves no trace in Pyro's global state."""
+"""Programs: the module owns its parameters, and a call does not change Pyro's global state."""
 
 import copy
 import io
@@ -18,7 +18,7 @@ from pyrovae.models.program import plate_size
 
 
 class Scales(Program):
-    """One normal with a learned, positive scale: a PyroParam, the case that Pyro keeps globally."""
+    """A normal with a learned, positive scale: a PyroParam, which Pyro would keep in its global store."""
 
     def __init__(self):
         super().__init__()

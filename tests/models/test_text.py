@@ -1,4 +1,4 @@
-"""Models of sentences: pairs, exact evidence of a language model, and what is no sentence."""
+"""Models of sentences: pairs, the exact evidence of a language model, and the check of sentences."""
 
 import math
 

@@ -23,7 +23,7 @@ def test_the_rate_of_a_draw_has_the_rate_as_its_mean(chain, ragged):
 
 
 def test_a_draw_is_scored_as_any_value(ragged):
-    """The kept steps of a draw, and those computed anew, have the same density; a step at a time as well."""
+    """The density of a draw is the same by its kept steps, by steps computed again, and by one step at a time."""
     transition = GatedTransition(3, 5).double()
     markov = Markov(transition, torch.randn(3).double(), ragged["within"]).expand((2, 4))
     z = markov.rsample()

@@ -1,4 +1,4 @@
-"""Diagonal normals: of what a network emits, and the product of several."""
+"""Diagonal normals: of parameters that a network emits, and the product of several."""
 
 import math
 

@@ -69,7 +69,7 @@ def test_its_draws_have_a_gradient():
     logits = torch.tensor([-3.0, 0.5, 20.0], requires_grad=True)
     draws = ContinuousBernoulli(3)(logits).rsample((500,))
     (gradient,) = torch.autograd.grad(draws.sum(), logits)
-    assert (gradient > 0).all()  # more weight, larger draws
+    assert (gradient > 0).all()  # a larger logit gives larger draws
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_support_has_its_edges():
 
 
 def test_an_error_of_the_hot_path_is_pyros(says):
-    """Outside `check`, the distribution itself refuses such a value, where validation is on."""
+    """Without `check`, the distribution raises for such a value, if validation is on."""
     with says(ValueError, "support"):
         ContinuousBernoulli(1)(torch.zeros(1)).log_prob(torch.tensor([1.5]))
 

@@ -1,4 +1,4 @@
-"""What every likelihood keeps: it is normalised, its mean and draws fit, shapes, and where training starts."""
+"""The contract of every likelihood: normalisation, means, draws, shapes, and where training starts."""
 
 import math
 
@@ -48,7 +48,7 @@ ALL = {
     "negative-binomial-predicted": lambda shape: NegativeBinomial(shape, "predicted"),
 }
 
-# Parameters that the decoder emits per entry, where they are several.
+# How many parameters the decoder emits per entry, if more than one.
 PER_ENTRY = {
     "normal-predicted": 2,
     "laplace-predicted": 2,
@@ -61,7 +61,7 @@ PER_ENTRY = {
     "negative-binomial-predicted": 2,
 }
 
-# All values of one entry whose mass is not negligible.
+# All values of an entry whose probability is not negligible.
 VALUES = {
     "bernoulli": torch.arange(2.0),
     "logistic-fixed": torch.arange(256) / 255,
@@ -77,12 +77,12 @@ VALUES = {
     "negative-binomial-predicted": torch.arange(200_000.0),
 }
 
-# Those whose mean at the start is that of one data point, exactly.
+# The likelihoods whose mean at the start is exactly that of the data, even of one data point.
 EXACT = ["bernoulli", "relaxed", "continuous", "normal-fixed", "normal-learned", "normal-each", "normal-predicted"]
 
 
 def made(name, shape, dtype=torch.float32):
-    """A likelihood whose own parameters are not at their special start."""
+    """A likelihood whose own parameters are drawn at random, instead of zeros or ones."""
     likelihood = ALL[name](shape).to(dtype)
     for parameter in likelihood.parameters():
         nn.init.normal_(parameter)
@@ -181,7 +181,9 @@ def test_training_starts_near_the_mean_of_the_data(name):
     start = likelihood.start(x)
     assert start.shape == likelihood.params_shape
     mean = likelihood(start).mean
-    tolerance = {"log-normal": 0.2, "mixture": 0.15}.get(name, 0.06)  # the mass beyond the ends pulls a little
+    tolerance = {"log-normal": 0.2, "mixture": 0.15}.get(
+        name, 0.06
+    )  # clipping at the first and last level moves the mean a little
     torch.testing.assert_close(mean, x.mean(0), rtol=tolerance, atol=tolerance)
     assert likelihood(start).log_prob(x).mean() >= likelihood(torch.zeros_like(start)).log_prob(x).mean() - 1e-4
 

@@ -1,4 +1,4 @@
-"""The flat prior: every code has the same density, and there is none to draw."""
+"""The flat prior: every code has the same density, and draws raise."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ WRONG = [(4,), (2, 2, 2, 2), (2, 1, 5, 6), (3, 2), ()]
 
 @pytest.fixture(params=LEADS, ids=str)
 def lead(request):
-    """Leading dimensions, none and empty ones among them."""
+    """Leading dimensions, including none and empty ones."""
     return request.param
 
 
