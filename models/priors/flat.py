@@ -53,6 +53,6 @@ class _Flat(TorchDistribution):
 
     def sample(self, sample_shape: Any = torch.Size()) -> NoReturn:  # noqa: B008
         raise PairError(
-            "A draw of z requires a proper prior, got the flat prior, which is improper. Decode codes of data, "
+            "A draw of z requires a proper prior, got Flat: a flat prior is improper. Decode codes of data, "
             "decode(model, encode(...)), or train with priors.StandardNormal(dim)."
         )

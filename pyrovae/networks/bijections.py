@@ -8,7 +8,6 @@ a graph, which cannot be copied.
 from typing import cast
 
 import torch
-from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
@@ -77,6 +76,8 @@ class InverseAutoregressive(nn.Module):
     """
 
     def __init__(self, dim: int, context: int, hidden: tuple[int, ...] = (128,)) -> None:
+        from pyro.nn import ConditionalAutoRegressiveNN  # here, because pyrovae.data imports networks without Pyro
+
         super().__init__()
         self.dim = _two_or_more(dim, "InverseAutoregressive")
         if min(hidden) < dim:
