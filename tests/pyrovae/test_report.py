@@ -93,8 +93,8 @@ def test_the_page_names_no_address():
 # -------------------------------------------------------------------------------------------------- pairs
 
 
-def test_every_pair_of_the_suite_has_a_report(build, tmp_path):
-    pair = build()
+def test_every_pair_of_the_suite_has_a_report(representative, tmp_path):
+    pair = representative
     before = torch.get_rng_state()
     path = write_report(pair.model, pair.guide, pair.batch, run=tmp_path, num_samples=30)
     assert torch.equal(torch.get_rng_state(), before)
