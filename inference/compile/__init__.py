@@ -6,6 +6,6 @@ where the work is large enough to earn the compilation back.
 
 from pyrovae.inference.compile.choice import maybe_compiled, should_compile
 from pyrovae.inference.compile.compiled import Compiled
-from pyrovae.inference.compile.reasons import EagerWarning
+from pyrovae.inference.compile.reasons import CaptureError, EagerWarning
 
-__all__ = ["Compiled", "EagerWarning", "maybe_compiled", "should_compile"]
+__all__ = ["CaptureError", "Compiled", "EagerWarning", "maybe_compiled", "should_compile"]

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
 from pyrovae.inference.evidence.estimates import Estimate
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call
-from pyrovae.inference.pair.handlers import Change
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.handlers import ChangeDraws
+from pyrovae.inference.pair.on_data import PairOnData, on_data
+from pyrovae.inference.pair.running import MEMORY
 from pyrovae.inference.pair.scoring import run_pair, scores, terms_of
 from pyrovae.inference.pair.tracing import PairTrace, sites
 from pyrovae.numeric import wide
@@ -60,12 +62,12 @@ def aggregate_posterior(
     References: Hoffman & Johnson (2016), ELBO surgery: yet another way to carve up the variational evidence lower
     bound.
     """
-    with examined("aggregate_posterior", model, guide, data, transform, memory, seed) as subject:
+    with on_data("aggregate_posterior", model, guide, data, transform, memory=memory, seed=seed) as subject:
         return _measure(subject, num_samples)
 
 
-def _measure(subject: Subject, num_samples: int) -> Aggregate:
-    subject.weighable()
+def _measure(subject: PairOnData, num_samples: int) -> Aggregate:
+    subject.require_weights()
     auxiliary = set(sites(subject.traces.guide)) - set(subject.traces.latent())
     if auxiliary:
         raise PairError(f"the guide's auxiliary draw '{min(auxiliary)}' leaves q(z | x) without a closed form.")
@@ -88,7 +90,7 @@ def _estimate(parts: Tensor) -> Estimate:
     return Estimate(parts.mean().item(), (parts.std(correction=0) / max(len(parts) - 1, 1) ** 0.5).item())
 
 
-def _draw(subject: Subject, chosen: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def _draw(subject: PairOnData, chosen: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """A draw for each chosen datum, `(K, *inner plates, 1, *event)` by site, and its log p(z), `(K,)`."""
     rows = max(1, subject.memory // (64 * 1024))
     parts: dict[str, list[Tensor]] = {}
@@ -111,7 +113,7 @@ def _data_first(site: Site, depth: int) -> Tensor:
     return value.movedim(depth - 1, 0).unsqueeze(depth)
 
 
-def _densities(subject: Subject, values: dict[str, Tensor], count: int) -> Tensor:
+def _densities(subject: PairOnData, values: dict[str, Tensor], count: int) -> Tensor:
     """log q(z_k | x_n) of K draws under all N data, `(K, N)`."""
     widest = max(value[0].numel() for value in values.values())
     rows = max(1, subject.memory // (64 * count * max(widest, 16)))
@@ -124,7 +126,7 @@ def _densities(subject: Subject, values: dict[str, Tensor], count: int) -> Tenso
     return result
 
 
-def _own_priors(subject: Subject, values: dict[str, Tensor]) -> str:
+def _own_priors(subject: PairOnData, values: dict[str, Tensor]) -> str:
     """Why p(z) is not one for all data, if it is not: the same draw has another density under another datum."""
     batch = next(batch for _, batch in subject.batches(64))
     one = {name: value[:1] for name, value in values.items()}
@@ -134,7 +136,7 @@ def _own_priors(subject: Subject, values: dict[str, Tensor]) -> str:
     return "" if same else "each datum has a prior of its own, by what the model conditions on"
 
 
-def _under(subject: Subject, values: dict[str, Tensor], model: Callable[[], Any], batch: Batch) -> PairTrace:
+def _under(subject: PairOnData, values: dict[str, Tensor], model: Callable[[], Any], batch: Batch) -> PairTrace:
     """A run on a batch in which each datum has all K draws, values `(K, *inner plates, 1, *event)`."""
     depth, count = subject.layout.depth, len(next(iter(values.values())))
 
@@ -144,4 +146,4 @@ def _under(subject: Subject, values: dict[str, Tensor], model: Callable[[], Any]
         return value if count > 1 else value.reshape(value.shape[-site["value"].dim() :])  # no plates but its own
 
     guide = partial(call, subject.guide, batch, data_size=subject.size)
-    return run_pair(model, guide, count, depth, in_guide=Change(draw))
+    return run_pair(model, guide, count, depth, in_guide=ChangeDraws(draw))

@@ -7,10 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics.subject import MEMORY, Subject, by_dimension, examined
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call
-from pyrovae.inference.pair.running import unchanged
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
+from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
+from pyrovae.inference.pair.running import MEMORY, unchanged
 from pyrovae.inference.pair.scoring import run_pair
 from pyrovae.inference.pair.simulation import simulate
 from pyrovae.inference.pair.tracing import sites
@@ -100,8 +101,8 @@ def calibration(
     if size < 5 * PER_BIN or num_samples < 4:
         raise PairError(f"calibration wants size >= {5 * PER_BIN} and num_samples >= 4, got {size} and {num_samples}.")
     data, simulated = simulate("calibration", model, guide, size, given or {}, seed)
-    with examined("calibration", model, guide, data, unchanged, memory, seed + 1) as subject:
-        subject.independent()
+    with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as subject:
+        subject.require_independent()
         parts: dict[str, list[Tensor]] = {}
         drawn = {name: site for name, site in sites(simulated).items() if name in subject.traces.latent()}
         truth = {n: by_dimension(s["value"], s, (1, size), subject.layout.depth)[0] for n, s in drawn.items()}
@@ -113,7 +114,7 @@ def calibration(
     return Calibration(ranks, {name: _p_values(r, num_samples) for name, r in ranks.items()}, num_samples)
 
 
-def _draws(subject: Subject, batch: Batch, count: int) -> dict[str, Tensor]:
+def _draws(subject: PairOnData, batch: Batch, count: int) -> dict[str, Tensor]:
     """Draws of the guide at each latent, `(L, B, D)`."""
     depth, shape = subject.layout.depth, (count, batch_size(batch))
     pair = run_pair(lambda: None, partial(call, subject.guide, batch), count, depth)

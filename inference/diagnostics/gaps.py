@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.refine import Refined
-from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
 from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
 from pyrovae.inference.objectives import ELBO
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
-from pyrovae.inference.pair.running import chunk_sizes, frozen, portions
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.on_data import PairOnData, on_data
+from pyrovae.inference.pair.running import MEMORY, chunk_sizes, frozen, portions
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.training.svi import SVI
 
@@ -91,8 +92,8 @@ def gaps(
     """
     if num_steps < STAGES or num_samples < 2:
         raise PairError(f"gaps wants num_steps >= {STAGES}, num_samples >= 2, got {num_steps} and {num_samples}.")
-    with examined("gaps", model, guide, data, transform, memory, seed) as subject, frozen(model, guide):
-        subject.weighable()
+    with on_data("gaps", model, guide, data, transform, memory=memory, seed=seed) as subject, frozen(model, guide):
+        subject.require_weights()
         rows, _ = chunk_sizes(subject.first, 4 * num_particles, memory)  # a step keeps its way back
         parts, rise = [], 0.0
         for _, batch in subject.batches(rows):
@@ -107,7 +108,7 @@ def gaps(
 
 
 def _refine(
-    subject: Subject, refined: Refined, batch: Batch, num_steps: int, lr: float, particles: int, compile: bool
+    subject: PairOnData, refined: Refined, batch: Batch, num_steps: int, lr: float, particles: int, compile: bool
 ) -> Tensor:
     """The ELBO of each step, the mean over the batch."""
     adam = torch.optim.Adam(refined.parameters(), lr=lr)
@@ -121,7 +122,7 @@ def _refine(
     return -torch.cat(losses).double() / batch_size(batch)
 
 
-def _compare(subject: Subject, refined: Refined, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+def _compare(subject: PairOnData, refined: Refined, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     """Per datum: the ELBOs of the guide and of the refined one, log p(x), and the gaps."""
     theirs, ours = (_sums(subject, guide, batch, num_samples) for guide in (subject.guide, refined))
     parts = {
@@ -141,13 +142,13 @@ def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Ten
     return a[0] - b[0], (a[1].square() + b[1].square()).sqrt()
 
 
-def _sums(subject: Subject, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+def _sums(subject: PairOnData, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     _, draws = chunk_sizes(subject.first, max(1, num_samples // 8), subject.memory // batch_size(batch))
     parts = (Sums.of(subject.score(batch, n, guide).terms) for n in portions(num_samples, draws))
     return reduce(Sums.merge, parts).per_datum(num_samples)
 
 
-def _family(subject: Subject) -> str:
+def _family(subject: PairOnData) -> str:
     kinds = {n: type(innermost(s["fn"])).__name__.lstrip("_") for n, s in sites(subject.traces.guide).items()}
     free = ", ".join(f"the parameters of '{name}' ({kind})" for name, kind in kinds.items())
     return free + ("; each given the draws before it" if len(kinds) > 1 else "")

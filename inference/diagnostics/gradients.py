@@ -6,9 +6,10 @@ import pyro
 import torch
 from torch import nn
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives import Objective
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call, local_params
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, local_params
 from pyrovae.inference.pair.running import device_of, seeded
 
 __all__ = ["GradientNoise", "gradient_noise"]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics.subject import Scored, Subject, by_dimension, is_point
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
+from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, by_dimension, is_point
 from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import PairTrace
 from pyrovae.numeric import wide
@@ -65,7 +65,7 @@ class Latent:
 class Tally:
     """Sums over the draws of one latent site, in float64."""
 
-    def __init__(self, subject: Subject, probe: PairTrace, name: str) -> None:
+    def __init__(self, subject: PairOnData, probe: PairTrace, name: str) -> None:
         inner, outer = probe.latent()[name]
         self.name, self.depth, self.size = name, subject.layout.depth, subject.size
         self.absent: dict[str, str] = {}
@@ -102,7 +102,7 @@ class Tally:
         product = all(site["fn"].event_dim == 0 or hasattr(site["fn"], "base_dist") for site in (inner, outer))
         return f"{'closed form' if closed else 'by draws'}, of {'factors' if product else 'marginals'}"
 
-    def add(self, rows: slice, scored: Scored) -> None:
+    def add(self, rows: slice, scored: ScoredDraws) -> None:
         """Take some draws for some rows of the data into the sums."""
         inner, outer = scored.pair.latent()[self.name]
         samples, size = scored.terms.log_likelihood.shape
@@ -154,7 +154,7 @@ class Tally:
         return covariance / scale.outer(scale)
 
 
-def tallies(subject: Subject) -> tuple[dict[str, Tally], dict[str, str]]:
+def tallies(subject: PairOnData) -> tuple[dict[str, Tally], dict[str, str]]:
     """Empty sums for each latent of a datum, and why other latents have none."""
     kept, absent = {}, {}
     probe = subject.score(subject.first, 1).pair  # unlike `subject.traces`, with what is summed out

@@ -10,9 +10,10 @@ from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics.subject import MEMORY, Subject, by_dimension, examined
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
+from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.running import frozen
 from pyrovae.inference.pair.scoring import run_pair
 from pyrovae.inference.pair.tracing import sites
@@ -104,8 +105,8 @@ def nuts(
             f"nuts wants one datum, num_samples >= 4 and chains >= 1, got {batch_size(datum)}, {num_samples} and "
             f'{chains}. Write {{"x": x[:1]}}.'
         )
-    with examined("nuts", model, guide, datum, transform, MEMORY, seed) as subject, frozen(model, guide):
-        subject.independent()
+    with on_data("nuts", model, guide, datum, transform, seed=seed) as subject, frozen(model, guide):
+        subject.require_independent()
         latent = {n: s for n, s in _model_latents(subject).items() if not s["fn"].support.is_discrete}
         if not latent:
             raise PairError(
@@ -123,12 +124,12 @@ def nuts(
     return Beside(draws={n: draws[n].cpu() for n in compared}, **parts, absent=absent)
 
 
-def _model_latents(subject: Subject) -> dict[str, Any]:
+def _model_latents(subject: PairOnData) -> dict[str, Any]:
     return {name: site for name, site in sites(subject.traces.model).items() if not site["is_observed"]}
 
 
 def _chain(
-    subject: Subject, latent: dict[str, Any], number: int, num_samples: int, warmup: int, options: dict[str, Any]
+    subject: PairOnData, latent: dict[str, Any], number: int, num_samples: int, warmup: int, options: dict[str, Any]
 ) -> dict[str, Tensor]:
     """The draws of one chain, `(S, *batch, *event)` by site. Even chains start at the guide, odd ones at the prior."""
 
@@ -147,7 +148,7 @@ def _chain(
     return chain.get_samples()
 
 
-def _start(subject: Subject, latent: dict[str, Any], *, from_guide: bool) -> dict[str, Tensor]:
+def _start(subject: PairOnData, latent: dict[str, Any], *, from_guide: bool) -> dict[str, Tensor]:
     with torch.no_grad(), poutine.trace() as tracer:
         if from_guide:
             call(subject.guide, subject.first, data_size=1)
@@ -156,14 +157,14 @@ def _start(subject: Subject, latent: dict[str, Any], *, from_guide: bool) -> dic
     return {name: site["value"].detach() for name, site in sites(tracer.trace).items() if name in latent}
 
 
-def _flat(draws: Tensor, site: Any, subject: Subject) -> Tensor:
+def _flat(draws: Tensor, site: Any, subject: PairOnData) -> Tensor:
     """`(S, *batch, *event)` as `(S, D)`."""
     batch = draws.dim() - 1 - site["fn"].event_dim
     draws = draws.reshape(len(draws), *[1] * (subject.layout.depth - batch), *draws.shape[1:])
     return by_dimension(draws, site, (len(draws), 1), subject.layout.depth)[:, 0]
 
 
-def _of_guide(subject: Subject, count: int) -> dict[str, Tensor]:
+def _of_guide(subject: PairOnData, count: int) -> dict[str, Tensor]:
     """Draws of the guide, `(S, D)` by continuous site."""
     pair = run_pair(lambda: None, lambda: call(subject.guide, subject.first, data_size=1), count, subject.layout.depth)
     drawn = {n: s for n, s in sites(pair.guide).items() if s["value"].is_floating_point()}

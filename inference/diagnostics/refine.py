@@ -11,9 +11,10 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import Independent, TransformedDistribution, constraints, transform_to
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import Batch, Site, call
 from pyrovae.inference.pair.contract import ProgramLike as AnyProgram
+from pyrovae.inference.pair.contract import Site, call
 from pyrovae.models import Program
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics import verdicts
 from pyrovae.inference.diagnostics.aggregate import Aggregate, aggregate_posterior
@@ -15,10 +16,11 @@ from pyrovae.inference.diagnostics.calibration import Calibration, calibration
 from pyrovae.inference.diagnostics.gaps import Gaps, gaps
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.latents import Latent, tallies
-from pyrovae.inference.diagnostics.subject import MEMORY, Subject, examined
 from pyrovae.inference.diagnostics.verdicts import Verdict
 from pyrovae.inference.evidence.estimates import Sums
-from pyrovae.inference.pair.contract import Batch, ProgramLike
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.on_data import PairOnData, on_data
+from pyrovae.inference.pair.running import MEMORY
 
 __all__ = ["Trust", "diagnose"]
 
@@ -95,7 +97,7 @@ def diagnose(
     if num_samples < 21:
         raise PairError(f"diagnose wants num_samples >= 21, got {num_samples}. 1000 is a start.")
     absent: dict[str, str] = {}
-    with examined("diagnose", model, guide, data, transform, memory, seed) as subject:
+    with on_data("diagnose", model, guide, data, transform, memory=memory, seed=seed) as subject:
         per_datum, latents = _draws(subject, num_samples, absent)
         given, size = _given(subject, simulations), subject.size
 
@@ -137,13 +139,15 @@ def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) ->
         return None
 
 
-def _draws(subject: Subject, num_samples: int, absent: dict[str, str]) -> tuple[dict[str, Tensor], dict[str, Latent]]:
+def _draws(
+    subject: PairOnData, num_samples: int, absent: dict[str, str]
+) -> tuple[dict[str, Tensor], dict[str, Latent]]:
     """All that draws of the guide and their weights say, in one pass."""
     kept, others = tallies(subject)
     absent |= {f"latent {name}": reason for name, reason in others.items()}
-    weighed = _unless_refused(absent, "weights", subject.weighable)
+    weighed = _unless_refused(absent, "weights", subject.require_weights)
     per_datum: dict[str, Tensor] = {}
-    for where, chunks in subject.rows(num_samples):
+    for where, chunks in subject.chunks(num_samples):
         sums, log_weights = [], []
         for chunk in chunks:
             sums.append(Sums.of(chunk.terms))
@@ -159,7 +163,7 @@ def _draws(subject: Subject, num_samples: int, absent: dict[str, str]) -> tuple[
     return per_datum, {name: tally.result() for name, tally in kept.items()}
 
 
-def _given(subject: Subject, count: int) -> Batch:
+def _given(subject: PairOnData, count: int) -> Batch:
     """What the model conditions on, repeated or cut to `count` rows."""
     drawn = {*subject.traces.observed(), *subject.traces.latent(), *subject.traces.undrawn()}
     if not count or set(subject.data) <= drawn:

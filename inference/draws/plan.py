@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.inference.draws.draws import Key
 from pyrovae.inference.draws.form import Forms
-from pyrovae.inference.pair.contract import Batch
 from pyrovae.inference.pair.running import chunk_sizes
 
 __all__ = ["Draw", "Plan", "Values"]

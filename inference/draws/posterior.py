@@ -15,14 +15,14 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.draws.draws import LOG_WEIGHT, Draws, Key
 from pyrovae.inference.draws.form import Form
 from pyrovae.inference.draws.plan import Plan, Values
 from pyrovae.inference.draws.source import Source, check_counts, collect, selected
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.running import COMPILE_FROM, batches, device_of, evaluating, numbers, seeded
 from pyrovae.inference.pair.scoring import layout, run_pair, scores, terms_of
 from pyrovae.inference.pair.tracing import PairTrace, trace_pair

@@ -7,12 +7,13 @@ from typing import Any
 
 from pyro import poutine
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.draws.draws import Draws, Key
 from pyrovae.inference.draws.form import Form
 from pyrovae.inference.draws.plan import Plan, Values
 from pyrovae.inference.draws.source import Source, check_counts, collect, selected
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
 from pyrovae.inference.pair.running import batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.scoring import depth_of
 from pyrovae.inference.pair.tracing import sites as sites_of

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError
 from pyrovae.inference.draws.draws import LOG_WEIGHT
 from pyrovae.inference.draws.plan import Draw, Plan, Values
-from pyrovae.inference.pair.contract import Batch
 from pyrovae.numeric import wide
 
 __all__ = ["Weights", "corrected_draws", "plain_draws"]

@@ -11,13 +11,14 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.draws.draws import EFFECTIVE, LOG_WEIGHT, Draws, Key, Memory, Named, Slot, event_dims, label_of
 from pyrovae.inference.draws.form import Form, Forms
 from pyrovae.inference.draws.netcdf import File
 from pyrovae.inference.draws.plan import Draw, Plan, Values
 from pyrovae.inference.draws.resampling import Weights, corrected_draws, plain_draws
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.handlers import PutValues
 from pyrovae.inference.pair.scoring import samples_plate
 from pyrovae.inference.pair.tracing import sites as sites_of
@@ -83,7 +84,8 @@ class Source:
     def putting(self, values: Values) -> Messenger:
         """What puts these values of latents into a run."""
         latents = {key.name: value for key, value in values.items() if key.group == self.kind}
-        return PutValues({name: self.latents[name].unpack(value) for name, value in latents.items()})
+        unpacked = {name: self.latents[name].unpack(value) for name, value in latents.items()}
+        return PutValues(lambda site: unpacked.get(site["name"]))
 
     def generate(self, given: Batch, rows: int, count: int, values: Values) -> Values:
         """Run the model without data, with these values of latents, and keep what it draws."""

@@ -12,10 +12,9 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import DataError
-from pyrovae.inference.diagnostics.subject import MEMORY
 from pyrovae.inference.estimators.estimator import VAEEstimator
 from pyrovae.inference.pair.contract import ProgramLike, Site, modules
-from pyrovae.inference.pair.running import device_of
+from pyrovae.inference.pair.running import MEMORY, device_of
 from pyrovae.inference.pair.tracing import innermost
 from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, entry_scores, threshold
 from pyrovae.models import Likelihood

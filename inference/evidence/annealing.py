@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
 from pyrovae.inference.evidence.hmc import Path, Start, transition
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import (
     COMPILE_FROM,
     batches,

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import Annealed, Annealing, annealed, effective_sample_size_of
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.evidence.sandwich import Sandwich, sandwich
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.running import device_of, evaluating, seeded, unchanged
 from pyrovae.inference.pair.tracing import trace_pair
 

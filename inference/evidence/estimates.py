@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.compiled import Compiled
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import (
     COMPILE_FROM,
     batches,

@@ -21,9 +21,10 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.compiled import Compiled
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, layout, run_pair, scores, summed_out, terms_of
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, trace_pair
 

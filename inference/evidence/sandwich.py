@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import Annealed, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
-from pyrovae.inference.pair.contract import Batch, ProgramLike
+from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import (
     unchanged,
 )

@@ -7,41 +7,33 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call
-from pyrovae.inference.pair.handlers import PutMeans
-from pyrovae.inference.pair.running import CHUNK, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.handlers import PutMeans, PutValues
+from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
 from pyrovae.inference.pair.scoring import is_global
-from pyrovae.inference.pair.tracing import sites
+from pyrovae.inference.pair.tracing import datum_first, sites
 
 __all__ = ["decode", "decode_means", "decode_sites", "encode", "encode_shared", "generate", "reconstruct", "repeat"]
 
 
-class _Codes(Messenger):
-    """Puts codes at their sites."""
+def _codes_at(codes: Batch) -> PutValues:
+    """Puts codes `(N, *plates, *event)` at their sites."""
 
-    def __init__(self, codes: Batch) -> None:
-        super().__init__()
-        self.codes = codes
-
-    def _pyro_sample(self, msg: Site) -> None:
-        name, fn = msg["name"], msg["fn"]
-        if name not in self.codes:
-            return
-        codes = self.codes[name]
-        value = codes[0] if is_global(msg) else codes.movedim(0, len(fn.batch_shape) - 1)
-        if value.shape != fn.batch_shape + fn.event_shape:
+    def value_of(site: Site) -> Tensor | None:
+        name, shape = site["name"], tuple(site["fn"].batch_shape + site["fn"].event_shape)
+        if name not in codes:
+            return None
+        value = codes[name][0] if is_global(site) else codes[name].movedim(0, len(site["fn"].batch_shape) - 1)
+        if tuple(value.shape) != shape:
             raise ShapeError(
-                f"site '{name}' of the model has shape {tuple(fn.batch_shape + fn.event_shape)}, and the codes "
-                f"{tuple(codes.shape)}. Codes are (N, *event), as encode(model, guide, data) gives them; one code is "
-                f"{name}[0]."
+                f"site '{name}' of the model has shape {shape}, and the codes {tuple(codes[name].shape)}. Codes are "
+                f"(N, *event), as encode(model, guide, data) gives them; one code is {name}[0]."
             )
-        msg["value"], msg["is_observed"] = value, True
+        return value
 
-
-def _datum_first(site: Site) -> Tensor:
-    """The value at a site, the datum before any inner plates."""
-    return site["value"] if is_global(site) else site["value"].movedim(len(site["fn"].batch_shape) - 1, 0)
+    return PutValues(value_of)
 
 
 def encode(
@@ -66,7 +58,7 @@ def encode_shared(
     parts: dict[str, list[Tensor]] = {}
     shared: dict[str, Tensor] = {}
     with evaluating(model, guide), seeded(seed, device):
-        for batch in batches(data, CHUNK, transform, device):
+        for batch in batches(data, ROWS, transform, device):
             with poutine.trace() as tracer, PutMeans(lambda _: mean):
                 call(guide, batch, data_size=size)
             for name, site in sites(tracer.trace).items():
@@ -75,7 +67,7 @@ def encode_shared(
                 if is_global(site):
                     shared.setdefault(name, site["value"])
                 else:
-                    parts.setdefault(name, []).append(_datum_first(site))
+                    parts.setdefault(name, []).append(datum_first(site))
     codes = {name: torch.cat(part) for name, part in parts.items()}
     return codes | repeat(shared, size), shared
 
@@ -110,13 +102,13 @@ def generate(
 
 
 def decode_sites(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, mean: bool) -> Tensor:
-    return _datum_first(_run(model, size, latents, given, site, PutMeans(lambda name: mean and name == site)))
+    return datum_first(_run(model, size, latents, given, site, PutMeans(lambda name: mean and name == site)))
 
 
 def decode_means(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str) -> Tensor:
     """Data from codes, those left out being the mean given the codes above them: nothing is random."""
     with evaluating(model):
-        return _datum_first(_run(model, size, latents, given, site, PutMeans(lambda _: True, _HOLD)))
+        return datum_first(_run(model, size, latents, given, site, PutMeans(lambda _: True, _HOLD)))
 
 
 _HOLD = "Hold it at a code, of a datum for instance: {name: z[0] for name, z in encode(model, guide, data).items()}."
@@ -124,7 +116,7 @@ _HOLD = "Hold it at a code, of a datum for instance: {name: z[0] for name, z in 
 
 def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
     """A site of the model, run for `size` data with those latents."""
-    with poutine.trace() as tracer, means, _Codes(latents):
+    with poutine.trace() as tracer, means, _codes_at(latents):
         call(model, given, size=size, data_size=size)
     drawn = sites(tracer.trace)
     unknown = [name for name in (*latents, site) if name not in drawn]

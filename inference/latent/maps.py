@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import decode_sites, encode
 from pyrovae.inference.latent.projection import Method, Plane, embed, principal_plane
 from pyrovae.inference.latent.traversal import only_latent
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
-from pyrovae.inference.pair.running import CHUNK, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
 
 __all__ = ["LatentMap", "latent_map"]
 
@@ -84,6 +85,6 @@ def _prior_draws(model: ProgramLike, data: Batch, site: str, transform: Any, see
                 decode_sites(
                     model, batch_size(batch), {}, {n: t for n, t in batch.items() if n != "x"}, site, mean=False
                 )
-                for batch in batches(data, CHUNK, transform, device)
+                for batch in batches(data, ROWS, transform, device)
             ]
         )

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.pair.contract import Batch
 
 __all__ = ["Kind", "great_circle", "lerp", "path", "slerp"]
 

@@ -6,10 +6,11 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
-from pyrovae.inference.pair.running import CHUNK, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
 from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import PairTrace, sites, trace_pair
 
@@ -42,7 +43,7 @@ def dimension_rates(
         )
     totals: dict[str, Tensor] = {}
     with evaluating(model, guide), seeded(seed, device):
-        for batch in batches(data, CHUNK, transform, device):
+        for batch in batches(data, ROWS, transform, device):
             pair = trace_pair(model, guide, batch, data_size=size)
             for name, (inner, _) in pair.latent().items():
                 if not is_global(inner):

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode_means, encode_shared, repeat
 from pyrovae.inference.latent.paths import Kind, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 
 __all__ = ["Traversal", "attribute", "interpolate", "only_latent", "traverse", "vary"]
 

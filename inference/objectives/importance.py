@@ -11,7 +11,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.objectives.elbo import check_factors, per_dimension
 from pyrovae.inference.objectives.objective import Draws, Objective
 from pyrovae.inference.pair.contract import Site
-from pyrovae.inference.pair.handlers import Change
+from pyrovae.inference.pair.handlers import ChangeDraws
 from pyrovae.inference.pair.scoring import Layout, spread
 from pyrovae.inference.pair.tracing import PairTrace, sites
 
@@ -136,7 +136,7 @@ class WakeSleep(Objective):
 
     def draw(self, model: Callable[[], Any], guide: Callable[[], Any], **handlers: Any) -> Draws:
         # No gradient goes through a draw.
-        return super().draw(model, guide, in_guide=Change(lambda msg: msg["value"].detach()), **handlers)
+        return super().draw(model, guide, in_guide=ChangeDraws(lambda msg: msg["value"].detach()), **handlers)
 
     def bound(self, draws: Draws) -> Tensor:
         terms = draws.terms
@@ -170,7 +170,10 @@ class _Paths:
         self.drawn: dict[str, Tensor] = {}  # as the guide sees them
         self.scored: dict[str, Tensor] = {}  # as the model sees them
         self.weights = torch.ones(())
-        self.guide, self.model = Change(self._draw), Change(lambda msg: self.scored.get(msg["name"], msg["value"]))
+        self.guide, self.model = (
+            ChangeDraws(self._draw),
+            ChangeDraws(lambda msg: self.scored.get(msg["name"], msg["value"])),
+        )
 
     def _draw(self, msg: Site) -> Tensor:
         value: Tensor = msg["value"]

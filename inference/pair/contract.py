@@ -1,36 +1,38 @@
-"""The pair contract: how tools call a (model, guide) pair, and the doctor that checks one.
+"""The contract of a pair: how every tool calls a model p(x, z) and a guide q(z | x).
 
-A batch is a dict of named tensors whose leading dimension is the datum. A program gets the tensors that its
-signature names. The data live in one plate, `"data"`, at dim -1, sized by the batch.
+A batch is a dict of named tensors that share their leading dimension, one entry for each data point. A program gets
+the tensors that its signature names. The data are in one plate, `"data"`, at dim=-1, whose size is that of the batch.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pyro
 from pyro.nn import PyroModule
-from torch import Tensor, nn
+from torch import nn
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 
-__all__ = ["Batch", "ProgramLike", "Site", "batch_size", "call", "local_params", "modules", "takes"]
-
-
-Batch = Mapping[str, Tensor]
-
+__all__ = ["ProgramLike", "Site", "batch_size", "call", "filled", "local_params", "modules", "takes"]
 
 ProgramLike = Callable[..., Any]
-
+"""Any Pyro program: a function, a bound method, or a module."""
 
 Site = Any  # one node of a trace: Pyro's typed dict or a plain one
 
 
 def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
-    """Call `program` with the tensors of `batch`, and those of `extra`, that its signature names.
+    """Call a program with the arguments that its signature names.
 
-    A program of any keywords, `**kwargs`, gets the whole batch.
+    A program with `**kwargs` gets the whole batch.
+
+    Args:
+        program: a model or a guide.
+        batch: named tensors.
+        extra: further arguments, such as `size=16` or `data_size=60_000`; a tensor of the batch comes first.
 
     Raises:
         PairError: a required argument is in neither.
@@ -40,7 +42,7 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
     missing = [name for name, required in wanted.items() if required and name not in offered]
     if missing:
         raise PairError(
-            f"{_name(program)} wants {', '.join(map(repr, missing))}, the batch has "
+            f"{_name(program)} requires {', '.join(map(repr, missing))}, the batch has "
             f"{', '.join(map(repr, batch))}. Name each argument after its site and put a tensor of that name "
             "into the data, or give the argument a default."
         )
@@ -49,12 +51,12 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
 
 
 def takes(program: ProgramLike, name: str) -> bool:
-    """Whether a program names that argument."""
+    """Whether the signature of a program names that argument."""
     return name in _signature(program)
 
 
 def _signature(program: ProgramLike) -> dict[str, bool]:
-    """The names that a program takes, and whether each is required."""
+    """The arguments that a program names, and whether each is required."""
     named = (p for p in _parameters(program) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return {p.name: p.default is p.empty for p in named}
 
@@ -83,7 +85,7 @@ def local_params(*programs: ProgramLike) -> Iterator[None]:
     """Parameters live in the modules, not in Pyro's global store, while this context is open."""
     for module in modules(*programs):
         if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
-            # Built without the setting: Pyro makes this scope in the constructor only.
+            # Pyro makes this scope in the constructor only, and the module was built without the setting.
             module._pyro_context.param_state = {"params": {}, "constraints": {}}
     with pyro.settings.context(module_local_params=True):
         yield
@@ -93,7 +95,7 @@ def batch_size(batch: Batch) -> int:
     """The leading dimension that all tensors of the batch share.
 
     Raises:
-        ShapeError: they differ, or there is none.
+        ShapeError: the leading dimensions differ, or a tensor has none.
     """
     sizes = {name: tensor.shape[0] if tensor.dim() else None for name, tensor in batch.items()}
     if len(set(sizes.values())) != 1 or None in sizes.values():
@@ -102,3 +104,19 @@ def batch_size(batch: Batch) -> int:
             'Write {"x": x} with x of shape (B, *event).'
         )
     return next(iter(sizes.values()))  # type: ignore[return-value]
+
+
+def filled(what: str, data: Batch) -> int:
+    """The number of data points, of which there must be at least one.
+
+    Args:
+        what: the name of the function that asks, for the error.
+        data: named tensors.
+
+    Raises:
+        PairError: there is none.
+    """
+    size = batch_size(data)
+    if size == 0:
+        raise PairError(f"{what} requires data, got an empty batch. Pass a split that is not empty, such as data.test.")
+    return size

@@ -1,4 +1,4 @@
-"""Divergence."""
+"""Divergences KL(q || p) in closed form, and the distributions of single dimensions that they are taken of."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ __all__ = ["closed_kl", "factors", "in_both_orders", "marginals", "masked"]
 
 
 def marginals(fn: TorchDistribution) -> Any | None:
-    """The distributions of single dimensions, batch shape `(*batch, *event)`; None where they have no density."""
+    """The marginals of a distribution, batch shape `(*batch, *event)`; None where they have no closed form."""
     base: Any = getattr(fn, "base_dist", None)
     if not fn.event_shape:
         return fn
@@ -32,13 +32,13 @@ def marginals(fn: TorchDistribution) -> Any | None:
 
 
 def _mixtures(logits: Tensor, loc: Tensor, scale: Tensor) -> Any:
-    """One for each dimension, batch shape `(*batch, D)`, of logits `(*batch, K)`, locs and scales `(*batch, K, D)`."""
+    """The marginal mixtures, batch shape `(*batch, D)`, of logits `(*batch, K)`, locs and scales `(*batch, K, D)`."""
     weights = logits.unsqueeze(-2).expand(*loc.shape[:-2], loc.shape[-1], loc.shape[-2])
     return dist.MixtureSameFamily(dist.Categorical(logits=weights), dist.Normal(loc.mT, scale.mT))
 
 
 def masked(rate: Tensor, site: Site) -> Tensor:
-    """0 where the site is masked, `(*batch, *event)`."""
+    """A rate `(*batch, *event)` with 0 where the site is masked."""
     mask = site["mask"]
     if isinstance(mask, Tensor):
         mask = mask.reshape(mask.shape + (1,) * site["fn"].event_dim)
@@ -46,8 +46,11 @@ def masked(rate: Tensor, site: Site) -> Tensor:
 
 
 def in_both_orders(pair: PairTrace) -> list[str]:
-    """The latents that come after the same latents in the guide, at least, as in the model, and whose prior depends on
-    no enumerated latent: there the mean of the closed form over the draws before is the rate."""
+    """The latents whose rate is the mean of its closed form over the draws of the latents before.
+
+    All latents that come before such a latent in the model come before it in the guide too, and its prior depends on
+    no enumerated latent.
+    """
     guide = list(sites(pair.guide))
     above: set[str] = set()
     found = []
@@ -61,7 +64,7 @@ def in_both_orders(pair: PairTrace) -> list[str]:
 
 
 def closed_kl(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
-    """The divergence in closed form, None where there is none."""
+    """KL(q || p) in closed form; None where there is none."""
     try:
         return kl_divergence(q, p)
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""Doctor."""
+"""The doctor: examines a pair on one batch, and names the rule of the contract that it breaks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,9 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError, SupportError
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call, local_params, modules, takes
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, filled, local_params, modules, takes
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, unscaled_log_prob
 
 __all__ = ["check_finite", "check_pair"]
@@ -29,9 +30,7 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
     Raises:
         PairError, ShapeError, SupportError, NonFiniteError: one, with the site, what was got, and the mend.
     """
-    size = batch_size(batch)
-    if size == 0:
-        raise PairError("check_pair wants data, got an empty batch. Pass a split that is not empty, data.train say.")
+    size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
         pair = _run(model, guide, batch, extra)

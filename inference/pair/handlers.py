@@ -1,4 +1,4 @@
-"""Handlers."""
+"""Effect handlers that decide the value of a site: a given one, the mean of its distribution, or a changed draw."""
 
 from collections.abc import Callable
 
@@ -10,30 +10,45 @@ from torch import Tensor
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import Site
 
-__all__ = ["Change", "PutMeans", "PutValues"]
+__all__ = ["ChangeDraws", "PutMeans", "PutValues"]
 
 
 class PutValues(Messenger):
-    """Puts values in place of draws."""
+    """Gives a site a value, in place of a draw.
 
-    def __init__(self, values: dict[str, Tensor]) -> None:
+    Args:
+        value_of: from the site to its value, of the site's shape in this run; None leaves the site alone.
+    """
+
+    def __init__(self, value_of: Callable[[Site], Tensor | None]) -> None:
         super().__init__()
-        self.values = values
+        self.value_of = value_of
 
     def _pyro_sample(self, msg: Site) -> None:
-        if msg["name"] in self.values:
-            msg["value"], msg["done"] = self.values[msg["name"]], True
+        if site_is_subsample(msg):
+            return
+        value = self.value_of(msg)
+        if value is not None:
+            msg["value"], msg["done"] = value, True
 
 
 class PutMeans(Messenger):
-    """Puts the mean of its distribution, the most probable of labels, in place of a draw, at the `wanted` sites."""
+    """Replaces a draw by the mean of its distribution, or by the most probable label.
 
-    def __init__(self, wanted: Callable[[str], bool], instead: str = "Ask for draws instead: mean=False.") -> None:
+    Args:
+        chosen: from the name of a site to whether its draw is replaced.
+        instead: the end of the error's message: what to write where there is no mean.
+
+    Raises:
+        PairError: in a run, the distribution of a chosen site has no mean in closed form.
+    """
+
+    def __init__(self, chosen: Callable[[str], bool], instead: str = "Ask for draws instead: mean=False.") -> None:
         super().__init__()
-        self.wanted, self.instead = wanted, instead
+        self.chosen, self.instead = chosen, instead
 
     def _pyro_sample(self, msg: Site) -> None:
-        if msg["is_observed"] or msg["done"] or site_is_subsample(msg) or not self.wanted(msg["name"]):
+        if msg["is_observed"] or msg["done"] or site_is_subsample(msg) or not self.chosen(msg["name"]):
             return
         try:
             mean = msg["fn"].mode if isinstance(msg["fn"], dist.Categorical) else msg["fn"].mean
@@ -47,8 +62,12 @@ class PutMeans(Messenger):
         msg["value"], msg["done"] = mean.expand(msg["fn"].batch_shape + msg["fn"].event_shape), True
 
 
-class Change(Messenger):
-    """Puts another value in the place of each draw; `change` sees the site."""
+class ChangeDraws(Messenger):
+    """Replaces each draw after it was made.
+
+    Args:
+        change: from the site, whose value is the draw, to the new value.
+    """
 
     def __init__(self, change: Callable[[Site], Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,8 @@
-"""Scoring."""
+"""Scores of a pair: log-probabilities per draw and data point, and the log-weight that they make.
+
+With z ~ q(z | x), the log-weight is log w = log p(x | z) + log p(z) - log q(z | x), unscaled. Its mean is the ELBO, and
+log E[w] is the evidence log p(x).
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,14 +15,15 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.tracing import PairTrace, sites, unscaled_log_prob
 
 __all__ = [
     "NOT_INDEPENDENT",
+    "LatentTerms",
     "Layout",
-    "Level",
     "Terms",
     "depth_of",
     "is_global",
@@ -34,12 +39,13 @@ __all__ = [
 
 
 NOT_INDEPENDENT = (
-    "a latent of the pair is outside the plate 'data', so the data are not independent and log p(x) of one "
-    "datum does not exist. Condition on it (pyro.condition), or move it into the plate."
+    "a latent of the pair is outside the plate 'data', so the data points are not independent and log p(x) of one "
+    "of them does not exist. Condition on that latent (pyro.condition), or move it into the plate."
 )
+"""The message of an error about a latent that all data points share."""
 
 
-class Level(NamedTuple):
+class LatentTerms(NamedTuple):
     """What one latent site adds to a log-weight, each of shape `(S, B)`, in nats."""
 
     log_prior: Tensor
@@ -51,10 +57,10 @@ class Level(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The parts of a log-weight, each of shape `(S, B)`, in nats; `levels` by latent site of the guide."""
+    """The parts of a log-weight, each of shape `(S, B)`, in nats; `levels` are those of each latent site."""
 
     log_likelihood: Tensor
-    levels: dict[str, Level]
+    levels: dict[str, LatentTerms]
 
     @property
     def log_prior(self) -> Tensor:
@@ -70,7 +76,7 @@ class Terms(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How many dimensions the plates of a pair take, and whether a latent lies outside the plate "data"."""
+    """How many dimensions the plates of a pair take, and whether a latent is outside the plate "data"."""
 
     depth: int
     has_global: bool
@@ -94,12 +100,16 @@ def depth_of(*traces: Trace) -> int:
 
 
 def samples_plate(num_samples: int, depth: int) -> AbstractContextManager[Any]:
-    """The plate of the draws, left of the pair's own; one draw needs none, and so no more of the networks."""
+    """The plate of the draws, left of the pair's own plates. A single draw opens none, so networks that take no further
+    dimension still run."""
     return pyro.plate("samples", num_samples, dim=-depth - 1) if num_samples > 1 else nullcontext()
 
 
 def _check_enumerable(name: str, site: Site) -> None:
-    """A latent that the guide leaves out is summed out exactly: it must be finite, marked, and one for a datum."""
+    """Refuse a latent that the guide leaves out and that cannot be summed out.
+
+    It must have finite support, be marked for enumeration, and be directly in the plate "data".
+    """
     if site["infer"].get("enumerate") != "parallel":
         raise PairError(
             f"the guide draws no '{name}', so there is no weight. Add pyro.sample('{name}', ...) to the guide; or, if "
@@ -113,8 +123,8 @@ def _check_enumerable(name: str, site: Site) -> None:
     frames = [frame.name for frame in site["cond_indep_stack"]]
     if frames != ["data"] or site["infer"].get("_markov_scope") is not None:
         raise PairError(
-            f"site '{name}' is to be summed out, and is in the plates {frames}, or in pyro.markov: only a latent of "
-            "one datum, directly in the plate 'data', can be. Draw it in the guide, or train with TraceEnum_ELBO()."
+            f"site '{name}' is to be summed out, but it is in the plates {frames}, or in pyro.markov. Only a latent "
+            "directly in the plate 'data' can be summed out. Draw it in the guide, or train with TraceEnum_ELBO()."
         )
 
 
@@ -129,8 +139,13 @@ def run_pair(
 ) -> PairTrace:
     """Draw `num_samples` times from the guide, vectorised, and score the draws.
 
-    Latents that the guide leaves out are enumerated, in dimensions left of the samples. The two handlers see each
-    site before it is written down, and may change its value.
+    Latents that the guide leaves out are enumerated, in dimensions left of the samples.
+
+    Args:
+        model, guide: the programs, with their arguments bound.
+        num_samples: S.
+        depth: how many dimensions the plates of the pair take.
+        in_guide, in_model: handlers that see each site of one program before it is recorded, and may change its value.
     """
     with samples_plate(num_samples, depth):
         with in_guide or nullcontext(), poutine.trace() as inner:
@@ -149,7 +164,14 @@ def run_pair(
 def log_terms(
     model: ProgramLike, guide: ProgramLike, batch: Batch, num_samples: int, depth: int = 1, **extra: Any
 ) -> Terms:
-    """Draw `num_samples` times from the guide, vectorised, and score: terms of shape `(S, B)`."""
+    """Draw `num_samples` times from the guide, vectorised, and score: terms of shape `(S, B)`.
+
+    Args:
+        model, guide, batch: the pair and the batch, as the programs get it.
+        num_samples: S.
+        depth: how many dimensions the plates of the pair take.
+        extra: further arguments of the programs, such as `data_size`.
+    """
     run = partial(call, batch=batch, **extra)
     pair = run_pair(partial(run, model), partial(run, guide), num_samples, depth)
     return terms_of(pair, (num_samples, batch_size(batch)), depth, extra.get("data_size"))
@@ -162,20 +184,33 @@ def terms_of(
     data_size: int | None,
     of_model: dict[str, Tensor] | None = None,
 ) -> Terms:
-    """Sum the log-probabilities per draw and datum; a latent of all data is shared out over `data_size`.
+    """Sum the log-probabilities of each draw and data point.
 
-    `of_model` are the `scores` of the model's trace, where they are known already.
+    The log-probability of a latent outside the plate "data" is divided by `data_size`, a share for each data point.
+
+    Args:
+        pair: a run of `run_pair`.
+        shape: `(S, B)`.
+        depth: how many dimensions the plates of the pair take.
+        data_size: the number of all data points; B if None.
+        of_model: the `scores` of the model's trace, where they are known already.
     """
     scored = summed_out(of_model or scores(pair.model, shape, depth, data_size), pair.undrawn())
     of_guide = scores(pair.guide, shape, depth, data_size)
     likelihood = [scored[name] for name in pair.observed()]
     zero = torch.zeros((), device=likelihood[0].device).expand(shape) if likelihood else torch.zeros(shape)
-    levels = {name: Level(scored.get(name, zero), log_guide) for name, log_guide in of_guide.items()}
+    levels = {name: LatentTerms(scored.get(name, zero), log_guide) for name, log_guide in of_guide.items()}
     return Terms(sum(likelihood, zero), levels)
 
 
 def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | None) -> dict[str, Tensor]:
-    """log p(site | sites before it) of each site, per draw and datum, `(*enumerated, S, B)`.
+    """log p(site | sites before it) of each site, per draw and data point, `(*enumerated, S, B)`.
+
+    Args:
+        trace: a run of one program.
+        shape: `(S, B)`.
+        depth: how many dimensions the plates of the pair take.
+        data_size: the number of all data points; B if None.
 
     Raises:
         ShapeError: a site has dimensions of its own left of those of the draws.
@@ -189,16 +224,16 @@ def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | No
         if any(log_prob.shape[dim] != 1 and dim not in enumerated for dim in extra):
             raise ShapeError(
                 f"site '{name}' has log-probabilities of shape {tuple(log_prob.shape)} in a run of {shape[0]} draws: "
-                f"the draws are a plate at dim={-depth - 1}, and there is something left of it. A latent drawn outside "
-                f"an inner plate has shape {(shape[0], *[1] * (depth - 1), shape[1])} there, and broadcasts by itself: "
-                "leave out unsqueeze, and count dimensions from the right."
+                f"the draws are a plate at dim={-depth - 1}, and the site has dimensions left of it. A latent drawn "
+                f"outside an inner plate has shape {(shape[0], *[1] * (depth - 1), shape[1])} and broadcasts by "
+                "itself: remove unsqueeze, and count dimensions from the right."
             )
         result[name] = spread(log_prob, site, shape, depth, data_size)
     return result
 
 
 def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, data_size: int | None) -> Tensor:
-    """A site's log-probability per draw and datum, `(*enumerated, S, B)`, inner plates summed."""
+    """A site's log-probability per draw and data point, `(*enumerated, S, B)`, summed over inner plates."""
     log_prob = log_prob.reshape((1,) * (depth + 1 - log_prob.dim()) + log_prob.shape)
     if depth > 1:
         log_prob = log_prob.sum(tuple(range(-depth, -1)))
@@ -208,10 +243,14 @@ def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, dat
 
 
 def summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str, Tensor]:
-    """Of the model's sites in their order, log p(site | sites before it), the enumerated ones summed out.
+    """log p(site | sites before it) for the model's sites in their order, with the enumerated latents summed out.
 
-    By the chain rule: log p(s_1 ... s_i) = logsumexp over the enumerated latents c of log p(c, s_1 ... s_i), and the
-    differences of these are the terms. A site that depends on no c is its own term.
+    By the chain rule, log p(s_1 ... s_i) = logsumexp over the enumerated latents c of log p(c, s_1 ... s_i), and the
+    terms are the differences of successive ones. A site that depends on no c is its own term.
+
+    Args:
+        log_probs: `scores` of the model, `(*enumerated, S, B)` each.
+        enumerated: the names of the latents to sum out.
     """
     if not enumerated:
         return log_probs
@@ -221,12 +260,12 @@ def summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str,
             terms[name] = log_prob
             continue
         joint = joint + log_prob
-        if name not in enumerated:  # of those alone the sum is one
+        if name not in enumerated:  # the probabilities of enumerated latents alone sum to one
             before, marginal = marginal, joint.logsumexp(tuple(range(joint.dim() - 2)))
             terms[name] = marginal - before
     return terms
 
 
 def is_global(site: Site) -> bool:
-    """Whether a site is one for all data, outside the plate "data"."""
+    """Whether all data points share a site, because it is outside the plate "data"."""
     return all(frame.name != "data" for frame in site["cond_indep_stack"])

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics import aggregate_posterior
-from pyrovae.inference.pair.contract import Batch, ProgramLike
+from pyrovae.inference.pair.contract import ProgramLike
 
 __all__ = ["Aggressive", "Release"]
 

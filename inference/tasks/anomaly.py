@@ -14,14 +14,14 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.diagnostics import gaps
-from pyrovae.inference.diagnostics.subject import MEMORY, by_dimension, examined
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import reconstruct
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
-from pyrovae.inference.pair.running import CHUNK, batches, device_of, seeded
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.on_data import by_dimension, on_data
+from pyrovae.inference.pair.running import MEMORY, ROWS, batches, device_of, seeded
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT
 from pyrovae.inference.pair.tracing import sites
 from pyrovae.models.distributions.columns import Columns
@@ -71,7 +71,7 @@ def anomaly_scores(
         raise PairError("anomaly_scores wants data, got an empty batch. Pass a split that is not empty, data.test say.")
     device = device_of(model, guide)
     with seeded(seed, device):
-        parts = list(batches(data, CHUNK, transform or Scale(), device))
+        parts = list(batches(data, ROWS, transform or Scale(), device))
     seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return SCORES[kind](model, guide, seen, num_samples=num_samples, seed=seed, **options)
 
@@ -91,8 +91,8 @@ def _negative(name: str, *pair: Any, **options: Any) -> Tensor:
 def _error(model: ProgramLike, guide: ProgramLike, data: Batch, **_: Any) -> Tensor:
     """|x - E[x | z]|^2 at the mean code."""
     errors = []
-    for start in range(0, batch_size(data), CHUNK):
-        batch = {name: tensor[start : start + CHUNK] for name, tensor in data.items()}
+    for start in range(0, batch_size(data), ROWS):
+        batch = {name: tensor[start : start + ROWS] for name, tensor in data.items()}
         residual = batch["x"] - reconstruct(model, guide, batch)
         errors.append(residual.double().flatten(1).square().sum(1))
     return torch.cat(errors).cpu()
@@ -177,7 +177,7 @@ def entry_scores(
         PairError: no data, no such site, a latent that the guide leaves out, or a distribution whose log-probability
             is no sum over entries.
     """
-    with examined("entry_scores", model, guide, data, transform, memory, seed) as subject:
+    with on_data("entry_scores", model, guide, data, transform, memory=memory, seed=seed) as subject:
         found = subject.traces.observed()
         if site not in found:
             raise PairError(
@@ -186,7 +186,7 @@ def entry_scores(
         if undrawn := subject.traces.undrawn():
             raise PairError(f"entry_scores wants all latents drawn, and '{undrawn[0]}' is summed out.")
         results = []
-        for where, draws in subject.rows(num_samples):
+        for where, draws in subject.chunks(num_samples):
             shape, total = (0, where.stop - where.start), torch.zeros(())
             for scored in draws:
                 node = sites(scored.pair.model)[site]

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.evidence.estimates import evaluate
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.tasks.representation import around
 from pyrovae.numeric import wide
 

@@ -11,11 +11,12 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.divergence import marginals
-from pyrovae.inference.pair.running import CHUNK, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
 from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import sites
 from pyrovae.numeric import wide
@@ -214,7 +215,7 @@ _Densities = Callable[[Tensor], Tensor]  # draws (R, *) -> log q(z_d | x_n), (R,
 def _drawn(guide: ProgramLike, data: Batch, site: str, transform: Any, device: torch.device) -> list[Site]:
     """The guide's site, run over all data."""
     found = []
-    for batch in batches(data, CHUNK, transform or unchanged, device):
+    for batch in batches(data, ROWS, transform or unchanged, device):
         with poutine.trace() as tracer:
             call(guide, batch)
         drawn = sites(tracer.trace)

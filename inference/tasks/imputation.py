@@ -13,12 +13,12 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import NonFiniteError, PairError, ShapeError
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.draws.posterior import posterior
 from pyrovae.inference.evidence.estimates import Estimate
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, call, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
 from pyrovae.inference.pair.running import (
     COMPILE_FROM,
     batches,

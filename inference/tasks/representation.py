@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode, encode
 from pyrovae.inference.latent.neighbours import neighbours
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
-from pyrovae.inference.pair.running import CHUNK, device_of, seeded
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.running import ROWS, device_of, seeded
 
 __all__ = ["Accuracy", "Probe", "around", "augment", "features", "probe"]
 
@@ -155,7 +155,7 @@ def around(
     seed: int = 0,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """The data batch by batch, as the pair sees them, and what is drawn around them, `(copies, B, *event)`."""
-    device, rows, transform = device_of(model, guide), max(1, CHUNK // copies), transform or Scale()
+    device, rows, transform = device_of(model, guide), max(1, ROWS // copies), transform or Scale()
     for part, start in enumerate(range(0, batch_size(data), rows), seed):
         with seeded(part, device):
             batch = transform({name: tensor[start : start + rows].to(device) for name, tensor in data.items()})

@@ -8,11 +8,11 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import Tensor
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective, Tracked
-from pyrovae.inference.pair.contract import Batch, ProgramLike, Site, call
-from pyrovae.inference.pair.running import CHUNK, batches, device_of, evaluating
+from pyrovae.inference.pair.contract import ProgramLike, Site, call
+from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating
 from pyrovae.inference.pair.tracing import sites
 
 __all__ = ["Supervised", "accuracy", "classify"]
@@ -118,7 +118,7 @@ def classify(guide: ProgramLike, data: Batch, *, transform: Any = None, site: st
     device, transform = device_of(guide), transform or Scale()
     parts = []
     with evaluating(guide):
-        for batch in batches(data, CHUNK, transform, device):
+        for batch in batches(data, ROWS, transform, device):
             with poutine.trace() as tracer:
                 call(guide, _without(batch, site))
             parts.append(_label(tracer.trace, site)["fn"].probs)

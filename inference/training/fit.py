@@ -8,9 +8,9 @@ import pyro
 import torch
 from pyro.infer import Trace_ELBO
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import Batch, ProgramLike
+from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History

@@ -20,10 +20,11 @@ import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import CheckpointError, NonFiniteError, PairError
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.objectives.objective import Tracked
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, local_params, modules, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules, takes
 from pyrovae.inference.pair.doctor import check_finite, check_pair
 from pyrovae.inference.pair.running import numbers
 from pyrovae.inference.pair.tracing import trace_pair

@@ -1,5 +1,6 @@
 """The data set: three splits of named tensors, how they are held out, and what starts a likelihood."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyrovae.errors import DataError
 
 __all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "shuffle"]
 
-Batch = dict[str, Tensor]
+Batch = Mapping[str, Tensor]
 
 SPLIT_SEED = 0
 CHUNK = 1024

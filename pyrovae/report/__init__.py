@@ -13,12 +13,12 @@ from typing import Any
 import pyro
 import torch
 
-from pyrovae.data import Scale
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PyrovaeError
 from pyrovae.inference import Evaluation, evaluate
 from pyrovae.inference.diagnostics import Trust, diagnose
 from pyrovae.inference.evidence.comparison import Comparison
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import unchanged
 from pyrovae.inference.training.checkpoint import write_atomically
 from pyrovae.report import sections

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference import decode, encode, generate
-from pyrovae.inference.diagnostics.subject import is_point
-from pyrovae.inference.pair.contract import Batch, ProgramLike, batch_size, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
+from pyrovae.inference.pair.on_data import is_point
 from pyrovae.inference.pair.running import batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.report.album import Camera

@@ -522,7 +522,7 @@ def test_a_missing_argument(batch, says):
     def conditional(x, label):
         return model(x)
 
-    with says(PairError, "conditional wants 'label'", "the batch has 'x'", "default"):
+    with says(PairError, "conditional requires 'label'", "the batch has 'x'", "default"):
         check_pair(conditional, guide, batch)
     check_pair(conditional, guide, {**batch, "label": torch.zeros(SIZE)})
 

@@ -1,0 +1,55 @@
+"""Sums of importance weights, taken chunk by chunk, and what they say of log p(x) and of the draws."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae.numeric import wide
+
+__all__ = ["WeightSums"]
+
+
+class WeightSums(NamedTuple):
+    """log sum_s w_s and log sum_s w_s^2 over the draws of each data point, in float64.
+
+    Attributes:
+        logs: both, `(2, B)`.
+        count: the number S of draws.
+    """
+
+    logs: Tensor
+    count: int
+
+    @classmethod
+    def of(cls, log_weight: Tensor) -> "WeightSums":
+        """The sums over the draws of log-weights `(S, B)`."""
+        log_weight = wide(log_weight)
+        return cls(torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)]), len(log_weight))
+
+    def merge(self, other: "WeightSums") -> "WeightSums":
+        """The sums over the draws of both."""
+        return WeightSums(torch.logaddexp(self.logs, other.logs), self.count + other.count)
+
+    @property
+    def log_sum(self) -> Tensor:
+        """log sum_s w_s, `(B,)`."""
+        return self.logs[0]
+
+    @property
+    def log_mean(self) -> Tensor:
+        """log 1/S sum_s w_s, the importance-sampled estimate of log p(x), `(B,)`."""
+        return self.logs[0] - math.log(self.count)
+
+    @property
+    def log_mean_error(self) -> Tensor:
+        """The standard error of `log_mean` by the delta method, `(B,)`: sqrt((S sum w^2 / (sum w)^2 - 1) / (S - 1))."""
+        log_mean, log_square = self.logs - math.log(self.count)
+        variance = (log_square - 2 * log_mean).exp() - 1
+        return (variance.clamp_min(0) / max(self.count - 1, 1)).sqrt()
+
+    @property
+    def effective_sample_size(self) -> Tensor:
+        """(sum w)^2 / sum w^2, `(B,)`, between 1 and S. Kong (1992)."""
+        return (2 * self.logs[0] - self.logs[1]).exp()
