@@ -24,7 +24,11 @@ __all__ = ["Objective", "Tracked"]
 
 
 class Tracked(nn.Module):
-    """A loss that also records the ELBO of the particles that it was computed on."""
+    """A loss that also records the ELBO of the particles that it was computed on.
+
+    Attributes:
+        tracked: the sum of the ELBOs, and the number of data points, since the last `collect`.
+    """
 
     tracked: Tensor
 
@@ -73,6 +77,10 @@ class Objective(Tracked, ABC):
         draw: how the particles are drawn.
         elbo: from the particles to the ELBO of each data point, `(B,)`: no weight, no schedule.
         requirements: further checks of a pair, run once.
+
+    Attributes:
+        step: the number of steps taken, a 0-dim tensor.
+        layout: that of the pair's plates; None before the first run.
 
     Raises:
         PairError: fewer than one particle; at the first run, a pair that the objective cannot train.
