@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, cast
 
 from pyro.optim import PyroOptim
+from pyro.optim.lr_scheduler import PyroLRScheduler
 from pyro.params.param_store import normalize_param_name
 from torch import Tensor
 from torch.optim import Optimizer
@@ -50,7 +51,7 @@ def make_optimizer(optim: Optim, named: dict[Tensor, str]) -> Optimizer | PyroOp
 def _unwrapped(optim: PyroOptim, named: dict[Tensor, str]) -> Optimizer | PyroOptim:
     """The torch optimizer that a Pyro wrapper builds, or the wrapper, where it does more."""
     kind, arguments = optim.pt_optim_constructor, cast(Any, optim.pt_optim_args)
-    plain = not callable(arguments) or optim.pt_optim_args_argc == 1
+    plain = not isinstance(optim, PyroLRScheduler) and (not callable(arguments) or optim.pt_optim_args_argc == 1)
     waiting = optim._state_waiting_to_be_consumed or optim.optim_objs
     if not plain or optim.pt_clip_args or waiting or kind not in RULES:
         return optim
