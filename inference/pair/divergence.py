@@ -87,17 +87,23 @@ def closed_kl(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
         return None
 
 
-def factors(site: Site, whose: str) -> Any:
-    """The distributions of a site's dimensions, which `to_event` made one of.
+def factors(site: Site, whose: str, what: str, instead: str) -> Any:
+    """The distributions of a site's dimensions, which `to_event` made one.
+
+    Args:
+        site: of a trace.
+        whose: "model" or "guide", the program that the site is in, for the error.
+        what: who asks, for the error: an objective, perhaps with the argument that asks.
+        instead: the line to write instead, for the error.
 
     Raises:
-        PairError: it is not a product over dimensions.
+        PairError: the distribution is not a product over dimensions.
     """
     fn = site["fn"]
     base: Any = getattr(fn, "base_dist", None)
     if isinstance(fn, Independent) and not base.event_shape:
         return base
     raise PairError(
-        f"free bits per dimension want a product over dimensions, and the {whose}'s {type(fn).__name__} at site "
-        f"'{site['name']}' is none. Write ELBO(free_bits=..., group='site')."
+        f"{what} requires a product over dimensions, got the {whose}'s {type(fn).__name__} at site '{site['name']}'. "
+        f"{instead}"
     )
