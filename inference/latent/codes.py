@@ -1,6 +1,7 @@
-"""What a trained pair shows of its latent space: codes, reconstructions, generated data, and the ways between codes."""
+"""Codes of data, and data from codes: `encode`, `decode`, `reconstruct`, `generate`."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from pyro import poutine
@@ -11,15 +12,233 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
-from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.on_data import given as given_of
+from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, placed, seeded
 from pyrovae.inference.pair.scoring import is_global
-from pyrovae.inference.pair.tracing import datum_first, sites
+from pyrovae.inference.pair.tracing import datum_first, sites, trace_pair
 
-__all__ = ["decode", "decode_means", "decode_sites", "encode", "encode_shared", "generate", "reconstruct", "repeat"]
+__all__ = [
+    "Encoded",
+    "conditions",
+    "decode",
+    "decode_at_means",
+    "decode_site",
+    "encode",
+    "encode_all",
+    "generate",
+    "reconstruct",
+    "repeated",
+]
+
+
+class Encoded(NamedTuple):
+    """What the guide says of some data.
+
+    Attributes:
+        codes: of each data point, `(N, *plates, *event)` at each latent site.
+        shared: those at sites outside the plate "data", `(*plates, *event)`.
+        kept: tensors of the transformed batches, `(N, *)`.
+    """
+
+    codes: dict[str, Tensor]
+    shared: dict[str, Tensor]
+    kept: dict[str, Tensor]
+
+
+def encode(
+    model: ProgramLike,
+    guide: ProgramLike,
+    data: Batch,
+    *,
+    transform: Transform | None = None,
+    mean: bool = True,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """The code of each data point, at each latent site, `(N, *plates, *event)`.
+
+    It is the mean of q(z | x), or a draw. At the site of a label the mean is the most probable label. In a hierarchy
+    the mean of a lower level is the one given the means above it. A latent outside the plate "data" has the same code
+    at each data point.
+
+    Args:
+        model, guide, data: the pair, and named tensors of N data points.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        mean: the mean, or a draw.
+        seed: of the draws and of a random transform; the global random state is left alone.
+
+    Raises:
+        PairError: a distribution without a mean; the message names the site.
+    """
+    return encode_all(model, guide, data, transform=transform, mean=mean, seed=seed).codes
+
+
+def encode_all(
+    model: ProgramLike,
+    guide: ProgramLike,
+    data: Batch,
+    *,
+    transform: Transform | None,
+    mean: bool,
+    seed: int,
+    keep: Sequence[str] = (),
+) -> Encoded:
+    """The codes of `encode`, with the shared ones apart, and what is to be kept of the transformed batches.
+
+    Args:
+        model, guide, data, transform, mean, seed: as in `encode`.
+        keep: names of tensors of the batches.
+    """
+    size, device = batch_size(data), device_of(model, guide)
+    parts: dict[str, list[Tensor]] = {}
+    kept: dict[str, list[Tensor]] = {name: [] for name in keep}
+    shared: dict[str, Tensor] = {}
+    with evaluating(model, guide), seeded(seed, device):
+        for batch in batches(data, ROWS, transform, device):
+            for name, part in kept.items():
+                part.append(batch[name])
+            with poutine.trace() as tracer, PutMeans(lambda _: mean):
+                call(guide, batch, data_size=size)
+            for name, site in sites(tracer.trace).items():
+                if site["infer"].get("is_auxiliary"):
+                    continue
+                if is_global(site):
+                    shared.setdefault(name, site["value"])
+                else:
+                    parts.setdefault(name, []).append(datum_first(site))
+    codes = {name: torch.cat(part) for name, part in parts.items()} | repeated(shared, size)
+    return Encoded(codes, shared, {name: torch.cat(part) for name, part in kept.items()})
+
+
+def conditions(model: ProgramLike, guide: ProgramLike, data: Batch, transform: Transform | None) -> list[str]:
+    """The names of what the model is given of the data and does not sample, such as a label or a mask.
+
+    Args:
+        model, guide, data, transform: as in `encode`.
+    """
+    device = device_of(model, guide)
+    with evaluating(model, guide), seeded(0, device):
+        first = placed(data, transform, device, slice(2))
+        return list(given_of(trace_pair(model, guide, first, data_size=batch_size(data)), first))
+
+
+def decode(
+    model: ProgramLike, latents: Batch, *, given: Batch | None = None, site: str = "x", mean: bool = True, seed: int = 0
+) -> Tensor:
+    """Data from codes: the mean of p(x | z), or a draw, `(N, *event)`.
+
+    Args:
+        model: the program.
+        latents: values of latent sites, each `(N, *plates, *event)`; latents that are left out are drawn.
+        given: what the model conditions on, such as `y`.
+        site: the observed site to return.
+        mean: the mean, or a draw.
+        seed: of the draws; the global random state is left alone.
+
+    Raises:
+        PairError: the model has no such site or latent, or its distribution has no mean.
+        ShapeError: a code of another shape than its site.
+    """
+    with evaluating(model), seeded(seed, device_of(model)):
+        return decode_site(model, batch_size(latents), latents, given or {}, site, mean)
+
+
+def generate(
+    model: ProgramLike,
+    size: int = 16,
+    *,
+    given: Batch | None = None,
+    site: str = "x",
+    mean: bool = True,
+    seed: int = 0,
+) -> Tensor:
+    """New data: z ~ p(z), then the mean of p(x | z), or a draw of it, `(size, *event)`.
+
+    Args:
+        model: the program.
+        size: the number of data points.
+        given: what the model conditions on, such as `y`, `size` rows.
+        site: the observed site to return.
+        mean: the mean, or a draw.
+        seed: of the draws; the global random state is left alone.
+
+    Raises:
+        PairError: the model has no such site, or its distribution has no mean.
+    """
+    with evaluating(model), seeded(seed, device_of(model)):
+        return decode_site(model, size, {}, given or {}, site, mean)
+
+
+def reconstruct(
+    model: ProgramLike,
+    guide: ProgramLike,
+    data: Batch,
+    *,
+    transform: Transform | None = None,
+    mean: bool = True,
+    seed: int = 0,
+    site: str = "x",
+) -> Tensor:
+    """x -> z -> x: the code of each data point, decoded, `(N, *event)`.
+
+    A random transform is drawn once: the model is given the batch that the guide saw.
+
+    Args:
+        model, guide, data: the pair, and named tensors of N data points.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        mean: means of q(z | x) and p(x | z), or draws.
+        seed: of the draws and of a random transform; the global random state is left alone.
+        site: the observed site to return.
+
+    Raises:
+        PairError: the model has no such site; a distribution without a mean.
+    """
+    names = conditions(model, guide, data, transform)
+    encoded = encode_all(model, guide, data, transform=transform, mean=mean, seed=seed, keep=names)
+    return decode(model, encoded.codes, given=encoded.kept, site=site, mean=mean, seed=seed)
+
+
+def decode_site(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, mean: bool) -> Tensor:
+    """The value or the mean at one site of the model, `(N, *event)`, in the present mode and random state.
+
+    Args:
+        model, latents, given, site, mean: as in `decode`.
+        size: N.
+    """
+    return datum_first(_run(model, size, latents, given, site, PutMeans(lambda name: mean and name == site)))
+
+
+def decode_at_means(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str) -> Tensor:
+    """Data from codes, where latents that are left out are at their mean given those above: nothing is random.
+
+    Args:
+        model, latents, given, site: as in `decode`.
+        size: N.
+    """
+    with evaluating(model):
+        return datum_first(_run(model, size, latents, given, site, PutMeans(lambda _: True, _HOLD)))
+
+
+_HOLD = (
+    "Hold it at a code, for example that of a data point: "
+    "{name: z[0] for name, z in encode(model, guide, data).items()}."
+)
+
+
+def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
+    """A site of the model, run for `size` data points with those latents."""
+    with poutine.trace() as tracer, means, _codes_at(latents):
+        call(model, given, size=size, data_size=size)
+    drawn = sites(tracer.trace)
+    unknown = [name for name in (*latents, site) if name not in drawn]
+    if unknown:
+        raise PairError(
+            f"the model has no site '{unknown[0]}', it has {', '.join(map(repr, drawn))}. Pass one of them."
+        )
+    return drawn[site]
 
 
 def _codes_at(codes: Batch) -> PutValues:
-    """Puts codes `(N, *plates, *event)` at their sites."""
+    """The handler that puts codes `(N, *plates, *event)` at their sites."""
 
     def value_of(site: Site) -> Tensor | None:
         name, shape = site["name"], tuple(site["fn"].batch_shape + site["fn"].event_shape)
@@ -36,107 +255,11 @@ def _codes_at(codes: Batch) -> PutValues:
     return PutValues(value_of)
 
 
-def encode(
-    model: ProgramLike, guide: ProgramLike, data: Batch, *, transform: Any = None, mean: bool = True, seed: int = 0
-) -> dict[str, Tensor]:
-    """The code of each datum: the mean of q(z | x), or a draw, at each latent site, shape `(N, *plates, *event)`.
-
-    At the site of a label the mean is the most probable one; in a hierarchy the mean of a lower level is the one given
-    the means above it. A latent of all data, outside the plate "data", has the same code at each of them.
-
-    Raises:
-        PairError: a distribution without a mean; the message names the site.
-    """
-    return encode_shared(model, guide, data, transform, mean, seed)[0]
-
-
-def encode_shared(
-    model: ProgramLike, guide: ProgramLike, data: Batch, transform: Any, mean: bool, seed: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The codes, and those of them that are one for all data."""
-    size, device, transform = batch_size(data), device_of(model, guide), transform or unchanged
-    parts: dict[str, list[Tensor]] = {}
-    shared: dict[str, Tensor] = {}
-    with evaluating(model, guide), seeded(seed, device):
-        for batch in batches(data, ROWS, transform, device):
-            with poutine.trace() as tracer, PutMeans(lambda _: mean):
-                call(guide, batch, data_size=size)
-            for name, site in sites(tracer.trace).items():
-                if site["infer"].get("is_auxiliary"):
-                    continue
-                if is_global(site):
-                    shared.setdefault(name, site["value"])
-                else:
-                    parts.setdefault(name, []).append(datum_first(site))
-    codes = {name: torch.cat(part) for name, part in parts.items()}
-    return codes | repeat(shared, size), shared
-
-
-def decode(
-    model: ProgramLike, latents: Batch, *, given: Batch | None = None, site: str = "x", mean: bool = True, seed: int = 0
-) -> Tensor:
-    """Data from codes: the mean of p(x | z), or a draw, shape `(N, *event)`.
+def repeated(one: Batch | None, size: int) -> dict[str, Tensor]:
+    """The tensors of one data point, `size` times.
 
     Args:
-        latents: values of latent sites, each `(N, *plates, *event)`; those left out are drawn from the prior.
-        given: what the model conditions on, such as `y`.
-        site: the site to return.
-
-    Raises:
-        PairError: the model has no such site or latent, or its distribution has no mean.
+        one: tensors without a leading dimension; None for none.
+        size: how many times.
     """
-    with evaluating(model), seeded(seed, device_of(model)):
-        return decode_sites(model, batch_size(latents), latents, given or {}, site, mean)
-
-
-def generate(
-    model: ProgramLike, size: int = 16, *, given: Batch | None = None, site: str = "x", mean: bool = True, seed: int = 0
-) -> Tensor:
-    """New data: z ~ p(z), then the mean of p(x | z), or a draw of it, shape `(size, *event)`.
-
-    Raises:
-        PairError: the model has no such site, or its distribution has no mean.
-    """
-    with evaluating(model), seeded(seed, device_of(model)):
-        return decode_sites(model, size, {}, given or {}, site, mean)
-
-
-def decode_sites(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, mean: bool) -> Tensor:
-    return datum_first(_run(model, size, latents, given, site, PutMeans(lambda name: mean and name == site)))
-
-
-def decode_means(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str) -> Tensor:
-    """Data from codes, those left out being the mean given the codes above them: nothing is random."""
-    with evaluating(model):
-        return datum_first(_run(model, size, latents, given, site, PutMeans(lambda _: True, _HOLD)))
-
-
-_HOLD = "Hold it at a code, of a datum for instance: {name: z[0] for name, z in encode(model, guide, data).items()}."
-
-
-def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
-    """A site of the model, run for `size` data with those latents."""
-    with poutine.trace() as tracer, means, _codes_at(latents):
-        call(model, given, size=size, data_size=size)
-    drawn = sites(tracer.trace)
-    unknown = [name for name in (*latents, site) if name not in drawn]
-    if unknown:
-        raise PairError(
-            f"the model has no site '{unknown[0]}', it has {', '.join(map(repr, drawn))}. Pass one of them."
-        )
-    return drawn[site]
-
-
-def reconstruct(
-    model: ProgramLike, guide: ProgramLike, data: Batch, *, transform: Any = None, mean: bool = True, seed: int = 0
-) -> Tensor:
-    """x -> z -> x: decode the code of each datum, shape `(N, *event)`."""
-    latents = encode(model, guide, data, transform=transform, mean=mean, seed=seed)
-    device = device_of(model, guide)
-    batch = (transform or unchanged)({name: tensor.to(device) for name, tensor in data.items()})
-    return decode(model, latents, given={n: t for n, t in batch.items() if n != "x"}, mean=mean, seed=seed)
-
-
-def repeat(one: Batch | None, size: int) -> dict[str, Tensor]:
-    """The tensors of one datum, for `size` data."""
     return {name: tensor.expand(size, *tensor.shape) for name, tensor in (one or {}).items()}

@@ -1,30 +1,31 @@
-"""Maps."""
+"""A map of the latent space: codes of the data and of the prior in one plane."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.latent.codes import decode_sites, encode
+from pyrovae.inference.latent.codes import conditions, decode_site, encode
 from pyrovae.inference.latent.projection import Method, Plane, embed, principal_plane
 from pyrovae.inference.latent.traversal import only_latent
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
 
 __all__ = ["LatentMap", "latent_map"]
 
 
-class LatentMap(NamedTuple):
+@dataclass(frozen=True)
+class LatentMap:
     """Codes of the data and of the prior in one plane.
 
     Attributes:
         mean: of each q(z | x), `(N, 2)`.
-        posterior: one draw of each q(z | x): the aggregate posterior, to be laid beside the prior, `(N, 2)`.
+        posterior: one draw of each q(z | x): the aggregate posterior, to be compared with the prior, `(N, 2)`.
         prior: draws of p(z), `(N, 2)`; None where they were not asked for.
-        axes: what to write at the two axes.
-        plane: of a linear map, the plane in the latent space: `plane.lift(points)` are codes `(P, D)`. None of others.
+        axes: the labels of the two axes.
+        plane: the plane of a linear map: `plane.lift(points)` are codes `(P, D)`. None for other maps.
     """
 
     mean: Tensor
@@ -33,41 +34,57 @@ class LatentMap(NamedTuple):
     axes: tuple[str, str]
     plane: Plane | None
 
+    def __str__(self) -> str:
+        sets = {"mean": self.mean, "posterior": self.posterior, "prior": self.prior}
+        lines = [f"{'':<11}{self.axes[0]:>32}{self.axes[1]:>32}"]
+        for name, points in sets.items():
+            if points is not None:
+                both = [f"{m:.2f} ± {s:.2f}" for m, s in zip(points.mean(0), points.std(0), strict=True)]
+                lines.append(f"{name:<11}{both[0]:>32}{both[1]:>32}")
+        return "\n".join([*lines, f"mean ± standard deviation over {len(self.mean):,} data points"])
+
+    __repr__ = __str__
+
 
 def latent_map(
     model: ProgramLike,
     guide: ProgramLike,
     data: Batch,
     *,
-    site: str | None = None,
+    latent: str | None = None,
     method: Method = "pca",
     prior: bool = True,
-    transform: Any = None,
+    transform: Transform | None = None,
     seed: int = 0,
 ) -> LatentMap:
-    """A map of one latent site in the plane, the aggregate posterior and the prior in the same one.
+    """A map of one latent site, with the aggregate posterior and the prior in the same plane.
 
-    `"pca"` is a linear map, along the two axes on which the means of q(z | x) differ most; draws of posterior and prior
+    `"pca"` is a linear map, along the two axes on which the means of q(z | x) differ most. Draws of posterior and prior
     are projected on the same plane, so their difference there is real (and may be larger elsewhere). `"tsne"` and
-    `"umap"` have no map outside of what they were fitted on, so they are fitted on the three together.
+    `"umap"` have no map outside of what they were fitted on, so they are fitted on the three sets together.
 
     Args:
-        site: the latent site; the only one if not given. Its codes are flattened.
-        prior: draw from the prior, as many as there are data. An improper one has no draws: `prior=False`.
+        model, guide, data: the pair, and named tensors of N data points.
+        latent: the latent site; the only one if not given. Its codes are flattened.
+        method: `"pca"`, `"tsne"` or `"umap"`.
+        prior: whether to draw from the prior, once per data point. An improper prior has no draws: `prior=False`.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        seed: of the draws; the global random state is left alone.
 
     Raises:
-        PairError: a site that is not there, is a label, or several to choose from; an improper prior.
+        PairError: a site that does not exist, that is a label, or several to choose from; an improper prior.
         ShapeError: codes of fewer than 2 dimensions.
         MissingExtraError: scikit-learn (t-SNE) or umap-learn (UMAP) is not installed.
     """
-    options = {"transform": transform, "seed": seed}
-    means, draws = (encode(model, guide, data, mean=mean, **options) for mean in (True, False))
-    site = only_latent(list(means), site)
-    if not means[site].is_floating_point():
-        raise PairError(f"the latent '{site}' is a label, which needs no map. Count it: codes['{site}'].bincount().")
-    sets = [means[site], draws[site]]
+    means, draws = (encode(model, guide, data, mean=mean, transform=transform, seed=seed) for mean in (True, False))
+    latent = only_latent(list(means), latent)
+    if not means[latent].is_floating_point():
+        raise PairError(
+            f"the latent '{latent}' is a label, which has no map. Count its values: codes['{latent}'].bincount()."
+        )
+    sets = [means[latent], draws[latent]]
     if prior:
-        sets.append(_prior_draws(model, data, site, transform or unchanged, seed))
+        sets.append(_prior_draws(model, guide, data, latent, transform, seed))
     sets = [z.flatten(1) for z in sets]
     plane = principal_plane(sets[0]) if method == "pca" else None
     points = [plane.project(z) for z in sets] if plane else embed(sets, method, seed=seed)  # type: ignore[arg-type]
@@ -76,15 +93,15 @@ def latent_map(
     return LatentMap(points[0], points[1], points[2] if prior else None, axes, plane)
 
 
-def _prior_draws(model: ProgramLike, data: Batch, site: str, transform: Any, seed: int) -> Tensor:
-    """A draw of p(z), or of p(z | y) under the condition of each datum, `(N, *event)`."""
-    device = device_of(model)
+def _prior_draws(
+    model: ProgramLike, guide: ProgramLike, data: Batch, latent: str, transform: Transform | None, seed: int
+) -> Tensor:
+    """A draw of p(z), or of p(z | y) under the condition of each data point, `(N, *event)`."""
+    device, names = device_of(model), conditions(model, guide, data, transform)
     with evaluating(model), seeded(seed, device):
         return torch.cat(
             [
-                decode_sites(
-                    model, batch_size(batch), {}, {n: t for n, t in batch.items() if n != "x"}, site, mean=False
-                )
+                decode_site(model, batch_size(batch), {}, {name: batch[name] for name in names}, latent, mean=False)
                 for batch in batches(data, ROWS, transform, device)
             ]
         )

@@ -1,6 +1,6 @@
-"""Neighbours."""
+"""The nearest neighbours of a code."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,33 +10,52 @@ from pyrovae.errors import ShapeError
 __all__ = ["Neighbours", "neighbours"]
 
 
-CELLS = 2**24  # distances at once
+CELLS = 2**24  # distances computed at once
 
 
-class Neighbours(NamedTuple):
-    """The k codes nearest to each query, the nearest first: their rows and distances, both `(Q, k)`."""
+@dataclass(frozen=True)
+class Neighbours:
+    """The k codes nearest to each query, the nearest first.
+
+    Attributes:
+        rows: their rows, `(Q, k)`.
+        distance: their distances, `(Q, k)`.
+    """
 
     rows: Tensor
     distance: Tensor
+
+    def __str__(self) -> str:
+        lines = [f"{'query':<8}{'row':>8}{'distance':>12}"]
+        for query, (rows, distances) in enumerate(zip(self.rows.tolist(), self.distance.tolist(), strict=True)):
+            lines += [f"{query:<8}{row:>8}{d:>12.4f}" for row, d in zip(rows, distances, strict=True)]
+        return "\n".join(lines[:21] + ([f"and {len(lines) - 21} more"] if len(lines) > 21 else []))
+
+    __repr__ = __str__
 
 
 def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
     """The exact nearest neighbours of `query`, `(Q, *event)`, among codes `z`, `(N, *event)`, by Euclidean distance.
 
-    A datum of the set is its own nearest neighbour.
+    A code of the set is its own nearest neighbour.
+
+    Args:
+        z: the codes.
+        query: the codes whose neighbours are wanted.
+        k: how many neighbours.
 
     Raises:
         ShapeError: codes of other shapes, or fewer than k of them.
     """
     if z.shape[1:] != query.shape[1:] or not 1 <= k <= len(z):
         raise ShapeError(
-            f"neighbours wants k codes at least and queries of their shape, got k = {k}, codes {tuple(z.shape)}, "
+            f"neighbours requires at least k codes and queries of their shape, got k = {k}, codes {tuple(z.shape)}, "
             f"queries {tuple(query.shape)}. Write neighbours(z, z[:1], k=5)."
         )
     rows = max(1, CELLS // len(z))
     found = []
     for part in query.flatten(1).split(rows):
-        # Not by matrix products, whose rounding puts a code at a distance from itself.
+        # Without matrix products, whose rounding puts a code at a distance from itself.
         distance = torch.cdist(part, z.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
         found.append(distance.topk(k, largest=False))
     return Neighbours(torch.cat([best.indices for best in found]), torch.cat([best.values for best in found]))

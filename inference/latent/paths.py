@@ -63,11 +63,12 @@ def _angle(start: Tensor, end: Tensor) -> Tensor:
     return cosine_similarity(start, end, dim=-1).clamp(-1, 1).acos()
 
 
-def path(start: Batch, end: Batch, steps: int = 10, *, kind: Kind = slerp) -> dict[str, Tensor]:
-    """Codes along a path from one code to another, `(steps, *event)` at each site.
+def path(start: Batch, end: Batch, num_steps: int = 10, *, kind: Kind = slerp) -> dict[str, Tensor]:
+    """Codes along a path from one code to another, `(T, *event)` at each site.
 
     Args:
         start, end: one code each, `{"z": z[0]}`.
+        num_steps: T, the number of codes on the path.
         kind: `slerp`, `lerp` or `great_circle`, or a function of start, end and weights `(T,)`; codes come to it as
             vectors `(D,)`.
 
@@ -80,11 +81,11 @@ def path(start: Batch, end: Batch, steps: int = 10, *, kind: Kind = slerp) -> di
         if name not in end or code.shape != end[name].shape:
             got = tuple(end[name].shape) if name in end else "none"
             raise ShapeError(
-                f"a path wants two codes of equal shape at '{name}', got {tuple(code.shape)} and {got}. Write "
+                f"path requires two codes of equal shape at '{name}', got {tuple(code.shape)} and {got}. Write "
                 f"{{'{name}': {name}[0]}} and {{'{name}': {name}[1]}}."
             )
         if not code.is_floating_point():
             raise PairError(f"the code at '{name}' is a label: nothing lies between two. Leave '{name}' out of both.")
-        weights = torch.linspace(0, 1, steps, device=code.device, dtype=code.dtype)
-        codes[name] = kind(code.flatten(), end[name].to(code).flatten(), weights).reshape(steps, *code.shape)
+        weights = torch.linspace(0, 1, num_steps, device=code.device, dtype=code.dtype)
+        codes[name] = kind(code.flatten(), end[name].to(code).flatten(), weights).reshape(num_steps, *code.shape)
     return codes

@@ -70,7 +70,7 @@ def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int 
         _check_codes(z)
     codes = torch.cat([z.detach().float().cpu() for z in sets])
     if len(codes) < 4:
-        raise ShapeError(f"{method} wants at least 4 codes, got {len(codes)}. Map them with method='pca'.")
+        raise ShapeError(f"{method} requires at least 4 codes, got {len(codes)}. Map them with method='pca'.")
     return list(torch.as_tensor(_FITS[method](codes.numpy(), seed)).split([len(z) for z in sets]))
 
 
@@ -101,4 +101,4 @@ def _missing(package: str) -> MissingExtraError:
 
 def _check_codes(z: Tensor) -> None:
     if z.dim() != 2 or z.shape[1] < 2 or len(z) == 0:
-        raise ShapeError(f"a map wants codes (N, D) with N > 0 and D >= 2, got {tuple(z.shape)}.")
+        raise ShapeError(f"a map requires codes (N, D) with N > 0 and D >= 2, got {tuple(z.shape)}.")

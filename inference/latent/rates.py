@@ -1,6 +1,4 @@
-"""The rate of each latent dimension: what the guide says in it beyond the prior."""
-
-from typing import Any
+"""The rate of each latent dimension: the divergence of the guide from the prior in it."""
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -8,39 +6,41 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, filled
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
-from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import PairTrace, sites, trace_pair
 
-__all__ = ["Moments", "dimension_rates"]
+__all__ = ["dimension_rates"]
 
 
-DRAWS = 64  # per datum and dimension, where there is no closed form
+DRAWS = 64  # per data point and dimension, where there is no closed form
 
 
 def dimension_rates(
-    model: ProgramLike, guide: ProgramLike, data: Batch, *, transform: Any = None, seed: int = 0
+    model: ProgramLike, guide: ProgramLike, data: Batch, *, transform: Transform | None = None, seed: int = 0
 ) -> dict[str, Tensor]:
-    """KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, the mean over the data: `(*event)`, in nats.
+    """KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, averaged over the data: `(*event)`, in nats.
 
-    In a hierarchy both are given a draw of the levels above. The divergence is in closed form where there is one, else
-    the mean of log q - log p over 64 draws a datum; a normal with covariance and a mixture are taken by their
-    marginals. What has no density in one dimension (a flow, a prior that a summed-out latent mixes) counts as
-    the normal of its means and variances. The rate of a point mass is infinite, and under an improper prior it is NaN.
+    In a hierarchy both are given a draw of the levels above. The divergence is in closed form where there is one, and
+    otherwise the mean of log q - log p over 64 draws per data point. A normal with covariance and a mixture are
+    replaced by their marginals. A distribution whose marginals have no density (a flow, a prior that a summed-out
+    latent mixes) is replaced by the normal with its means and variances. The rate of a point mass is infinite, and
+    under an improper prior it is NaN.
 
     Where q and p are products over dimensions, the sum over d is the rate of the site. A latent outside the plate
     "data", and one that is summed out, have no entry.
 
+    Args:
+        model, guide, data: the pair, and named tensors of N data points.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        seed: of the draws; the global random state is left alone.
+
     Raises:
         PairError: no data.
     """
-    size, device, transform = batch_size(data), device_of(model, guide), transform or unchanged
-    if size == 0:
-        raise PairError(
-            "dimension_rates wants data, got an empty batch. Pass a split that is not empty, data.test say."
-        )
+    size, device = filled("dimension_rates", data), device_of(model, guide)
     totals: dict[str, Tensor] = {}
     with evaluating(model, guide), seeded(seed, device):
         for batch in batches(data, ROWS, transform, device):
@@ -53,7 +53,7 @@ def dimension_rates(
 
 
 def _rate(pair: PairTrace, name: str) -> Tensor:
-    """Of each datum and dimension, `(*batch, *event)`."""
+    """The rate of each data point and dimension, `(*batch, *event)`."""
     inner, outer = pair.latent()[name]
     q, p, order = marginals(inner["fn"]), marginals(outer["fn"]), list(sites(pair.model))
     mixed = any(order.index(other) < order.index(name) for other in pair.undrawn())
@@ -72,7 +72,7 @@ Moments = tuple[Tensor, Tensor]
 
 
 def _by_moments(q: Moments, p: Moments) -> Tensor:
-    """KL of the normals that have these means and variances; 0 of a point with itself, a step beyond a sequence."""
+    """KL of the normals with these means and variances; 0 between equal points, as at a step beyond a sequence."""
     same = (q[1] == 0) & (p[1] == 0) & (q[0] == p[0])
     return torch.where(same, 0.0, ((q[1] + (q[0] - p[0]).square()) / p[1] - 1 + p[1].log() - q[1].log()) / 2)
 

@@ -1,17 +1,18 @@
-"""Traversal."""
+"""Ways through the latent space: paths between codes, one dimension at a time, and the direction of an attribute."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, ShapeError
-from pyrovae.inference.latent.codes import decode_means, encode_shared, repeat
+from pyrovae.inference.latent.codes import decode_at_means, encode_all, repeated
 from pyrovae.inference.latent.paths import Kind, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.running import Transform
 
 __all__ = ["Traversal", "attribute", "interpolate", "only_latent", "traverse", "vary"]
 
@@ -21,41 +22,45 @@ def interpolate(
     start: Batch,
     end: Batch,
     *,
-    steps: int = 10,
+    num_steps: int = 10,
     kind: Kind = slerp,
     given: Batch | None = None,
     site: str = "x",
 ) -> Tensor:
-    """The means of p(x | z) along a path between two codes, shape `(steps, *event)`.
+    """The means of p(x | z) along a path between two codes, `(T, *event)`.
 
     Args:
+        model: the program.
         start, end: one code each, as `encode` gives them: `{"z": z[0]}`. A latent that is left out is at its mean,
             given those above it.
+        num_steps: T, the number of codes on the path.
         kind: `slerp`, `lerp` or `great_circle`, or a function as `path` takes it.
-        given: what the model conditions on, of one datum: `{"y": y[0]}`.
-        site: the site to return.
+        given: what the model conditions on, for one data point: `{"y": y[0]}`.
+        site: the observed site to return.
 
     Raises:
-        ShapeError: the codes are not of single data with equal shapes.
+        ShapeError: the codes are not single ones of equal shapes.
         PairError: the model lacks a site, a code is a label, or a latent that is left out has no mean.
     """
-    return decode_means(model, steps, path(start, end, steps, kind=kind), repeat(given, steps), site)
+    codes = path(start, end, num_steps, kind=kind)
+    return decode_at_means(model, num_steps, codes, repeated(given, num_steps), site)
 
 
-class Traversal(NamedTuple):
-    """What each dimension of a latent site does to the data, the dimensions of the highest rate first.
+@dataclass(frozen=True)
+class Traversal:
+    """What each dimension of a latent site does to the data; the dimensions of the highest rate come first.
 
     Attributes:
-        site: the latent site.
+        latent: the latent site.
         dims: the R dimensions, numbered in the flattened code.
-        rates: their rates, `(R,)`, nats per datum, as `dimension_rates` has them.
+        rates: their rates, `(R,)`, nats per data point, as `dimension_rates` gives them.
         t: the positions, `(T,)`, in standard deviations of the aggregate posterior.
-        values: the numbers that the dimension takes there, `(R, T)`.
+        values: the values of the dimension there, `(R, T)`.
         codes: at the site, `(R, T, *event)`.
         x: the means of p(x | z), `(R, T, *event)`.
     """
 
-    site: str
+    latent: str
     dims: list[int]
     rates: Tensor
     t: Tensor
@@ -63,94 +68,118 @@ class Traversal(NamedTuple):
     codes: Tensor
     x: Tensor
 
+    def __str__(self) -> str:
+        lines = [f"{'dimension':<14}{'rate':>8}{'from':>10}{'to':>10}"]
+        for dim, rate, values in zip(self.dims, self.rates.tolist(), self.values.tolist(), strict=True):
+            lines.append(f"{f'{self.latent}[{dim}]':<14}{rate:>8.3f}{values[0]:>10.3f}{values[-1]:>10.3f}")
+        return "\n".join([*lines, f"{len(self.t)} values of each; rates in nats per data point"])
+
+    __repr__ = __str__
+
 
 def traverse(
     model: ProgramLike,
     guide: ProgramLike,
     data: Batch,
     *,
-    site: str | None = None,
-    dims: int = 10,
-    steps: int = 9,
+    latent: str | None = None,
+    num_dims: int = 10,
+    num_steps: int = 9,
     extent: float = 2.0,
     code: Batch | None = None,
     given: Batch | None = None,
-    transform: Any = None,
+    transform: Transform | None = None,
     seed: int = 0,
 ) -> Traversal:
     """Move one dimension of a code at a time, and decode.
 
-    Dimension d goes over m_d + s_d t, t from -extent to extent, with m_d and s_d the mean and standard deviation of the
-    aggregate posterior q(z_d) = mean over the data of q(z_d | x): there the data have their codes.
+    Dimension d takes the values m_d + s_d t for t from -extent to extent, where m_d and s_d are the mean and the
+    standard deviation of the aggregate posterior q(z_d) = mean over the data of q(z_d | x).
 
     Args:
-        data: for the rates and the aggregate posterior.
-        site: the latent site; the only one if not given.
-        dims: how many dimensions, those of the highest rate.
-        steps: T, decoded values of each.
-        code: one datum's code, `{"z": z[0]}`, around which to go; the prior's mean if not given. Latents in it are
-            held; those that it leaves out are at their mean given the ones above, so they follow the traversed one.
-        given: what the model conditions on, of one datum: `{"y": y[0]}`.
+        model, guide, data: the pair, and data for the rates and the aggregate posterior.
+        latent: the latent site; the only one if not given.
+        num_dims: R, how many dimensions, those of the highest rate.
+        num_steps: T, the number of values of each.
+        extent: the largest t, in standard deviations.
+        code: the code of one data point, `{"z": z[0]}`, around which to move; the prior's mean if not given. Latents in
+            it are held. Those that it leaves out are at their mean given the ones above, so they follow.
+        given: what the model conditions on, for one data point: `{"y": y[0]}`.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        seed: of the draws; the global random state is left alone.
 
     Raises:
-        PairError: a site that is not there, is discrete, or several to choose from; a latent without a mean.
-        ShapeError: the code is not of a single datum.
+        PairError: a site that does not exist, that is discrete, or several to choose from; a latent without a mean.
+        ShapeError: the code is not that of a single data point.
 
     References: Higgins et al. (2017), beta-VAE.
     """
     rates = dimension_rates(model, guide, data, transform=transform, seed=seed)
-    site = only_latent(list(rates), site)
-    drawn, shared = encode_shared(model, guide, data, transform, mean=False, seed=seed)
-    z, code = drawn[site], {**shared, **(code or {})}
+    latent = only_latent(list(rates), latent)
+    encoded = encode_all(model, guide, data, transform=transform, mean=False, seed=seed)
+    z, code = encoded.codes[latent], {**encoded.shared, **(code or {})}
     if not z.is_floating_point():
         raise PairError(
-            f"the latent '{site}' is a label, which has no dimensions to move along. Hold it at each of its values in "
-            f"turn, code={{'{site}': torch.tensor(0)}}, and traverse another site."
+            f"the latent '{latent}' is a label, which has no dimensions to move along. Hold it at each of its values "
+            f"in turn, code={{'{latent}': torch.tensor(0)}}, and traverse another latent."
         )
-    centre = decode_means(model, 1, repeat(code, 1), repeat(given, 1), site)[0]
-    flat, rate = z.flatten(1), rates[site].flatten()
-    order = rate.nan_to_num(0).argsort(descending=True, stable=True)[:dims]
-    t = torch.linspace(-extent, extent, steps).to(flat)
+    centre = decode_at_means(model, 1, repeated(code, 1), repeated(given, 1), latent)[0]
+    flat, rate = z.flatten(1), rates[latent].flatten()
+    order = rate.nan_to_num(0).argsort(descending=True, stable=True)[:num_dims]
+    t = torch.linspace(-extent, extent, num_steps).to(flat)
     values = flat.mean(0)[order, None] + flat.std(0)[order, None] * t
-    codes = centre.flatten().repeat(len(order), steps, 1)
-    codes.scatter_(-1, order[:, None, None].expand(-1, steps, 1), values.unsqueeze(-1))
-    codes = codes.reshape(len(order), steps, *centre.shape)
-    count = len(order) * steps
-    latents = {**repeat(code, count), site: codes.flatten(0, 1)}
-    x = decode_means(model, count, latents, repeat(given, count), "x").unflatten(0, (-1, steps))
-    return Traversal(site, order.tolist(), rate[order], t, values, codes, x)
+    codes = _moved(centre, order, values)
+    count = len(order) * num_steps
+    latents = {**repeated(code, count), latent: codes.flatten(0, 1)}
+    x = decode_at_means(model, count, latents, repeated(given, count), "x").unflatten(0, (-1, num_steps))
+    return Traversal(latent, order.tolist(), rate[order], t, values, codes, x)
 
 
-def only_latent(names: Sequence[str], site: str | None) -> str:
-    """The site that is asked for, or the only one there is."""
-    if site in names or (site is None and len(names) == 1):
-        return site or names[0]
-    problem = f"has no latent site '{site}' of its data" if site else "has several latent sites"
-    raise PairError(f"the pair {problem}: choose site= of {', '.join(map(repr, names)) or 'none'}.")
+def _moved(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:
+    """The code `centre`, `(*event)`, with dimension r set to each of `values`, `(R, T)`: `(R, T, *event)`."""
+    codes = centre.flatten().repeat(*values.shape, 1)
+    codes.scatter_(-1, order[:, None, None].expand(-1, values.shape[1], 1), values.unsqueeze(-1))
+    return codes.reshape(*values.shape, *centre.shape)
+
+
+def only_latent(names: Sequence[str], latent: str | None) -> str:
+    """The latent site that is asked for, or the only one.
+
+    Args:
+        names: the latent sites of the pair.
+        latent: one of them, or None.
+
+    Raises:
+        PairError: there is no such site, or several to choose from.
+    """
+    if latent in names or (latent is None and len(names) == 1):
+        return latent or names[0]
+    problem = f"has no latent site '{latent}' in the plate 'data'" if latent else "has several latent sites"
+    raise PairError(f"the pair {problem}: choose latent= from {', '.join(map(repr, names)) or 'none'}.")
 
 
 def attribute(z: Tensor, has: Tensor) -> Tensor:
-    """The direction of an attribute: the mean code of the data that have it minus that of the others, `(*event)`.
+    """The direction of an attribute, `(*event)`: the mean code of the data with it minus that of the data without.
 
     Args:
         z: codes at one site, `(N, *event)`.
-        has: whether each datum has it, `(N,)`, bool; `y == 3` for a label against the rest.
+        has: whether each data point has the attribute, `(N,)`, bool; `y == 3` for a label against the rest.
 
     Raises:
         ShapeError: `has` is not one bool for each code.
-        DataError: all data have the attribute, or none.
+        DataError: all data points have the attribute, or none.
 
     References: Larsen et al. (2016), arXiv:1512.09300; White (2016), arXiv:1609.04468.
     """
     if has.dtype != torch.bool or has.shape != z.shape[:1]:
         raise ShapeError(
-            f"an attribute wants one bool for each of the codes {tuple(z.shape)}, got {tuple(has.shape)} of "
+            f"attribute requires one bool for each of the codes {tuple(z.shape)}, got {tuple(has.shape)} of "
             f"{has.dtype}. Write y == 3 for label 3 against the rest."
         )
     has = has.to(z.device)
     if has.all() or not has.any():
         raise DataError(
-            f"an attribute wants data with it and data without, got {int(has.sum())} with it of {len(has)}. Pass codes "
+            f"attribute requires data with it and data without, got {int(has.sum())} with it of {len(has)}. Pass codes "
             "of both."
         )
     return z[has].mean(0) - z[~has].mean(0)
@@ -165,35 +194,44 @@ def vary(
     given: Batch | None = None,
     site: str = "x",
 ) -> Tensor:
-    """The means of p(x | z + t v) for each code z and each strength t, shape `(N, T, *event)`.
+    """The means of p(x | z + t v) for each code z and each strength t, `(N, T, *event)`.
 
     Args:
-        codes: of N data, as `encode` gives them; latents left out are at their mean given those above.
-        direction: v, `{"z": attribute(z, y == 3)}`, `(*event)` at each site; 1 is the whole way from the data without
-            the attribute to those with it.
-        given: what the model conditions on, of the N data.
+        model: the program.
+        codes: of N data points, as `encode` gives them; latents that are left out are at their mean given those above.
+        direction: v, `{"z": attribute(z, y == 3)}`, `(*event)` at each site. A strength of 1 is the whole way from the
+            data without the attribute to those with it.
+        strengths: the T values of t.
+        given: what the model conditions on, N rows.
+        site: the observed site to return.
 
     Raises:
         PairError: a direction at a site without codes.
-        ShapeError: shapes of codes and direction that differ.
+        ShapeError: codes and direction have different shapes.
     """
     size, t = batch_size(codes), torch.tensor(strengths, dtype=torch.get_default_dtype())
+    _check_direction(codes, direction)
+
+    def each(tensor: Tensor) -> Tensor:
+        """For each data point, each strength."""
+        return tensor.repeat_interleave(len(t), 0)
+
+    held = {name: z for name, z in codes.items() if name not in direction}
+    latents = {name: each(z) for name, z in held.items()}
+    for name, v in direction.items():
+        latents[name] = each(codes[name]) + t.to(v).repeat(size).reshape(-1, *[1] * v.dim()) * v
+    conditions = {name: each(tensor) for name, tensor in (given or {}).items()}
+    return decode_at_means(model, size * len(t), latents, conditions, site).unflatten(0, (size, len(t)))
+
+
+def _check_direction(codes: Batch, direction: Batch) -> None:
     for name, v in direction.items():
         if name not in codes:
-            raise PairError(f"a direction at '{name}' wants codes there, got codes at {', '.join(map(repr, codes))}.")
+            raise PairError(
+                f"a direction at '{name}' requires codes there, got codes at {', '.join(map(repr, codes))}."
+            )
         if v.shape != codes[name].shape[1:]:
             raise ShapeError(
                 f"the direction at '{name}' has shape {tuple(v.shape)}, one code {tuple(codes[name].shape[1:])}. Write "
                 f"{{'{name}': attribute({name}, y == 3)}}."
             )
-
-    def each(tensor: Tensor) -> Tensor:
-        """For each datum, each strength."""
-        return tensor.repeat_interleave(len(t), 0)
-
-    moved = {name: z for name, z in codes.items() if name not in direction}
-    latents = {name: each(z) for name, z in moved.items()}
-    for name, v in direction.items():
-        latents[name] = each(codes[name]) + t.to(v).repeat(size).reshape(-1, *[1] * v.dim()) * v
-    conditions = {name: each(tensor) for name, tensor in (given or {}).items()}
-    return decode_means(model, size * len(t), latents, conditions, site).unflatten(0, (size, len(t)))

@@ -45,7 +45,7 @@ def test_a_normal_against_a_normal_is_exact():
 
 
 def test_the_rates_sum_to_that_of_the_site(monkeypatch):
-    monkeypatch.setattr("pyrovae.inference.rates.CHUNK", 4)
+    monkeypatch.setattr("pyrovae.inference.latent.rates.ROWS", 4)
     pair = flat(torch.ones(2), 0.3 * torch.ones(2), dist.Laplace(torch.zeros(2), 1.0).to_event(1))
     data = {"x": torch.randn(10, 2)}
     rate = evaluate(*pair, data, num_samples=4000).rate
@@ -125,5 +125,5 @@ def test_a_point_mass():
 
 
 def test_no_data(ppca, says):
-    with says(PairError, "wants data"):
+    with says(PairError, "dimension_rates requires data"):
         dimension_rates(ppca.model, ppca.guide(), {"x": torch.zeros(0, 5)})
