@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -248,7 +249,9 @@ def train_normal(flags: argparse.Namespace, held: int) -> Trained:
     torch.manual_seed(flags.seed)
     dataset = load_data(flags)
     splits = {"train": dataset.train, "valid": dataset.valid}
-    normal = {n: {k: v[~is_anomalous(flags, held, split)] for k, v in split.items()} for n, split in splits.items()}
+    normal: dict[str, Any] = {
+        n: {k: v[~is_anomalous(flags, held, split)] for k, v in split.items()} for n, split in splits.items()
+    }
     dataset = replace(dataset, **normal)
     shape = tuple(dataset.train["x"].shape[1:])
     likelihood, decoder = likelihoods.Normal(shape), MLP(flags.latent, shape, flags.hidden[::-1])
@@ -298,11 +301,10 @@ def draw_anomalies(trained: Trained, scores: np.ndarray, kind: str) -> "Figure":
     worst = torch.from_numpy(np.argsort(-scores)[:12].copy())
     few = {name: tensor[worst] for name, tensor in trained.test.items()}
     typical = {name: tensor[:500] for name, tensor in trained.data.train.items()}
-    pair: Any = (trained.model, trained.guide)
-    options: dict[str, Any] = {"transform": trained.transform, "num_samples": 20}
-    excess = entry_scores(*pair, few, **options) - entry_scores(*pair, typical, **options).mean(0)
+    scored = partial(entry_scores, trained.model, trained.guide, transform=trained.transform, num_samples=20)
+    excess = scored(few) - scored(typical).mean(0)
     share = (excess / excess.flatten(1).amax(1).reshape(-1, 1, 1, 1)).clamp(0, 1)
-    rebuilt = reconstruct(*pair, few, transform=trained.transform).clamp(0, 1).cpu()
+    rebuilt = reconstruct(trained.model, trained.guide, few, transform=trained.transform).clamp(0, 1).cpu()
     images = torch.stack([trained.transform(few)["x"], rebuilt, share])
     rows, columns = ["data point", "reconstruction", "unexpected pixels"], [str(y) for y in few["y"].tolist()]
     return plots.table(images, rows=rows, columns=columns, title=f"highest scores by VAE, {kind}; labels above")

@@ -7,6 +7,7 @@ python examples/conditional_vae.py --task quadrants --seen 1    y is a quadrant 
 
 import argparse
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -31,6 +32,9 @@ from pyrovae.inference import decode, encode, generate
 from pyrovae.models import ConditionalNormal, ConditionalVAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.joint import JointMLP
+
+Build = Callable[[argparse.Namespace, data.Batch], tuple[ConditionalVAE, ConditionalGuide, data.Transform]]
+"""Builds model, guide and transform by the flags and the training data."""
 
 OUT = {"labels": "runs/conditional_vae", "quadrants": "runs/conditional_vae_quadrants"}
 
@@ -124,7 +128,7 @@ def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
     dataset = load_data(flags)
-    pair = pair_given_quadrants if flags.task == "quadrants" else pair_given_labels
+    pair: Build = pair_given_quadrants if flags.task == "quadrants" else pair_given_labels
     trained = train(*pair(flags, dataset.train), dataset, flags)
     measured = score(trained, flags)
     conditional = f"{-measured.log_evidence.value:.2f}"

@@ -113,7 +113,7 @@ def chain(flags: argparse.Namespace, likelihood: Likelihood) -> tuple[Hierarchic
 
 
 def ladder(flags: argparse.Namespace, likelihood: Likelihood) -> tuple[LadderVAE, list[Shape]]:
-    """Dense latents z1, ..., zL beside a path of states of one width."""
+    """Dense latents z1, ..., zL along a path of states of one width."""
     (*below, top), network, width = flags.latents, DENSE[flags.arch], flags.width
     levels = [
         Level(dense_normal(width, latent), DenseBlock(width, width, width, side=latent)) for latent in below[::-1]
@@ -178,7 +178,8 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[Hierarchy, Guide
     likelihood = LIKELIHOODS[kind](shape, **({} if kind == "bernoulli" else {"min_scale": flags.min_scale}))
     build = conv_ladder if flags.arch == "conv" else ladder if flags.model == "ladder" else chain
     model, events = build(flags, likelihood)
-    model.decoder.start_at(likelihood.start(data.excerpt(split["x"])))
+    decoder: Any = model.decoder
+    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
     transform = data.Binarize(flags.binarize, seed=flags.seed) if kind == "bernoulli" else data.Scale()
     guide = guide_of(flags, model, events, shape)
     if isinstance(guide, TopDownGuide) and flags.pseudo_inputs:

@@ -273,7 +273,7 @@ def fill_images(flags: argparse.Namespace, dataset: data.Dataset) -> None:
 
 def with_masks(flags: argparse.Namespace, dataset: data.Dataset) -> data.Dataset:
     """The images with a mask for each; some training images are complete."""
-    splits = {}
+    splits: dict[str, Any] = {}
     for i, (name, split) in enumerate(dataset.splits.items()):
         mask = hide(flags, split["x"], flags.seed + i)
         if name == "train":

@@ -70,18 +70,16 @@ def script(flags: argparse.Namespace) -> None:
     write_summary(trained, measured, flags)
     save_draws(trained, flags)
 
-    pair: Any = (trained.model, trained.guide)
+    model, guide, batch = trained.model, trained.guide, scored(trained, flags)
     shared: dict[str, Any] = {"transform": trained.transform, "seed": flags.seed}
-    trust = diagnose(*pair, scored(trained, flags), num_samples=flags.num_samples, **shared)
+    trust = diagnose(model, guide, batch, num_samples=flags.num_samples, **shared)
     print(f"\n{trust}")
-    comparison = None
+    known: dict[str, Any] = {"measured": measured, "trust": trust}
     if flags.anneal:
-        options: dict[str, Any] = {"num_samples": flags.num_samples, "simulated": flags.anneal}
-        comparison = compare_evidence(*pair, first(trained, flags.anneal), **options, **shared)
-        print(f"\n{comparison}")
-
-    known: dict[str, Any] = {"measured": measured, "trust": trust, "comparison": comparison}
-    write_report(*pair, scored(trained, flags), run=flags.out, classes=dataset.classes or (), **known, **shared)
+        some, draws = first(trained, flags.anneal), flags.num_samples
+        known["comparison"] = compare_evidence(model, guide, some, num_samples=draws, simulated=flags.anneal, **shared)
+        print(f"\n{known['comparison']}")
+    write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
     print(f"\nposterior.nc and report.html are in {flags.out}/ too")
 
 

@@ -42,7 +42,9 @@ Dense = partial(MLP, activation=nn.Tanh)
 GRADIENTS = ("plain", "stl", "dreg")
 """The gradients of the guide: plain, sticking the landing, doubly reparameterised."""
 
-COMPARED = {"ELBO": (1, "plain")} | {f"IWAE-10, {gradient}": (10, gradient) for gradient in GRADIENTS}
+COMPARED: dict[str, tuple[int, Any]] = {"ELBO": (1, "plain")} | {
+    f"IWAE-10, {gradient}": (10, gradient) for gradient in GRADIENTS
+}
 """Particles and gradient of each pair in the table."""
 
 COMMON = "IWAE-10, plain"
@@ -105,8 +107,9 @@ def pair(
         split: training data; the decoder starts at their mean.
     """
     likelihood = likelihoods.Bernoulli(tuple(split["x"].shape[1:]))
-    model, guide = (one_layer if flags.layers == 1 else two_layers)(likelihood)
-    model.decoder.start_at(likelihood.start(data.excerpt(split["x"])))
+    model, guide = one_layer(likelihood) if flags.layers == 1 else two_layers(likelihood)
+    decoder: Any = model.decoder
+    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
     return model, guide, data.Binarize(flags.binarize, seed=flags.seed)
 
 

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -99,14 +100,14 @@ def encode_with_m1(flags: argparse.Namespace, pixels: data.Dataset) -> data.Data
     """Train M1 on the pixels, without labels; return its codes as a data set."""
     model, guide = m1(flags, pixels.train)
     trained = train(model, guide, data.Binarize(), pixels, flags)
-    splits = {
+    splits: dict[str, Any] = {
         name: coded(guide.eval(), split, trained.device) for name, split in pixels.splits.items() if len(split["x"])
     }
     return replace(pixels, **splits)
 
 
 def train_m2(flags: argparse.Namespace, whole: data.Dataset, labels: int) -> Trained:
-    """Train M2 with so many labels."""
+    """Train M2 with this number of labels."""
     torch.manual_seed(flags.seed)
     hidden = data.hide_labels(whole.train, labels, share=flags.share, seed=flags.seed)
     pair = build(flags, whole, num_classes(whole))
@@ -122,7 +123,8 @@ def build(
         return *m2(flags, likelihoods.Normal(shape, scale="predicted"), classes), DrawCodes()
     likelihood = likelihoods.Bernoulli(shape)
     model, guide = m2(flags, likelihood, classes)
-    model.decoder.start_at(likelihood.start(data.excerpt(whole.train["x"])))
+    decoder: Any = model.decoder
+    decoder.start_at(likelihood.start(data.excerpt(whole.train["x"])))
     return model, guide, data.Binarize()
 
 

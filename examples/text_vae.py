@@ -128,7 +128,7 @@ def decoder(
 
 
 def pair(flags: argparse.Namespace, variant: str, words: int, length: int) -> tuple[Any, Any]:
-    """Model and guide, for sentences of at most `length` tokens out of so many `words`."""
+    """Model and guide, for sentences of at most `length` tokens from a vocabulary of `words`."""
     if variant == "lm":
         return LanguageModel(decoder(flags, words, length, latent=0)), nothing
     word_dropout = 0.0 if variant == "collapsed" else flags.word_dropout
@@ -142,7 +142,7 @@ def nothing(x: Tensor) -> None:
 
 
 def objective(flags: argparse.Namespace, variant: str, steps: int) -> Objective | None:
-    """The objective of a training of so many steps; None is log p(x) itself, for the language model."""
+    """The objective of a training of `steps` steps; None is log p(x) itself, for the language model."""
     if variant == "lm":
         return None
     if variant == "collapsed":

@@ -40,10 +40,12 @@ def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> 
 
 
 def _add_data(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--data", default="digits", help=f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy/.npz/.csv")
-    p.add_argument("--root", help="folder of the data files; by default $PYROVAE_DATA or the user's cache")
+    sources = f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy, .npz, .csv or .txt file"
+    p.add_argument("--data", default="digits", help=sources)
+    p.add_argument("--root", help="folder of the data files; by default, $PYROVAE_DATA or the user's cache")
     p.add_argument("--image-size", type=int, help="resize the images of folder:PATH to this many pixels a side")
-    p.add_argument("--valid", type=int, help="number of training data points to hold out; by default the set's own")
+    held = "number of training data points to hold out for validation; by default, the set's own choice"
+    p.add_argument("--valid", type=int, help=held)
     p.add_argument("--test", type=int, help="number of data points to hold out for testing, in files without a split")
 
 
@@ -64,7 +66,7 @@ def _add_computation(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=int, default=0, help="seed of the weights, the order of the data and all noise")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="precision of matrix products")
-    compiled = "replay each step as one compiled graph; by default in trainings that are long enough to gain from it"
+    compiled = "replay each step as one compiled graph; by default, in trainings that are long enough to gain from it"
     p.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data
-from pyrovae.data import Batch, Dataset
+from pyrovae.data import Batch, Dataset, Transform
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.checkpoint import write_atomically
@@ -41,10 +41,10 @@ class Trained:
     """
 
     model: nn.Module
-    guide: ProgramLike
+    guide: Any
     data: Dataset
     test: Batch
-    transform: data.Transform
+    transform: Transform
     history: History
     seconds: float
     device: torch.device
@@ -66,7 +66,7 @@ def load_data(flags: argparse.Namespace) -> Dataset:
 def train(
     model: nn.Module,
     guide: ProgramLike,
-    transform: data.Transform,
+    transform: Transform,
     dataset: Dataset,
     flags: argparse.Namespace,
     *,

