@@ -33,7 +33,7 @@ from pyrovae.report import write_report
 
 
 class Weather(nn.Module):
-    """p(kind) p(z) p(wind) prod_j p(c_j | wind) p(x | z, wind, kind), as a plain module without a base class of pyrovae."""
+    """p(kind) p(z) p(wind) prod_j p(c_j | wind) p(x | z, wind, kind), as a plain `nn.Module`."""
 
     def __init__(self):
         super().__init__()
