@@ -1,7 +1,7 @@
 """The JAX contestant of benchmarks/speed.py: `numpyro.infer.SVI`, a whole epoch in one `lax.fori_loop`.
 
-Runs in its own environment (.bench, made by `make bench`) and speaks the protocol of workloads.py. The networks are
-stax's, by `numpyro.module`, as in NumPyro's own VAE example.
+It runs in its own environment (.bench, made by `make bench`) and follows the protocol of workloads.py. The networks
+are those of stax, by `numpyro.module`, as in NumPyro's own VAE example.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def programs(work: Workload) -> tuple[Callable[[Array], None], Callable[[Array],
 
 
 def to_floats(x: Array) -> Array:
-    """Bytes become floats in [0, 1]; a table stays."""
+    """Bytes as floats in [0, 1]; a table as it is."""
     return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
 
 
@@ -71,7 +71,7 @@ class NumPyro:
         objective = RenyiELBO(alpha=0, num_particles=num_particles) if num_particles > 1 else Trace_ELBO()
         self.svi = SVI(*programs(work), numpyro.optim.Adam(LEARNING_RATE), objective)
         self.state = self.svi.init(jax.random.PRNGKey(0), to_floats(self.rows[: work.batch_size]))
-        # The state's buffers are reused, as any training loop may: nobody reads the old ones.
+        # The buffers of the state are reused, as in any training loop: nobody reads the old ones.
         self.run = jax.jit(self._run, donate_argnums=0)
         self.rng = np.random.default_rng(0)
 

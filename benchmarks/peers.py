@@ -1,6 +1,6 @@
 """The PyTorch contestants of benchmarks/speed.py: ours, Pyro's SVI, the tutorial loop, the raw compiled loop.
 
-`python benchmarks/peers.py WORKLOAD CONTESTANT ROWS.npy` speaks the protocol of workloads.py. All of them use the
+`python benchmarks/peers.py WORKLOAD CONTESTANT ROWS.npy` follows the protocol of workloads.py. All of them use the
 same networks (pyrovae.networks), the same reparameterised normal posterior, Adam, and the rows of one epoch.
 """
 
@@ -21,20 +21,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from workloads import LEARNING_RATE, THREADS, Contestant, Workload, serve, shuffled, timed
 
-# import pyrovae.data
-# import pyrovae.inference.svi
 from pyrovae.data import Scale
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.training.svi import SVI
 from pyrovae.models import VAE
 from pyrovae.models.likelihoods import Bernoulli, Normal
-from pyrovae.models.priors.standard_normal import StandardNormal
+from pyrovae.models.priors import StandardNormal
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
 
 
 def networks(work: Workload) -> tuple[nn.Module, nn.Module]:
-    """Encoder `(*, *event) -> (*, 2 * latent)` and decoder `(*, latent) -> (*, *event)`, everyone's."""
+    """Encoder `(*, *event) -> (*, 2 * latent)` and decoder `(*, latent) -> (*, *event)`, the same for all."""
     activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[work.activation]
     if work.convolutional:
         encoder: nn.Module = ConvEncoder(work.event, 2 * work.latent, work.hidden, activation)
@@ -44,12 +42,12 @@ def networks(work: Workload) -> tuple[nn.Module, nn.Module]:
 
 
 def to_floats(x: Tensor) -> Tensor:
-    """Bytes become floats in [0, 1]; a table stays."""
+    """Bytes as floats in [0, 1]; a table as it is."""
     return x.float() / 255 if x.dtype == torch.uint8 else x
 
 
 def pyro_objective(work: Workload) -> ELBO:
-    """The ELBO, or the importance-weighted bound (Renyi's at alpha = 0) with its particles in one call."""
+    """The ELBO, or the importance-weighted bound (Renyi's at alpha = 0) with all particles in one call."""
     if work.num_particles == 1:
         return Trace_ELBO()
     return RenyiELBO(alpha=0, num_particles=work.num_particles, vectorize_particles=True, max_plate_nesting=1)
@@ -81,7 +79,7 @@ class Ours:
 
 
 class PyroPrograms(nn.Module):
-    """The pair of Pyro's VAE example, given logits in place of its sigmoid and `probs` (slower)."""
+    """The pair of Pyro's VAE example, with logits instead of its sigmoid and `probs`, which are slower."""
 
     def __init__(self, work: Workload) -> None:
         super().__init__()
@@ -105,8 +103,8 @@ class PyroPrograms(nn.Module):
 
 
 class PyroInMemory:
-    """`pyro.infer.SVI` and `pyro.optim.Adam`, one `svi.step` a batch, validation on as it comes. The data are in
-    memory, without a DataLoader: what is compared is the SVI alone."""
+    """`pyro.infer.SVI` and `pyro.optim.Adam`, one `svi.step` per batch, validation on by default. The data are in
+    memory, without a DataLoader: only the SVI is compared."""
 
     def __init__(self, work: Workload, rows: Tensor) -> None:
         programs = PyroPrograms(work).to(rows.device)
@@ -127,7 +125,7 @@ class PyroInMemory:
 
 
 class Pyro(PyroInMemory):
-    """The same, fed as Pyro's VAE example feeds it: images through `ToTensor` and a shuffling DataLoader. A table,
+    """The same, with the input of Pyro's VAE example: images through `ToTensor` and a shuffling DataLoader. A table,
     for which there is no such example, stays in memory."""
 
     def __init__(self, work: Workload, rows: Tensor) -> None:
@@ -143,7 +141,7 @@ class Pyro(PyroInMemory):
 
 
 class PlainVAE(nn.Module):
-    """The VAE as one writes it without a probabilistic language; `forward` is the loss summed over the batch."""
+    """The VAE as written without a probabilistic language; `forward` is the loss summed over the batch."""
 
     def __init__(self, work: Workload) -> None:
         super().__init__()
@@ -210,7 +208,7 @@ def image_loader(work: Workload, rows: Tensor) -> DataLoader:
 
 
 class Images(Dataset):
-    """An item as torchvision.datasets.MNIST with `transform=ToTensor()` makes it."""
+    """Items like those of torchvision.datasets.MNIST with `transform=ToTensor()`."""
 
     def __init__(self, rows: Tensor) -> None:
         self.images = rows.view(-1, 28, 28)
@@ -224,15 +222,15 @@ class Images(Dataset):
 
 
 class Raw:
-    """The honest floor: no probabilistic language, rows in memory, gather, loss and backward under `torch.compile`,
-    fused Adam, one permutation an epoch, and the loss read once."""
+    """The fastest plain PyTorch: no probabilistic language, rows in memory, gather, loss and backward pass under
+    `torch.compile`, fused Adam, one permutation per epoch, and the loss read once."""
 
     def __init__(self, work: Workload, rows: Tensor) -> None:
         _keep_freed_memory()
         self.rows, self.batch_size = rows, work.batch_size
         net = PlainVAE(work).to(rows.device)
         self.optim = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
-        # CUDA graphs, by the mode that torch's documentation advises for small steps on a GPU.
+        # CUDA graphs: the mode that torch's documentation advises for small steps on a GPU.
         mode = "reduce-overhead" if rows.is_cuda else None
         self.loss_of = torch.compile(lambda rows, batch: net(to_floats(rows[batch])), mode=mode)
 
@@ -252,8 +250,9 @@ class Raw:
 
 
 def _keep_freed_memory() -> None:
-    """Without this, glibc may hand a step's buffers back to the kernel and fault them in again at each step, or may
-    not, by luck of what was freed before: up to half of a step's time. Freeing one large block settles it."""
+    """Keep glibc from returning the buffers of a step to the kernel, to be faulted in again at the next step. Whether
+    it does depends on what was freed before, and costs up to half of a step's time. Freeing one large block settles
+    it."""
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The roofline of one training step: its arithmetic and traffic against what this machine does at those shapes."""
+"""The roofline of one training step: its arithmetic and traffic, and what this machine reaches at those shapes."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ _MATRIX_CALLS = (_aten.mm, _aten.addmm, _aten.bmm, _aten.convolution, _aten.conv
 
 
 class _Recorder(TorchDispatchMode):
-    """Keeps every call that multiplies matrices, with its arguments, and counts the bytes it must move."""
+    """Keeps every call that multiplies matrices, with its arguments, and counts the bytes that it must move."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ def measure(work: Workload, rows: Tensor) -> dict[str, float]:
     """FLOPs and bytes of one step, and the seconds that the machine needs for each.
 
     The matrix seconds are those of the step's own products and convolutions, each timed alone at its shape, in
-    float32 and in bfloat16; the memory seconds are the bytes over the rate of a copy as large as the parameters,
-    gradients and moments, so cache or main memory, as it comes.
+    float32 and in bfloat16. The memory seconds are the bytes over the rate of a copy as large as the parameters,
+    gradients and moments, which may be in the cache or in main memory.
     """
     net = PlainVAE(work).to(rows.device)
     batch = to_floats(rows[: work.batch_size])
@@ -69,7 +69,7 @@ def _replay(func: Any, args: tuple, kwargs: dict, dtype: torch.dtype) -> float:
 
 
 def _copy_rate(num_bytes: int, device: torch.device) -> float:
-    """Bytes read and written a second by a copy between two halves of `num_bytes`."""
+    """Bytes read and written per second by a copy between two halves of `num_bytes`."""
     source = torch.zeros(max(num_bytes // 8, 1), device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / _seconds(lambda: target.copy_(source), device)

@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py                       # every workload, about 10 minutes on two cores
     python benchmarks/speed.py --workload dense --rounds 5 --json speed.json
-    python benchmarks/speed.py --quick               # does everything run?
+    python benchmarks/speed.py --quick               # only checks that everything runs
 
-Every contestant lives in a process of its own (peers.py, numpyro_loop.py) and waits while another is timed. One
-round is one epoch of each, in a random order; a ratio is the median over the rounds of ours over the peer's.
+Every contestant has a process of its own (peers.py, numpyro_loop.py) and waits while another is timed. One round is
+one epoch of each, in a random order. A ratio is our time over that of the peer, the median over the rounds.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from workloads import THREADS, WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 BENCH_PYTHON = HERE.parent / ".bench" / "bin" / "python"
-DISAGREEMENT = 0.05  # largest spread of the losses after equal training, relative; beyond it, somebody cheats
+DISAGREEMENT = 0.05  # largest relative spread of the losses after equal training of the same model
 LABELS = {
     "pyro": "Pyro SVI, as its example",
     "pyro_memory": "Pyro SVI, in memory",
@@ -49,7 +49,7 @@ Json = dict[str, Any]
 
 
 def digits() -> tuple[np.ndarray, str]:
-    """Bytes 0 or 255, binarised once at one half, and where they come from."""
+    """Bytes 0 or 255, binarised once at one half, and their source."""
     mnist = Path(os.environ.get("PYROVAE_DATA", "")) / "MNIST" / "raw" / "train-images-idx3-ubyte"
     if mnist.is_file():
         grey, source = np.frombuffer(mnist.read_bytes()[16:], np.uint8).reshape(-1, 784), "MNIST"
@@ -69,7 +69,7 @@ def table() -> tuple[np.ndarray, str]:
 
 
 def rows_of_epoch(work: Workload) -> tuple[np.ndarray, str]:
-    """As many rows as an epoch has, repeated where the data are fewer, shape (steps * batch_size, *event)."""
+    """The rows of an epoch, repeated where there are fewer, of shape (steps * batch_size, *event), and their source."""
     rows, source = {"digits": digits, "table": table}[work.data]()
     num_rows = work.steps * work.batch_size
     return np.resize(rows, (num_rows, rows.shape[1])).reshape(num_rows, *work.event), source
@@ -88,14 +88,14 @@ class Runner:
     def ask(self) -> Json:
         """Train one epoch: its seconds, loss and peak memory."""
         if self.process.stdin is None:
-            raise RuntimeError("a contestant without a pipe")
+            raise RuntimeError("the process of this contestant has no stdin. Start it with stdin=PIPE.")
         print("epoch", file=self.process.stdin, flush=True)
         return self.reply()
 
     def reply(self) -> Json:
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
-            raise RuntimeError(f"{self.process.args} died: its message stands above")
+            raise RuntimeError(f"{self.process.args} died; its message is above.")
         return json.loads(line)
 
     def first(self) -> Json:
@@ -105,7 +105,7 @@ class Runner:
 
 @contextmanager
 def contestant(name: str, work: Workload, rows: np.ndarray, device: str, **env: str) -> Iterator[Runner]:
-    """Start a contestant, stop it at the end."""
+    """Start a contestant, and stop it at the end."""
     python, script = (BENCH_PYTHON, "numpyro_loop.py") if name == "numpyro" else (sys.executable, "peers.py")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.npy"
@@ -122,12 +122,12 @@ def contestant(name: str, work: Workload, rows: np.ndarray, device: str, **env: 
 
 
 def contestants_of(work: Workload) -> list[str]:
-    """Ours first, then the peers that the workload names and this machine has."""
+    """Ours first, then the peers that the workload names and that are installed."""
     names = ["ours", *(name for name in work.bars if name != "numpyro_bf16")]
     if "numpyro_bf16" in work.bars:
         names.append("ours_bf16")
     if not BENCH_PYTHON.is_file() and "numpyro" in names:
-        print(f"{work.name}: no NumPyro here, its column is left out (make bench installs it)")
+        print(f"{work.name}: NumPyro is not installed, so it is left out (make bench installs it)")
         names.remove("numpyro")
     return names
 
@@ -153,8 +153,8 @@ def race(work: Workload, rows: np.ndarray, device: str, rounds: int, strict: boo
 
 
 def check(losses: dict[str, float], strict: bool) -> None:
-    """All contestants optimise the same thing: after equally many epochs their losses agree."""
-    print("  nats per datum: " + ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items()), flush=True)
+    """Compare the losses: after equally many epochs of the same model they agree."""
+    print("  nats per data point: " + ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items()), flush=True)
     spread = max(losses.values()) - min(losses.values())
     if strict and not spread <= DISAGREEMENT * abs(statistics.median(losses.values())):
         raise SystemExit(f"the contestants disagree by {spread:.2f} nats: they do not train the same model")
@@ -188,10 +188,9 @@ def summary(work: Workload, replies: dict[str, list[Json]]) -> Json:
 
 
 def first_steps(work: Workload, rows: np.ndarray, device: str) -> Json:
-    """Seconds to the end of the first step with empty compiler caches, and again with what that left in them.
+    """Seconds to the end of the first step with empty compiler caches, and again with the caches that it filled.
 
-    `first_epoch` counts from the construction of the contestant, `process` from the start of Python, imports
-    included.
+    `first_epoch` counts from the construction of the contestant, `process` from the start of Python, with imports.
     """
     result: Json = {}
     for name in ("ours", "raw"):
@@ -207,7 +206,7 @@ def first_steps(work: Workload, rows: np.ndarray, device: str) -> Json:
 
 
 def ratio_rows(name: str, entry: Json) -> Iterator[str]:
-    """The table's lines of one workload."""
+    """The lines of the table for one workload."""
     for peer, values in entry["rounds"].items():
         ours, theirs = ("ours_bf16", "numpyro") if peer == "numpyro_bf16" else ("ours", peer)
         low, high = np.quantile(values, (0.25, 0.75))
@@ -221,7 +220,7 @@ def ratio_rows(name: str, entry: Json) -> Iterator[str]:
 
 
 def roofline_rows(name: str, entry: Json) -> Iterator[str]:
-    """Attained fractions: the time that the machine needs over the time that was taken."""
+    """Attained fractions: the time that the machine needs, over the time of the contestant."""
     roof = entry["roofline"]
     for who in ("ours", "ours_bf16", "raw", "numpyro"):
         if who in entry["seconds"]:
@@ -261,7 +260,7 @@ def report(results: Json) -> str:
 
 
 def machine(device: str) -> Json:
-    """What the numbers were measured on."""
+    """The machine that the numbers were measured on."""
     chip = torch.cuda.get_device_name() if device == "cuda" else _cpu()
     packages = {name: version(name) for name in ("torch", "pyro-ppl", "numpy")}
     return {"device": chip, "threads": THREADS, "load": os.getloadavg()[0], "versions": packages | _numpyro_versions()}
@@ -286,7 +285,7 @@ def _numpyro_versions() -> dict[str, str]:
 
 
 def run_workload(work: Workload, device: str, rounds: int, quick: bool) -> Json:
-    """Everything about one workload."""
+    """All measurements of one workload."""
     rows, source = rows_of_epoch(work)
     print(f"{work.name} on {device}: {work.steps} steps of {work.batch_size}; {source}", flush=True)
     entry = summary(work, race(work, rows, device, rounds, strict=not quick))
@@ -298,12 +297,14 @@ def run_workload(work: Workload, device: str, rounds: int, quick: bool) -> Json:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, help="steps in an epoch, instead of each workload's own")
-    parser.add_argument("--device", choices=("cpu", "cuda"), nargs="+", help="default: all there are")
-    parser.add_argument("--json", type=Path, help="write the numbers here; those of CUDA under the key `cuda`")
-    parser.add_argument("--quick", action="store_true", help="two rounds of 20 steps: nothing to quote")
+    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), help="workloads to time")
+    parser.add_argument("--rounds", type=int, default=15, help="epochs of each contestant")
+    parser.add_argument("--steps", type=int, help="steps per epoch; by default, those of the workload")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), nargs="+", help="devices; by default, all that are present"
+    )
+    parser.add_argument("--json", type=Path, help="file for the numbers; those of CUDA are under the key `cuda`")
+    parser.add_argument("--quick", action="store_true", help="two rounds of 20 steps, whose times mean nothing")
     return parser.parse_args()
 
 
@@ -316,7 +317,9 @@ def main() -> None:
         results: Json = {}
         before = machine(device)
         if before["load"] > 0.5:
-            print(f"load {before['load']:.1f}: others use this machine, and two threads wait for the slower one")
+            print(
+                f"load {before['load']:.1f}: other processes use this machine, and two threads wait for the slower one"
+            )
         for name in args.workload:
             work = replace(WORKLOADS[name], steps=steps or WORKLOADS[name].steps)
             results[name] = run_workload(work, device, rounds, args.quick)

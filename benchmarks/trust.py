@@ -1,16 +1,15 @@
-"""How far the guide of a trained VAE can be trusted, its gaps beside an evidence of their own, NUTS on one digit.
+"""How far the guide of a trained VAE can be trusted: its gaps, an independent evidence, and NUTS on one digit.
 
     python examples/vae.py                          # trains runs/vae on 5,000 digits
     python benchmarks/trust.py --run runs/vae
     python examples/iwae.py --particles 1 --data mnist --out runs/iwae
     python benchmarks/trust.py --run runs/iwae --example iwae --data mnist
 
-Gaps are split by refining the guide for each digit, with log p(x) of importance sampling from the refined guide;
-annealed importance sampling, which knows nothing of it, gives log p(x) again.
+The gaps are split by refining the guide for each digit, with log p(x) by importance sampling from the refined guide.
+Annealed importance sampling, which does not use the refined guide, estimates log p(x) again.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,13 +19,10 @@ from typing import TypeVar
 import torch
 
 from pyrovae import data, plots
+from pyrovae.examples import iwae, vae
 from pyrovae.inference import Annealing, annealed, diagnose, load_weights, nuts
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-import iwae
-import vae
-
-PAIRS = {"vae": (vae, []), "iwae": (iwae, ["--particles", "1"])}  # examples, and the flags of the pair that is loaded
+PAIRS = {"vae": (vae, []), "iwae": (iwae, ["--particles", "1"])}  # the example, and the flags of its pair
 T = TypeVar("T")
 
 
@@ -41,13 +37,15 @@ def timed(what: str, call: Callable[[], T]) -> T:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/vae"), help="run folder of the example")
-    parser.add_argument("--example", choices=PAIRS, default="vae", help="which made it, with its default networks")
-    parser.add_argument("--data", default="digits")
+    parser.add_argument(
+        "--example", choices=PAIRS, default="vae", help="the example that made it, with its default networks"
+    )
+    parser.add_argument("--data", default="digits", help="name of the data set")
     parser.add_argument("--root", help="folder of the data files")
-    parser.add_argument("--draws", type=int, default=1000, help="per digit")
-    parser.add_argument("--digits", type=int, default=500, help="test digits to diagnose")
-    parser.add_argument("--refine", type=int, default=100, help="of which so many are refined and annealed")
-    parser.add_argument("--ranks", type=Path, help="where to write the picture of the ranks")
+    parser.add_argument("--draws", type=int, default=1000, help="draws per digit")
+    parser.add_argument("--digits", type=int, default=500, help="number of test digits to diagnose")
+    parser.add_argument("--refine", type=int, default=100, help="number of these digits to refine and to anneal")
+    parser.add_argument("--ranks", type=Path, help="file for the picture of the ranks")
     args = parser.parse_args(argv)
     digits = data.load(args.data, root=args.root)
     example, flags = PAIRS[args.example]

@@ -1,6 +1,6 @@
-"""What benchmarks/speed.py measures: the workloads, and the line protocol that every contestant speaks.
+"""What benchmarks/speed.py measures: the workloads, and the line protocol of every contestant.
 
-Needs NumPy alone, because the PyTorch and the JAX contestants import it from two environments.
+It needs NumPy alone, because the PyTorch and the JAX contestants import it from two environments.
 """
 
 import argparse
@@ -26,13 +26,13 @@ class Workload:
     Args:
         name: the key in the JSON output.
         data: `digits` (bytes 0 or 255, binarised once) or `table` (standardised floats).
-        event: shape of one datum, without the batch.
-        hidden: widths of the encoder's hidden layers; the decoder mirrors them. Channels for a conv net.
+        event: shape of one data point.
+        hidden: widths of the encoder's hidden layers; the decoder mirrors them. For a convolutional network, channels.
         latent: dimension of z.
         activation: `relu` or `tanh`.
-        batch_size: rows in a step.
-        steps: steps in an epoch. Time is proportional to it, so an epoch may be shorter than the data.
-        bars: peer -> the largest ratio (ours / peer) that is accepted; None is measured without a bar.
+        batch_size: rows per step.
+        steps: steps per epoch. Time is proportional to it, so an epoch may be shorter than the data.
+        bars: peer -> the largest ratio (ours / peer) that is accepted; None measures without a bar.
         num_particles: particles of the importance-weighted bound; 1 is the ELBO.
     """
 
@@ -49,7 +49,7 @@ class Workload:
 
     @property
     def bernoulli(self) -> bool:
-        """Whether pixels are scored (otherwise a Normal of unit scale scores a table)."""
+        """Whether a Bernoulli scores pixels; otherwise a normal of unit scale scores a table."""
         return self.data == "digits"
 
     @property
@@ -82,8 +82,8 @@ WORKLOADS = {w.name: w for w in _WORKLOADS}
 
 
 class Contestant(Protocol):
-    """A way to train one workload. `epoch` trains it for one epoch and returns the wall seconds that took,
-    shuffling included; afterwards `loss` is the epoch's mean loss in nats per datum."""
+    """A way to train one workload. `epoch` trains for one epoch and returns its seconds, with shuffling; afterwards
+    `loss` is the mean loss of the epoch in nats per data point."""
 
     loss: float
 
@@ -103,10 +103,10 @@ def shuffled(num_rows: int, batch_size: int, rng: np.random.Generator) -> np.nda
 
 
 def serve(build: Callable[[argparse.Namespace, Workload, np.ndarray], Contestant]) -> None:
-    """Be a contestant's process: build it, then answer each line `epoch` on stdin by one line of JSON.
+    """Run the process of a contestant: build it, then answer each line `epoch` on stdin by one line of JSON.
 
-    A process of its own gives each contestant its own peak memory, first step and global state;
-    it blocks on stdin while the others run.
+    A process of its own gives each contestant its own peak memory, first step and global state. It waits on stdin
+    while the others run.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("workload", choices=WORKLOADS)
@@ -128,7 +128,7 @@ def _reply(**values: float) -> None:
 
 
 def _peak_mb() -> float:
-    """Peak resident memory. Linux carries `ru_maxrss` over from the parent process, so ask the kernel's own page."""
+    """Peak resident memory, in MB. On Linux `ru_maxrss` starts at the parent's peak, so the kernel's page is read."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,20 +1,20 @@
-"""Anomalies: scores of a VAE that was trained on what is normal, beside the usual detectors, and what they point at.
+"""Anomalies: scores of a VAE that was trained on normal data, compared with the usual detectors, and their reasons.
 
 python examples/anomaly_detection.py                                   a table and digits, offline
-python examples/anomaly_detection.py --parts table                     breast cancer, benign being normal
+python examples/anomaly_detection.py --parts table                     breast cancer; benign rows are normal
 python examples/anomaly_detection.py --parts images --classes 0,3,8    digits, each held out in turn
-python examples/anomaly_detection.py --parts images --normal one       each being the only normal one
+python examples/anomaly_detection.py --parts images --normal one       each in turn is the only normal one
 python examples/anomaly_detection.py --parts images --data mnist --classes 0,1,2,3,4,5,6,7,8,9 --hidden 512,256
 """
 
 import argparse
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,48 +27,78 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from pyrovae import cli, data, plots
+from pyrovae import data, plots
+from pyrovae.examples._shared import (
+    Trained,
+    derive,
+    integers,
+    load_data,
+    main,
+    names,
+    parser,
+    save_picture,
+    train,
+    write_comparison,
+)
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import VAEDetector, anomaly_scores, entry_scores, reconstruct, threshold
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
-KINDS = ("elbo", "evidence", "reconstruction", "error", "error+rate")  # of the table
-ROWS = 5000  # training images that the baselines take, whose time is quadratic or large
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = ("elbo", "evidence", "reconstruction", "error", "error+rate")
+"""The scores of rows of a table."""
+
+IMAGE_KINDS = (*KINDS, "complexity")
+"""The scores of images."""
+
+LARGEST = 5000
+"""Most training images for the usual detectors, whose time is quadratic or large."""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/anomaly", epochs=30, closing=False)
+    """The flags of this example."""
+    p = parser(__doc__.splitlines()[0], out="runs/anomaly", epochs=30, closing=False)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=10, evaluate=0)
-    p.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
-    p.add_argument("--classes", type=cli.shape_list, default=[1, 4], help="of the images, each in turn")
-    p.add_argument("--normal", choices=("rest", "one"), default="rest", help="what is normal: all but the class, or it")
-    p.add_argument("--kinds", default=",".join((*KINDS, "complexity")), help="scores of the images")
-    p.add_argument("--regret", type=int, default=100, help="test images of which the regret is taken; 0 for none")
-    p.add_argument("--false-alarms", type=float, default=0.05, help="the rate that the threshold is set for")
-    p.add_argument("--splits", type=int, default=5, help="of the table, each with a training of its own")
+    p.add_argument("--parts", type=names(PARTS), default=",".join(PARTS), help="which parts to run")
+    p.add_argument("--classes", type=integers, default=[1, 4], help="the classes of the images, each in turn")
+    normal = "what is normal: all classes except that one, or that one alone"
+    p.add_argument("--normal", choices=("rest", "one"), default="rest", help=normal)
+    kinds = "scores of the images"
+    p.add_argument("--kinds", type=names((*IMAGE_KINDS, "regret")), default=",".join(IMAGE_KINDS), help=kinds)
+    p.add_argument("--regret", type=int, default=100, help="number of test images to compute the regret of")
+    p.add_argument("--false-alarms", type=float, default=0.05, help="the rate of false alarms that sets the threshold")
+    p.add_argument("--splits", type=int, default=5, help="number of splits of the table, each with its own training")
     p.add_argument("--table-epochs", type=int, default=100, help="passes over the table")
-    p.add_argument("--hidden", type=cli.shape_list, default=[256, 128], help="widths of the networks of images")
-    p.add_argument("--latent", type=int, default=10, help="their latent dimension")
-    a = p.parse_args(argv)
-    a.parts, a.kinds = a.parts.split(","), a.kinds.split(",")
-    if unknown := [name for name in a.parts if name not in PARTS]:
-        p.error(f"--parts has {', '.join(unknown)}, of which there is none. Choose from {','.join(PARTS)}.")
-    return a
+    p.add_argument("--hidden", type=integers, default=[256, 128], help="widths of the layers, for images")
+    p.add_argument("--latent", type=int, default=10, help="latent dimension, for images")
+    return p.parse_args(argv)
 
 
-class Found(NamedTuple):
-    """How well scores tell anomalies: the areas under the curves of ROC, and of precision over recall."""
+class Detection(NamedTuple):
+    """How well scores separate anomalies from normal data.
+
+    Args:
+        auroc: the area under the receiver operating characteristic.
+        auprc: the area under precision over recall.
+    """
 
     auroc: float
     auprc: float
 
+    def entries(self) -> dict[str, float]:
+        """The areas, as the file holds them."""
+        return {"auroc": self.auroc, "auprc": self.auprc}
 
-def found(anomalous: np.ndarray, scores: np.ndarray) -> Found:
-    return Found(float(roc_auc_score(anomalous, scores)), float(average_precision_score(anomalous, scores)))
+
+def detection(anomalous: np.ndarray, scores: np.ndarray) -> Detection:
+    """The two areas, of scores that are higher for the more anomalous."""
+    return Detection(float(roc_auc_score(anomalous, scores)), float(average_precision_score(anomalous, scores)))
 
 
-def baselines(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def usual_scores(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """The scores of the usual detectors, higher for the more anomalous."""
     axes = PCA(0.9, random_state=seed).fit(train)
     forest = IsolationForest(random_state=seed).fit(train)
@@ -82,168 +112,217 @@ def baselines(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.nd
     }
 
 
-def tabulate(table: Mapping[str, Sequence[Found]], columns: Sequence[str], what: str) -> None:
-    """The AUROC in each column, the means of AUROC and AUPRC, and the standard error of the first."""
-    print(f"\n{what}")
+def tabulate(table: Mapping[str, Sequence[Detection]], columns: Sequence[str], title: str) -> None:
+    """Print the AUROC in each column, the means of AUROC and AUPRC, and the standard error of the former."""
+    print(f"\n{title}")
     print(f"  {'AUROC':<22}" + "".join(f"{name:>8}" for name in columns) + f"{'mean':>17}{'AUPRC, mean':>14}")
     for name, row in table.items():
         values = np.array([one.auroc for one in row])
         error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         parts = "".join(f"{value:>8.3f}" for value in values)
-        print(f"  {name:<22}{parts}{f'{values.mean():.3f} ± {error:.3f}':>17}{np.mean([o.auprc for o in row]):>14.3f}")
+        mean = f"{values.mean():.3f} ± {error:.3f}"
+        print(f"  {name:<22}{parts}{mean:>17}{np.mean([one.auprc for one in row]):>14.3f}")
+
+
+def collected(parts: Sequence[Mapping[str, Detection]]) -> dict[str, list[Detection]]:
+    """The detections of each method, over splits or classes."""
+    return {name: [part[name] for part in parts] for name in parts[0]}
+
+
+def entries(table: Mapping[str, Sequence[Detection]]) -> dict[str, Any]:
+    """A table, as the file holds it."""
+    return {name: [one.entries() for one in row] for name, row in table.items()}
 
 
 # --------------------------------------------------------------------------------------------------- a table
 
 
-def in_table(a: argparse.Namespace) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SplitScores:
+    """What one split of the table gives.
+
+    Attributes:
+        detector: the trained VAE.
+        size: number of training rows.
+        test: the test rows.
+        anomalous: which of them are malignant.
+        scores: by detector, higher for the more anomalous.
+        alarms: the shares of benign and of malignant rows above the threshold.
+    """
+
+    detector: VAEDetector
+    size: int
+    test: np.ndarray
+    anomalous: np.ndarray
+    scores: dict[str, np.ndarray]
+    alarms: tuple[float, float]
+
+    def detections(self) -> dict[str, Detection]:
+        """How well each detector does."""
+        return {name: detection(self.anomalous, scores) for name, scores in self.scores.items()}
+
+
+def score_table(flags: argparse.Namespace) -> dict[str, Any]:
     """Breast cancer: trained on six tenths of the benign rows, tested on two tenths and on all malignant ones."""
     source = load_breast_cancer(as_frame=True)
-    rows, malignant = source.data, source.target == 0
-    table: dict[str, list[Found]] = {}
-    alarms = []
-    for split in range(a.splits):
-        train, held = train_test_split(rows[~malignant], test_size=0.4, random_state=a.seed + split)
-        valid, benign = train_test_split(held, test_size=0.5, random_state=a.seed + split)
-        test = np.concatenate([benign, rows[malignant]])
-        anomalous = np.arange(len(test)) >= len(benign)
-        settings: dict[str, Any] = {"num_samples": 100, "epochs": a.table_epochs, "device": a.device}
-        detector = VAEDetector(random_state=a.seed + split, **settings).fit(train.to_numpy())
-        scores = {f"VAE, {kind}": -detector.set_params(kind=kind).score_samples(test) for kind in KINDS}
-        unit = StandardScaler().fit(train.to_numpy())
-        scores |= baselines(unit.transform(train.to_numpy()), unit.transform(test), a.seed + split)
-        for name, one in scores.items():
-            table.setdefault(name, []).append(found(anomalous, one))
-        detector.set_params(kind="elbo").calibrate(valid.to_numpy(), false_alarms=a.false_alarms)
-        alarm = detector.predict(test) == -1
-        alarms.append((alarm[~anomalous].mean(), alarm[anomalous].mean()))
-    columns = [f"split {split}" for split in range(a.splits)]
-    tabulate(table, columns, f"breast cancer: benign is normal, {len(train)} rows to train on, {a.splits} splits")
-    false, true = np.mean(alarms, 0)
-    print(f"  threshold for {a.false_alarms:.0%} false alarms: {false:.1%} of the benign, {true:.1%} of the malignant")
-    save(a, "table_curves", plots.detection(scores, anomalous, title="breast cancer, the last split"))
-    worst = np.argsort(-scores["VAE, elbo"])[:12]
-    names = [("malignant" if anomalous[row] else "benign") + f" {row}" for row in worst]
-    excess = torch.from_numpy(detector.explain(test[worst])).clamp_min(0)
-    why = excess / excess.sum(1, keepdim=True)  # the nats of one row may be a thousand times those of the next
+    splits = [
+        score_split(flags, source.data, source.target == 0, flags.seed + number) for number in range(flags.splits)
+    ]
+    table, last = collected([split.detections() for split in splits]), splits[-1]
+    title = f"breast cancer: benign is normal, {last.size} training rows, {flags.splits} splits"
+    tabulate(table, [f"split {number}" for number in range(flags.splits)], title)
+    false, true = np.mean([split.alarms for split in splits], 0)
+    print(
+        f"  threshold for {flags.false_alarms:.0%} false alarms: {false:.1%} of the benign, {true:.1%} of the malignant"
+    )
+    curves = plots.detection(last.scores, last.anomalous, title="breast cancer, the last split")
+    save_picture(curves, flags.out, "table_curves")
+    save_picture(draw_columns(last, list(source.data.columns)), flags.out, "table_columns")
+    return entries(table) | {"alarms": [false, true]}
+
+
+def score_split(flags: argparse.Namespace, rows: Any, malignant: Any, seed: int) -> SplitScores:
+    """Train on one split of the table, and score its test rows by all detectors."""
+    train, held = train_test_split(rows[~malignant], test_size=0.4, random_state=seed)
+    valid, benign = train_test_split(held, test_size=0.5, random_state=seed)
+    test = np.concatenate([benign, rows[malignant]])
+    anomalous = np.arange(len(test)) >= len(benign)
+    settings: dict[str, Any] = {"num_samples": 100, "epochs": flags.table_epochs, "device": flags.device}
+    detector = VAEDetector(random_state=seed, **settings).fit(train.to_numpy())
+    scores = {f"VAE, {kind}": -detector.set_params(kind=kind).score_samples(test) for kind in KINDS}
+    unit = StandardScaler().fit(train.to_numpy())
+    scores |= usual_scores(unit.transform(train.to_numpy()), unit.transform(test), seed)
+    detector.set_params(kind="elbo").calibrate(valid.to_numpy(), false_alarms=flags.false_alarms)
+    alarm = detector.predict(test) == -1
+    alarms = (alarm[~anomalous].mean(), alarm[anomalous].mean())
+    return SplitScores(detector, len(train), test, anomalous, scores, alarms)
+
+
+def draw_columns(split: SplitScores, columns: list[str]) -> "Figure":
+    """The most anomalous rows, by the columns that are less expected than in the training rows."""
+    worst = np.argsort(-split.scores["VAE, elbo"])[:12]
+    rows = [("malignant" if split.anomalous[row] else "benign") + f" {row}" for row in worst]
+    excess = torch.from_numpy(split.detector.explain(split.test[worst])).clamp_min(0)
+    share = excess / excess.sum(1, keepdim=True)  # the nats of one row may be a thousand times those of the next
     title = "the most anomalous rows: which columns are less expected than in the training rows"
-    unit = "share of the row's excess"
-    save(a, "table_columns", plots.heat(why, rows=names, columns=list(rows.columns), unit=unit, title=title))
-    return {name: [one._asdict() for one in row] for name, row in table.items()} | {"alarms": [false, true]}
+    return plots.heat(share, rows=rows, columns=columns, unit="share of the row's excess", title=title)
 
 
 # ---------------------------------------------------------------------------------------------------- images
 
 
-def in_images(a: argparse.Namespace) -> dict[str, Any]:
-    """Each class in turn: a VAE of what is normal, and all its scores of the test images."""
-    table: dict[str, list[Found]] = {}
-    for held in a.classes:
-        for name, one in one_class(a, held).items():
-            table.setdefault(name, []).append(one)
-        print("AUROC   " + ", ".join(f"{name} {row[-1].auroc:.3f}" for name, row in table.items()), flush=True)
-    what = "is held out" if a.normal == "rest" else "is normal"
-    tabulate(table, [f"{held}" for held in a.classes], f"{a.data}: the class over each column {what}")
-    return {name: [one._asdict() for one in row] for name, row in table.items()}
+def score_images(flags: argparse.Namespace) -> dict[str, Any]:
+    """Each class in turn: a VAE of the normal images, and all scores of the test images."""
+    parts: list[dict[str, Detection]] = []
+    for held in flags.classes:
+        print(f"\n--- class {held} {'held out' if flags.normal == 'rest' else 'alone'}")
+        parts.append(score_class(derive(flags, out=flags.out / f"class-{held}"), held))
+        print("AUROC   " + ", ".join(f"{name} {one.auroc:.3f}" for name, one in parts[-1].items()), flush=True)
+    table = collected(parts)
+    what = "is held out" if flags.normal == "rest" else "is normal"
+    title = f"{flags.data}: the class over each column {what}"
+    tabulate(table, [f"{held}" for held in flags.classes], title)
+    return entries(table)
 
 
-def one_class(a: argparse.Namespace, held: int) -> dict[str, Found]:
-    print(f"\n--- class {held} {'held out' if a.normal == 'rest' else 'alone'}")
-    run = train(a, held)
-    pair: Any = (run.model, run.guide)
-    anomalous = is_anomalous(a, held, run.test).numpy()
-    options: dict[str, Any] = {"num_samples": a.num_samples, "transform": run.transform, "seed": a.seed}
-    scores = {f"VAE, {kind}": anomaly_scores(*pair, run.test, kind=kind, **options).numpy() for kind in a.kinds}
-    table = {name: found(anomalous, one) for name, one in scores.items()}
-    if a.regret:
-        # As many of either, so that few tell something.
-        few = torch.cat([part.nonzero()[: a.regret // 2, 0] for part in map(torch.from_numpy, (anomalous, ~anomalous))])
-        some = {name: tensor[few] for name, tensor in run.test.items()}
-        regret = anomaly_scores(*pair, some, kind="regret", num_steps=100, **options)
-        table[f"VAE, regret of {a.regret}"] = found(anomalous[few], regret.numpy())
-    beside = baselines(pixels(run.data.train)[:ROWS], pixels(run.test), a.seed)
-    table |= {name: found(anomalous, one) for name, one in beside.items()}
-    first = f"VAE, {a.kinds[-1]}"
-    if len(run.data.valid["x"]):
-        alarm_rates(run, a, scores[first], anomalous, first)
-    run.save("curves", plots.detection(scores | beside, anomalous, title=f"class {held}, {len(anomalous)} test images"))
-    run.save("anomalies", pictures(run, scores[first], first))
-    return table
+def score_class(flags: argparse.Namespace, held: int) -> dict[str, Detection]:
+    """Train a VAE of the normal images, and score the test images by all detectors; pictures go to `flags.out`."""
+    trained = train_normal(flags, held)
+    anomalous = is_anomalous(flags, held, trained.test).numpy()
+    scores = {f"VAE, {kind}": vae_scores(flags, trained, trained.test, kind).numpy() for kind in flags.kinds}
+    found = {name: detection(anomalous, one) for name, one in scores.items()}
+    if flags.regret:
+        found[f"VAE, regret of {flags.regret}"] = regret(flags, trained, anomalous)
+    usual = usual_scores(pixels(trained.data.train)[:LARGEST], pixels(trained.test), flags.seed)
+    found |= {name: detection(anomalous, one) for name, one in usual.items()}
+    last = flags.kinds[-1]
+    if len(trained.data.valid["x"]):
+        print_alarms(flags, trained, last, scores[f"VAE, {last}"], anomalous)
+    title = f"class {held}, {len(anomalous)} test images"
+    save_picture(plots.detection(scores | usual, anomalous, title=title), flags.out, "curves")
+    save_picture(draw_anomalies(trained, scores[f"VAE, {last}"], last), flags.out, "anomalies")
+    return found
 
 
-def alarm_rates(run: cli.Run, a: argparse.Namespace, scores: np.ndarray, anomalous: np.ndarray, kind: str) -> None:
-    """What a threshold lets through that clean validation images set."""
-    clean = anomaly_scores(
-        run.model,
-        run.guide,
-        run.data.valid,
-        kind=kind.removeprefix("VAE, "),
-        num_samples=a.num_samples,
-        transform=run.transform,
-        seed=a.seed,
-    )
-    alarm = scores > threshold(clean, false_alarms=a.false_alarms)
+def train_normal(flags: argparse.Namespace, held: int) -> Trained:
+    """A VAE of the normal images."""
+    torch.manual_seed(flags.seed)
+    dataset = load_data(flags)
+    splits = {"train": dataset.train, "valid": dataset.valid}
+    normal: dict[str, Any] = {
+        n: {k: v[~is_anomalous(flags, held, split)] for k, v in split.items()} for n, split in splits.items()
+    }
+    dataset = replace(dataset, **normal)
+    shape = tuple(dataset.train["x"].shape[1:])
+    likelihood, decoder = likelihoods.Normal(shape), MLP(flags.latent, shape, flags.hidden[::-1])
+    decoder.start_at(likelihood.start(data.excerpt(dataset.train["x"])))
+    model = VAE(priors.StandardNormal(flags.latent), likelihood, decoder)
+    return train(model, NormalGuide(MLP(shape, 2 * flags.latent, flags.hidden)), data.Scale(), dataset, flags)
+
+
+def is_anomalous(flags: argparse.Namespace, held: int, split: data.Batch) -> Tensor:
+    """Which images are anomalous where a class is held out, or is the only normal one."""
+    return (split["y"] == held) == (flags.normal == "rest")
+
+
+def vae_scores(flags: argparse.Namespace, trained: Trained, batch: data.Batch, kind: str, **regret: int) -> Tensor:
+    """The scores of one kind; the regret has further options."""
+    options: dict[str, Any] = {"num_samples": flags.num_samples, "transform": trained.transform, "seed": flags.seed}
+    return anomaly_scores(trained.model, trained.guide, batch, kind=kind, **options, **regret)
+
+
+def regret(flags: argparse.Namespace, trained: Trained, anomalous: np.ndarray) -> Detection:
+    """The regret of a few test images, half of them anomalous, half normal."""
+    masks = map(torch.from_numpy, (anomalous, ~anomalous))
+    few = torch.cat([mask.nonzero()[: flags.regret // 2, 0] for mask in masks])
+    some = {name: tensor[few] for name, tensor in trained.test.items()}
+    scores = vae_scores(flags, trained, some, "regret", num_steps=100)
+    return detection(anomalous[few], scores.numpy())
+
+
+def print_alarms(
+    flags: argparse.Namespace, trained: Trained, kind: str, scores: np.ndarray, anomalous: np.ndarray
+) -> None:
+    """The shares of test images above a threshold that normal validation images set."""
+    clean = vae_scores(flags, trained, trained.data.valid, kind)
+    alarm = scores > threshold(clean, false_alarms=flags.false_alarms)
     false, true = alarm[~anomalous].mean(), alarm[anomalous].mean()
-    print(f"{kind}, threshold for {a.false_alarms:.0%} false alarms: {false:.1%}, and {true:.1%} of the anomalies")
-
-
-def is_anomalous(a: argparse.Namespace, held: int, split: data.Batch) -> Tensor:
-    return (split["y"] == held) == (a.normal == "rest")
-
-
-def train(a: argparse.Namespace, held: int) -> cli.Run:
-    """A VAE of the normal images, in a run folder of its own."""
-    run = cli.Run(argparse.Namespace(**vars(a) | {"out": a.out / f"class-{held}"}))
-    splits = {"train": run.data.train, "valid": run.data.valid}
-    normal = {n: {k: v[~is_anomalous(a, held, split)] for k, v in split.items()} for n, split in splits.items()}
-    run.data = replace(run.data, **normal)
-    shape = tuple(run.data.train["x"].shape[1:])
-    likelihood, decoder = likelihoods.Normal(shape), MLP(a.latent, shape, a.hidden[::-1])
-    decoder.start_at(likelihood.start(data.excerpt(run.data.train["x"])))
-    model = VAE(priors.StandardNormal(a.latent), likelihood, decoder)
-    run.fit(model, NormalGuide(MLP(shape, 2 * a.latent, a.hidden)), data.Scale())
-    return run
+    rate = f"{flags.false_alarms:.0%} false alarms"
+    print(f"VAE, {kind}, threshold for {rate}: {false:.1%}, and {true:.1%} of the anomalies")
 
 
 def pixels(split: data.Batch) -> np.ndarray:
+    """A row of numbers in [0, 1] for each image."""
     return data.Scale()(split)["x"].flatten(1).numpy()
 
 
-def pictures(run: cli.Run, scores: np.ndarray, kind: str) -> Any:
-    """The most anomalous test images, as they are reconstructed, and by which pixels they surprise."""
+def draw_anomalies(trained: Trained, scores: np.ndarray, kind: str) -> "Figure":
+    """The most anomalous test images, their reconstructions, and the pixels that are unexpected."""
     worst = torch.from_numpy(np.argsort(-scores)[:12].copy())
-    few = {name: tensor[worst] for name, tensor in run.test.items()}
-    typical = {name: tensor[:500] for name, tensor in run.data.train.items()}
-    pair: Any = (run.model, run.guide)
-    options: dict[str, Any] = {"transform": run.transform, "num_samples": 20}
-    excess = entry_scores(*pair, few, **options) - entry_scores(*pair, typical, **options).mean(0)
+    few = {name: tensor[worst] for name, tensor in trained.test.items()}
+    typical = {name: tensor[:500] for name, tensor in trained.data.train.items()}
+    scored = partial(entry_scores, trained.model, trained.guide, transform=trained.transform, num_samples=20)
+    excess = scored(few) - scored(typical).mean(0)
     share = (excess / excess.flatten(1).amax(1).reshape(-1, 1, 1, 1)).clamp(0, 1)
-    images = [run.transform(few)["x"], reconstruct(*pair, few, transform=run.transform).clamp(0, 1).cpu(), share]
-    names = ["datum", "reconstruction", "unexpected pixels"]
-    labels = [str(label) for label in few["y"].tolist()]
-    return plots.table(torch.stack(images), rows=names, columns=labels, title=f"highest scores by {kind}; labels above")
+    rebuilt = reconstruct(trained.model, trained.guide, few, transform=trained.transform).clamp(0, 1).cpu()
+    images = torch.stack([trained.transform(few)["x"], rebuilt, share])
+    rows, columns = ["data point", "reconstruction", "unexpected pixels"], [str(y) for y in few["y"].tolist()]
+    return plots.table(images, rows=rows, columns=columns, title=f"highest scores by VAE, {kind}; labels above")
 
 
 # ---------------------------------------------------------------------------------------------------- script
 
-
-def save(a: argparse.Namespace, name: str, figure: Any) -> None:
-    a.out.mkdir(parents=True, exist_ok=True)
-    plots.save(figure, a.out / f"{name}.png")
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"table": score_table, "images": score_images}
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"table": in_table, "images": in_images}
-
-
-def script(a: argparse.Namespace) -> None:
+def script(flags: argparse.Namespace) -> None:
+    """Run the parts."""
     start = time.perf_counter()
-    results = {part: PARTS[part](a) for part in a.parts}
+    results = {part: PARTS[part](flags) for part in flags.parts}
     seconds = time.perf_counter() - start
     print(f"\n{seconds:.0f} s in all")
-    a.out.mkdir(parents=True, exist_ok=True)
-    (a.out / "comparison.json").write_text(json.dumps(results | {"seconds": seconds}, indent=1))
+    write_comparison(flags.out, results | {"seconds": seconds})
 
 
 if __name__ == "__main__":
-    parsed = arguments()
-    sys.exit(cli.main(script, parsed))
+    sys.exit(main(script, arguments()))

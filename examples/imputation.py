@@ -1,76 +1,102 @@
-"""Missing data: a VAE trained on what was observed, what it says of the rest, and the usual imputations beside it.
+"""Missing data: a VAE trained on what was observed, what it predicts of the rest, and the usual imputations.
 
 python examples/imputation.py                              a medical table, half of it missing
 python examples/imputation.py --seeds 5                    the same with five masks
 python examples/imputation.py --missing mnar --rate 0.3    large values hide themselves
-python examples/imputation.py --data digits                images of which one half is missing
+python examples/imputation.py --data digits                images, one half of each missing
 python examples/imputation.py --data digits --missing mcar --rate 0.7
 """
 
 import argparse
-import dataclasses
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyrovae import cli, data, plots
+from pyrovae import data, plots
+from pyrovae.examples._shared import (
+    Row,
+    Trained,
+    complete,
+    derive,
+    integers,
+    load_data,
+    main,
+    parser,
+    save_picture,
+    score,
+    scored,
+    train,
+    write_summary,
+)
 from pyrovae.guides import NormalGuide, ZeroFilled
-from pyrovae.inference import IWAE, Estimate, coverage, imputations, impute
+from pyrovae.inference import IWAE, Estimate, Imputation, coverage, imputations, impute
 from pyrovae.models import VAE, Likelihood, Masked, likelihoods, priors
 from pyrovae.networks.dense import MLP, SkipMLP
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MASKS: dict[str, Callable[..., Tensor]] = {"mcar": data.mcar, "mar": data.mar, "mnar": data.mnar}
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
-DRAWS = 99
+"""Levels of the intervals."""
 
-# What a flag is when it is not given, by the kind of data.
+DRAWS = 99
+"""Number of imputations that the intervals are computed from."""
+
 TABLE: dict[str, Any] = {"missing": "mcar", "hidden": [128, 128, 128], "latent": 10, "particles": 20, "lr": 2e-3}
 TABLE |= {"epochs": 300, "batch_size": 64}
 IMAGES: dict[str, Any] = {"missing": "halves", "hidden": [400, 200], "latent": 20, "particles": 5, "lr": 1e-3}
 IMAGES |= {"epochs": 60, "batch_size": 128}
+"""The values of flags that were not given, for tables and for images."""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/imputation", epochs=300)
-    p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar of tables, halves of images")
+    """The flags of this example."""
+    p = parser(__doc__.splitlines()[0], out="runs/imputation", epochs=300)
+    p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar in tables, halves in images")
     p.add_argument("--rate", type=float, default=0.5, help="the share that is missing")
-    p.add_argument("--complete", type=float, default=0.5, help="of images: the share to train on that has no gap")
-    p.add_argument("--seeds", type=int, default=1, help="of tables: so many masks and trainings, from --seed on")
-    p.add_argument("--hidden", type=cli.shape_list, help="widths of the encoder's layers, 128,128,128")
+    whole = "share of the training images that have no gap"
+    p.add_argument("--complete", type=float, default=0.5, help=whole)
+    p.add_argument("--seeds", type=int, default=1, help="number of masks and trainings of a table, from --seed on")
+    p.add_argument("--hidden", type=integers, help="widths of the encoder's layers, for example 128,128,128")
     p.add_argument("--latent", type=int, help="dimension of z")
-    p.add_argument("--particles", type=int, help="of the objective, IWAE")
+    p.add_argument("--particles", type=int, help="particles of the objective, IWAE")
     p.set_defaults(data="breast-cancer", num_samples=1000, epochs=None, batch_size=None, lr=None)
     return p.parse_args(argv)
 
 
-def pair(a: argparse.Namespace, likelihood: Likelihood, x: Tensor, mask: Tensor) -> tuple[Masked, ZeroFilled]:
+def pair(flags: argparse.Namespace, likelihood: Likelihood, x: Tensor, mask: Tensor) -> tuple[Masked, ZeroFilled]:
     """p(x_observed, z), and q(z | x_observed) that sees the mask; the decoder starts at the observed marginals."""
     first, *rest = likelihood.event_shape
-    decoder = SkipMLP(a.latent, likelihood.params_shape, a.hidden[:1], nn.Tanh)
-    decoder.start_at(likelihood.start(data.hot_deck(x, mask, seed=a.seed)))
-    encoder = MLP((2 * first, *rest), 2 * a.latent, a.hidden, nn.Tanh)
-    model = VAE(priors.StandardNormal(a.latent), likelihood, decoder)
+    decoder = SkipMLP(flags.latent, likelihood.params_shape, flags.hidden[:1], nn.Tanh)
+    decoder.start_at(likelihood.start(data.hot_deck(x, mask, seed=flags.seed)))
+    encoder = MLP((2 * first, *rest), 2 * flags.latent, flags.hidden, nn.Tanh)
+    model = VAE(priors.StandardNormal(flags.latent), likelihood, decoder)
     return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
 
 
-def hide(a: argparse.Namespace, x: Tensor, seed: int) -> Tensor:
+def hide(flags: argparse.Namespace, x: Tensor, seed: int) -> Tensor:
     """A mask by the flags."""
-    if a.missing == "halves":
+    if flags.missing == "halves":
         return data.halves(x, seed=seed)
-    return MASKS[a.missing](x, a.rate, seed=seed)
+    return MASKS[flags.missing](x, flags.rate, seed=seed)
 
 
-# ------------------------------------------------------------------------------------------------- baselines
+# ---------------------------------------------------------------------------------------------- imputations
 
 
-def baselines(train: Tensor, seen: Tensor, test: Tensor, mask: Tensor, *, small: bool) -> dict[str, Tensor]:
-    """What scikit-learn makes of the test data, trained on `train` with its mask: by name, `(N, D)`."""
+def usual_imputations(x: Tensor, seen: Tensor, test: Tensor, mask: Tensor, *, small: bool) -> dict[str, Tensor]:
+    """The test data as scikit-learn fills them in, trained on `x` with the mask `seen`: by name, `(N, D)`.
+
+    With `small`, the methods are included that take long on many columns.
+    """
     from sklearn.ensemble import ExtraTreesRegressor
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -86,12 +112,13 @@ def baselines(train: Tensor, seen: Tensor, test: Tensor, mask: Tensor, *, small:
     for name, method in methods.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            method.fit(_with_gaps(train, seen))
-            result[name] = torch.from_numpy(method.transform(_with_gaps(test, mask))).to(test.dtype)
+            method.fit(with_gaps(x, seen))
+            result[name] = torch.from_numpy(method.transform(with_gaps(test, mask))).to(test.dtype)
     return result
 
 
-def _with_gaps(x: Tensor, mask: Tensor) -> np.ndarray:
+def with_gaps(x: Tensor, mask: Tensor) -> np.ndarray:
+    """The data with NaN where they are missing."""
     return torch.where(mask, x, torch.nan).flatten(1).double().numpy()
 
 
@@ -100,157 +127,216 @@ def squared_error(x: Tensor, truth: Tensor, mask: Tensor) -> float:
     return (x.reshape(truth.shape) - truth)[~mask].square().mean().item()
 
 
+def draw_coverage(series: Mapping[str, Mapping[float, Estimate]]) -> "Figure":
+    """How often intervals hold the truth, against how often they should."""
+    exact = [100 * level for level in LEVELS]
+    points: dict[str, Any] = {}
+    for name, covered in series.items():
+        values, errors = zip(*[(100 * share.value, 100 * share.error) for share in covered.values()], strict=True)
+        points[name] = ([100 * level for level in covered], values, errors)
+    points["exact"] = (exact, exact)
+    title = "how often an interval holds what was missing"
+    return plots.lines(points, x="level of the interval, %", y="truth inside, %", title=title)
+
+
+def share_entries(covered: Mapping[float, Estimate]) -> dict[str, dict[str, float]]:
+    """The share of each level, as the file holds it."""
+    return {str(level): {"value": share.value, "error": share.error} for level, share in covered.items()}
+
+
 # ---------------------------------------------------------------------------------------------------- tables
 
 
-def standardised(run: cli.Run) -> Tensor:
+@dataclass(frozen=True)
+class FilledTable:
+    """What one mask of the table gives.
+
+    Attributes:
+        trained: the pair.
+        flags: the flags with the seed of the mask.
+        errors: the mean squared error, by method.
+        columns: the mean squared error of each column, by method.
+        coverage: how often the intervals of each level hold the truth.
+    """
+
+    trained: Trained
+    flags: argparse.Namespace
+    errors: dict[str, float]
+    columns: dict[str, list[float]]
+    coverage: dict[float, Estimate]
+
+
+def fill_table(flags: argparse.Namespace, dataset: data.Dataset) -> None:
+    """Train on the table and fill it in, once for each seed."""
+    x = standardised(dataset)
+    seeds = range(flags.seed, flags.seed + flags.seeds)
+    found = [fill_mask(derive(flags, seed=seed), dataset, x) for seed in seeds]
+    methods, last = list(found[0].errors), found[-1]
+    errors = {name: [one.errors[name] for one in found] for name in methods}
+    masks = f"mean squared error, {flags.seeds} mask{'s' * (flags.seeds > 1)}"
+    rows = [Row(name, mean_and_error(values), masks) for name, values in errors.items()]
+    rows.append(Row("coverage", str(last.coverage[0.9]), "90 % intervals"))
+    entries = {"squared_error": errors, "coverage": share_entries(last.coverage)}
+    write_summary(last.trained, score(last.trained, last.flags), last.flags, rows=rows, entries=entries)
+    save_picture(plots.curves(last.trained.history.rows), flags.out, "curves")
+    save_picture(draw_coverage({"missing entries": last.coverage}), flags.out, "coverage")
+    columns = {name: np.mean([one.columns[name] for one in found], 0).tolist() for name in methods if name != "mean"}
+    title = "imputation by column"
+    figure = plots.dots(columns, column_names(flags, x), x="mean squared error, standardised", title=title)
+    save_picture(figure, flags.out, "columns")
+
+
+def standardised(dataset: data.Dataset) -> Tensor:
     """All rows of the table, each column standardised."""
-    x = torch.cat([split["x"].float() for split in run.data.splits.values() if len(split["x"])])
+    x = torch.cat([split["x"].float() for split in dataset.splits.values() if len(split["x"])])
     scale = x.std(0, correction=0)
     return (x - x.mean(0)) / torch.where(scale > 0, scale, 1.0)
 
 
-def one_mask(a: argparse.Namespace, run: cli.Run, x: Tensor, seed: int) -> dict[str, Any]:
-    """Train on one mask and fill it in: squared errors by method, the same by column, coverages."""
-    a.seed = seed
-    torch.manual_seed(seed)
-    batch = data.incomplete(x, hide(a, x, seed))
+def fill_mask(flags: argparse.Namespace, dataset: data.Dataset, x: Tensor) -> FilledTable:
+    """Train on one mask of the table, and fill it in by all methods."""
+    torch.manual_seed(flags.seed)
+    batch = data.incomplete(x, hide(flags, x, flags.seed))
     mask = batch["mask"]
-    likelihood = likelihoods.Normal(x.shape[1], "each")
-    model, guide = pair(a, likelihood, batch["x"], mask)
+    model, guide = pair(flags, likelihoods.Normal(x.shape[1], "each"), batch["x"], mask)
     empty = {name: tensor[:0] for name, tensor in batch.items()}
-    run.data = dataclasses.replace(run.data, train=batch, valid=empty, test=batch)
-    run.fit(model, guide, data.Scale(), loss=IWAE(a.particles))
-    options: dict[str, Any] = {"num_samples": a.num_samples, "seed": seed}
+    hidden = replace(dataset, train=batch, valid=empty, test=batch)
+    trained = train(model, guide, data.Scale(), hidden, flags, loss=IWAE(flags.particles))
+    options: dict[str, Any] = {"num_samples": flags.num_samples, "seed": flags.seed}
     start = time.perf_counter()
     filled = {"VAE": impute(model, guide, batch, **options).x}
     draws = imputations(model, guide, batch, DRAWS, **options)
     print(f"        imputed in {time.perf_counter() - start:.0f} s")
-    filled |= baselines(x, mask, x, mask, small=True)
+    filled |= usual_imputations(x, mask, x, mask, small=True)
     covered = {level: coverage(draws, x, level, where=~mask) for level in LEVELS}
-    errors = {name: squared_error(found, x, mask) for name, found in filled.items()}
+    errors = {name: squared_error(one, x, mask) for name, one in filled.items()}
     print("        " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), flush=True)
-    columns = {
-        name: ((found - x).square() * ~mask).sum(0).div((~mask).sum(0)).tolist() for name, found in filled.items()
-    }
-    return {"errors": errors, "columns": columns, "coverage": covered}
+    columns = {name: ((one - x).square() * ~mask).sum(0).div((~mask).sum(0)).tolist() for name, one in filled.items()}
+    return FilledTable(trained, flags, errors, columns, covered)
 
 
-def table(a: argparse.Namespace, run: cli.Run) -> None:
-    """Train and fill in, once for each seed."""
-    x = standardised(run)
-    found = [one_mask(a, run, x, seed) for seed in range(a.seed, a.seed + a.seeds)]
-    names = list(found[0]["errors"])
-    means = {name: _mean([f["errors"][name] for f in found]) for name in names}
-    covered = found[-1]["coverage"]
-    rows = [(name, mean, f"mean squared error, {a.seeds} mask{'s' * (a.seeds > 1)}") for name, mean in means.items()]
-    rows.append(("coverage", str(covered[0.9]), "of 90 % intervals"))
-    run.summary(
-        run.evaluate(),
-        rows=rows,
-        squared_error={name: [f["errors"][name] for f in found] for name in names},
-        coverage={str(level): share._asdict() for level, share in covered.items()},
-    )
-    run.save("curves", plots.curves(run.history.rows))
-    run.save("coverage", _calibration({"missing entries": covered}))
-    columns = {name: np.mean([f["columns"][name] for f in found], 0).tolist() for name in names if name != "mean"}
-    title = "imputation by column"
-    run.save("columns", plots.dots(columns, _names(a, x), x="mean squared error, standardised", title=title))
-
-
-def _names(a: argparse.Namespace, x: Tensor) -> list[str]:
-    """The columns' names."""
-    if a.data == "breast-cancer":
+def column_names(flags: argparse.Namespace, x: Tensor) -> list[str]:
+    """The names of the columns."""
+    if flags.data == "breast-cancer":
         from sklearn.datasets import load_breast_cancer
 
         return list(load_breast_cancer().feature_names)
     return [f"column {i}" for i in range(x.shape[1])]
 
 
-def _mean(values: list[float]) -> str:
-    """And its standard error, where there are several."""
+def mean_and_error(values: Sequence[float]) -> str:
+    """The mean, and its standard error where there are several values."""
     error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{error}"
-
-
-def _calibration(series: dict[str, dict[float, Estimate]]) -> Any:
-    """How often intervals hold the truth, against how often they should."""
-    points: dict[str, Any] = {
-        name: (
-            [100 * level for level in covered],
-            *zip(*[(100 * e.value, 100 * e.error) for e in covered.values()], strict=True),
-        )
-        for name, covered in series.items()
-    }
-    points["exact"] = ([100 * level for level in LEVELS], [100 * level for level in LEVELS])
-    title = "how often an interval holds what was missing"
-    return plots.lines(points, x="level of the interval, %", y="truth inside, %", title=title)
 
 
 # ---------------------------------------------------------------------------------------------------- images
 
 
-def images(a: argparse.Namespace, run: cli.Run) -> None:
-    """Train on images with gaps; fill in those of the test data."""
-    shape = tuple(run.data.train["x"].shape[1:])
+@dataclass(frozen=True)
+class FilledImages:
+    """What the test images give.
+
+    Attributes:
+        truth: the images `(N, C, H, W)`.
+        mask: which pixels are observed.
+        found: the imputation by the VAE.
+        draws: imputations `(S, N, C, H, W)`.
+        errors: the mean squared error, by method.
+        coverage: how often the intervals of each level hold the truth, for pixels and for sums of them.
+    """
+
+    truth: Tensor
+    mask: Tensor
+    found: Imputation
+    draws: Tensor
+    errors: dict[str, float]
+    coverage: dict[str, dict[float, Estimate]]
+
+
+def fill_images(flags: argparse.Namespace, dataset: data.Dataset) -> None:
+    """Train on images with gaps; fill in the test images."""
+    hidden = with_masks(flags, dataset)
+    trained = train_images(flags, hidden)
+    filled = fill_test(flags, trained)
+    rows = [Row(name, f"{error:.4f}", "mean squared error, missing pixels") for name, error in filled.errors.items()]
+    rows += [Row("coverage", str(shares[0.9]), f"90 % intervals, {name}") for name, shares in filled.coverage.items()]
+    effective = f"{filled.found.effective.median():.0f}"
+    rows.append(Row("effective", effective, f"draws out of {flags.num_samples}, by the weights; median"))
+    shares = {name: share_entries(covered) for name, covered in filled.coverage.items()}
+    entries = {"squared_error": filled.errors, "coverage": shares}
+    write_summary(trained, score(trained, flags), flags, rows=rows, entries=entries)
+    save_picture(plots.curves(trained.history.rows), flags.out, "curves")
+    save_picture(draw_coverage(filled.coverage), flags.out, "coverage")
+    save_picture(draw_imputations(filled), flags.out, "imputations")
+
+
+def with_masks(flags: argparse.Namespace, dataset: data.Dataset) -> data.Dataset:
+    """The images with a mask for each; some training images are complete."""
+    splits: dict[str, Any] = {}
+    for i, (name, split) in enumerate(dataset.splits.items()):
+        mask = hide(flags, split["x"], flags.seed + i)
+        if name == "train":
+            mask = mask.clone()
+            mask[: round(flags.complete * len(mask))] = True  # only these show how the halves go together
+        splits[name] = {"x": split["x"], "mask": mask}
+    return replace(dataset, **splits)
+
+
+def train_images(flags: argparse.Namespace, hidden: data.Dataset) -> Trained:
+    """Train on images with gaps; the transform of the result is fixed, so that the truth stays the same."""
+    whole, mask = hidden.train["x"], hidden.train["mask"]
+    shape = tuple(whole.shape[1:])
     grey = shape[0] == 1
-    whole = {name: split["x"] for name, split in run.data.splits.items()}
-    masks = {name: hide(a, x, a.seed + i) for i, (name, x) in enumerate(whole.items())}
-    masks["train"] = masks["train"].clone()
-    masks["train"][: round(a.complete * len(masks["train"]))] = True  # only these tell how the halves go together
-    run.data = dataclasses.replace(run.data, **{name: {"x": x, "mask": masks[name]} for name, x in whole.items()})
-    x = data.excerpt(whole["train"], 2**23)
+    x = data.excerpt(whole, 2**23)
     likelihood = likelihoods.Bernoulli(shape) if grey else likelihoods.Normal(shape, "learned")
-    model, guide = pair(a, likelihood, x, masks["train"][:: -(-len(whole["train"]) // len(x))])
-    run.fit(model, guide, data.Binarize("dynamic") if grey else data.Scale(), loss=IWAE(a.particles))
-    # The truth must stay the same from here on.
-    run.transform = data.Binarize("static", seed=a.seed) if grey else data.Scale()
-    run.test = run.transform.prepare(run.data.test)
-    test = run.scored
-    truth, mask = run.transform(test)["x"], test["mask"]
-    options: dict[str, Any] = {"num_samples": a.num_samples, "seed": a.seed, "transform": run.transform}
-    found = impute(model, guide, test, **options)
-    filled = {"VAE": found.x}
-    draws = imputations(model, guide, test, DRAWS, **options)
-    few = slice(0, 4000)
-    filled |= baselines(data.Scale()({"x": whole["train"][few]})["x"], masks["train"][few], truth, mask, small=False)
-    errors = {name: squared_error(found, truth, mask) for name, found in filled.items()}
-    varying = data.excerpt(whole["train"]).std(0) > 0.1
+    model, guide = pair(flags, likelihood, x, mask[:: -(-len(whole) // len(x))])
+    transform = data.Binarize("dynamic") if grey else data.Scale()
+    trained = train(model, guide, transform, hidden, flags, loss=IWAE(flags.particles))
+    fixed = data.Binarize("static", seed=flags.seed) if grey else data.Scale()
+    return replace(trained, transform=fixed, test=fixed.prepare(hidden.test))
+
+
+def fill_test(flags: argparse.Namespace, trained: Trained) -> FilledImages:
+    """Fill in the scored test images by all methods."""
+    test, whole = scored(trained, flags), trained.data.train
+    truth, mask = trained.transform(test)["x"], test["mask"]
+    options: dict[str, Any] = {"num_samples": flags.num_samples, "seed": flags.seed, "transform": trained.transform}
+    found = impute(trained.model, trained.guide, test, **options)
+    draws = imputations(trained.model, trained.guide, test, DRAWS, **options)
+    few = {name: tensor[:4000] for name, tensor in whole.items()}
+    usual = usual_imputations(data.Scale()(few)["x"], few["mask"], truth, mask, small=False)
+    errors = {name: squared_error(one, truth, mask) for name, one in ({"VAE": found.x} | usual).items()}
+    varying = data.excerpt(whole["x"]).std(0) > 0.1
     covered = {
         "pixels that vary": {level: coverage(draws, truth, level, where=~mask & varying) for level in LEVELS},
-        "ink of an image": {level: coverage(_ink(draws, mask), _ink(truth, mask), level) for level in LEVELS},
+        "ink of an image": {level: coverage(ink(draws, mask), ink(truth, mask), level) for level in LEVELS},
     }
-    rows = [(name, f"{error:.4f}", "mean squared error, missing pixels") for name, error in errors.items()]
-    rows += [("coverage", str(shares[0.9]), f"of 90 % intervals, {name}") for name, shares in covered.items()]
-    rows.append(("effective", f"{found.effective.median():.0f}", f"draws of {a.num_samples}, by the weights; median"))
-    shares = {name: {str(level): e._asdict() for level, e in each.items()} for name, each in covered.items()}
-    run.summary(run.evaluate(), rows=rows, squared_error=errors, coverage=shares)
-    run.save("curves", plots.curves(run.history.rows))
-    run.save("coverage", _calibration(covered))
-    run.save("imputations", _sheet(truth, mask, filled["VAE"], draws))
+    return FilledImages(truth, mask, found, draws, errors, covered)
 
 
-def _ink(x: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the missing pixels of each image, `(*, N)`."""
+def ink(x: Tensor, mask: Tensor) -> Tensor:
+    """The sum of the missing pixels of each image, `(*, N)`."""
     return (x * ~mask).flatten(-3).sum(-1)
 
 
-def _sheet(truth: Tensor, mask: Tensor, mean: Tensor, draws: Tensor, count: int = 12) -> Any:
-    """A datum a column: the truth, what was seen of it, the mean of the rest, and draws."""
-    mask = mask.expand_as(truth)
-    shown = [truth, torch.where(mask, truth, 0.5), mean, *draws[:5]]
+def draw_imputations(filled: FilledImages, count: int = 12) -> "Figure":
+    """An image per column: the truth, what was observed of it, the mean of the rest, and draws."""
+    truth, mask = filled.truth, filled.mask.expand_as(filled.truth)
+    shown = [truth, torch.where(mask, truth, 0.5), filled.found.x, *filled.draws[:5]]
     names = ["truth", "observed", "mean", *(f"draw {i}" for i in range(1, 6))]
     return plots.table(torch.stack([x[:count] for x in shown]), title="what is missing, given what is seen", rows=names)
 
 
-def script(a: argparse.Namespace) -> None:
-    run = cli.Run(a)
-    is_image = run.data.train["x"].dim() == 4
-    for name, value in (IMAGES if is_image else TABLE).items():
-        setattr(a, name, getattr(a, name) or value)
-    (images if is_image else table)(a, run)
+def script(flags: argparse.Namespace) -> None:
+    """Fill in a table, or images."""
+    torch.manual_seed(flags.seed)
+    dataset = load_data(flags)
+    if dataset.train["x"].dim() == 4:
+        fill_images(complete(flags, IMAGES), dataset)
+    else:
+        fill_table(complete(flags, TABLE), dataset)
 
 
 if __name__ == "__main__":
-    parsed = arguments()
-    sys.exit(cli.main(script, parsed))
+    sys.exit(main(script, arguments()))

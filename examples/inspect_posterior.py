@@ -1,8 +1,8 @@
-"""Look at a posterior: draw it, find out how far to trust it, keep it for ArviZ, and write the report.
+"""Inspect a posterior: draw it, find out how far to trust it, save it for ArviZ, and write the report.
 
 python examples/inspect_posterior.py                     train a small VAE on digits, offline
 python examples/inspect_posterior.py --run runs/vae      load a finished run of examples/vae.py
-python examples/inspect_posterior.py --anneal 50         bound log p(x) from both sides too, on 50 data
+python examples/inspect_posterior.py --anneal 50         bound log p(x) from both sides too, on 50 data points
 python examples/inspect_posterior.py --latent 2          further flags are those of examples/vae.py
 
 posterior.nc opens with ArviZ and xarray, report.html with any browser.
@@ -11,24 +11,31 @@ posterior.nc opens with ArviZ and xarray, report.html with any browser.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-import vae
+import torch
 
-from pyrovae import cli
+from pyrovae.data import Batch
 from pyrovae.errors import CheckpointError
+from pyrovae.examples import vae
+from pyrovae.examples._shared import Trained, load_data, main, score, scored, train, write_summary
 from pyrovae.inference import compare_evidence, diagnose, posterior, prior, to_arviz
 from pyrovae.report import write_report
 from pyrovae.report.__main__ import record
 
 SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "200", "--num-samples", "300"]
+"""The flags of examples/vae.py without `--run`."""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags of this example, and those of examples/vae.py."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--run", type=Path, help="a finished run of examples/vae.py, in place of training")
-    p.add_argument("--draws", type=int, default=200, help="of the posterior, for each datum (default: 200)")
-    p.add_argument("--drawn", type=int, default=50, help="test data whose posterior is drawn (default: 50)")
-    p.add_argument("--anneal", type=int, default=0, help="test data for annealed importance sampling (default: none)")
+    p.add_argument("--run", type=Path, help="a finished run of examples/vae.py, instead of training")
+    p.add_argument("--draws", type=int, default=200, help="posterior draws per data point (default: 200)")
+    drawn = "number of test data points whose posterior is drawn (default: 50)"
+    p.add_argument("--drawn", type=int, default=50, help=drawn)
+    anneal = "number of test data points for annealed importance sampling (default: none)"
+    p.add_argument("--anneal", type=int, default=0, help=anneal)
     own, further = p.parse_known_args(argv)
     flags = [*SMALL, "--out", "runs/inspect_posterior", *further]
     if own.run:
@@ -36,35 +43,45 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             flags = [*record(own.run)["flags"], *further, "--out", str(own.run), "--resume"]
         except CheckpointError as error:
             p.error(str(error))
-    return argparse.Namespace(**vars(vae.arguments(flags)) | vars(own) | {"report": False})  # it writes a fuller one
+    # This example writes a fuller report than --report does.
+    return argparse.Namespace(**vars(vae.arguments(flags)) | vars(own) | {"report": False})
 
 
-def script(a: argparse.Namespace) -> None:
-    run = cli.Run(a)
-    model, guide, transform = vae.pair(a, run.data.train)
-    run.fit(model, guide, transform)
-    measured = run.evaluate()
-    run.summary(measured)
+def first(trained: Trained, count: int) -> Batch:
+    """The first test data."""
+    return {name: tensor[:count] for name, tensor in trained.test.items()}
 
-    shared = {"transform": transform, "seed": a.seed}
-    few = {name: tensor[: a.drawn] for name, tensor in run.test.items()}
-    draws = posterior(model, guide, few, a.draws, predictive=True, **shared)
-    to_arviz(draws, prior(model, a.draws, seed=a.seed), chains=2).to_netcdf(run.out / "posterior.nc")
+
+def save_draws(trained: Trained, flags: argparse.Namespace) -> None:
+    """Draw the posterior of some test data and the prior, into `posterior.nc`."""
+    model, few = trained.model, first(trained, flags.drawn)
+    options: dict[str, Any] = {"predictive": True, "transform": trained.transform, "seed": flags.seed}
+    draws = posterior(model, trained.guide, few, flags.draws, **options)
+    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), chains=2).to_netcdf(flags.out / "posterior.nc")
     print(f"\n{draws}")
 
-    trust = diagnose(model, guide, run.scored, num_samples=a.num_samples, **shared)
-    print(f"\n{trust}")
-    comparison = None
-    if a.anneal:
-        some = {name: tensor[: a.anneal] for name, tensor in run.test.items()}
-        comparison = compare_evidence(model, guide, some, num_samples=a.num_samples, simulated=a.anneal, **shared)
-        print(f"\n{comparison}")
 
-    known = {"measured": measured, "trust": trust, "comparison": comparison, "classes": run.data.classes or ()}
-    write_report(model, guide, run.scored, run=run.out, **known, **shared)
-    print(f"\nposterior.nc and report.html are in {run.out}/ too")
+def script(flags: argparse.Namespace) -> None:
+    """Train or load the pair, draw it, diagnose it, and write the report."""
+    torch.manual_seed(flags.seed)
+    dataset = load_data(flags)
+    trained = train(*vae.pair(flags, dataset.train), dataset, flags)
+    measured = score(trained, flags)
+    write_summary(trained, measured, flags)
+    save_draws(trained, flags)
+
+    model, guide, batch = trained.model, trained.guide, scored(trained, flags)
+    shared: dict[str, Any] = {"transform": trained.transform, "seed": flags.seed}
+    trust = diagnose(model, guide, batch, num_samples=flags.num_samples, **shared)
+    print(f"\n{trust}")
+    known: dict[str, Any] = {"measured": measured, "trust": trust}
+    if flags.anneal:
+        some, draws = first(trained, flags.anneal), flags.num_samples
+        known["comparison"] = compare_evidence(model, guide, some, num_samples=draws, simulated=flags.anneal, **shared)
+        print(f"\n{known['comparison']}")
+    write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
+    print(f"\nposterior.nc and report.html are in {flags.out}/ too")
 
 
 if __name__ == "__main__":
-    parsed = arguments()
-    sys.exit(cli.main(script, parsed))
+    sys.exit(main(script, arguments()))

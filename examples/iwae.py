@@ -1,4 +1,4 @@
-"""Importance-weighted autoencoders: tighter bounds, and the gradients that they are climbed by.
+"""Importance-weighted autoencoders: tighter bounds, and the gradients that train them.
 
 python examples/iwae.py                                            the ELBO against IWAE, three gradients; one table
 python examples/iwae.py --particles 50 --gradient dreg             one of them: trained, scored, drawn
@@ -7,38 +7,81 @@ python examples/iwae.py --particles 50 --data mnist --schedule cosine --evaluate
 """
 
 import argparse
-import json
 import sys
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
-from pyrovae import cli, data
+from pyrovae import data
+from pyrovae.examples._shared import (
+    Trained,
+    add_binarize,
+    derive,
+    load_data,
+    main,
+    parser,
+    score,
+    scored,
+    train,
+    write_comparison,
+    write_pictures,
+    write_summary,
+)
 from pyrovae.guides import BottomUpGuide, NormalGuide
-from pyrovae.inference import IWAE, Evaluation, evaluate, gradient_noise
+from pyrovae.inference import IWAE, Estimate, Evaluation, GradientNoise, evaluate, gradient_noise
 from pyrovae.models import VAE, ConditionalNormal, HierarchicalVAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
+
+__all__ = ["arguments", "pair"]
 
 Dense = partial(MLP, activation=nn.Tanh)
 
 GRADIENTS = ("plain", "stl", "dreg")
-COMPARED = {"ELBO": (1, "plain")} | {f"IWAE-10, {gradient}": (10, gradient) for gradient in GRADIENTS}
+"""The gradients of the guide: plain, sticking the landing, doubly reparameterised."""
+
+COMPARED: dict[str, tuple[int, Any]] = {"ELBO": (1, "plain")} | {
+    f"IWAE-10, {gradient}": (10, gradient) for gradient in GRADIENTS
+}
+"""Particles and gradient of each pair in the table."""
+
+COMMON = "IWAE-10, plain"
+"""The pair at whose weights all gradients are measured."""
+
+
+class Bounded(NamedTuple):
+    """What the comparison says of one objective.
+
+    Args:
+        bound: the objective's own bound on the scored data.
+        log_evidence: importance-sampled.
+        noise: the guide's gradient.
+    """
+
+    bound: Estimate
+    log_evidence: Estimate
+    noise: GradientNoise
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/iwae", epochs=20)
+    """The flags of this example.
+
+    Args:
+        argv: the command line; by default that of the process.
+    """
+    p = parser(__doc__.splitlines()[0], out="runs/iwae", epochs=20)
     p.set_defaults(batch_size=100)
-    p.add_argument("--particles", type=int, help="train one pair with so many; a comparison when not given")
-    p.add_argument("--gradient", choices=GRADIENTS, default="plain", help="of the guide, with --particles")
-    p.add_argument("--layers", type=int, choices=(1, 2), default=1, help="of latents")
-    p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default="dynamic", help="of the images")
+    p.add_argument("--particles", type=int, help="train one pair with this many particles; by default, a comparison")
+    p.add_argument("--gradient", choices=GRADIENTS, default="plain", help="gradient of the guide, with --particles")
+    p.add_argument("--layers", type=int, choices=(1, 2), default=1, help="number of stochastic layers")
+    add_binarize(p)
     return p.parse_args(argv)
 
 
 def one_layer(likelihood: likelihoods.Bernoulli) -> tuple[VAE, NormalGuide]:
-    """784-200-200-50 and back, of Burda et al. (2016)."""
+    """784-200-200-50 and back, the network of Burda et al. (2016)."""
     shape = likelihood.event_shape
     return VAE(priors.StandardNormal(50), likelihood, Dense(50, shape, [200, 200])), NormalGuide(
         Dense(shape, 2 * 50, [200, 200])
@@ -46,7 +89,7 @@ def one_layer(likelihood: likelihoods.Bernoulli) -> tuple[VAE, NormalGuide]:
 
 
 def two_layers(likelihood: likelihoods.Bernoulli) -> tuple[HierarchicalVAE, BottomUpGuide]:
-    """784-200-200-100-100-100-50 and back: z1 has 100 dimensions, z2 50."""
+    """784-200-200-100-100-100-50 and back: z1 has 100 dimensions, z2 has 50."""
     shape = likelihood.event_shape
     upper, lower = Dense(50, 2 * 100, [100, 100]), Dense(100, shape, [200, 200])
     model = HierarchicalVAE(priors.StandardNormal(50), [ConditionalNormal(upper)], likelihood, lower)
@@ -54,56 +97,74 @@ def two_layers(likelihood: likelihoods.Bernoulli) -> tuple[HierarchicalVAE, Bott
     return model, BottomUpGuide([ConditionalNormal(first), ConditionalNormal(second)])
 
 
-def pair(a: argparse.Namespace, train: data.Batch) -> tuple[Any, Any, data.Binarize]:
-    """Model, guide and transform; the decoder starts at the mean of the data."""
-    likelihood = likelihoods.Bernoulli(tuple(train["x"].shape[1:]))
-    model, guide = (one_layer if a.layers == 1 else two_layers)(likelihood)
-    model.decoder.start_at(likelihood.start(data.excerpt(train["x"])))
-    return model, guide, data.Binarize(a.binarize, seed=a.seed)
+def pair(
+    flags: argparse.Namespace, split: data.Batch
+) -> tuple[VAE | HierarchicalVAE, NormalGuide | BottomUpGuide, data.Binarize]:
+    """Model, guide and transform.
+
+    Args:
+        flags: the flags of this example.
+        split: training data; the decoder starts at their mean.
+    """
+    likelihood = likelihoods.Bernoulli(tuple(split["x"].shape[1:]))
+    model, guide = one_layer(likelihood) if flags.layers == 1 else two_layers(likelihood)
+    decoder: Any = model.decoder
+    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
+    return model, guide, data.Binarize(flags.binarize, seed=flags.seed)
 
 
-def train(a: argparse.Namespace, particles: int, gradient: str, out: Path) -> tuple[cli.Run, Evaluation]:
-    """One pair, trained by the flags and scored."""
-    run = cli.Run(argparse.Namespace(**vars(a) | {"out": out}))
-    run.fit(*pair(a, run.data.train), loss=IWAE(particles, gradient=gradient))
-    measured = run.evaluate()
-    run.summary(measured, particles=particles, gradient=gradient)
-    return run, measured
+def run(flags: argparse.Namespace, particles: int, gradient: Any) -> tuple[Trained, Evaluation]:
+    """One pair, trained by the flags and scored; its run folder is `flags.out`."""
+    torch.manual_seed(flags.seed)
+    dataset = load_data(flags)
+    trained = train(*pair(flags, dataset.train), dataset, flags, loss=IWAE(particles, gradient=gradient))
+    measured = score(trained, flags)
+    write_summary(trained, measured, flags, entries={"particles": particles, "gradient": gradient})
+    return trained, measured
 
 
-def compare(a: argparse.Namespace) -> None:
-    """Train each, and measure the gradients of all at the weights of one, IWAE's plain."""
-    runs = {name: train(a, *how, a.out / name.replace(", ", "-").lower()) for name, how in COMPARED.items()}
-    common, _ = runs["IWAE-10, plain"]
+def compare(flags: argparse.Namespace) -> dict[str, Bounded]:
+    """Train each objective, and measure the gradients of all of them at the weights of one."""
+    runs = {
+        name: run(derive(flags, out=flags.out / name.replace(", ", "-").lower()), *how)
+        for name, how in COMPARED.items()
+    }
+    common, _ = runs[COMMON]
     batch = common.transform({name: tensor[:100].to(common.device) for name, tensor in common.test.items()})
-    rows = []
+    found = {}
     for name, (particles, gradient) in COMPARED.items():
-        run, measured = runs[name]
-        options = {"num_samples": particles, "transform": run.transform, "seed": a.seed}
-        bound = evaluate(run.model, run.guide, run.scored, **options).log_evidence
+        trained, measured = runs[name]
+        options: dict[str, Any] = {"num_samples": particles, "transform": trained.transform, "seed": flags.seed}
+        bound = evaluate(trained.model, trained.guide, scored(trained, flags), **options).log_evidence
         noise = gradient_noise(common.model, common.guide, IWAE(particles, gradient=gradient), batch)
-        rows.append((name, bound, measured.log_evidence, noise))
+        found[name] = Bounded(bound, measured.log_evidence, noise)
+    return found
+
+
+def entries(one: Bounded) -> dict[str, Any]:
+    """The numbers of one objective, as the file holds them."""
+    gradient = {"norm": one.noise.norm, "scale": one.noise.scale, "snr": one.noise.signal_to_noise}
+    return {"bound": one.bound, "log_evidence": one.log_evidence, "gradient": gradient}
+
+
+def tabulate(found: Mapping[str, Bounded]) -> None:
+    """Print a row for each objective."""
     print(f"\n{'objective':<16}{'its bound':>16}{'log-evidence':>18}{'gradient: sd':>16}{'signal/noise':>14}")
-    for name, bound, evidence, noise in rows:
+    for name, (bound, evidence, noise) in found.items():
         print(f"{name:<16}{bound!s:>16}{evidence!s:>18}{noise.scale:>16.3f}{noise.signal_to_noise:>14.2f}")
-    print("nats per test datum; the guide's gradients at the weights of 'IWAE-10, plain', on one batch of 100")
-    text = json.dumps(
-        {
-            n: {"bound": b, "log_evidence": e, "gradient": {**g._asdict(), "snr": g.signal_to_noise}}
-            for n, b, e, g in rows
-        }
-    )
-    (a.out / "comparison.json").write_text(text)
+    print(f"nats per test data point; the guide's gradients at the weights of {COMMON!r}, on one batch of 100")
 
 
-def script(a: argparse.Namespace) -> None:
-    if a.particles is None:
-        compare(a)
+def script(flags: argparse.Namespace) -> None:
+    """Train one pair, or compare the objectives."""
+    if flags.particles is not None:
+        trained, _ = run(flags, flags.particles, flags.gradient)
+        write_pictures(trained, flags.out)
         return
-    run, _ = train(a, a.particles, a.gradient, a.out)
-    run.pictures()
+    found = compare(flags)
+    tabulate(found)
+    write_comparison(flags.out, {name: entries(one) for name, one in found.items()})
 
 
 if __name__ == "__main__":
-    parsed = arguments()
-    sys.exit(cli.main(script, parsed))
+    sys.exit(main(script, arguments()))

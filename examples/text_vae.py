@@ -1,26 +1,41 @@
-"""Sentences: a VAE of text beside a language model of the same LSTM, and beside a VAE that collapsed.
+"""Sentences: a VAE of text against a language model of the same LSTM, and against a VAE that collapsed.
 
 python examples/text_vae.py                                       names of Unicode's characters, word by word, offline
-python examples/text_vae.py --data names.txt --level char         your own sentences, one a line, letter by letter
+python examples/text_vae.py --data names.txt --level char         your own sentences, one per line, letter by letter
 python examples/text_vae.py --variants vae --decoder transformer  one of them, another decoder
-python examples/text_vae.py --variants vae --every 10             the guide takes ten steps for one of the model's
+python examples/text_vae.py --variants vae --every 10             ten steps of the guide for each step of the model
 
-p(x, z) = p(z) prod_t p(x_t | x_<t, z). The decoder could do without z, and left alone it does. The table has the
-evidence of each variant, exact for the language model and by importance sampling for the others.
+p(x, z) = p(z) prod_t p(x_t | x_<t, z). The decoder can model x without z, and learns to ignore z if nothing prevents
+it. The table has the evidence of each variant, exact for the language model and by importance sampling for the others.
 """
 
 import argparse
-import json
 import math
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyrovae import cli, data
+from pyrovae import data
 from pyrovae.data.tokens import lengths
+from pyrovae.examples._shared import (
+    Row,
+    Trained,
+    derive,
+    load_data,
+    main,
+    names,
+    parser,
+    score,
+    scored,
+    train,
+    write_comparison,
+    write_pictures,
+    write_summary,
+)
 from pyrovae.guides import NormalGuide, SentenceEncoder
 from pyrovae.inference import (
     ELBO,
@@ -29,6 +44,7 @@ from pyrovae.inference import (
     Cyclical,
     Estimate,
     Evaluation,
+    Objective,
     Release,
     aggregate_posterior,
     decode_beam,
@@ -39,51 +55,33 @@ from pyrovae.inference import (
     perplexity,
 )
 from pyrovae.inference.diagnostics.latents import ACTIVE
+from pyrovae.inference.training.device import choose_device
 from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder, priors
 
 VARIANTS = {
     "lm": "the language model: no z, and as many epochs as vae and iwae together",
     "collapsed": "the ELBO alone: no annealing, no free bits",
     "vae": "annealing and free bits against collapse, as the flags say",
-    "iwae": "the vae, trained on by the bound of several draws",
+    "iwae": "the vae, trained further by the bound of several draws",
 }
 
 LEGEND = """
-evidence     log p(x) in nats per test sentence; exact for lm, by {draws} draws each for the others, from below
-perplexity   exp(-log p(x) / tokens), the end of a sentence being one
-rate         KL(q(z|x) || p(z)), and of it the mutual information I_q(x; z)
+evidence     log p(x) in nats per test sentence; exact for lm, a lower bound by {draws} draws each for the others
+perplexity   exp(-log p(x) / tokens), where the end of a sentence is a token
+rate         KL(q(z|x) || p(z)), of which the mutual information I_q(x; z) is a part
 active       dimensions of z whose means vary over the test sentences"""
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    p = cli.parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=2)
-    p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
-    p.add_argument("--variants", default=",".join(VARIANTS), help=f"of {','.join(VARIANTS)}")
-    p.add_argument("--decoder", choices=("lstm", "transformer"), default="lstm", help="p(x_t | x_<t, z)")
-    p.add_argument("--latent", type=int, default=16, help="latent dimension")
-    p.add_argument("--embedding", type=int, default=32, help="width of a token's embedding")
-    p.add_argument("--hidden", type=int, default=64, help="width of the LSTMs, or of the transformer")
-    p.add_argument("--dropout", type=float, default=0.1, help="of embeddings and states, in every variant")
-    p.add_argument("--word-dropout", type=float, default=0.0, help="part of the words before that vae does not see")
-    p.add_argument("--free-bits", type=float, default=3.0, help="nats of the rate that cost nothing in vae and iwae")
-    p.add_argument(
-        "--cycles", type=int, default=1, help="in which the weight of the rate rises in vae, half of all steps"
-    )
-    p.add_argument("--particles", type=int, default=8, help="draws of a training step of iwae")
-    p.add_argument(
-        "--every", type=int, default=1, help="steps of the guide for one of the model in vae (He et al. 2019)"
-    )
-    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", compile=False)
-    p.set_defaults(evaluate=500, num_samples=100)
-    a = p.parse_args(argv)
-    a.variants = a.variants.split(",")
-    if unknown := [name for name in a.variants if name not in VARIANTS]:
-        p.error(f"--variants has {', '.join(unknown)}, of which there is none. Choose from {','.join(VARIANTS)}.")
-    return a
+class TextScores(NamedTuple):
+    """What the comparison says of one variant.
 
-
-class Row(NamedTuple):
-    """What the table says of one variant."""
+    Args:
+        measured: ELBO, rate, distortion and log-evidence.
+        perplexity: per token.
+        information: I_q(x; z).
+        active: number of active dimensions of z.
+        seconds: the time of training.
+    """
 
     measured: Evaluation
     perplexity: Estimate
@@ -91,98 +89,141 @@ class Row(NamedTuple):
     active: int
     seconds: float
 
+    def entries(self) -> dict[str, Any]:
+        """The scores that `summary.json` does not have anyway, as the files hold them."""
+        return {"perplexity": self.perplexity, "information": self.information, "active": self.active}
 
-def decoder(a: argparse.Namespace, words: int, length: int, latent: int, word_dropout: float = 0.0) -> Autoregressive:
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags of this example."""
+    p = parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=2)
+    p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
+    p.add_argument("--variants", type=names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare")
+    p.add_argument("--decoder", choices=("lstm", "transformer"), default="lstm", help="p(x_t | x_<t, z)")
+    p.add_argument("--latent", type=int, default=16, help="latent dimension")
+    p.add_argument("--embedding", type=int, default=32, help="width of a token's embedding")
+    p.add_argument("--hidden", type=int, default=64, help="width of the LSTMs, or of the transformer")
+    p.add_argument("--dropout", type=float, default=0.1, help="dropout of embeddings and states, in every variant")
+    words = "share of the preceding words that the decoder of vae does not see"
+    p.add_argument("--word-dropout", type=float, default=0.0, help=words)
+    p.add_argument("--free-bits", type=float, default=3.0, help="nats of the rate that cost nothing in vae and iwae")
+    cycles = "number of cycles in which the weight of the rate of vae rises, during half of all steps"
+    p.add_argument("--cycles", type=int, default=1, help=cycles)
+    p.add_argument("--particles", type=int, default=8, help="draws in a training step of iwae")
+    every = "steps of the guide for each step of the model in vae (He et al. 2019)"
+    p.add_argument("--every", type=int, default=1, help=every)
+    p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", compile=False)
+    p.set_defaults(evaluate=500, num_samples=100)
+    return p.parse_args(argv)
+
+
+def decoder(
+    flags: argparse.Namespace, words: int, length: int, latent: int, word_dropout: float = 0.0
+) -> Autoregressive:
     """p(x_t | x_<t, z)."""
-    drop = {"dropout": a.dropout, "word_dropout": word_dropout}
-    if a.decoder == "transformer":
-        return Autoregressive(TransformerDecoder(words, latent, length, a.hidden, **drop), length)
-    return Autoregressive(LSTMDecoder(words, latent, a.embedding, a.hidden, **drop), length)
+    drop = {"dropout": flags.dropout, "word_dropout": word_dropout}
+    if flags.decoder == "transformer":
+        return Autoregressive(TransformerDecoder(words, latent, length, flags.hidden, **drop), length)
+    return Autoregressive(LSTMDecoder(words, latent, flags.embedding, flags.hidden, **drop), length)
 
 
-def pair(a: argparse.Namespace, variant: str, words: int, length: int) -> tuple[Any, Any]:
-    """Model and guide."""
+def pair(flags: argparse.Namespace, variant: str, words: int, length: int) -> tuple[Any, Any]:
+    """Model and guide, for sentences of at most `length` tokens from a vocabulary of `words`."""
     if variant == "lm":
-        return LanguageModel(decoder(a, words, length, latent=0)), nothing
-    likelihood = decoder(a, words, length, a.latent, 0.0 if variant == "collapsed" else a.word_dropout)
-    encoder = SentenceEncoder(words, 2 * a.latent, a.embedding, a.hidden, a.dropout)
-    return TextVAE(priors.StandardNormal(a.latent), likelihood), NormalGuide(encoder)
+        return LanguageModel(decoder(flags, words, length, latent=0)), nothing
+    word_dropout = 0.0 if variant == "collapsed" else flags.word_dropout
+    likelihood = decoder(flags, words, length, flags.latent, word_dropout)
+    encoder = SentenceEncoder(words, 2 * flags.latent, flags.embedding, flags.hidden, flags.dropout)
+    return TextVAE(priors.StandardNormal(flags.latent), likelihood), NormalGuide(encoder)
 
 
 def nothing(x: Tensor) -> None:
     """The guide of a model without latents."""
 
 
-def objective(a: argparse.Namespace, variant: str, steps: int) -> Any:
-    """What is maximised, in so many steps."""
+def objective(flags: argparse.Namespace, variant: str, steps: int) -> Objective | None:
+    """The objective of a training of `steps` steps; None is log p(x) itself, for the language model."""
     if variant == "lm":
-        return None  # log p(x) itself
+        return None
     if variant == "collapsed":
         return ELBO(analytic=True)
+    free_bits = flags.free_bits / flags.latent
     if variant == "iwae":
-        return IWAE(a.particles, gradient="dreg", free_bits=a.free_bits / a.latent)
-    weight = Cyclical(0.0, 1.0, math.ceil(steps / 2 / a.cycles), cycles=a.cycles) if a.cycles else 1.0
-    return ELBO(kl_weight=weight, free_bits=a.free_bits / a.latent, group="dimension", analytic=True)
+        return IWAE(flags.particles, gradient="dreg", free_bits=free_bits)
+    cycles = flags.cycles
+    weight = Cyclical(0.0, 1.0, math.ceil(steps / 2 / cycles), cycles=cycles) if cycles else 1.0
+    return ELBO(kl_weight=weight, free_bits=free_bits, group="dimension", analytic=True)
 
 
-def train(a: argparse.Namespace, variant: str) -> tuple[cli.Run, Row]:
-    """One variant, trained by the flags and scored; its run folder is beside those of the others."""
-    draws = 1 if variant == "lm" else a.num_samples  # without z there is nothing to draw
-    start = a.start or (a.out / "vae" if variant == "iwae" else None)
-    epochs = 2 * a.epochs if variant == "lm" and "iwae" in a.variants else a.epochs
-    settings = {"out": a.out / variant, "num_samples": draws, "start": start, "epochs": epochs}
-    run = cli.Run(argparse.Namespace(**vars(a) | settings))
-    x, vocabulary = run.data.train["x"], run.data.vocabulary
-    model, guide = pair(a, variant, len(vocabulary), x.shape[1])
-    options: dict[str, Any] = {"batches": data.ByLength(lengths(x), a.batch_size)}
-    if variant == "vae" and a.every > 1:
-        held = {name: tensor[:1000].to(run.device) for name, tensor in run.data.valid.items()}
-        decay = {"weight_decay": a.weight_decay, "decoupled_weight_decay": True}  # as in AdamW
-        options["optim"] = Aggressive, {"model": model, "every": a.every, "lr": a.lr, **decay}
-        options["scheduler"] = partial(Release, model=model, guide=guide, data=held)
-    loss = objective(a, variant, a.epochs * math.ceil(len(x) / a.batch_size))
-    run.fit(model, guide, data.Scale(), loss=loss, **options)
-    measured = run.evaluate()
-    row = Row(measured, perplexity(measured, run.scored["x"]), *information(run, variant), run.seconds)
-    rows, hide = [("perplexity", str(row.perplexity), "per token")], []
+def flags_of(flags: argparse.Namespace, variant: str) -> argparse.Namespace:
+    """The flags of one variant; its run folder is among those of the others."""
+    start = flags.out / "vae" if variant == "iwae" and not flags.start else None
+    epochs = 2 * flags.epochs if variant == "lm" and "iwae" in flags.variants else None
+    draws = 1 if variant == "lm" else None  # without z there is nothing to draw
+    return derive(flags, out=flags.out / variant, start=start, epochs=epochs, num_samples=draws)
+
+
+def run(flags: argparse.Namespace, variant: str) -> tuple[Trained, TextScores]:
+    """One variant, trained by its flags and scored."""
+    torch.manual_seed(flags.seed)
+    dataset = load_data(flags)
+    x = dataset.train["x"]
+    model, guide = pair(flags, variant, len(dataset.vocabulary), x.shape[1])
+    options: dict[str, Any] = {"batches": data.ByLength(lengths(x), flags.batch_size)}
+    if variant == "vae" and flags.every > 1:
+        options |= aggressive(flags, model, guide, dataset.valid)
+    loss = objective(flags, variant, flags.epochs * math.ceil(len(x) / flags.batch_size))
+    trained = train(model, guide, data.Scale(), dataset, flags, loss=loss, **options)
+    measured = score(trained, flags)
+    told = information(trained, flags) if variant != "lm" else (0.0, 0)
+    scores = TextScores(measured, perplexity(measured, scored(trained, flags)["x"]), *told, trained.seconds)
+    summarise(trained, scores, flags, variant)
+    write_pictures(trained, flags.out)
+    return trained, scores
+
+
+def aggressive(flags: argparse.Namespace, model: TextVAE, guide: NormalGuide, valid: data.Batch) -> dict[str, Any]:
+    """The optimizer whose guide takes several steps for each step of the model, and what ends this phase."""
+    held = {name: tensor[:1000].to(choose_device(flags.device)) for name, tensor in valid.items()}
+    decay = {"weight_decay": flags.weight_decay, "decoupled_weight_decay": True}  # as in AdamW
+    return {
+        "optim": (Aggressive, {"model": model, "every": flags.every, "lr": flags.lr, **decay}),
+        "scheduler": partial(Release, model=model, guide=guide, data=held),
+    }
+
+
+def summarise(trained: Trained, scores: TextScores, flags: argparse.Namespace, variant: str) -> None:
+    """The closing table of one variant."""
+    rows, hide = [Row("perplexity", str(scores.perplexity), "per token")], []
     if variant == "lm":
-        rows = [("log p(x)", str(measured.log_evidence), "nats per datum, exact"), *rows]
+        rows.insert(0, Row("log p(x)", str(scores.measured.log_evidence), "nats per data point, exact"))
         hide = ["ELBO", "rate", "distortion", "log-evidence"]
     else:
-        rows += [
-            ("information", f"{row.information:z.2f}", "I_q(x; z)"),
-            ("active", f"{row.active} of {a.latent}", "dimensions of z"),
-        ]
-    run.summary(measured, rows=rows, hide=hide, variant=variant, **entries(row))
-    run.pictures()
-    return run, row
+        rows.append(Row("information", f"{scores.information:z.2f}", "I_q(x; z)"))
+        rows.append(Row("active", f"{scores.active} of {flags.latent}", "dimensions of z"))
+    entries = {"variant": variant} | scores.entries()
+    write_summary(trained, scores.measured, flags, rows=rows, hide=hide, entries=entries)
 
 
-def information(run: cli.Run, variant: str) -> tuple[float, int]:
+def information(trained: Trained, flags: argparse.Namespace) -> tuple[float, int]:
     """I_q(x; z), and the number of active dimensions, on test data."""
-    if variant == "lm":
-        return 0.0, 0
-    told = aggregate_posterior(run.model, run.guide, run.scored).mutual_information.value
-    return told, int((encode(run.model, run.guide, run.test)["z"].var(0) > ACTIVE).sum())
+    found = aggregate_posterior(trained.model, trained.guide, scored(trained, flags)).mutual_information.value
+    return found, int((encode(trained.model, trained.guide, trained.test)["z"].var(0) > ACTIVE).sum())
 
 
-def entries(row: Row) -> dict[str, Any]:
-    """For the files."""
-    return {"perplexity": row.perplexity, "information": row.information, "active": row.active}
-
-
-def sentences(run: cli.Run, seed: int) -> str:
-    """What the VAE writes: sentences again, of the prior, and from one sentence to another."""
-    say, x = run.data.vocabulary.decode, run.test["x"][:8].to(run.device)
-    z = encode(run.model, run.guide, {"x": x})["z"]
+def sentences(trained: Trained, seed: int) -> str:
+    """What the VAE writes: test sentences from their codes, new ones, and a path from one to another."""
+    say, x = trained.data.vocabulary.decode, trained.test["x"][:8].to(trained.device)
+    model: Any = trained.model
+    z = encode(model, trained.guide, {"x": x})["z"]
     fresh = torch.randn(5, z.shape[1], generator=torch.Generator().manual_seed(seed)).to(z)
     parts = ["sentence                                 from its code, by beam search"]
-    parts += [f"{old:<40} {new}" for old, new in zip(say(x), say(decode_beam(run.model, z)), strict=True)]
+    parts += [f"{old:<40} {new}" for old, new in zip(say(x), say(decode_beam(model, z)), strict=True)]
     ways = {
-        "greedy": decode_greedy(run.model, fresh),
-        "beam": decode_beam(run.model, fresh),
-        "sampled": decode_sampled(run.model, fresh, seed=seed),
-        "top 0.9": decode_sampled(run.model, fresh, top_p=0.9, seed=seed),
+        "greedy": decode_greedy(model, fresh),
+        "beam": decode_beam(model, fresh),
+        "sampled": decode_sampled(model, fresh, seed=seed),
+        "top 0.9": decode_sampled(model, fresh, top_p=0.9, seed=seed),
     }
     parts += ["", "z ~ p(z)"]
     lines = {way: say(written) for way, written in ways.items()}
@@ -190,33 +231,40 @@ def sentences(run: cli.Run, seed: int) -> str:
     for i in range(0, 4, 2):
         parts += ["", f"from {say(x)[i]!r} to {say(x)[i + 1]!r}"]
         between = path({"z": z[i]}, {"z": z[i + 1]}, 7)["z"]
-        parts += [f"  {line}" for line in say(decode_beam(run.model, between))]
+        parts += [f"  {line}" for line in say(decode_beam(model, between))]
     return "\n".join(parts)
 
 
-def script(a: argparse.Namespace) -> None:
-    rows: dict[str, Row] = {}
-    for variant in a.variants:
-        print(f"\n--- {variant}, {VARIANTS[variant]}")
-        run, rows[variant] = train(a, variant)
-        if variant in ("vae", "iwae"):
-            text = sentences(run, a.seed)
-            (a.out / variant / "sentences.txt").write_text(text + "\n", encoding="utf-8")
-    if {"vae", "iwae"} & rows.keys():
-        print(f"\n{text}")
+def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores]) -> None:
+    """Print a row for each variant, and the legend."""
     print(f"\n{'':<11}{'evidence':>16}{'perplexity':>15}{'rate':>14}{'information':>13}{'active':>10}{'time':>8}")
-    for variant, (measured, per_token, told, active, seconds) in rows.items():
-        codes = f"{measured.rate!s:>14}{told:>z13.2f}{f'{active} of {a.latent}':>10}" if variant != "lm" else " " * 37
+    for variant, (measured, per_token, told, active, seconds) in found.items():
+        codes = f"{measured.rate!s:>14}{told:>z13.2f}{f'{active} of {flags.latent}':>10}"
+        codes = " " * 37 if variant == "lm" else codes
         print(f"{variant:<11}{measured.log_evidence!s:>16}{per_token!s:>15}{codes}{seconds:>6.0f} s")
-    print(LEGEND.format(draws=a.num_samples))
+    print(LEGEND.format(draws=flags.num_samples))
+
+
+def script(flags: argparse.Namespace) -> None:
+    """Train and score each variant, let the VAEs write, and compare all of them."""
+    found: dict[str, TextScores] = {}
+    written = ""
+    for variant in flags.variants:
+        print(f"\n--- {variant}, {VARIANTS[variant]}")
+        trained, found[variant] = run(flags_of(flags, variant), variant)
+        if variant in ("vae", "iwae"):
+            written = sentences(trained, flags.seed)
+            (flags.out / variant / "sentences.txt").write_text(written + "\n", encoding="utf-8")
+    if written:
+        print(f"\n{written}")
+    tabulate(flags, found)
     table = {
-        variant: {"log_evidence": row.measured.log_evidence, "rate": row.measured.rate, "seconds": row.seconds}
-        | entries(row)
-        for variant, row in rows.items()
+        variant: {"log_evidence": one.measured.log_evidence, "rate": one.measured.rate, "seconds": one.seconds}
+        | one.entries()
+        for variant, one in found.items()
     }
-    (a.out / "comparison.json").write_text(json.dumps(table, indent=1))
+    write_comparison(flags.out, table)
 
 
 if __name__ == "__main__":
-    parsed = arguments()
-    sys.exit(cli.main(script, parsed))
+    sys.exit(main(script, arguments()))

@@ -1,4 +1,4 @@
-"""The page on extending tells the truth: its blocks, one after the other, are a script that runs."""
+"""The page on extending is right: its blocks, in their order, are a script that runs."""
 
 import re
 from functools import partial

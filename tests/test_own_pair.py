@@ -1,4 +1,7 @@
-"""A pair that the suite does not have, through everything: two latents, one summed out, a plate of covariates."""
+"""Every tool runs on a pair that is not among those of the suite.
+
+It has two latents, a label that is summed out, and a plate of covariates.
+"""
 
 import re
 from dataclasses import replace
@@ -30,7 +33,7 @@ from pyrovae.report import write_report
 
 
 class Weather(nn.Module):
-    """p(kind) p(z) p(wind) prod_j p(c_j | wind) p(x | z, wind, kind), as a plain module: no base class of ours."""
+    """p(kind) p(z) p(wind) prod_j p(c_j | wind) p(x | z, wind, kind), as a plain `nn.Module`."""
 
     def __init__(self):
         super().__init__()
@@ -50,6 +53,8 @@ class Weather(nn.Module):
 
 
 class Forecast(nn.Module):
+    """q(z | x, c) q(wind | x, c)."""
+
     def __init__(self):
         super().__init__()
         self.encoder = nn.Linear(7, 6)
@@ -64,6 +69,7 @@ class Forecast(nn.Module):
 
 @pytest.fixture(scope="module")
 def trained():
+    """The pair, trained on data of another one, and the first 40 of these."""
     torch.manual_seed(0)
     pyro.clear_param_store()
     truth = Weather()
@@ -104,8 +110,8 @@ def test_trust(trained):
     assert {"z", "wind"} == set(trust.latents)
     assert trust.gaps is not None
     assert "summed out" in trust.absent["latent kind"]
-    beside = nuts(model, guide, {n: t[:1] for n, t in data.items()}, num_samples=6, warmup=6, max_tree_depth=3)
-    assert set(beside.draws) == {"z", "wind"}
+    compared = nuts(model, guide, {n: t[:1] for n, t in data.items()}, num_samples=6, warmup=6, max_tree_depth=3)
+    assert set(compared.draws) == {"z", "wind"}
 
 
 def test_evidence_from_both_sides(trained):

@@ -1,0 +1,39 @@
+"""What the example scripts share: flags, training, the closing table and the pictures.
+
+A script passes values from one function to the next:
+
+    dataset = load_data(flags)
+    trained = train(model, guide, transform, dataset, flags)
+    measured = score(trained, flags)
+    write_summary(trained, measured, flags)
+    write_pictures(trained, flags.out)
+"""
+
+from pyrovae.examples._shared.flags import add_binarize, complete, derive, integers, names, parser
+from pyrovae.examples._shared.pictures import save_picture, write_pictures
+from pyrovae.examples._shared.scoring import score, scored
+from pyrovae.examples._shared.script import main
+from pyrovae.examples._shared.summary import Row, write_comparison, write_summary
+from pyrovae.examples._shared.training import Trained, load_data, rising_weight, schedule, train
+
+__all__ = [
+    "Row",
+    "Trained",
+    "add_binarize",
+    "complete",
+    "derive",
+    "integers",
+    "load_data",
+    "main",
+    "names",
+    "parser",
+    "rising_weight",
+    "save_picture",
+    "schedule",
+    "score",
+    "scored",
+    "train",
+    "write_comparison",
+    "write_pictures",
+    "write_summary",
+]

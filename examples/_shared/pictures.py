@@ -1,0 +1,80 @@
+"""The pictures of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pyrovae import plots
+from pyrovae.examples._shared.training import Trained
+from pyrovae.inference import decode, encode, generate, interpolate, latent_map, traverse
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["save_picture", "write_pictures"]
+
+
+def write_pictures(trained: Trained, out: Path) -> None:
+    """Write the pictures that the data and the latent space allow.
+
+    Args:
+        trained: the trained pair.
+        out: the run folder.
+    """
+    save_picture(plots.curves(trained.history.rows), out, "curves")
+    for name, z in encode(trained.model, trained.guide, trained.test, transform=trained.transform).items():
+        if z.dim() == 2 and z.shape[1] >= 2:
+            _latent_picture(trained, name, out)
+    x = trained.test["x"]
+    if x.dim() == 4 and x.shape[1] in (1, 3):
+        _image_pictures(trained, out)
+
+
+def save_picture(figure: "Figure", out: Path, name: str) -> None:
+    """Write a picture into a run folder.
+
+    Args:
+        figure: the picture.
+        out: the run folder.
+        name: the name of the file, without `.png`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plots.save(figure, out / f"{name}.png")
+
+
+def _latent_picture(trained: Trained, site: str, out: Path) -> None:
+    """The map of a latent: codes by label, and the aggregate posterior on the prior."""
+    found = latent_map(trained.model, trained.guide, trained.test, site=site, transform=trained.transform)
+    y, classes = trained.test.get("y"), trained.data.classes
+    sets: dict[str, Any] = {"posterior": found.posterior, "prior": found.prior, "axes": found.axes}
+    save_picture(plots.latent_map(found.mean, y, classes=classes, site=site, **sets), out, f"latent_{site}")
+
+
+def _image_pictures(trained: Trained, out: Path) -> None:
+    """Reconstructions, samples and interpolations, and of one dense latent its traversals and its plane."""
+    model, guide = trained.model, trained.guide
+    batch = trained.transform({name: tensor[:20].to(trained.device) for name, tensor in trained.test.items()})
+    codes = encode(model, guide, batch)
+    save_picture(plots.reconstructions(batch["x"], decode(model, codes)), out, "reconstructions")
+    save_picture(plots.grid(generate(model, 100), title="the mean of p(x | z), z ~ p(z)"), out, "samples")
+    rows = [interpolate(model, _one(codes, i), _one(codes, i + 1)) for i in range(0, 12, 2)]
+    save_picture(plots.paths(torch.stack(rows)), out, "interpolations")
+    if set(codes) != {"z"} or codes["z"].dim() != 2:
+        return
+    walk = traverse(model, guide, trained.test, code=_one(codes, 0), transform=trained.transform)
+    save_picture(plots.traversals(walk.x, walk.dims, walk.rates, walk.t), out, "traversals")
+    if codes["z"].shape[1] == 2:
+        plane = decode(model, {"z": _square(20, 2.5, trained.device)})
+        save_picture(plots.manifold(plane, extent=2.5), out, "manifold")
+
+
+def _one(codes: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+    return {name: z[row] for name, z in codes.items()}
+
+
+def _square(side: int, extent: float, device: torch.device) -> Tensor:
+    """A square grid of 2-D codes, top row first."""
+    line = torch.linspace(-extent, extent, side, device=device)
+    return torch.stack(torch.meshgrid(line, -line, indexing="xy"), -1).reshape(-1, 2)

@@ -1,0 +1,179 @@
+"""The closing table, `summary.json`, `comparison.json` and the report."""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pyrovae.errors import PairError
+from pyrovae.examples._shared.scoring import refine, scored
+from pyrovae.examples._shared.training import Trained
+from pyrovae.inference import Estimate, Evaluation, Gaps
+from pyrovae.inference.training.checkpoint import write_atomically
+from pyrovae.report import write_report
+from pyrovae.version import __version__
+
+__all__ = ["Row", "write_comparison", "write_summary"]
+
+
+class Row(NamedTuple):
+    """A row of the closing table.
+
+    Args:
+        name: what it is.
+        value: the number, as printed.
+        unit: its unit, or how it is computed.
+    """
+
+    name: str
+    value: str
+    unit: str
+
+
+def write_summary(
+    trained: Trained,
+    measured: Evaluation,
+    flags: argparse.Namespace,
+    *,
+    rows: Sequence[tuple[str, str, str]] = (),
+    bits: bool = False,
+    hide: Sequence[str] = (),
+    entries: Mapping[str, Any] | None = None,
+) -> None:
+    """Print the closing table, and write `summary.json` and, with `--report`, the report into `flags.out`.
+
+    Args:
+        trained: the trained pair.
+        measured: what `score` found.
+        flags: the flags of the script; with `--refine` the guide is refined here.
+        rows: further rows.
+        bits: whether to print the evidence in bits per number too, for data that have a probability.
+        hide: names of rows that mean nothing for this pair.
+        entries: further entries of `summary.json`.
+    """
+    refined = refine(trained, flags)
+    print(f"\ntest    {len(measured.per_datum['elbo'])} data points")
+    for name, value, unit in _table(trained, measured, refined, rows, bits):
+        if name not in hide:
+            print(f"  {name:<13}{value:>18}   {unit}")
+    content = _content(trained, measured, flags, refined) | dict(entries or {})
+    text = json.dumps(content, indent=2, allow_nan=True)
+    write_atomically(flags.out / "summary.json", lambda file: file.write(text.encode()))
+    if flags.report:
+        _report(trained, measured, flags)
+
+
+def write_comparison(out: Path, results: Mapping[str, Any]) -> None:
+    """Write `comparison.json`, which holds the results of several runs of a script.
+
+    Args:
+        out: the run folder of the script.
+        results: what to write, by name.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "comparison.json").write_text(json.dumps(results, indent=1))
+
+
+def _table(
+    trained: Trained,
+    measured: Evaluation,
+    refined: Gaps | PairError | None,
+    rows: Sequence[tuple[str, str, str]],
+    bits: bool,
+) -> list[tuple[str, str, str]]:
+    """The closing table, with the rows of the example."""
+    levels = measured.rates if len(measured.rates) > 1 else {}
+    dims = measured.dims if bits else None
+    sampled = f"importance sampling, {measured.num_samples} draws per data point"
+    return [
+        Row("ELBO", str(measured.elbo), "nats per data point"),
+        Row("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
+        *(Row(f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
+        Row("distortion", str(measured.distortion), "-E log p(x|z)"),
+        *_evidence(measured.log_evidence, sampled, dims),
+        *_refined(refined, dims),
+        *rows,
+        Row("time", f"{trained.seconds:.1f} s", f"training, {len(trained.history.rows)} epochs on {trained.device}"),
+    ]
+
+
+def _evidence(evidence: Estimate, how: str, dims: int | None) -> list[Row]:
+    """The rows of a log-evidence, and of its bits per number where a data point has `dims` numbers."""
+    rows = [Row("log-evidence", str(evidence), how)]
+    if dims:
+        value, error = evidence.bits_per_dim(dims)
+        rows.append(Row("bits/dim", f"{value:.3f} ± {error:.3f}", f"-log-evidence / ({dims} log 2)"))
+    return rows
+
+
+def _refined(refined: Gaps | PairError | None, dims: int | None) -> list[Row]:
+    """The rows of the refined guide, or of the reason why there is none."""
+    if refined is None:
+        return []
+    if isinstance(refined, PairError):
+        return [Row("refined", "-", str(refined))]
+    sampled = f"importance sampling, {refined.num_samples} draws of that guide"
+    return [
+        Row("refined ELBO", str(refined.refined), "the guide refined for each data point"),
+        *_evidence(refined.log_evidence, sampled, dims),
+        Row("approximation", str(refined.approximation), "log-evidence - refined ELBO"),
+        Row("amortisation", str(refined.amortisation), "refined ELBO - ELBO"),
+    ]
+
+
+def _content(
+    trained: Trained, measured: Evaluation, flags: argparse.Namespace, refined: Gaps | PairError | None
+) -> dict[str, Any]:
+    """The entries of `summary.json` that every example has."""
+    estimates = {name: getattr(measured, name)._asdict() for name in ("elbo", "rate", "distortion", "log_evidence")}
+    return {
+        "data": trained.data.describe(),
+        "transform": repr(trained.transform),
+        "test_data": len(measured.per_datum["elbo"]),
+        **estimates,
+        "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
+        "num_samples": measured.num_samples,
+        "bits_per_dim": measured.bits_per_dim,
+        "refined": _gap_entries(refined) if isinstance(refined, Gaps) else {},
+        "train_loss_per_epoch": trained.history["loss"],
+        "epochs": len(trained.history.rows),
+        "best_epoch": trained.history.best_epoch,
+        "seconds": round(trained.seconds, 2),
+        "arguments": {name: str(value) for name, value in vars(flags).items() if name != "command"},
+        "command": _command(flags),
+        "versions": {"pyrovae": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "device": str(trained.device)},
+    }
+
+
+def _gap_entries(refined: Gaps) -> dict[str, Any]:
+    names = ("refined", "log_evidence", "approximation", "amortisation")
+    return {name: getattr(refined, name)._asdict() for name in names} | {"rise": refined.rise}
+
+
+def _command(flags: argparse.Namespace) -> dict[str, Any]:
+    """How to make this run again; its folder may lie below the script's."""
+    command = dict(getattr(flags, "command", {}))
+    if command:
+        command["above"] = os.path.relpath(command.pop("out"), flags.out.resolve())
+    return command
+
+
+def _report(trained: Trained, measured: Evaluation, flags: argparse.Namespace) -> None:
+    """Write `report.html`."""
+    path = write_report(
+        trained.model,
+        trained.guide,
+        scored(trained, flags),
+        run=flags.out,
+        transform=trained.transform,
+        classes=trained.data.classes or (),
+        measured=measured,
+        seed=flags.seed,
+    )
+    print(f"report  {path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,165 @@
+"""Training by the flags: the data, the schedule of the learning rate, and what a training leaves."""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from pyrovae import data
+from pyrovae.data import Batch, Dataset, Transform
+from pyrovae.inference import History, Linear, fit, load_weights
+from pyrovae.inference.pair.contract import ProgramLike, modules
+from pyrovae.inference.training.checkpoint import write_atomically
+from pyrovae.inference.training.device import choose_device
+
+__all__ = ["HalfCosine", "Trained", "load_data", "rising_weight", "schedule", "train"]
+
+SECONDS = "seconds.txt"
+"""The file of a run folder that keeps the time of training, for a resume."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained pair, its data, and the record of its training.
+
+    Attributes:
+        model, guide: the pair.
+        data: the data set.
+        test: its test split, as the transform prepares it.
+        transform: what training applied to a batch.
+        history: the history of the training.
+        seconds: the time of the training, with that before a resume.
+        device: where the pair is.
+    """
+
+    model: nn.Module
+    guide: Any
+    data: Dataset
+    test: Batch
+    transform: Transform
+    history: History
+    seconds: float
+    device: torch.device
+
+
+def load_data(flags: argparse.Namespace) -> Dataset:
+    """Load the data set that the flags name, and print a line on it.
+
+    Args:
+        flags: the flags of the script.
+    """
+    level = getattr(flags, "level", None)  # text has it
+    sizes: dict[str, Any] = {"valid": flags.valid, "test": flags.test, "size": flags.image_size}
+    dataset = data.load(flags.data, flags.root, level=level, **sizes)
+    print(f"data    {dataset.describe()}")
+    return dataset
+
+
+def train(
+    model: nn.Module,
+    guide: ProgramLike,
+    transform: Transform,
+    dataset: Dataset,
+    flags: argparse.Namespace,
+    *,
+    loss: Any = None,
+    optim: Any = None,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+    batches: Any = None,
+) -> Trained:
+    """Train a pair by the flags, into the run folder `flags.out`. The pair is trained in place.
+
+    Args:
+        model, guide: the pair.
+        transform: applied to each batch.
+        dataset: its training split is trained on; its validation split tells when to stop.
+        flags: the flags of the script.
+        loss, optim, scheduler, batches: as in `fit`; by default the ELBO, AdamW, the schedule of the flags, and random
+            batches.
+    """
+    device = choose_device(flags.device)
+    count = sum(p.numel() for p in {p for part in modules(model, guide) for p in part.parameters()})
+    names = " and ".join(getattr(part, "__name__", type(part).__name__) for part in (model, guide))
+    print(f"pair    {names}, {count:,} parameters, on {device}")
+    test = transform.prepare(dataset.test)
+    if flags.start:
+        load_weights(model, guide, flags.start)
+    start = time.perf_counter() - (_seconds_before(flags.out) if flags.resume else 0.0)
+    try:
+        history = fit(
+            model,
+            guide,
+            dataset,
+            transform=transform,
+            loss=loss,
+            optim=optim or (torch.optim.AdamW, {"lr": flags.lr, "weight_decay": flags.weight_decay}),
+            scheduler=scheduler or schedule(flags.schedule, flags.epochs),
+            batches=batches,
+            device=device,
+            **_settings(flags),
+        )
+    finally:
+        seconds = time.perf_counter() - start
+        if flags.out.is_dir():
+            write_atomically(flags.out / SECONDS, lambda file: file.write(f"{seconds:.2f}".encode()))
+    return Trained(model, guide, dataset, test, transform, history, seconds, device)
+
+
+def _settings(flags: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `fit` that the flags alone determine."""
+    names = ("epochs", "batch_size", "patience", "average", "clip_norm", "seed", "resume", "compile", "precision")
+    return {name: getattr(flags, name) for name in names} | {"run": flags.out, "progress": not flags.quiet}
+
+
+def _seconds_before(out: Path) -> float:
+    """The seconds of training before a resume; those of a killed process are not known."""
+    file = out / SECONDS
+    return float(file.read_text()) if file.is_file() else 0.0
+
+
+def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:
+    """The scheduler that `fit` takes: None for a constant learning rate, or half a cosine that ends at 0.
+
+    Args:
+        name: one of `SCHEDULES`.
+        epochs: passes over the training data.
+    """
+    return partial(HalfCosine, epochs=epochs) if name == "cosine" else None
+
+
+class HalfCosine(LambdaLR):
+    """Half a cosine from the optimizer's learning rate to 0. A run resumed with more epochs follows their cosine.
+
+    Args:
+        optimizer: the optimizer.
+        epochs: the epochs that the half cosine takes.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, epochs: int) -> None:
+        super().__init__(optimizer, lambda epoch: (1 + math.cos(math.pi * min(epoch / max(epochs, 1), 1))) / 2)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for group, factor in zip(self.optimizer.param_groups, self.lr_lambdas, strict=True):
+            group["lr"] = group["initial_lr"] * factor(self.last_epoch)
+
+
+def rising_weight(dataset: Dataset, flags: argparse.Namespace, *, epochs: int, start: float = 0.0) -> float | Linear:
+    """The weight of the rate: it rises from `start` to 1.
+
+    Args:
+        dataset: the data set; its training split and the batch size give the steps of an epoch.
+        flags: the flags of the script.
+        epochs: the epochs in which the weight rises; 0 makes it 1 from the first step.
+        start: the weight at the first step.
+    """
+    steps = epochs * math.ceil(len(dataset.train["x"]) / flags.batch_size)
+    return Linear(start, 1.0, steps) if steps else 1.0

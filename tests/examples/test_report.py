@@ -1,0 +1,43 @@
+"""The report of a run: one that was moved, and one that a script made among others."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pyrovae.report import __main__ as report
+
+
+@pytest.fixture
+def in_process(run_file, monkeypatch):
+    """The script of a run is run again in this process."""
+
+    def run(line, cwd):
+        monkeypatch.chdir(cwd)
+        run_file(Path(line[1]), line[2:])
+        return subprocess.CompletedProcess(line, 0)
+
+    monkeypatch.setattr(report.subprocess, "run", run)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_report_of_a_run_and_of_one_among_others(example, digits, tmp_path, monkeypatch):
+    few = ["--data", digits, "--epochs", "1", "--hidden", "32"]
+    before = example("vae.py", *few, "--latent", "2", folder=tmp_path / "old").summary()
+    (tmp_path / "old").rename(tmp_path / "vae")
+    example("flows.py", *few, "--variants", "plain", "--latent", "4", folder=tmp_path / "flows")
+    for folder in (tmp_path / "vae", tmp_path / "flows" / "plain"):
+        monkeypatch.setattr("sys.argv", ["pyrovae.report", str(folder), "--evaluate", "40"])
+        assert report.main() == 0
+        assert 1e5 < (folder / "report.html").stat().st_size < 5e6
+        assert len(summary(folder)["train_loss_per_epoch"]) == 1
+        assert summary(folder)["test_data"] == 40
+    after = summary(tmp_path / "vae")
+    assert after["train_loss_per_epoch"] == before["train_loss_per_epoch"]
+    assert after["seconds"] >= before["seconds"]
+    assert not (tmp_path / "old").exists()
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())

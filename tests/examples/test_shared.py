@@ -1,0 +1,272 @@
+"""What the examples share: flags, the schedule, training, the closing table, exit codes."""
+
+import argparse
+import ast
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from pyrovae import data
+from pyrovae.errors import DataError
+from pyrovae.examples import _shared as shared
+from pyrovae.guides import DeltaGuide, NormalGuide
+from pyrovae.inference import Linear
+from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def flags_of(folder, *argv):
+    p = shared.parser("An example.", out=str(folder), epochs=2)
+    return p.parse_args(["--quiet", "--no-compile", "--batch-size", "20", "--num-samples", "10", *argv])
+
+
+def dataset(size=50):
+    x = torch.randn(size, 3, generator=torch.Generator().manual_seed(0))
+    return data.Dataset({"x": x}, {"x": x[:10]}, {"x": x[:30]}, "normal", "drawn here")
+
+
+def pair(guide=NormalGuide, outputs=4):
+    model = VAE(priors.StandardNormal(2), likelihoods.Normal(3, "learned"), MLP(2, (3,), [4]))
+    return model, guide(MLP((3,), outputs, [4])), data.Scale()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained pair and the flags that it was trained by."""
+    torch.manual_seed(0)
+    flags = flags_of(tmp_path_factory.mktemp("run"), "--evaluate", "20")
+    return shared.train(*pair(), dataset(), flags), flags
+
+
+# ----------------------------------------------------------------------------------------------------- flags
+
+
+def test_types_of_flags():
+    assert shared.integers("400,200") == [400, 200]
+    chosen = shared.names(("plain", "vamp"))
+    assert chosen("vamp,plain") == ["vamp", "plain"]
+    with pytest.raises(argparse.ArgumentTypeError, match=r"there is no flow, glow\. Choose from plain,vamp\."):
+        chosen("flow,plain,glow")
+
+
+def test_flags_are_copied_and_left_alone(tmp_path):
+    flags = flags_of(tmp_path, "--seed", "3")
+    before = dict(vars(flags))
+    own = shared.derive(flags, out=tmp_path / "own", epochs=0, resume=True)
+    assert (own.out, own.epochs, own.resume, own.seed) == (tmp_path / "own", 0, True, 3)
+    whole = shared.complete(flags, {"patience": 5, "seed": 1})
+    assert (whole.patience, whole.seed) == (5, 3)
+    assert vars(flags) == before
+
+
+def test_flags_of_the_closing_table_are_left_out_where_there_is_none(tmp_path):
+    assert "refine" in flags_of(tmp_path)
+    assert "refine" not in shared.parser("An example.", out="runs/x", epochs=1, closing=False).parse_args([])
+
+
+def test_the_mode_of_binarize_has_a_default():
+    p = argparse.ArgumentParser()
+    shared.add_binarize(p, default="static")
+    assert p.parse_args([]).binarize == "static"
+
+
+# -------------------------------------------------------------------------------------------------- training
+
+
+def rates(scheduler, optimizer, epochs):
+    """The learning rate of each epoch."""
+    found = []
+    for _ in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_the_cosine_falls_to_zero_and_a_constant_rate_has_no_scheduler():
+    assert shared.schedule("constant", 4) is None
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = shared.schedule("cosine", 4)(optimizer)
+    expected = [0.05 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
+    assert rates(scheduler, optimizer, 4) == pytest.approx(expected)
+    assert optimizer.param_groups[0]["lr"] == 0
+
+
+def test_a_cosine_that_is_resumed_with_more_epochs_follows_theirs():
+    optimizers = [torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1) for _ in range(3)]
+    first, resumed, whole = (shared.schedule("cosine", n)(o) for n, o in zip((2, 6, 6), optimizers, strict=True))
+    rates(first, optimizers[0], 2)
+    resumed.load_state_dict(first.state_dict())
+    assert rates(resumed, optimizers[1], 4) == pytest.approx(rates(whole, optimizers[2], 6)[2:])
+
+
+def test_a_cosine_of_no_epochs_leaves_the_rate():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    shared.schedule("cosine", 0)(optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_the_weight_of_the_rate_rises_in_steps(tmp_path):
+    weigh = partial(shared.rising_weight, dataset(50), flags_of(tmp_path))  # three steps of at most 20 an epoch
+    assert weigh(epochs=2, start=0.2) == Linear(0.2, 1.0, 6)
+    assert weigh(epochs=0) == 1.0
+
+
+def test_data_are_loaded_by_the_flags(table, tmp_path, capsys):
+    loaded = shared.load_data(flags_of(tmp_path, "--data", table, "--valid", "7", "--test", "11"))
+    assert [len(split["x"]) for split in loaded.splits.values()] == [82, 7, 11]
+    assert capsys.readouterr().out == f"data    {loaded.describe()}\n"
+
+
+def test_a_training_starts_at_another_run_and_its_time_is_kept(run, capsys):
+    trained, flags = run
+    start = shared.derive(flags, out=flags.out / "second", epochs=0, start=flags.out)
+    again = shared.train(*pair(), dataset(), start)
+    assert capsys.readouterr().out == "pair    VAE and NormalGuide, 64 parameters, on cpu\n"
+    for old, new in zip(trained.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(old, new)
+    assert float((flags.out / "seconds.txt").read_text()) == pytest.approx(trained.seconds, abs=0.01)
+
+
+def test_the_time_of_a_run_that_was_stopped_counts(tmp_path, monkeypatch):
+    flags = flags_of(tmp_path)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pyrovae.examples._shared.training.fit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            shared.train(*pair(), dataset(), flags)
+    assert float((tmp_path / "seconds.txt").read_text()) < 1000
+    (tmp_path / "seconds.txt").write_text("1000.00")
+    assert shared.train(*pair(), dataset(), shared.derive(flags, resume=True)).seconds > 1000
+    assert shared.train(*pair(), dataset(), flags).seconds < 1000
+
+
+# ------------------------------------------------------------------------------------------ the closing table
+
+
+def test_the_scored_data_are_the_first_ones(run):
+    trained, flags = run
+    assert len(shared.scored(trained, flags)["x"]) == 20
+    flags = argparse.Namespace(**vars(flags) | {"evaluate": 0})
+    assert len(shared.scored(trained, flags)["x"]) == 30
+
+
+def test_the_closing_table(run, capsys):
+    trained, flags = run
+    measured = shared.score(trained, flags)
+    capsys.readouterr()
+    rows = [shared.Row("purity", "3.14", "of nothing")]
+    shared.write_summary(trained, measured, flags, rows=rows, bits=True, hide=["rate"])
+    head, *lines = capsys.readouterr().out.strip().splitlines()
+    assert head == "test    20 data points"
+    names = [line[2:15].strip() for line in lines]
+    assert names == ["ELBO", "distortion", "log-evidence", "bits/dim", "purity", "time"]
+    assert lines[0] == f"  {'ELBO':<13}{measured.elbo!s:>18}   nats per data point"
+    assert lines[2].endswith(f"{measured.log_evidence}   importance sampling, 10 draws per data point")
+    assert lines[3].endswith("-log-evidence / (3 log 2)")
+    assert lines[5].endswith("training, 2 epochs on cpu")
+
+
+def test_the_summary_of_a_run(run):
+    trained, flags = run
+    measured = shared.score(trained, flags)
+    command = {"script": "x.py", "flags": ["--quiet"], "folder": "/", "out": str(flags.out.resolve().parent)}
+    flags = argparse.Namespace(**vars(flags), command=command)
+    shared.write_summary(trained, measured, flags, entries={"purity": 3.14})
+    found = json.loads((flags.out / "summary.json").read_text())
+    assert found["elbo"] == {"value": measured.elbo.value, "error": measured.elbo.error}
+    assert found["rates"] == {"z": {"value": measured.rate.value, "error": measured.rate.error}}
+    assert found["data"] == trained.data.describe()
+    assert found["test_data"] == 20
+    assert found["refined"] == {}
+    assert found["train_loss_per_epoch"] == trained.history["loss"]
+    assert found["epochs"] == 2
+    assert found["arguments"]["batch_size"] == "20"
+    assert "command" not in found["arguments"]
+    assert found["command"] == {"script": "x.py", "flags": ["--quiet"], "folder": "/", "above": ".."}
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["purity"] == 3.14
+
+
+def test_the_refined_guide_has_rows_and_entries(run, capsys):
+    trained, flags = run
+    flags = argparse.Namespace(**vars(flags) | {"refine": 10})
+    shared.write_summary(trained, shared.score(trained, flags), flags)
+    out = capsys.readouterr().out
+    assert all(row in out for row in ("refined ELBO", "approximation", "amortisation", "10 draws of that guide"))
+    refined = json.loads((flags.out / "summary.json").read_text())["refined"]
+    assert set(refined) == {"refined", "log_evidence", "approximation", "amortisation", "rise"}
+
+
+def test_a_pair_that_cannot_be_refined_is_told_why(tmp_path, capsys):
+    flags = flags_of(tmp_path, "--refine", "10", "--epochs", "1")
+    trained = shared.train(*pair(DeltaGuide, 2), dataset(), flags)
+    shared.write_summary(trained, shared.score(trained, flags), flags)
+    assert "is a point mass" in capsys.readouterr().out
+    assert json.loads((tmp_path / "summary.json").read_text())["refined"] == {}
+
+
+def test_a_comparison_makes_its_folder(tmp_path):
+    shared.write_comparison(tmp_path / "new", {"vae": 1.5})
+    assert json.loads((tmp_path / "new" / "comparison.json").read_text()) == {"vae": 1.5}
+
+
+def test_the_pictures_of_a_table(run):
+    trained, flags = run
+    shared.write_pictures(trained, flags.out / "pictures")
+    assert {path.name for path in (flags.out / "pictures").iterdir()} == {"curves.png", "latent_z.png"}
+
+
+# ------------------------------------------------------------------------------------------------ exit codes
+
+
+def test_a_script_gets_its_command_and_ends_with_its_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x.py", "--quiet"])
+    flags, seen = flags_of(tmp_path), []
+    assert shared.main(lambda flags: seen.append(flags.command), flags) == 0
+    out = str(tmp_path.resolve())
+    here = {"script": str(Path(__file__).resolve()), "flags": ["--quiet"], "folder": str(Path.cwd()), "out": out}
+    assert seen == [here]
+    assert not hasattr(flags, "command")
+    assert capsys.readouterr().out == f"\nresults are in {tmp_path}/\n"
+
+
+def test_an_error_is_one_line(tmp_path, capsys):
+    def fail(flags):
+        raise DataError("no data set is called 'digit'")
+
+    assert shared.main(fail, flags_of(tmp_path)) == 2
+    assert capsys.readouterr().err == "error: no data set is called 'digit'\n"
+
+
+@pytest.mark.parametrize(("message", "line"), [("", "stopped"), ("stopped after epoch 3", "stopped after epoch 3")])
+def test_ctrl_c_is_one_line(message, line, tmp_path, capsys):
+    def stop(flags):
+        raise KeyboardInterrupt(message)
+
+    assert shared.main(stop, flags_of(tmp_path)) == 130
+    assert capsys.readouterr().err == f"\n{line}\n"
+
+
+def test_an_error_of_an_example_is_one_line(example, tmp_path):
+    done = example("vae.py", "--data", "digit", folder=tmp_path, code=2)
+    assert done.stderr.startswith("error: ")
+    assert "'digits'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_every_example_explains_its_flags(script, run_file):
+    out, _ = run_file(script, ["--help"])
+    first = ast.get_docstring(ast.parse(script.read_text())).splitlines()[0]
+    assert " ".join(first.split()) in " ".join(out.split())
