@@ -82,9 +82,9 @@ function mapTicks(half, px, py) {
 // What the place decodes to, beside the nearest data point.
 function mapLook({ half, side, short, grid, data, labels, label }) {
   const here = picture(grid, 0, "");
-  const datum = picture(data, 0, "");
+  const nearPicture = picture(data, 0, "");
   const hereText = make("figcaption", { "aria-live": "polite" });
-  const datumText = make("figcaption");
+  const nearText = make("figcaption");
   const cell = (value) => clamp(Math.round(((value + half) / (2 * half)) * (side - 1)), 0, side - 1);
   const turn = (place, near) => {
     const words = `decoded at ${short[0]} ${fixed(place[0], 2)}, ${short[1]} ${fixed(place[1], 2)}`;
@@ -92,11 +92,11 @@ function mapLook({ half, side, short, grid, data, labels, label }) {
     hereText.textContent = words;
     if (near < 0) return;
     const name = `nearest data point, number ${near + 1}` + (labels.length ? `, label ${labels[label[near]]}` : "");
-    datum.turn(near, name);
-    datumText.textContent = name;
+    nearPicture.turn(near, name);
+    nearText.textContent = name;
   };
   const element = make("div", { class: "look" + (grid.kind === "images" ? "" : " wide") },
-    make("figure", { class: "here" }, here, hereText), make("figure", { class: "nearest" }, datum, datumText));
+    make("figure", { class: "here" }, here, hereText), make("figure", { class: "nearest" }, nearPicture, nearText));
   return { element, turn };
 }
 

@@ -15,18 +15,18 @@ Section = dict[str, Any]
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-def fixed(pair: ReportedPair, latent: str, datum: str) -> str:
+def fixed(pair: ReportedPair, latent: str, owner: str) -> str:
     """A sentence for each thing that stays with a data point, or follows, while a latent moves.
 
     Args:
         pair: the pair.
         latent: the site that moves.
-        datum: the words for the data point.
+        owner: the words for the data point.
     """
     order = list(pair.codes)
     before, after = order[: order.index(latent)], order[order.index(latent) + 1 :]
-    words = f" The condition is that of {datum}." if pair.given else ""
-    words += f" {_listed(before)} {'stay' if len(before) > 1 else 'stays'} at the code of {datum}." if before else ""
+    words = f" The condition is that of {owner}." if pair.given else ""
+    words += f" {_listed(before)} {'stay' if len(before) > 1 else 'stays'} at the code of {owner}." if before else ""
     follow = "follow at the mean of their prior" if len(after) > 1 else "follows at the mean of its prior"
     return words + (f" {_listed(after)} {follow}." if after else "")
 

@@ -17,7 +17,7 @@ def guide(ppca):
 
 
 def test_every_verdict_is_a_check(ppca, guide):
-    found = diagnose(ppca.model, guide, ppca.data(20), num_samples=50, transform=Scale())
+    found = diagnose(ppca.model, guide, ppca.data(20), num_samples=300, transform=Scale())
     section = sections.trust(found)
     assert [check["name"] for check in section["checks"]] == [verdict.name for verdict in found.verdicts]
     bars = {chart["title"]: chart for chart in section["bars"]}
