@@ -1,4 +1,4 @@
-"""Inference programs q(z | x), with the model's own site names."""
+"""Guides q(z | x): programs that infer the latents of a model, at sites of the same names."""
 
 from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.conditional import ConditionalGuide

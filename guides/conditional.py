@@ -4,16 +4,16 @@ import pyro
 from torch import Tensor
 
 from pyrovae.guides.amortized import AmortizedGuide
-from pyrovae.models import Program
+from pyrovae.models.program import Program
 
 __all__ = ["ConditionalGuide"]
 
 
 class ConditionalGuide(Program):
-    """q(z | x, y) = guide.given(x, y): any guide of z, with an encoder of two inputs.
+    """q(z | x, y) = guide.given(x, y), by any guide of one latent vector whose encoder takes two inputs.
 
     Args:
-        guide: such as `NormalGuide(JointMLP([x_shape, y_shape], 2 * D))`.
+        guide: the guide of z, such as `NormalGuide(JointMLP([x_shape, y_shape], 2 * D))`.
 
     References: Sohn et al. (2015), Learning structured output representation using deep conditional generative models.
     """

@@ -1,4 +1,4 @@
-"""The point-mass guide: q(z | x) puts all mass on one code, which makes an autoencoder of a model."""
+"""The point-mass guide, which makes a model an autoencoder: q(z | x) is a point mass at one code."""
 
 import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
@@ -12,9 +12,9 @@ __all__ = ["DeltaGuide"]
 class DeltaGuide(AmortizedGuide):
     """q(z | x) = delta(z - encoder(x)).
 
-    Under `priors.Flat` the loss is the distortion alone, -log p(x | encoder(x)): with a normal likelihood of fixed
-    scale, the squared error of a deterministic autoencoder. Under a proper prior it is the penalised one: the maximum
-    of p(x, z) over codes, amortised. A point mass has no density, so no evidence can be estimated with it.
+    Under `priors.Flat` the loss is the distortion alone, -log p(x | encoder(x)). With a normal likelihood of fixed
+    scale that is, up to constants, the squared error of a deterministic autoencoder. Under a proper prior the encoder
+    learns to maximise p(x, z) over z. A point mass has no density, so no evidence can be estimated with it.
 
     Args:
         encoder: a network `(*, *event) -> (*, D)`.

@@ -1,4 +1,4 @@
-"""The flow guide: an inverse autoregressive flow on top of a diagonal normal."""
+"""The flow guide: an inverse autoregressive flow of a diagonal normal."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,21 @@ __all__ = ["FlowGuide"]
 
 
 class FlowGuide(AmortizedGuide):
-    """q(z | x) = Normal(u; loc(x), scale(x)) / |det dz/du|, z = f_L(... f_1(u, h), h), h = h(x).
+    """q(z | x) = Normal(u; loc(x), scale(x)) / |det dz/du|, z = f_L(... f_1(u, h), h), with a context h(x).
 
-    Draws are reparameterised, and scored exactly at no cost. Another value takes D passes through each step. The mean,
-    which `encode` asks for, is that of 256 draws.
+    Draws are reparameterised, and their exact density is computed while they are drawn. The density of any other value
+    takes D passes through each step. The mean, which `encode` uses, is the mean of 256 draws.
 
     Args:
-        encoder: a network `(*, *event) -> (*, 2 D + C)`; its output is loc, raw scale and the context h.
-        dim: D, at least 2.
-        layers: L, inverse autoregressive steps.
-        hidden: widths of their masked networks, each at least D.
-        context: C.
+        encoder: a network `(*, *event) -> (*, 2 D + C)`, which emits loc, raw scale and the context h.
+        dim: the dimension of z, D, at least 2.
+        context: the width of the context, C.
+        layers: the number of inverse autoregressive steps, L.
+        hidden: widths of the masked network of each step, each at least D.
 
     Raises:
-        ShapeError: D below 2, a masked layer narrower than D; in a call, an encoder with another number of outputs.
+        ShapeError: D is below 2, or a masked layer is narrower than D; in a call, the encoder has another number of
+            outputs.
 
     References: Kingma et al. (2016), arXiv:1606.04934.
     """

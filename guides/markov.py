@@ -21,8 +21,8 @@ class Combiner(nn.Module):
     """q(z_t | z_(t-1), h_t) = Normal(z_t; loc(c), scale(c)), c = (tanh(W z_(t-1) + b) + h_t) / 2.
 
     Args:
-        dim: D.
-        context: the width H of h_t.
+        dim: the dimension of z_t, D.
+        context: the width of h_t, H.
 
     References: Krishnan et al. (2017), arXiv:1609.09869, section 4.
     """
@@ -37,17 +37,17 @@ class Combiner(nn.Module):
 
 
 class FlowCombiner(nn.Module):
-    """q(z_t | z_(t-1), h_t): u ~ combiner(z_(t-1), h_t), then inverse autoregressive steps that see h_t.
+    """q(z_t | z_(t-1), h_t): z_t = f_L(... f_1(u, h_t), h_t), u ~ combiner(z_(t-1), h_t), f inverse autoregressive.
 
     Args:
-        combiner: such as `Combiner`, a diagonal normal.
-        dim: D, at least 2.
-        context: the width H of h_t.
-        layers: the number of steps.
-        hidden: widths of their masked networks, each at least D.
+        combiner: the distribution of u, a diagonal normal such as `Combiner`.
+        dim: the dimension of z_t, D, at least 2.
+        context: the width of h_t, H.
+        layers: the number of inverse autoregressive steps, L.
+        hidden: widths of the masked network of each step, each at least D.
 
     Raises:
-        ShapeError: D below 2, a masked layer narrower than D.
+        ShapeError: D is below 2, or a masked layer is narrower than D.
 
     References: Kingma et al. (2016), arXiv:1606.04934.
     """
@@ -64,14 +64,18 @@ class FlowCombiner(nn.Module):
 
 
 class MarkovGuide(Program):
-    """q(z | x) = prod_t q(z_t | z_(t-1), h_t), h = encoder(x), z_0 learned.
+    """q(z | x) = prod_t q(z_t | z_(t-1), h_t), with h = encoder(x) and a learned z_0.
 
-    The posterior of a Markov model is of this form: given z_(t-1), the steps before t tell nothing of z_t.
+    The posterior of a Markov model has this form, with h_t a function of x_t, ..., x_T: given z_(t-1), the data before
+    t are independent of z_t.
 
     Args:
-        encoder: a network of x `(*, T, *event)` and within `(*, T)` to `(*, T, H)`, such as `BackwardRNN`.
+        encoder: a network from x `(*, T, *event)` and within `(*, T)` to h `(*, T, H)`, such as `BackwardRNN`.
         combiner: `combiner(z_(t-1), h_t) -> q(z_t | z_(t-1), h_t)`, such as `Combiner`.
-        dim: D.
+        dim: the dimension of z_t, D.
+
+    Call it with `x` of shape `(B, T, *event)` and `within`, bool `(B, T)`, true up to the end of each sequence; without
+    `within`, every sequence has T steps.
 
     References: Krishnan et al. (2017), arXiv:1609.09869, the guide DKS.
     """

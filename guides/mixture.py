@@ -1,4 +1,4 @@
-"""The mixture guide: a posterior with several modes."""
+"""The mixture guide: a posterior that may have several modes."""
 
 from pyro.distributions import MixtureOfDiagNormals, TorchDistribution
 from torch import Tensor, nn
@@ -13,15 +13,15 @@ __all__ = ["MixtureGuide"]
 class MixtureGuide(AmortizedGuide):
     """q(z | x) = sum_k w_k(x) prod_d Normal(z_d; loc_kd(x), scale_kd(x)).
 
-    Draws have a pathwise gradient, of the weights too: it solves the transport equation for the whole mixture, and no
-    component is drawn or enumerated in it. It takes K^2 D numbers for a draw.
+    Draws have a pathwise gradient with respect to all parameters, the weights included, without enumeration of the
+    components: it solves a transport equation of the whole mixture. A draw takes K^2 D numbers.
 
     Args:
-        encoder: a network `(*, *event) -> (*, K (2 D + 1))`; its output is logits `(K)`, locs and raw scales `(K, D)`.
-        components: K, at least 2.
+        encoder: a network `(*, *event) -> (*, K (2 D + 1))`, which emits logits `(K,)`, locs and raw scales `(K, D)`.
+        components: the number of normals, K, at least 2.
 
     Raises:
-        ShapeError: K below 2; in a call, an encoder with another number of outputs.
+        ShapeError: K is below 2; in a call, the encoder has another number of outputs.
 
     References: Jankowiak & Karaletsos (2019), arXiv:1806.01856, for the gradient.
     """
@@ -30,7 +30,7 @@ class MixtureGuide(AmortizedGuide):
         super().__init__(encoder)
         if components < 2:
             raise ShapeError(
-                f"MixtureGuide wants two components or more, got components={components}. Use NormalGuide."
+                f"MixtureGuide requires components >= 2, got components={components}. Write NormalGuide(encoder)."
             )
         self.components = components
 
@@ -44,7 +44,7 @@ class MixtureGuide(AmortizedGuide):
 
 
 class _Mixture(MixtureOfDiagNormals):
-    """Pyro's, with its mean."""
+    """Pyro's mixture, with a mean."""
 
     @property
     def mean(self) -> Tensor:

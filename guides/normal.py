@@ -1,4 +1,4 @@
-"""Normal guides: diagonal, full and low-rank covariance."""
+"""Normal guides: with a diagonal, a full, or a low-rank plus diagonal covariance."""
 
 import math
 
@@ -18,8 +18,8 @@ class NormalGuide(AmortizedGuide):
     """q(z | x) = prod_d Normal(z_d; loc_d(x), scale_d(x)).
 
     Args:
-        encoder: a network `(*, *event) -> (*, 2 D)`; its output is loc and raw scale, and the scale is
-            bounded away from 0 and infinity.
+        encoder: a network `(*, *event) -> (*, 2 D)`, which emits loc and raw scale. The scale is bounded away from 0
+            and infinity.
 
     References: Kingma & Welling (2014), arXiv:1312.6114.
     """
@@ -30,11 +30,11 @@ class NormalGuide(AmortizedGuide):
 
 
 class FullNormalGuide(AmortizedGuide):
-    """q(z | x) = Normal(z; loc(x), L(x) L(x)'), L lower triangular.
+    """q(z | x) = Normal(z; loc(x), L(x) L(x)'), with L lower triangular.
 
     Args:
-        encoder: a network `(*, *event) -> (*, 2 D + D (D - 1) / 2)`; its output is loc and the entries of L,
-            whose diagonal is bounded away from 0 and infinity.
+        encoder: a network `(*, *event) -> (*, 2 D + D (D - 1) / 2)`, which emits loc and the entries of L. The diagonal
+            of L is bounded away from 0 and infinity.
 
     Raises:
         ShapeError: in a call, the encoder has another number of outputs.
@@ -48,21 +48,21 @@ class FullNormalGuide(AmortizedGuide):
         dim = (math.isqrt(9 + 8 * width) - 3) // 2
         check_width(self, params, "2 D + D (D - 1) / 2", dim * (dim + 3) == 2 * width)
         loc, below = params.split([dim, width - dim], -1)
-        # The lower triangle of this square holds each number once, and it takes no indexing.
+        # The lower triangle of this square matrix holds each number once, and is built without indexing.
         square = torch.cat([below[..., dim:], below.flip(-1)], -1).unflatten(-1, (dim, dim))
         diagonal = torch.eye(dim, dtype=torch.bool, device=params.device)
         return dist.MultivariateNormal(loc, scale_tril=torch.where(diagonal, bounded_scale(square), square.tril()))
 
 
 class LowRankNormalGuide(AmortizedGuide):
-    """q(z | x) = Normal(z; loc(x), F(x) F(x)' + diag(scale(x)^2)), F of shape `(D, R)`.
+    """q(z | x) = Normal(z; loc(x), F(x) F(x)' + diag(scale(x)^2)), with F of shape `(D, R)`.
 
     Args:
-        encoder: a network `(*, *event) -> (*, (2 + R) D)`; its output is loc, raw scale and F.
-        rank: R.
+        encoder: a network `(*, *event) -> (*, (2 + R) D)`, which emits loc, raw scale and F.
+        rank: the number of columns of F, R.
 
     Raises:
-        ShapeError: in a call, the number of the encoder's outputs is no multiple of 2 + R.
+        ShapeError: in a call, the number of outputs of the encoder is not a multiple of 2 + R.
 
     References: Ong et al. (2018), arXiv:1701.03208.
     """

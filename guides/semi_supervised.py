@@ -1,4 +1,4 @@
-"""The guide of a semi-supervised model: q(y | x) q(z | x, y), with some labels known."""
+"""The guide of a semi-supervised model: q(y | x) q(z | x, y), for data with some labels known."""
 
 import pyro
 import pyro.distributions as dist
@@ -7,27 +7,27 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.guides.amortized import AmortizedGuide
-from pyrovae.models import Program
+from pyrovae.models.program import Program
 from pyrovae.networks.joint import one_hot
 
 __all__ = ["SemiSupervisedGuide"]
 
-# The logit of a label that a known one excludes. Its probability is exactly 0 in float32 and float64, and the product
-# of the two is 0 as well, which it would not be with minus infinity.
+# The logit of the labels that a known label excludes. Their probability is exactly 0 in float32 and float64, and so is
+# probability times logit, which would be NaN for a logit of minus infinity.
 EXCLUDED = -1e3
 
 
 class SemiSupervisedGuide(Program):
-    """q(y | x) q(z | x, y), and where the label is known a point mass at it in place of q(y | x).
+    """q(y | x) q(z | x, y); where the label is known, q(y | x) is a point mass at it.
 
-    With z ~ q(z | x, y), the ELBO of a datum with a known label bounds log p(x, y), of one without log p(x): the two
-    bounds of M2. `inference.Supervised` sums over y exactly, and trains the classifier with the known labels.
+    So the ELBO is the bound of M2: of log p(x, y) for a data point with a known label, of log p(x) for one without.
+    `inference.Supervised` sums over y exactly, and trains the classifier with the known labels.
 
     Args:
         classifier: a network `(*, *event) -> (*, K)`, the logits of q(y | x).
-        guide: a guide of z with an encoder of two inputs x and y, `NormalGuide(JointMLP([x_shape, K], 2 * D))`.
+        guide: a guide of z whose encoder takes x and y, such as `NormalGuide(JointMLP([x_shape, K], 2 * D))`.
 
-    Call it with `y` int64 `(B,)`, -1 where the label is not known; without it, all labels are inferred.
+    Call it with `y`, int64 `(B,)`, -1 where the label is unknown; without `y`, all labels are inferred.
 
     References: Kingma et al. (2014), arXiv:1406.5298.
     """
@@ -37,7 +37,7 @@ class SemiSupervisedGuide(Program):
         self.classifier, self.guide = classifier, guide
 
     def label(self, x: Tensor, y: Tensor | None = None) -> TorchDistribution:
-        """q(y | x), or the point mass at y where y >= 0; batch shape `(*,)`."""
+        """q(y | x) with batch shape `(*,)`, or the point mass at `y` where y >= 0."""
         logits = self.classifier(x)
         if y is None:
             return dist.Categorical(logits=logits)

@@ -1,4 +1,4 @@
-"""What a guide reads sentences with: `NormalGuide(SentenceEncoder(len(vocabulary), 2 * latent))`."""
+"""The encoder of sentences, for guides such as `NormalGuide(SentenceEncoder(len(vocabulary), 2 * D))`."""
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,18 @@ __all__ = ["SentenceEncoder"]
 class SentenceEncoder(nn.Module):
     """A bidirectional LSTM over packed sentences, and a linear layer on its last states: `(*, T) -> (*, outputs)`.
 
-    The last states are those at the last word read, forwards at the end of the sentence and backwards at its begin, so
-    the output does not depend on the padding, or on the sentences beside it. Any T will do.
+    The last state of the forward direction is at the last token, that of the backward direction at the first one. So
+    the output for a sentence depends neither on its padding nor on the other sentences. T may be any number.
 
     Args:
-        vocabulary: V, the number of tokens.
-        outputs: how many numbers the family of posteriors wants, `2 * latent` for `NormalGuide`.
-        embedding, hidden: widths, the second that of each direction.
-        dropout: of the embeddings.
+        vocabulary: the number of tokens, V.
+        outputs: the number of parameters of the posterior, such as `2 * D` for `NormalGuide`.
+        embedding: width of the embeddings of tokens.
+        hidden: width of the states of each direction.
+        dropout: the probability with which an entry of an embedding is set to 0 in training.
 
     Raises:
-        SupportError: a sentence of padding alone.
+        SupportError: in a call, a sentence consists of padding alone.
     """
 
     def __init__(

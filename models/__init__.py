@@ -1,11 +1,11 @@
-"""Generative programs p(x, z) = p(z) p(x | z), their priors and likelihoods."""
+"""Generative programs p(x, z) = p(z) p(x | z), and the priors, likelihoods and distributions that they consist of."""
 
-from pyrovae.models import likelihoods, priors
+from pyrovae.models import distributions, likelihoods, priors
 from pyrovae.models.conditional import ConditionalVAE
 from pyrovae.models.decoders import LSTMDecoder, TransformerDecoder
 from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.normal import ConditionalNormal
-from pyrovae.models.hierarchical import HierarchicalVAE, LadderVAE, Level
+from pyrovae.models.hierarchical import HierarchicalVAE, Hierarchy, LadderVAE, Level
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
@@ -22,6 +22,7 @@ __all__ = [
     "DeepMarkovModel",
     "GatedTransition",
     "HierarchicalVAE",
+    "Hierarchy",
     "LSTMDecoder",
     "LadderVAE",
     "LanguageModel",
@@ -33,6 +34,7 @@ __all__ = [
     "SemiSupervisedVAE",
     "TextVAE",
     "TransformerDecoder",
+    "distributions",
     "likelihoods",
     "priors",
 ]

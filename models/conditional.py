@@ -13,15 +13,15 @@ __all__ = ["ConditionalVAE"]
 
 
 class ConditionalVAE(Program):
-    """p(x, z | y) = p(z | y) p(x | decoder(z, y)), y a label or any other tensor: the part of an image that was seen.
+    """p(x, z | y) = p(z | y) p(x | decoder(z, y)), where y is a label or any tensor, such as a part of an image.
 
-    Everything that is said of p(x) is said of p(x | y): the evidence is the conditional log-likelihood.
+    The evidence of this model is the conditional log-likelihood, log p(x | y).
 
     Args:
         prior: `prior(y) -> p(z | y)`, or `prior() -> p(z)` for a code that is independent of y, such as a style.
         likelihood: `likelihood(params) -> p(x | params)`.
-        decoder: a network of two inputs, z `(*, D)` and y, to `(*, *likelihood.params_shape)`: a `JointMLP`, which
-            makes labels one-hot.
+        decoder: a network of two inputs, z `(*, D)` and y, to `(*, *likelihood.params_shape)`, such as a `JointMLP`,
+            which makes labels one-hot.
 
     Call it with `y` of shape `(B, *)` and a batch `x` of shape `(B, *event)` to score, without `x` to generate.
 
@@ -35,7 +35,7 @@ class ConditionalVAE(Program):
         self.conditional = bool(inspect.signature(prior.forward).parameters)
 
     def prior_given(self, y: Tensor) -> TorchDistribution:
-        """p(z | y)."""
+        """p(z | y), which is p(z) where the prior does not take `y`."""
         return self.prior(y) if self.conditional else self.prior()
 
     def forward(self, y: Tensor, x: Tensor | None = None, *, size: int | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Decoders."""
+"""Decoders of sentences: networks that emit the logits of the next token given the tokens before and a code."""
 
 from typing import Any
 
@@ -13,7 +13,11 @@ __all__ = ["LSTMDecoder", "TransformerDecoder", "WordDropout"]
 
 
 class WordDropout(nn.Module):
-    """In training, words are replaced by UNK with probability `p`, so that the rest must come from z."""
+    """In training, replaces each token but BOS by UNK with probability p, which makes the decoder rely on z.
+
+    Args:
+        p: the probability.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -30,16 +34,18 @@ class WordDropout(nn.Module):
 
 
 class LSTMDecoder(nn.Module):
-    """p(x_t | x_<t, z) by an LSTM that reads the word before and z at every step.
+    """p(x_t | x_<t, z) by an LSTM whose input at every step is the token before and z.
 
-    PAD and BOS are never predicted: the logits are those of EOS, UNK and the words.
+    PAD and BOS are never predicted: the logits are those of EOS, UNK and the words. `numbers`, about how many numbers
+    one token takes, tells `Sentences` how many sentences fit into one call.
 
     Args:
-        vocabulary: V, the number of tokens.
-        latent: D; with 0 it is a language model.
-        embedding, hidden: widths.
-        dropout: of the embeddings and of the states.
-        word_dropout: of the words before.
+        vocabulary: the number of tokens, V.
+        latent: the dimension of z, D; 0 for a language model.
+        embedding: width of the embeddings of tokens.
+        hidden: width of the LSTM's states.
+        dropout: the probability with which an entry of an embedding or a state is set to 0 in training.
+        word_dropout: the probability with which an input token is replaced by UNK in training.
     """
 
     def __init__(
@@ -60,16 +66,16 @@ class LSTMDecoder(nn.Module):
         self.head = nn.Linear(hidden, vocabulary - EOS)
 
     def forward(self, tokens: Tensor, z: Tensor) -> Tensor:
-        """Logits of the token after each of `tokens`: `(N, T)` and `(N, D)` to `(N, T, V - 2)`."""
+        """The logits of the token after each of `tokens`: from `(N, T)` and z `(N, D)` to `(N, T, V - 2)`."""
         return self._run(self.drop_words(tokens), z, None)[0]
 
     def start(self, z: Tensor) -> State:
-        """The state before the first token: z, and the LSTM's, `(N, H)` each."""
+        """The state before the first token: z `(N, D)`, and the LSTM's two states `(N, H)`."""
         zero = z.new_zeros(len(z), self.lstm.hidden_size)
         return z, zero, zero
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of the token after `token`, `(N,)` to `(N, V - 2)`, and the next state."""
+        """The logits of the next token, `(N, V - 2)`, and the next state, from `token` `(N,)` and `state`."""
         z, *past = state
         logits, now = self._run(token.unsqueeze(1), z, (past[0].unsqueeze(0), past[1].unsqueeze(0)))
         return logits.squeeze(1), (z, now[0].squeeze(0), now[1].squeeze(0))
@@ -82,16 +88,20 @@ class LSTMDecoder(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """p(x_t | x_<t, z) by a causal transformer, z added at every position.
+    """p(x_t | x_<t, z) by a causal transformer, with a linear map of z added at every position.
 
     Args:
-        vocabulary, latent, word_dropout: as of `LSTMDecoder`.
-        length: of the longest sentence, EOS among it.
-        width, heads, layers: of the transformer; its hidden layers are four times as wide.
-        dropout: of the transformer.
+        vocabulary: the number of tokens, V.
+        latent: the dimension of z, D.
+        length: the number of tokens of the longest sentence, EOS included.
+        width: width of the transformer; its feed-forward layers are four times as wide.
+        heads: the number of attention heads.
+        layers: the number of layers.
+        dropout: the dropout probability of the transformer.
+        word_dropout: the probability with which an input token is replaced by UNK in training.
 
     Raises:
-        ShapeError: a longer sentence.
+        ShapeError: in a call, a sentence is longer than `length`.
 
     References: Vaswani et al. (2017), arXiv:1706.03762.
     """
@@ -117,12 +127,12 @@ class TransformerDecoder(nn.Module):
         self.head = nn.Linear(width, vocabulary - EOS)
 
     def forward(self, tokens: Tensor, z: Tensor) -> Tensor:
-        """Logits of the token after each of `tokens`: `(N, T)` and `(N, D)` to `(N, T, V - 2)`."""
+        """The logits of the token after each of `tokens`: from `(N, T)` and z `(N, D)` to `(N, T, V - 2)`."""
         count = tokens.shape[1]
         if count > self.position.num_embeddings:
             raise ShapeError(
-                f"a sentence of {count} tokens, and the transformer was built for {self.position.num_embeddings}. "
-                f"Write TransformerDecoder(..., length={count})."
+                f"TransformerDecoder requires sentences of at most {self.position.num_embeddings} tokens, got "
+                f"{count} tokens. Write TransformerDecoder(..., length={count})."
             )
         places = torch.arange(count, device=tokens.device)
         words = self.embedding(self.drop_words(tokens)) + self.position(places) + self.code(z).unsqueeze(1)
@@ -130,11 +140,11 @@ class TransformerDecoder(nn.Module):
         return self.head(self.blocks(words, mask, is_causal=True))
 
     def start(self, z: Tensor) -> State:
-        """The state before the first token: z, and no token."""
+        """The state before the first token: z `(N, D)`, and no tokens, int64 `(N, 0)`."""
         return z, torch.empty(len(z), 0, dtype=torch.int64, device=z.device)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of the token after `token`, `(N,)` to `(N, V - 2)`, and the next state."""
+        """The logits of the next token, `(N, V - 2)`, and the next state, from `token` `(N,)` and `state`."""
         z, past = state
         tokens = torch.cat([past, token.unsqueeze(1)], 1)
         return self(tokens, z)[:, -1], (z, tokens)

@@ -1,5 +1,6 @@
-"""Hierarchies of latents z1, ..., zL, the top one zL: a Markov chain of levels, and a ladder with skip connections."""
+"""Hierarchies of latents z1, ..., zL, of which zL is the top: a Markov chain, and a ladder with skip connections."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -11,25 +12,26 @@ from pyrovae.errors import PairError
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.program import Program, plate_size
 
-__all__ = ["Draw", "HierarchicalVAE", "LadderVAE", "Level"]
+__all__ = ["Draw", "HierarchicalVAE", "Hierarchy", "LadderVAE", "Level"]
 
 Draw = Callable[[str, TorchDistribution], Tensor]
-"""How a level is drawn: from the site's name and its distribution given the levels above, to a value."""
+"""How a level is drawn: `draw(latent, distribution) -> value`, given the name of the latent, such as `"z1"`."""
 
 
-class _Hierarchy(Program):
-    """What hierarchies share: `top_down` draws the levels, and x is drawn given what it returns.
+class Hierarchy(Program):
+    """The interface of hierarchies: `top_down` draws the latents, and x is drawn given what it returns.
 
-    A guide that infers from the top down passes `top_down` another way to draw.
+    The model draws with `pyro.sample`. A guide that infers from the top down calls `top_down` with another way to draw.
     """
 
     likelihood: Likelihood
     decoder: nn.Module
-    depth: int  # L
+    depth: int
+    """The number of latents, L."""
 
+    @abstractmethod
     def top_down(self, draw: Draw) -> Tensor:
-        """Draw zL, ..., z1 in this order; return what the decoder decodes."""
-        raise NotImplementedError
+        """Draw zL, ..., z1 in this order by `draw`, and return the input of the decoder."""
 
     def forward(self, x: Tensor | None = None, *, size: int | None = None) -> Tensor:
         with pyro.plate("data", plate_size(x, size), dim=-1):
@@ -37,7 +39,7 @@ class _Hierarchy(Program):
             return pyro.sample("x", self.likelihood(self.decoder(h)), obs=x)  # x ~ p(x | z1, ..., zL)
 
 
-class HierarchicalVAE(_Hierarchy):
+class HierarchicalVAE(Hierarchy):
     """p(x, z) = p(zL) p(z_{L-1} | zL) ... p(z1 | z2) p(x | decoder(z1)), for any L >= 2.
 
     Args:
@@ -49,8 +51,8 @@ class HierarchicalVAE(_Hierarchy):
     Raises:
         PairError: there is no conditional.
 
-    References: Rezende et al. (2014), arXiv:1401.4082; Burda et al. (2016), arXiv:1509.00519; as the model of a
-    ladder VAE (with `guides.TopDownGuide`), Sonderby et al. (2016), arXiv:1602.02282.
+    References: Rezende et al. (2014), arXiv:1401.4082; Burda et al. (2016), arXiv:1509.00519. With
+    `guides.TopDownGuide` it is the ladder VAE of Sonderby et al. (2016), arXiv:1602.02282.
     """
 
     def __init__(
@@ -69,11 +71,11 @@ class HierarchicalVAE(_Hierarchy):
 
 
 class Level(nn.Module):
-    """One level of a ladder: p(z_l | h_l), and the state below it, h_{l-1} = step(h_l, z_l).
+    """One level of a ladder: p(z_l | h_l), and the map to the next state, h_{l-1} = step(h_l, z_l).
 
     Args:
         conditional: `conditional(h) -> p(z | h)`.
-        step: `step(h, z) -> h`, a residual network.
+        step: `step(h, z) -> h`, such as `DenseBlock` or `ConvBlock`.
     """
 
     def __init__(self, conditional: nn.Module, step: nn.Module) -> None:
@@ -81,11 +83,11 @@ class Level(nn.Module):
         self.conditional, self.step = conditional, step
 
 
-class LadderVAE(_Hierarchy):
+class LadderVAE(Hierarchy):
     """p(x, z) = p(zL) p(z_{L-1} | h_{L-1}) ... p(z1 | h_1) p(x | decoder(h_0)), for any L >= 2.
 
-    The states h run down beside the latents, h_{L-1} = first(zL) and h_{l-1} = step_l(h_l, z_l), so that x and each
-    level depend on all levels above: p(z_l | h_l) = p(z_l | z_{l+1}, ..., zL).
+    The states are h_{L-1} = first(zL) and h_{l-1} = step_l(h_l, z_l). So x and each latent depend on all latents above:
+    p(z_l | h_l) = p(z_l | z_{l+1}, ..., zL).
 
     Args:
         prior: `prior() -> p(zL)`.
@@ -97,8 +99,8 @@ class LadderVAE(_Hierarchy):
     Raises:
         PairError: there is no level.
 
-    References: Sonderby et al. (2016), arXiv:1602.02282; the residual path that x sees all levels through, Kingma
-    et al. (2016), arXiv:1606.04934.
+    References: Sonderby et al. (2016), arXiv:1602.02282; Kingma et al. (2016), arXiv:1606.04934, for the deterministic
+    path from all latents to x.
     """
 
     def __init__(
@@ -124,5 +126,5 @@ class LadderVAE(_Hierarchy):
 
 def _depth(below_top: nn.ModuleList, owner: str, instead: str) -> int:
     if not len(below_top):
-        raise PairError(f"{owner} wants at least two levels of latents, got one. Pass {instead}, or take models.VAE.")
+        raise PairError(f"{owner} requires at least two latents, got one. Pass {instead}, or take models.VAE.")
     return len(below_top) + 1

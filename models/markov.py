@@ -17,11 +17,11 @@ __all__ = ["DeepMarkovModel", "GatedTransition"]
 class GatedTransition(nn.Module):
     """p(z_t | z_(t-1)) = Normal(z_t; (1 - g) * (W z + b) + g * m(z), scale(m(z))), z = z_(t-1), g = g(z) in (0, 1).
 
-    A gate g per dimension chooses between a linear and a nonlinear step. W starts at the identity.
+    One gate per dimension chooses between a linear and a nonlinear step. W starts at the identity.
 
     Args:
-        dim: D.
-        hidden: units of the networks of g and m each.
+        dim: the dimension of z, D.
+        hidden: the number of hidden units of each of the networks g and m.
 
     References: Krishnan et al. (2017), arXiv:1609.09869, section 5.
     """
@@ -42,22 +42,22 @@ class GatedTransition(nn.Module):
 
 
 class DeepMarkovModel(Program):
-    """p(x, z) = prod_t p(z_t | z_(t-1)) p(x_t | decoder(z_t)), z_0 learned.
+    """p(x, z) = prod_t p(z_t | z_(t-1)) p(x_t | decoder(z_t)), where z_0 is learned.
 
-    The latent is one site of event shape `(T, D)`; sequences of a batch may end at different steps.
+    The latent z is one site of event shape `(T, D)`; the sequences of a batch may end at different steps.
 
     Args:
         transition: `transition(z_(t-1)) -> p(z_t | z_(t-1))`, such as `GatedTransition`.
-        likelihood: `likelihood(params) -> p(x_t | params)`, of one step.
+        likelihood: the likelihood of one step, `likelihood(params) -> p(x_t | params)`.
         decoder: a network `(*, D) -> (*, *likelihood.params_shape)`.
-        dim: D.
-        length: steps T of what is generated where nothing says how long a sequence is.
+        dim: the dimension of z_t, D.
+        length: the number of steps T of a generated sequence, unless `within` is given.
 
-    Call it with a batch `x` of shape `(B, T, *event)` and `within` of shape `(B, T)`, bool, true up to the end of each
-    sequence; all steps count where there is none. With `within` alone, or with `size`, it generates.
+    Call it with a batch `x` of shape `(B, T, *event)` and `within`, bool `(B, T)`, true up to the end of each sequence;
+    without `within`, every sequence has T steps. With `within` alone, or with `size`, it generates.
 
     Raises:
-        ShapeError: in a call, x and within differ in their first two dimensions.
+        ShapeError: in a call, `x` and `within` differ in their first two dimensions.
 
     References: Krishnan et al. (2017), arXiv:1609.09869.
     """

@@ -1,4 +1,4 @@
-"""Missing data: a model that scores the observed entries alone."""
+"""Models of incomplete data, which score the observed entries alone."""
 
 import inspect
 from collections.abc import Callable
@@ -19,22 +19,23 @@ __all__ = ["Masked"]
 
 
 class Masked(Program):
-    """p(x_observed, z): of x, a model scores the entries that the mask names, one by one, before they are summed.
+    """p(x_observed, z) of a model p(x, z) whose likelihood is a product over the entries of x:
 
         log p(x_observed | z) = sum_i mask_i log p(x_i | z)
 
-    That is the marginal of p(x | z) at those entries, so the evidence is that of what was observed, and every bound,
-    `IWAE` with it, is a bound of log p(x_observed): MIWAE, for data that are missing at random.
+    This is the marginal of p(x | z) at the observed entries. So every evidence bound is a bound of log p(x_observed),
+    and with `IWAE` the method is MIWAE. It assumes that data are missing at random.
 
     Args:
-        model: any model whose site `x` is a product over the entries of a datum, as all likelihoods here are.
+        model: any model whose site `x` is a product over entries, as all likelihoods of this package are.
 
-    Call it with `x` `(B, *event)` and `mask` bool `(B, *event)`, true where x was observed, or of a shape that
-    broadcasts to it. What x holds elsewhere, NaN too, is never seen. Without a mask, all was observed.
+    Call it with `x` `(B, *event)` and `mask`, bool, of that shape or one that broadcasts to it, true where x was
+    observed. The values of x elsewhere, such as NaN, have no effect. Without a mask, every entry counts as observed.
+    Any further arguments of the model are passed on by name.
 
     Raises:
-        PairError: in a call, p(x | z) does not score entry by entry.
-        ShapeError: in a call, the mask does not fit x.
+        PairError: in a call, p(x | z) is not a product over entries.
+        ShapeError: in a call, the shape of `mask` does not broadcast to that of `x`.
 
     References: Mattei & Frellsen (2019), MIWAE, arXiv:1812.02633; Nazábal et al. (2020), arXiv:1807.03653.
     """
@@ -46,7 +47,7 @@ class Masked(Program):
 
     @property
     def likelihood(self) -> Any:
-        """The model's."""
+        """The likelihood of the model."""
         return self.model.likelihood
 
     def forward(
@@ -64,7 +65,7 @@ class Masked(Program):
 
 
 class _Entries(Messenger):
-    """Replaces the distribution at the site x by one that scores the entries of the mask alone."""
+    """Replaces the distribution at the site x by one that scores the observed entries alone."""
 
     def __init__(self, mask: Tensor | None) -> None:
         super().__init__()
@@ -78,31 +79,32 @@ class _Entries(Messenger):
             mask = self.mask.bool().expand(-1, *event)
         except RuntimeError:
             raise ShapeError(
-                f"mask {tuple(self.mask.shape)} does not fit x {tuple(msg['value'].shape)}: it wants the shape "
-                f"(B, {', '.join(map(str, event))}), or one that broadcasts to it. Write mask = ~x.isnan()."
+                f"Masked requires a mask of shape (B, {', '.join(map(str, event))}), or one that broadcasts to it, got "
+                f"{tuple(self.mask.shape)} for x {tuple(msg['value'].shape)}. Write mask = ~x.isnan()."
             ) from None
         entries = _at_entries(msg["fn"], mask)
-        # An entry that is not scored still must be in the support: nothing times NaN is NaN in a gradient.
+        # A masked entry must be in the support too: its gradient is multiplied by 0, and 0 times NaN is NaN.
         msg["value"] = torch.where(mask, msg["value"], _inside(msg["fn"], msg["value"]))
         msg["fn"] = entries
 
 
 def _at_entries(fn: TorchDistribution, mask: Tensor) -> TorchDistribution:
-    """The same distribution, whose log-probability is that of the entries of the mask `(B, *event)`."""
+    """The same distribution, whose log-probability sums over the entries where `mask`, `(B, *event)`, is true."""
     if isinstance(fn, Columns):
         return Columns([_at_entries(part, observed) for part, observed in fn.split(mask)])
     count = len(fn.event_shape)
     entries: Any = fn.base_dist if isinstance(fn, Independent) else fn
     if entries.event_shape:
         raise PairError(
-            f"site 'x' is a {type(entries).__name__} of event shape {tuple(fn.event_shape)}, whose entries are not "
-            f"scored one by one, so none can be left out. End one of single entries with .to_event({count})."
+            "Masked requires a distribution at site 'x' that scores entries one by one, got a "
+            f"{type(entries).__name__} of event shape {tuple(fn.event_shape)}. Write a distribution of single entries "
+            f"with .to_event({count})."
         )
     return entries.mask(mask).to_event(count)
 
 
 def _inside(fn: TorchDistribution, like: Tensor) -> Tensor:
-    """A number in the support of each entry, which broadcasts to a datum."""
+    """Numbers in the support of each entry, in a shape that broadcasts to the event shape."""
     if isinstance(fn, Columns):
         return torch.cat([_inside(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
     inner: Any = fn
@@ -112,6 +114,6 @@ def _inside(fn: TorchDistribution, like: Tensor) -> Tensor:
 
 
 def _feasible(support: Constraint, like: Tensor) -> Tensor:
-    """Zero, or the image of zero where numbers go on a scale of their own."""
+    """A number in the support: 0 if it is discrete, else the image of 0 under torch's map onto the support."""
     zero = like.new_zeros(())
     return zero if support.is_discrete else biject_to(support)(zero if zero.is_floating_point() else zero.float())

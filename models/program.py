@@ -1,5 +1,6 @@
-"""What every program shares: parameters that live in the module, and the size of the data plate."""
+"""The base class of programs, whose parameters live in the module, and the size of the data plate."""
 
+from abc import ABCMeta
 from typing import Any
 
 import pyro
@@ -11,11 +12,15 @@ from pyrovae.errors import PairError
 __all__ = ["Program", "plate_size"]
 
 
-class Program(PyroModule):
-    """A Pyro program whose parameters live in itself, so `state_dict`, `.to` and torch optimizers just work.
+class _ProgramMeta(ABCMeta, type(PyroModule)):  # type: ignore[misc]
+    """Pyro's metaclass, which also enforces abstract methods: a class that lacks one raises TypeError when built."""
 
-    Pyro keeps the parameters of a `PyroModule` in one global store unless the setting
-    `module_local_params` is on while it is built and called. A program turns it on for itself alone.
+
+class Program(PyroModule, metaclass=_ProgramMeta):  # type: ignore[metaclass]
+    """A Pyro program that owns its parameters, so `state_dict`, `.to` and torch optimizers work as for any module.
+
+    Pyro keeps the parameters of a `PyroModule` in one global store, unless the setting `module_local_params` is on
+    while the module is built and called. A program turns the setting on for itself alone.
     """
 
     def __init__(self) -> None:
@@ -28,14 +33,18 @@ class Program(PyroModule):
 
 
 def plate_size(x: Tensor | None, size: int | None) -> int:
-    """The number of data: that of the batch `x`, or the `size` asked for when there is none.
+    """The number of data points: that of the batch `x`, or `size` where there is no batch.
+
+    Args:
+        x: a batch of data, or None to generate.
+        size: the number of data points to generate; with a batch, None or that of the batch.
 
     Raises:
-        PairError: neither is given, the two differ, or there is no datum.
+        PairError: neither is given, the two differ, or the number is 0.
     """
     if x is None and size is None:
-        raise PairError("A model wants data or a size: model(x=batch) to score, model(size=16) to generate.")
+        raise PairError("A model requires data or a size: model(x=batch) to score, model(size=16) to generate.")
     given = size if x is None else len(x)
     if size not in (None, given) or not given:
-        raise PairError(f"A model wants data, or a size of at least 1, got size={size} and {given} data.")
+        raise PairError(f"A model requires data, or a size of at least 1, got size={size} and {given} data points.")
     return given

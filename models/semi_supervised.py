@@ -12,17 +12,19 @@ __all__ = ["SemiSupervisedVAE"]
 
 
 class SemiSupervisedVAE(Program):
-    """p(x, y, z) = p(y) p(z) p(x | decoder(z, y)), with a label y that is a latent, and uniform.
+    """p(x, y, z) = p(y) p(z) p(x | decoder(z, y)), where the label y is a latent with a uniform prior.
 
-    Where a label is known the guide says so (`guides.SemiSupervisedGuide`), so the model has no argument y: one program
-    and one loss do for labelled and unlabelled data in one batch. `decode(model, {"y": y})` generates with a label.
+    The guide knows which labels are given (`guides.SemiSupervisedGuide`), so the model takes no y: one program and one
+    loss serve a batch of labelled and unlabelled data points. `decode(model, {"y": y})` generates with a label.
 
     Args:
         prior: `prior() -> p(z)`.
         likelihood: `likelihood(params) -> p(x | params)`.
-        decoder: a network of two inputs, z `(*, D)` and y int64 `(*,)`, to `(*, *likelihood.params_shape)`: a
+        decoder: a network of two inputs, z `(*, D)` and y int64 `(*,)`, to `(*, *likelihood.params_shape)`, such as a
             `JointMLP`, which makes labels one-hot.
         classes: the number of labels, K.
+
+    Call it with a batch `x` of shape `(B, *event)` to score, or with `size` to generate.
 
     References: Kingma et al. (2014), arXiv:1406.5298.
     """

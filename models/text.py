@@ -1,4 +1,4 @@
-"""Sentences: p(x, z) = p(z) prod_t p(x_t | x_<t, z), by an LSTM or a causal transformer."""
+"""Models of sentences: p(x, z) = p(z) prod_t p(x_t | x_<t, z), by an LSTM or a causal transformer."""
 
 import pyro
 from torch import Tensor, nn
@@ -12,8 +12,49 @@ from pyrovae.models.program import Program, plate_size
 __all__ = ["Autoregressive", "LanguageModel", "TextVAE"]
 
 
+class Autoregressive(nn.Module):
+    """The likelihood of a sentence, p(x | z) = prod_t p(x_t | x_<t, z).
+
+    Args:
+        decoder: `LSTMDecoder`, `TransformerDecoder`, or a module with the same three methods.
+        length: the number of tokens T of a generated sentence, padding included; a scored one may have any number.
+
+    Raises:
+        SupportError: in `check`, x is not a sentence.
+    """
+
+    def __init__(self, decoder: LSTMDecoder | TransformerDecoder, length: int) -> None:
+        super().__init__()
+        self.decoder, self.length = decoder, length
+
+    def forward(self, z: Tensor, x: Tensor | None = None) -> Sentences:
+        """p(x | z), event shape `(T,)`, with the T of `x` where it is given."""
+        return Sentences(self.decoder, z, self.length if x is None else x.shape[-1])
+
+    def check(self, x: Tensor) -> None:
+        """Raise SupportError where `x` is not words, then EOS, then PAD. A sentence of T tokens may lack EOS."""
+        words = self.decoder.words
+        if x.is_floating_point() or x.min() < 0 or x.max() >= words or (x == BOS).any():
+            raise SupportError(
+                f"a sentence requires int64 tokens {EOS}, ..., {words - 1}, and {PAD} for padding, got {x.dtype} from "
+                f"{x.min().item()} to {x.max().item()} at site 'x'. Write Vocabulary.encode(sentences)."
+            )
+        lengths(x)
+        ended = (x == EOS) | (x == PAD)
+        broken = ((x[..., 1:] == PAD) != ended[..., :-1]).any(-1)
+        if broken.any():
+            raise SupportError(
+                f"a sentence requires words, then one EOS = {EOS}, then PAD = {PAD} alone, got "
+                f"{int(broken.sum())} at site 'x' without this form, the first {x[broken][0].tolist()[:20]}. Write "
+                "Vocabulary.encode(sentences)."
+            )
+
+    def extra_repr(self) -> str:
+        return f"length={self.length}"
+
+
 class TextVAE(Program):
-    """p(x, z) = p(z) prod_t p(x_t | x_<t, z), x a sentence of at most T tokens, as `pyrovae.data.tokens` has them.
+    """p(x, z) = p(z) prod_t p(x_t | x_<t, z), where x is a sentence of tokens, as in `pyrovae.data.tokens`.
 
     Args:
         prior: `prior() -> p(z)`.
@@ -24,7 +65,7 @@ class TextVAE(Program):
     References: Bowman et al. (2016), arXiv:1511.06349.
     """
 
-    def __init__(self, prior: nn.Module, likelihood: "Autoregressive") -> None:
+    def __init__(self, prior: nn.Module, likelihood: Autoregressive) -> None:
         super().__init__()
         self.prior, self.likelihood = prior, likelihood
 
@@ -35,13 +76,15 @@ class TextVAE(Program):
 
 
 class LanguageModel(Program):
-    """p(x) = prod_t p(x_t | x_<t): no latent, so the evidence is exact, and the guide has no site.
+    """p(x) = prod_t p(x_t | x_<t), without a latent: the evidence is exact, and the guide has no site.
 
     Args:
         likelihood: `Autoregressive(decoder, T)` with a decoder of `latent=0`.
+
+    Call it with a batch `x` of shape `(B, T)`, of any T, to score, or with `size` to generate.
     """
 
-    def __init__(self, likelihood: "Autoregressive") -> None:
+    def __init__(self, likelihood: Autoregressive) -> None:
         super().__init__()
         self.likelihood = likelihood
 
@@ -50,44 +93,3 @@ class LanguageModel(Program):
         nothing = self.likelihood.decoder.head.weight.new_empty(count, 0)
         with pyro.plate("data", count, dim=-1):
             return pyro.sample("x", self.likelihood(nothing, x), obs=x)  # x_t ~ p(x_t | x_<t)
-
-
-class Autoregressive(nn.Module):
-    """The likelihood p(x | z) = prod_t p(x_t | x_<t, z).
-
-    Args:
-        decoder: `LSTMDecoder`, `TransformerDecoder`, or another module of their three methods.
-        length: T of what is generated; what is scored may have any.
-
-    Raises:
-        SupportError: in `check`, x that is no sentence.
-    """
-
-    def __init__(self, decoder: "LSTMDecoder | TransformerDecoder", length: int) -> None:
-        super().__init__()
-        self.decoder, self.length = decoder, length
-
-    def forward(self, z: Tensor, x: Tensor | None = None) -> "Sentences":
-        """p(x | z), event shape `(T,)`, of the width of `x` where there is one."""
-        return Sentences(self.decoder, z, self.length if x is None else x.shape[-1])
-
-    def check(self, x: Tensor) -> None:
-        """Raise SupportError where `x` is not words, then EOS, then PAD; at the full width, EOS may be cut off."""
-        words = self.decoder.words
-        if x.is_floating_point() or x.min() < 0 or x.max() >= words or (x == BOS).any():
-            raise SupportError(
-                f"a sentence has int64 tokens {EOS}, ..., {words - 1} and {PAD} for padding, got {x.dtype} from "
-                f"{x.min().item()} to {x.max().item()} at site 'x'. Write Vocabulary.encode(sentences)."
-            )
-        lengths(x)
-        ended = (x == EOS) | (x == PAD)
-        broken = ((x[..., 1:] == PAD) != ended[..., :-1]).any(-1)
-        if broken.any():
-            raise SupportError(
-                f"a sentence is words, then one EOS = {EOS}, then PAD = {PAD}, and nothing after; at site 'x' "
-                f"{int(broken.sum())} are not, the first is {x[broken][0].tolist()[:20]}. Write "
-                "Vocabulary.encode(sentences)."
-            )
-
-    def extra_repr(self) -> str:
-        return f"length={self.length}"

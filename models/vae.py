@@ -13,7 +13,7 @@ class VAE(Program):
     """p(x, z) = p(z) p(x | decoder(z)).
 
     Args:
-        prior: `prior() -> p(z)`.
+        prior: `prior() -> p(z)`, event shape `(D,)`.
         likelihood: `likelihood(params) -> p(x | params)`.
         decoder: a network `(*, D) -> (*, *likelihood.params_shape)`.
 

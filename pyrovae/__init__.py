@@ -1,9 +1,27 @@
 """Variational autoencoders as probabilistic programs, on Pyro and PyTorch.
 
-A VAE is a model p(x, z) and a guide q(z | x), both Pyro programs; `pyrovae.models` and `pyrovae.guides` hold
-some, and everything in `pyrovae.inference` works on any pair.
+A VAE is a model p(x, z) and a guide q(z | x), both Pyro programs. `pyrovae.models` and `pyrovae.guides` hold such
+programs, and everything in `pyrovae.inference` works on any pair.
+
+A subpackage is imported when it is first used: `import pyrovae` suffices to write `pyrovae.models.VAE`.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pyrovae.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from pyrovae import data, errors, guides, inference, models, networks, plots, report
+
+__all__ = ["__version__", "data", "errors", "guides", "inference", "models", "networks", "plots", "report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return import_module(f"pyrovae.{name}")
+    raise AttributeError(f"module 'pyrovae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

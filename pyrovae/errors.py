@@ -1,4 +1,4 @@
-"""Typed errors. Each says the rule, what was got, and the line to write instead."""
+"""The errors of this package. Each message names the rule, the value that breaks it, and the line to write instead."""
 
 __all__ = [
     "CheckpointError",
@@ -14,36 +14,36 @@ __all__ = [
 
 
 class PyrovaeError(Exception):
-    """Every error of this package."""
+    """The base class of every error of this package."""
 
 
 class DataError(PyrovaeError, ValueError):
-    """A data set that is missing, empty, broken, or not what its name says."""
+    """A data set is missing, empty or broken, or is not what its name says."""
 
 
 class SupportError(PyrovaeError, ValueError):
-    """A value outside the support of the distribution that scores it."""
+    """A value lies outside the support of the distribution that scores it, or a parameter outside its range."""
 
 
 class ShapeError(PyrovaeError, ValueError):
-    """A tensor whose shape does not fit; the message names both shapes."""
+    """A tensor has the wrong shape; the message names the shape required and the shape given."""
 
 
 class PairError(PyrovaeError, ValueError):
-    """A (model, guide) pair that breaks the contract: sites, plates, gradients, arguments."""
+    """A (model, guide) pair breaks the contract: its sites, plates, gradients or arguments."""
 
 
 class NonFiniteError(PyrovaeError, ArithmeticError):
-    """A NaN or an infinity; the message names the site and the batch."""
+    """A value is NaN or infinite; the message names the site and the batch."""
 
 
 class CheckpointError(PyrovaeError, RuntimeError):
-    """A checkpoint that is truncated, unsafe, or of another architecture."""
+    """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
 
 
 class OutputError(PyrovaeError, OSError):
-    """A run folder that cannot be written."""
+    """A run folder cannot be written."""
 
 
 class MissingExtraError(PyrovaeError, ImportError):
-    """An optional package that is not installed; the message names the extra."""
+    """An optional package is not installed; the message names the extra to install."""

@@ -1,4 +1,4 @@
-"""Capture."""
+"""Capture: the tensor operations of one call of a function, as a graph."""
 
 import random
 import sys
@@ -25,29 +25,42 @@ from pyrovae.inference.compile.watch import Slot, Watch, put_back
 __all__ = ["Captured", "capture"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Captured:
-    """A graph of ATen operations, the real tensors that it takes after its arguments, and how to read it."""
+    """A captured function: `(result, written)` of its arguments and its state.
+
+    Attributes:
+        module: the graph of ATen operations, from arguments and state to the tensors of the result.
+        state: the real tensors that the graph takes after its arguments.
+        spec: how the leaves of the result are nested.
+        constants: one entry per leaf of the result: None where the graph gives a tensor, else the value in a tuple.
+        written: attributes of programs that get new tensors at every call.
+    """
 
     module: fx.GraphModule
     state: list[Tensor]
     spec: pytree.TreeSpec
-    constants: list[Any]  # one per leaf of the result: None where the graph gives a tensor
-    written: list[Slot]  # attributes of programs that get new tensors at every call
+    constants: list[tuple[Any] | None]
+    written: list[Slot]
 
 
 def capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
-    """Write down the operations of `fn(*inputs)`, on fake tensors; nothing real is computed or changed.
+    """Record the operations of `fn(*inputs)` on fake tensors; nothing real is computed or changed.
+
+    Args:
+        fn: a function of tensors.
+        inputs: its arguments; their shapes, strides, dtypes and devices count, and their values do not.
+        watch: the objects whose attributes `fn` may read and write.
 
     Raises:
-        CaptureError: Python state takes part, so that one graph cannot stand for all calls.
+        CaptureError: the result depends on Python state, so one graph cannot stand for all calls.
     """
     met = _Inputs()
     found: dict[str, Any] = {}
     changed = watch.changes()
 
     def flat(*fakes: Tensor) -> list[Tensor]:
-        with met, _PyroStaysTensors():  # innermost: the caller of `.item()` must be one frame away
+        with met, _PyroStaysTensors():
             result = fn(*fakes)
         found["changes"] = changed()
         new = [group[name] for (group, name), _ in found["changes"]]
@@ -74,9 +87,9 @@ _ADDMM = torch.ops.aten.addmm.default
 
 
 def _bias_apart(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """A product and a bias apart: the bias then fuses with what follows, and is not copied out first.
+    """`addmm` as a product and a bias: the bias then fuses with later operations, and is not copied out first.
 
-    Written as a subtraction, because inductor makes `addmm` of a product and an addition again.
+    It is a subtraction, because inductor turns a product and an addition into `addmm` again.
     """
     if bias.dim() != 1 or beta != 1 or alpha != 1:
         return NotImplemented
@@ -84,7 +97,7 @@ def _bias_apart(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: f
 
 
 def _check_changes(changes: list[tuple[Slot, Any]], read: list[Tensor]) -> None:
-    """Let a program cache tensors in its attributes, and carry no state in them from call to call."""
+    """A program may cache tensors in its attributes, but may not carry state in them from call to call."""
     for (group, name), old in changes:
         leaves, before = pytree.tree_leaves(group[name]), pytree.tree_leaves(old)
         if not any(isinstance(leaf, Tensor) for leaf in leaves):
@@ -100,20 +113,20 @@ def _check_changes(changes: list[tuple[Slot, Any]], read: list[Tensor]) -> None:
 
 @contextmanager
 def _python_numbers_unused() -> Iterator[None]:
-    """See to it that no random numbers but torch's are drawn inside: a graph would repeat them for ever."""
+    """Raise if Python's or NumPy's random numbers are drawn inside: a graph would repeat the same ones for ever."""
     python = random.getstate()
-    numpy: Any = np.random.get_state()  # noqa: NPY002 the one that programs draw from
+    numpy: Any = np.random.get_state()  # noqa: NPY002 programs draw from this one
     yield
     numpy_now: Any = np.random.get_state()  # noqa: NPY002
     if python != random.getstate() or numpy[2:] != numpy_now[2:] or not (numpy[1] == numpy_now[1]).all():
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-        raise CaptureError("the program draws random numbers of Python or NumPy; draw them from torch")
+        raise CaptureError("the program draws random numbers from Python or NumPy; draw them from torch")
 
 
 @contextmanager
 def _traceable_pyro() -> Iterator[None]:
-    """Pyro without what looks at values: validation, NaN warnings, and sums over the support only."""
+    """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone."""
     with (
         pyro.validation_enabled(False),
         mock.patch("pyro.util.torch_isnan", return_value=False),
@@ -124,12 +137,12 @@ def _traceable_pyro() -> Iterator[None]:
 
 
 def _dot_on_support(probs: Tensor, costs: Tensor) -> Tensor:
-    """sum of probs * costs where probs > 0, in fixed shapes; Pyro selects those elements instead."""
+    """The sum of probs * costs where probs > 0, in fixed shapes; Pyro selects those elements instead."""
     return (probs * torch.where(probs > 0, costs, 0.0)).sum()
 
 
 class _PyroStaysTensors(TorchFunctionMode):
-    """Pyro's ELBOs take values out of tensors only to report the loss, and to skip impossible terms."""
+    """Answers Pyro's ELBOs without a value: they read values only to report the loss and to skip impossible terms."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -137,19 +150,31 @@ class _PyroStaysTensors(TorchFunctionMode):
         if func is Tensor.item and _caller().startswith("pyro.infer"):
             return args[0].detach()
         if func is Tensor.all and _caller() == "pyro.infer.util":
-            return True  # the question of Dice.compute_expectation; `_dot_on_support` does with any answer
+            return True  # Dice.compute_expectation asks; `_dot_on_support` is right for either answer
         return func(*args, **(kwargs or {}))
 
 
+_MACHINERY = (__name__, "torch.overrides", "torch.utils._device", "torch.utils._python_dispatch")
+
+
 def _caller() -> str:
-    """The module whose code called the function that a torch function mode is looking at."""
-    return sys._getframe(2).f_globals.get("__name__", "")
+    """The name of the module whose code called the function that a torch function mode is looking at.
+
+    It is that of the first frame, from the inside out, that belongs neither to this module nor to torch's machinery of
+    modes, nor to another mode's `__torch_function__`.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__") in _MACHINERY or frame.f_code.co_name == "__torch_function__"
+    ):
+        frame = frame.f_back
+    return frame.f_globals.get("__name__", "")
 
 
 class _Inputs(TorchDispatchMode):
-    """Makes each real tensor that is met while tracing an input of the graph, known by its identity.
+    """Makes each real tensor that the traced function touches an input of the graph, by its identity.
 
-    Without this the tracer would take real tensors for constants, and compute with the values of small ones.
+    Otherwise the tracer would treat real tensors as constants, and compute with the values of small ones.
     """
 
     def __init__(self) -> None:
@@ -184,12 +209,12 @@ class _Inputs(TorchDispatchMode):
         return self._fakes[id(tensor)]
 
 
-# A number in the source, as in `Normal(0., 1.)`, comes in by this operation, and may stay a constant.
+# These operations bring in a number of the source, as in `Normal(0., 1.)`, which may stay a constant.
 _LITERALS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 
 
 def _with_inputs(module: fx.GraphModule, count: int) -> fx.GraphModule:
-    """The same graph, where the attributes `state_0 ... ` are inputs after its own."""
+    """The same graph with the attributes `state_0, state_1, ...` as further inputs after its own."""
     graph, copies = fx.Graph(), {}
     nodes = list(module.graph.nodes)
     attributes = {node.target: node for node in nodes if node.op == "get_attr"}

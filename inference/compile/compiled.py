@@ -1,13 +1,13 @@
 """Capture and replay: a function of Pyro programs becomes one compiled graph.
 
 Pyro runs its effect handlers in Python at every call. They do the same at every call of one signature, so they
-need to run only once: with fake tensors, under a tracer that writes down the tensor operations that they make.
-`torch._inductor` compiles what was written down; later calls replay it.
+need to run only once: on fake tensors, under a tracer that records the tensor operations. `torch._inductor` compiles
+the recorded graph, and later calls replay it.
 
 Every real tensor that the function touches, wherever it lives (a module, the param store, an optimizer, a
-closure), becomes an input of the graph by identity, so replays see its present value and may change it in place.
-What cannot be written down faithfully (Python control flow on values, shapes that depend on values, Python state
-that changes from call to call) is found out and runs eagerly, with one `EagerWarning`.
+closure), becomes an input of the graph by identity: replays read its present value and may change it in place.
+Some functions have no such graph: Python branches on values, a shape depends on values, or Python state changes from
+call to call. `Compiled` detects this, runs them eagerly, and gives one `EagerWarning`.
 """
 
 import sys
@@ -31,24 +31,32 @@ from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 __all__ = ["Compiled"]
 
 
+_MANY = 8
+"""When the captures exceed this many times `max_graphs`, an argument must differ at every call."""
+
+
 class Compiled:
     """A function of programs, captured once per signature and replayed.
 
-    The signature is: shapes, strides, dtypes and devices of the tensor arguments; the values of all other
-    arguments; modes (gradients, autocast, threads); and what `Watch` sees of the programs. A Python float
-    becomes a 0-dim tensor, an input of the graph, so a schedule does not recompile; only where the function
-    needs its value in Python is it part of the signature. Results carry no autograd graph.
+    The signature consists of the shapes, strides, dtypes and devices of the tensor arguments, the values of all other
+    arguments, the modes of torch (gradients, autocast, threads), and what `Watch` sees of the programs. A Python float
+    becomes a 0-dim tensor, an input of the graph, so a schedule does not recompile; it is part of the signature only
+    where the function needs its value in Python. Results carry no autograd graph.
 
     Args:
-        fn: any function of nested tensors and Python values, calling programs, gradients and in-place updates
-            included. Random numbers are fresh at each replay and follow `torch.manual_seed`.
-        programs: the models and guides that `fn` runs; their parameters live in themselves while it does.
+        fn: any function of nested tensors and Python values; it may run programs, compute gradients and change
+            tensors in place. Random numbers are fresh at each replay and follow `torch.manual_seed`.
+        programs: the models and guides that `fn` runs; meanwhile their parameters live in their modules.
         watch: further objects (an ELBO, an objective) whose attributes `fn` reads.
-        precision: `"fp32"`, or `"bf16"`: matrix products and convolutions in bfloat16, all else as it is.
-        max_graphs: bound on the number of graphs kept; the least recently used goes.
-        reported: messages already given as a warning, shared by those who should not repeat each other.
-        cuda_graph: on a GPU, launch the kernels of a replay together; `fn` then may not change its arguments.
-        options: settings of `torch._inductor.config`, in force while compiling.
+        precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
+        max_graphs: how many graphs are kept at most; the least recently used one is dropped.
+        reported: the messages that have already been given as a warning; functions that share this set do not repeat
+            each other's.
+        cuda_graph: on a GPU, launch the kernels of a replay together; `fn` may not change its arguments then.
+        options: settings of `torch._inductor.config` that hold while compiling.
+
+    Attributes:
+        captures: how many times a graph was captured, or its capture was tried.
     """
 
     def __init__(
@@ -84,7 +92,7 @@ class Compiled:
             tensors, key = self._signature(leaves, spec)
         except TypeError as error:  # an argument without a hash, so without a signature
             return self._eager(args, kwargs, CaptureError(f"an argument is not hashable: {error}"))
-        if (key[0], None) in self._graphs:  # refused, whatever state its programs are in
+        if (key[0], None) in self._graphs:  # refused before, whatever the state of its programs
             return self._run(args, kwargs)
         if graph := self._graphs.get(key):
             self._graphs.move_to_end(key)
@@ -93,9 +101,12 @@ class Compiled:
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
     def each(self, items: Iterable[Tensor | None], *args: Any) -> list[Any]:
-        """`[self(item, *args) for item in items]`, looking at the signature once per shape of an item.
+        """`[self(item, *args) for item in items]`, where the signature is computed once per shape of an item.
 
-        Nothing but `fn` itself may change arguments or programs meanwhile.
+        Args:
+            items: the first argument of each call.
+            args: the other arguments, the same at each call. Only `fn` itself may change them, or the programs,
+                until all calls are done.
         """
         results: list[Any] = []
         rest: list[Tensor] = []
@@ -111,7 +122,7 @@ class Compiled:
         return results
 
     def _signature(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], tuple]:
-        """The tensors among `leaves`, floats turned into tensors, and a key that says all the rest."""
+        """The tensors among `leaves`, floats as tensors, and a key for everything else."""
         tensors: list[Tensor] = []
         parts: list[Any] = []
         for leaf in leaves:
@@ -133,10 +144,10 @@ class Compiled:
         args: tuple,
         kwargs: dict[str, Any],
     ) -> Any:
-        """The first call of a signature: capture and compile, or learn that this is not possible."""
+        """The first call of a signature: capture and compile, or find out that this is impossible."""
         self.captures += 1
         try:
-            if self.captures > 8 * self.max_graphs:
+            if self.captures > _MANY * self.max_graphs:
                 raise CaptureError(
                     f"{self.captures} signatures so far: an argument or an attribute changes at every call. "
                     "Pass it as a tensor"
@@ -146,7 +157,7 @@ class Compiled:
             if key[0] in self._tried:
                 self._keep((key[0], None), None)
                 return self._eager(args, kwargs, error)
-            self._tried.add(key[0])  # perhaps this call sets something up, once
+            self._tried.add(key[0])  # this call may only have set something up, once
             return self._run(args, kwargs)
         except Exception as error:
             if any(isinstance(leaf, float) for leaf in leaves) and not self._bake_floats:
@@ -178,12 +189,12 @@ class Compiled:
             return self.fn(*args, **kwargs)
 
     def _eager(self, args: tuple, kwargs: dict[str, Any], error: Exception) -> Any:
-        """Run eagerly, then warn: an error that is the user's own comes out as itself, not as a warning."""
+        """Run eagerly, then warn: an error of the user's own code is raised here as itself, without a warning."""
         result = self._run(args, kwargs)
-        message, filename, line = explain(error)
-        if message not in self.reported:
-            self.reported.add(message)
-            warnings.warn_explicit(message, EagerWarning, filename, line)
+        why = explain(error)
+        if why.message not in self.reported:
+            self.reported.add(why.message)
+            warnings.warn_explicit(why.message, EagerWarning, why.filename, why.line)
         return result
 
     def _keep(self, key: tuple, graph: "_Graph | None") -> None:
@@ -217,7 +228,7 @@ class _Graph:
         self.find_state()
 
     def find_state(self) -> None:
-        """Look where the state lies now: `parameter.data = ...` moves it."""
+        """Find the present memory of the state: `parameter.data = ...` moves it."""
         addresses = [tensor.data_ptr() for tensor in self._alive]
         if addresses != self._addresses:
             self._addresses, self._state = addresses, [tensor.detach() for tensor in self._alive]

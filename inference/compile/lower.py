@@ -1,4 +1,4 @@
-"""Lower."""
+"""Lowering: torch's inductor compiles a captured graph."""
 
 import functools
 import logging
@@ -20,7 +20,7 @@ __all__ = ["lower"]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's deprecation warnings on itself, and its remark on a CUDA toolkit where there is no GPU."""
+    """Silence torch's deprecation warnings about itself, and its remark on a CUDA toolkit without a GPU."""
     logger = logging.getLogger("torch.utils.cpp_extension")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -35,16 +35,25 @@ def _quiet() -> Iterator[None]:
 
 @functools.cache
 def _keep_freed_memory() -> None:
-    """Have glibc keep the memory that a step frees, for the next step.
+    """Make glibc keep the memory that a step frees for the next step.
 
-    It hands blocks above a threshold back to the kernel, which faults them in anew at each step, up to half of a
-    step's time, unless a large block was once freed: that raises the threshold, to 32 MiB at most.
+    glibc returns blocks above a threshold to the kernel, and page faults then take up to half of each step's time.
+    Freeing a large block once raises the threshold, to at most 32 MiB.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
-    """Hand a captured graph to inductor; torch's own settings are as before afterwards."""
+    """Compile a captured graph with inductor; torch's settings are restored afterwards.
+
+    Args:
+        captured: the graph, and the state that it takes after its arguments.
+        tensors: arguments of one call, as an example of their shapes, strides, dtypes and devices.
+        options: settings of `torch._inductor.config` that hold while compiling.
+
+    Returns:
+        A function of the arguments and the state, which returns the tensors of the result.
+    """
     with _quiet():
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
@@ -52,31 +61,30 @@ def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) ->
     compiler: Callable[..., Any] = compile_fx
     _keep_freed_memory()
     inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
-    # On a CPU torch's own generator is faster than inductor's, and compiled draws what eager does.
+    # On a CPU torch's own generator is faster than inductor's, and compiled code then draws the numbers of eager code.
     numbers = {"fallback_random": config.fallback_random or all(x.device.type == "cpu" for x in inputs)}
-    # Inductor's cache of compiled graphs on the disk is used only under a tracing context with a shape environment.
+    # Inductor reads its cache on the disk only under a tracing context with a shape environment.
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
     _use_onednn(captured.module)
     with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
         return compiler(captured.module, inputs)
 
 
-LARGE_PRODUCT = 2**25
-
-"""Multiplications from which a product is oneDNN's: below, starting it takes longer than it wins."""
+_LARGE_PRODUCT = 2**25
+"""Multiplications from which oneDNN computes a product; a smaller one ends before oneDNN's start has paid off."""
 
 
 def _use_onednn(module: fx.GraphModule) -> None:
-    """Give large products in float32 on a CPU to oneDNN: at a batch's shapes it takes 0.83 to 0.92 of MKL's time.
+    """Let oneDNN compute large float32 products on a CPU: at the shapes of a batch it takes 0.83 to 0.92 of MKL's time.
 
-    MKL keeps those whose first factor is transposed (gradients of weights), where it is the faster one.
+    Products whose first factor is transposed (gradients of weights) stay with MKL, which is faster there.
     """
     if not torch.backends.mkldnn.is_available():
         return
     for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default):
         a, b = (factor.meta["val"] for factor in node.args)
         on_cpu = a.device.type == "cpu" and a.dtype == torch.float32
-        if on_cpu and a.is_contiguous() and a.numel() * b.shape[1] >= LARGE_PRODUCT:
+        if on_cpu and a.is_contiguous() and a.numel() * b.shape[1] >= _LARGE_PRODUCT:
             node.target = _onednn_product()
     module.recompile()
 
@@ -88,7 +96,7 @@ def _onednn_product() -> Any:
     @torch.library.custom_op("pyrovae::onednn_mm", mutates_args=())
     def product(a: Tensor, b: Tensor) -> Tensor:
         weight = b.t()
-        if not (b.is_contiguous() or weight.is_contiguous()):  # a slice: oneDNN would take a thousand times as long
+        if not (b.is_contiguous() or weight.is_contiguous()):  # oneDNN is a thousand times slower on a slice
             weight = weight.contiguous()
         return torch.ops.mkldnn._linear_pointwise(a.contiguous(), weight, None, "none", [], "")
 

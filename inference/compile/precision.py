@@ -1,4 +1,4 @@
-"""Precision."""
+"""The precision of matrix products and convolutions."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -10,20 +10,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = ["PRECISIONS", "precise"]
 
-
 PRECISIONS = ("fp32", "bf16")
+"""The names that `precise` takes."""
 
 
 def precise(precision: str) -> AbstractContextManager[Any]:
-    """The context in which programs run at a precision: `"fp32"` (as written) or `"bf16"`."""
+    """A context in which programs run at a precision.
+
+    Args:
+        precision: `"fp32"` changes nothing; `"bf16"` computes matrix products and convolutions in bfloat16.
+    """
     return _BFloat16Products() if precision == "bf16" else nullcontext()
 
 
 class _BFloat16Products(TorchDispatchMode):
-    """Matrix products and convolutions, forward and backward, on operands rounded to bfloat16.
+    """Rounds the operands of matrix products and convolutions, forward and backward, to bfloat16.
 
-    The products accumulate in float32 and their results go on in float32, so parameters, gradients, optimizer
-    state and log-probabilities keep it.
+    The products accumulate in float32 and their results are float32, and so are parameters, gradients, optimizer
+    state and log-probabilities.
     """
 
     _OPERATIONS = frozenset(

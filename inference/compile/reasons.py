@@ -1,7 +1,9 @@
-"""Reasons."""
+"""Why a function runs eagerly: the errors of capturing, and a sentence that names the user's own line."""
 
+import os
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyro
@@ -9,7 +11,7 @@ import torch
 
 from pyrovae.errors import PyrovaeError
 
-__all__ = ["CaptureError", "EagerWarning", "UnsteadyError", "explain"]
+__all__ = ["CaptureError", "EagerWarning", "Explanation", "UnsteadyError", "explain"]
 
 
 class EagerWarning(UserWarning):
@@ -17,33 +19,58 @@ class EagerWarning(UserWarning):
 
 
 class CaptureError(PyrovaeError, RuntimeError):
-    """A function that no graph can stand for; raised and caught inside this module's `Compiled`."""
+    """No graph can stand for all calls of a function; raised and caught inside `pyrovae.inference.compile`."""
 
 
 class UnsteadyError(CaptureError):
-    """Python state differs after a call: it was set up by it, or it changes at every call."""
+    """A call changed Python state: perhaps once, to set something up, or perhaps every call changes it."""
 
 
-_LIBRARIES = tuple(str(Path(package.__file__).parent) for package in (torch, pyro, np) if package.__file__)
+class Explanation(NamedTuple):
+    """What an `EagerWarning` says.
+
+    Attributes:
+        message: the reason in one sentence, and the user's own line where there is one.
+        filename: the file of that line.
+        line: its number.
+    """
+
+    message: str
+    filename: str
+    line: int
 
 
-_STANDARD = str(Path(traceback.__file__).parent)
+def _folder(file: str) -> str:
+    return f"{Path(file).parent}{os.sep}"
 
 
-_OWN = str(Path(__file__).parents[1])
+_STANDARD = _folder(traceback.__file__)
+
+_INFERENCE = f"{Path(__file__).parents[1]}{os.sep}"  # pyrovae.inference, wherever it is installed
+
+_LIBRARIES = (_INFERENCE, *(_folder(package.__file__) for package in (torch, pyro, np) if package.__file__), "<")
 
 
 def _is_library(filename: str) -> bool:
     standard = filename.startswith(_STANDARD) and "site-packages" not in filename
-    return standard or filename.startswith((*_LIBRARIES, _OWN, "<"))
+    return standard or filename.startswith(_LIBRARIES)
 
 
-def explain(error: Exception) -> tuple[str, str, int]:
-    """A message for the user, and the file and line of their code that it is about."""
+def explain(error: Exception) -> Explanation:
+    """Say why a function runs eagerly, and at which line of the user's own code.
+
+    The line is the innermost one on the error's traceback that is not in the standard library, torch, Pyro, NumPy or
+    `pyrovae.inference`.
+
+    Args:
+        error: what capturing or compiling the function raised.
+    """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    message = f"Runs eagerly, not compiled: {_reason(error)}." + (f"\n  {where}" if where else "")
-    return message, frames[-1].filename if frames else __file__, (frames[-1].lineno or 1) if frames else 1
+    message = f"Runs eagerly, not compiled: {_reason(error)}."
+    if not frames:
+        return Explanation(message, __file__, 1)
+    own = frames[-1]
+    return Explanation(f"{message}\n  {own.filename}:{own.lineno}: {own.line}", own.filename, own.lineno or 1)
 
 
 def _reason(error: Exception) -> str:

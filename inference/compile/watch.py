@@ -1,4 +1,4 @@
-"""Watch."""
+"""What a captured graph holds fixed about the objects that it reads, and whether that has changed."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -8,12 +8,16 @@ from torch import Tensor, nn
 
 __all__ = ["Hashed", "Slot", "Watch", "put_back"]
 
-
-Slot = tuple[dict[str, Any], str]  # an attribute: a `__dict__`, and a name in it
+Slot = tuple[dict[str, Any], str]
+"""An attribute: the `__dict__` that holds it, and its name."""
 
 
 class Hashed:
-    """A tuple that is hashed once: tuples are hashed anew at each look into a dict."""
+    """A tuple that is hashed once; Python hashes a tuple anew at each lookup in a dict.
+
+    Args:
+        value: the tuple.
+    """
 
     __slots__ = ("_hash", "_value")
 
@@ -30,9 +34,12 @@ class Hashed:
 class Watch:
     """What a graph holds fixed about some objects: their structure, modes and plain attributes.
 
-    Calling it gives a key, equal as long as nothing changed: which tensors, submodules and other objects hang
-    on each attribute (by identity), their dtype, device, shape and `requires_grad`, and the values of numbers,
-    strings and flags, `training` among them. Tensors' contents are no part of it.
+    Calling it gives a key that stays equal as long as nothing changed: which tensors, submodules and other objects
+    each attribute holds (by identity), their dtype, device, shape and `requires_grad`, and the values of numbers,
+    strings and flags, among them `training`. The contents of tensors are not part of the key.
+
+    Args:
+        objects: modules, watched with all their submodules, and any other objects.
     """
 
     _IGNORED = frozenset(nn.Module().__dict__) - {"training"}
@@ -41,19 +48,20 @@ class Watch:
         self._objects = objects
         self._ignored: set[tuple[int, str]] = set()
         self._slots: list[Slot] = []
+        self._seen: list[Any] = []
+        self._state: list[Any] = []
+        self._key = Hashed(())
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again for what is there to be watched."""
+        """List the attributes anew; some may have been added or removed."""
         self._slots = []
         for item in self._objects:
             parts = item.modules() if isinstance(item, nn.Module) else [item]
             for part in parts:
                 self._add(part)
         self._slots = [slot for slot in self._slots if (id(slot[0]), slot[1]) not in self._ignored]
-        self._seen: list[Any] = []
-        self._state: list[Any] = []
-        self._key = Hashed(())
+        self._seen, self._state, self._key = [], [], Hashed(())
 
     def _add(self, part: object) -> None:
         attributes = getattr(part, "__dict__", {})
@@ -72,12 +80,20 @@ class Watch:
         return self._key
 
     def ignore(self, slots: Sequence[Slot]) -> None:
-        """Watch these attributes no longer: each replay writes them."""
+        """Stop watching some attributes.
+
+        Args:
+            slots: attributes that every replay writes.
+        """
         self._ignored |= {(id(group), name) for group, name in slots}
         self.refresh()
 
     def changes(self) -> Callable[[], list[tuple[Slot, Any]]]:
-        """A function that finds, later, the attributes that are not as now, and the values that they had."""
+        """Remember all attributes as they are now.
+
+        Returns:
+            A function that lists the attributes that have changed since, each with the value that it had.
+        """
         self.refresh()
         before = {(id(group), name): group[name] for group, name in self._slots}
 
@@ -93,6 +109,11 @@ _ABSENT = object()
 
 
 def put_back(changes: list[tuple[Slot, Any]]) -> None:
+    """Give attributes the values that they had, and delete those that did not exist.
+
+    Args:
+        changes: what a function of `Watch.changes` listed.
+    """
     for (group, name), value in changes:
         if value is _ABSENT:
             del group[name]
@@ -102,13 +123,12 @@ def put_back(changes: list[tuple[Slot, Any]]) -> None:
 
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
-
 _VALUES = (bool, int, float, str, type(None))
 
 
 def _identity(value: Any) -> Any:
     if isinstance(value, Tensor):
         return id(value), value.dtype, value.device, value.shape, value.requires_grad
-    if isinstance(value, weakref.ref):  # a cache by its nature: what it held may be gone at any time
+    if isinstance(value, weakref.ref):  # a cache by its nature: its object may vanish at any time
         return weakref.ref
     return (type(value), value) if type(value) in _VALUES else id(value)

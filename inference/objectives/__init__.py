@@ -1,4 +1,4 @@
-"""Objectives: what training maximises, of any (model, guide) pair."""
+"""Objectives: what training maximises, for any (model, guide) pair."""
 
 from pyrovae.inference.objectives.aggregate import MMD, BetaTCVAE
 from pyrovae.inference.objectives.elbo import ELBO

@@ -1,38 +1,40 @@
-"""The evidence lower bound, and what is done to its rate: weight, annealing, free bits, capacity."""
+"""The evidence lower bound, and changes of its rate: weight, annealing, free bits, capacity."""
 
+from functools import partial
 from typing import Literal
 
 import torch
-from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.objectives.objective import Draws, Objective
+from pyrovae.inference.objectives.objective import Objective
+from pyrovae.inference.objectives.particles import Particles
+from pyrovae.inference.objectives.rates import dimension_rates, latent_rates, total_rate
+from pyrovae.inference.objectives.requirements import check_factors
 from pyrovae.inference.objectives.schedules import Schedule, at
-from pyrovae.inference.pair.divergence import closed_kl, factors, in_both_orders
-from pyrovae.inference.pair.scoring import Layout, spread
+from pyrovae.inference.pair.scoring import Layout
 from pyrovae.inference.pair.tracing import PairTrace
 
-__all__ = ["ELBO", "check_factors", "per_dimension"]
+__all__ = ["ELBO"]
 
 
 class ELBO(Objective):
-    """E_q log p(x | z) - kl_weight * sum_l KL_l, where KL_l is the rate of the latent site l given those above it.
+    """E_q log p(x | z) - kl_weight * sum_l KL_l, where KL_l is the rate of the latent l given those above it.
 
     Args:
-        num_particles: draws per datum.
+        num_particles: draws per data point.
         kl_weight: beta, a number or a schedule; 1 is the ELBO itself.
-        free_bits: lambda, in nats: KL_l becomes max(lambda, KL_l), KL_l being the mean over the batch, so that a rate
-            below lambda costs nothing more.
-        group: what lambda is for: `"site"`, each latent site, or `"dimension"`, each of its dimensions.
-        capacity: C, a number or a schedule, in nats: the rate's term becomes kl_weight * |KL - C|, KL being that of all
-            latents, the mean over the batch.
-        analytic: take KL_l in closed form where there is one, and the latents above l in the model come before it in
-            the guide; elsewhere it is estimated by log q - log p.
+        free_bits: lambda, in nats. KL_l, its mean over the batch, becomes max(lambda, KL_l), so a rate below lambda has
+            a constant cost.
+        group: what lambda bounds: `"site"`, the rate of each latent, or `"dimension"`, that of each of its dimensions.
+        capacity: C, a number or a schedule, in nats. The penalty becomes kl_weight * |KL - C|, where KL is the rate of
+            all latents, its mean over the batch.
+        analytic: use the closed form of KL_l where there is one and the guide draws the latents above l before l.
+            Elsewhere KL_l is estimated by log q - log p.
 
     Raises:
-        PairError: free bits and capacity together; free bits per dimension at a site whose prior or guide is not a
-            product over dimensions.
+        PairError: free bits and capacity together; a group of another name; at the first run, free bits per dimension
+            for a latent whose prior or guide is not a product over dimensions.
 
     References: Higgins et al. (2017) for beta; Bowman et al. (2016), arXiv:1511.06349, for annealing; Kingma et al.
     (2016), arXiv:1606.04934, for free bits; Burgess et al. (2018), arXiv:1804.03599, for capacity.
@@ -48,70 +50,44 @@ class ELBO(Objective):
         capacity: float | Schedule | None = None,
         analytic: bool = False,
     ) -> None:
-        super().__init__(num_particles)
+        by_dimension = bool(free_bits) and group == "dimension"
+        requirements = [_is_factorised] if by_dimension else []
+        super().__init__(num_particles, elbo=partial(_elbo, analytic=analytic), requirements=requirements)
         if free_bits and capacity is not None:
-            raise PairError("ELBO takes free_bits or capacity, not both: each says at what rate the penalty ends.")
+            raise PairError(
+                "ELBO requires free_bits or capacity, got both: each sets the rate at which the penalty ends. Write "
+                "ELBO(free_bits=...) or ELBO(capacity=...)."
+            )
         if group not in ("site", "dimension"):
-            raise PairError(f"group is 'site' or 'dimension', got {group!r}.")
+            raise PairError(f"ELBO requires group='site' or group='dimension', got {group!r}.")
         self.kl_weight, self.free_bits, self.group = kl_weight, free_bits, group
         self.capacity, self.analytic = capacity, analytic
 
-    def bound(self, draws: Draws) -> Tensor:
-        return draws.terms.log_likelihood.mean(0) - at(self.kl_weight, self.step) * self._penalty(draws)
+    def bound(self, particles: Particles) -> Tensor:
+        return particles.terms.log_likelihood.mean(0) - at(self.kl_weight, self.step) * self._penalty(particles)
 
-    def elbo(self, draws: Draws) -> Tensor:
-        return draws.terms.log_likelihood.mean(0) - self._rate(draws)
-
-    def _penalty(self, draws: Draws) -> Tensor:
+    def _penalty(self, particles: Particles) -> Tensor:
         """What kl_weight multiplies: `(B,)`, or one number for the batch."""
         if self.free_bits:
-            by_dimension = self.group == "dimension"
-            rates = per_dimension(draws, self._depth, self.analytic) if by_dimension else self._rates(draws).values()
-            means = [rate.mean() if self.group == "site" else rate for rate in rates]
+            means = self._means(particles)
             return torch.stack([mean.clamp_min(self.free_bits).sum() for mean in means]).sum()
-        rate = self._rate(draws)
+        rate = total_rate(particles, self.analytic)
         return rate if self.capacity is None else (rate.mean() - at(self.capacity, self.step)).abs()
 
-    def _rate(self, draws: Draws) -> Tensor:
-        """The rate of all latents, `(B,)`."""
-        return torch.stack([rate.mean(0) for rate in self._rates(draws).values()]).sum(0)
-
-    def _rates(self, draws: Draws) -> dict[str, Tensor]:
-        """The rate of each latent, `(S, B)`, in closed form where that is asked for and there is one."""
-        rates = {name: level.rate for name, level in draws.terms.levels.items()}
-        for name in in_both_orders(draws.pair) if self.analytic else ():
-            inner, outer = draws.pair.latent()[name]
-            closed = closed_kl(inner["fn"], outer["fn"])
-            if closed is not None:
-                closed = scale_and_mask(closed, 1.0, inner["mask"])
-                rates[name] = spread(closed, inner, draws.shape, self._depth, draws.full_size)
-        return rates
+    def _means(self, particles: Particles) -> list[Tensor]:
+        """For each latent the mean rate over the batch, a scalar, or those of its dimensions."""
+        if self.group == "dimension":
+            return dimension_rates(particles, self.analytic)
+        return [rate.mean() for rate in latent_rates(particles, self.analytic).values()]
 
     def extra_repr(self) -> str:
         names = ("num_particles", "kl_weight", "free_bits", "group", "capacity", "analytic")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
-    def check(self, pair: PairTrace, layout: Layout) -> None:
-        super().check(pair, layout)
-        if self.free_bits and self.group == "dimension":
-            check_factors(pair)
+
+def _elbo(particles: Particles, analytic: bool) -> Tensor:
+    return particles.terms.log_likelihood.mean(0) - total_rate(particles, analytic)
 
 
-def check_factors(pair: PairTrace) -> None:
-    """Raise PairError where a latent's prior or guide is no product over dimensions."""
-    for inner, outer in pair.latent().values():
-        factors(inner, "guide"), factors(outer, "model")
-
-
-def per_dimension(draws: Draws, depth: int, analytic: bool) -> list[Tensor]:
-    """For each latent the rates of its dimensions, means over draws and data."""
-    closed = in_both_orders(draws.pair) if analytic else []
-    means = []
-    for name, (inner, outer) in draws.pair.latent().items():
-        q, p = factors(inner, "guide"), factors(outer, "model")
-        rate = closed_kl(q, p) if name in closed else None
-        if rate is None:
-            rate = q.log_prob(inner["value"]) - p.log_prob(outer["value"])
-        last = len(inner["fn"].batch_shape) - 1
-        means.append(rate.mean((0, last) if last == depth else last))
-    return means
+def _is_factorised(pair: PairTrace, layout: Layout) -> None:
+    check_factors("ELBO(free_bits=..., group='dimension')", "Write ELBO(free_bits=..., group='site').", pair)

@@ -1,18 +1,21 @@
-"""Bounds of several draws, weighed per datum: IWAE with its gradients, Renyi, and wake-sleep."""
+"""Bounds of several weighted draws per data point: IWAE with its gradients, Renyi, and wake-sleep."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.inference.objectives.elbo import check_factors, per_dimension
-from pyrovae.inference.objectives.objective import Draws, Objective
-from pyrovae.inference.pair.contract import Site
+from pyrovae.inference.objectives.objective import Objective
+from pyrovae.inference.objectives.particles import Particles, draw_particles
+from pyrovae.inference.objectives.paths import draw_paths
+from pyrovae.inference.objectives.rates import dimension_rates
+from pyrovae.inference.objectives.requirements import Requirement, check_factors
 from pyrovae.inference.pair.handlers import ChangeDraws
-from pyrovae.inference.pair.scoring import Layout, spread
+from pyrovae.inference.pair.scoring import Layout
 from pyrovae.inference.pair.tracing import PairTrace, sites
 
 __all__ = ["IWAE", "Renyi", "WakeSleep"]
@@ -21,88 +24,88 @@ __all__ = ["IWAE", "Renyi", "WakeSleep"]
 class IWAE(Objective):
     """E log 1/S sum_s w_s, with w_s = p(x, z_s) / q(z_s | x): the importance-weighted bound, S = `num_particles`.
 
-    The gradient's signal for the guide fades with S (Rainforth et al. 2018); two others cure that. Both drop the
-    guide's parameters from log q(z), and let its gradient through the draws z alone. The model's gradient stays.
+    The signal in the guide's gradient fades as S grows (Rainforth et al. 2018). The gradients `"stl"` and `"dreg"` cure
+    that: they drop the guide's parameters from log q(z), and keep the gradient through the draws z alone. The model's
+    gradient stays the same. Both need log q at a given z: a flow without an inverse has none, and that of an inverse
+    autoregressive flow is slow.
 
     Args:
-        num_particles: S; one is the ELBO.
-        gradient: `"plain"`, that of the bound; `"stl"`, sticking the landing, whose noise vanishes where the guide is
-            the posterior, and which is unbiased for S = 1 and biased for more; `"dreg"`, doubly reparameterised,
-            unbiased for every S.
-        free_bits: lambda, in nats for each latent dimension: the bound is less by sum_d max(0, lambda - KL_d), KL_d
-            being the mean over the batch, so that the draws do not learn to do without the data. With S = 1 it is the
-            ELBO of these free bits per dimension.
+        num_particles: S; with one particle the bound is the ELBO.
+        gradient: `"plain"` is the gradient of the bound. `"stl"` is sticking the landing: its noise vanishes where the
+            guide is the posterior; it is unbiased for S = 1, and biased for more. `"dreg"` is doubly reparameterised,
+            and unbiased for every S.
+        free_bits: lambda, in nats for each latent dimension. sum_d max(0, lambda - KL_d) is subtracted from the bound,
+            where KL_d is the mean over the batch, so that the draws keep depending on the data. With S = 1 this is the
+            ELBO with these free bits per dimension.
 
     Raises:
-        PairError: a gradient of another name; free bits at a site whose prior or guide is not a product over
-            dimensions; a guide without log q at a given z, for the two gradients.
-
-    The two want log q at a given z: a flow without an inverse has none, and an inverse autoregressive one is slow.
+        PairError: a gradient of another name; at the first run, free bits for a latent whose prior or guide is not a
+            product over dimensions, or a guide without log q at a given z for `"stl"` and `"dreg"`.
 
     References: Burda et al. (2016), arXiv:1509.00519; Roeder et al. (2017), arXiv:1703.09194; Tucker et al. (2018),
     arXiv:1810.04152.
     """
 
-    independent = True
-
     def __init__(
         self, num_particles: int, *, gradient: Literal["plain", "stl", "dreg"] = "plain", free_bits: float = 0.0
     ) -> None:
-        super().__init__(num_particles)
-        self.free_bits = free_bits
         if gradient not in ("plain", "stl", "dreg"):
-            raise PairError(f"gradient is 'plain', 'stl' or 'dreg', got {gradient!r}.")
-        self.gradient = gradient
+            raise PairError(f"IWAE requires a gradient 'plain', 'stl' or 'dreg', got {gradient!r}.")
+        by_paths = gradient != "plain"
+        requirements: list[Requirement] = [_is_factorised] if free_bits else []
+        if by_paths:
+            requirements.append(partial(_is_scored_anywhere, gradient=gradient, num_particles=num_particles))
+        super().__init__(
+            num_particles,
+            independent=True,
+            draw=partial(draw_paths, squared=gradient == "dreg") if by_paths else draw_particles,
+            requirements=requirements,
+        )
+        self.gradient, self.free_bits = gradient, free_bits
 
-    def draw(self, model: Callable[[], Any], guide: Callable[[], Any], **handlers: Any) -> Draws:
-        if self.gradient == "plain" or not torch.is_grad_enabled():
-            return super().draw(model, guide, **handlers)
-        paths = _Paths(squared=self.gradient == "dreg" and self.num_particles > 1)
-        draws = super().draw(model, guide, in_guide=paths.guide, in_model=paths.model, **handlers)
-        return paths.of(draws, self._depth)
-
-    def bound(self, draws: Draws) -> Tensor:
-        bound = _log_mean_exp(draws.terms.log_weight)
+    def bound(self, particles: Particles) -> Tensor:
+        bound = _log_mean_exp(particles.terms.log_weight)
         if not self.free_bits:
             return bound
-        rates = per_dimension(draws, self._depth, analytic=True)
+        rates = dimension_rates(particles, analytic=True)
         return bound - torch.stack([(self.free_bits - rate).clamp_min(0).sum() for rate in rates]).sum()
-
-    def check(self, pair: PairTrace, layout: Layout) -> None:
-        super().check(pair, layout)
-        if self.free_bits:
-            check_factors(pair)
-        for name, site in sites(pair.guide).items() if self.gradient != "plain" else ():
-            try:
-                site["fn"].log_prob(site["value"].clone())  # no longer the draw that a flow remembers
-            except (NotImplementedError, KeyError) as error:
-                raise PairError(
-                    f"gradient={self.gradient!r} wants log q(z) at a given z, and the guide's "
-                    f"{type(site['fn']).__name__} at site '{name}' has no inverse. Write IWAE({self.num_particles})."
-                ) from error
 
     def extra_repr(self) -> str:
         return f"num_particles={self.num_particles}, gradient={self.gradient!r}, free_bits={self.free_bits}"
+
+
+def _is_factorised(pair: PairTrace, layout: Layout) -> None:
+    check_factors("IWAE(free_bits=...)", "Write IWAE(...) without free_bits.", pair)
+
+
+def _is_scored_anywhere(pair: PairTrace, layout: Layout, *, gradient: str, num_particles: int) -> None:
+    """The guide scores any z: not only its own draw, which a flow remembers."""
+    for name, site in sites(pair.guide).items():
+        try:
+            site["fn"].log_prob(site["value"].clone())
+        except (NotImplementedError, KeyError) as error:
+            raise PairError(
+                f"gradient={gradient!r} requires log q(z) at a given z, and the guide's {type(site['fn']).__name__} at "
+                f"site '{name}' has no inverse. Write IWAE({num_particles})."
+            ) from error
 
 
 class Renyi(Objective):
     """1 / (1 - alpha) log E_q w^(1 - alpha), estimated by S draws: the variational Renyi bound.
 
     Args:
-        alpha: 1 is the ELBO, 0 the importance-weighted bound; below 0 it bounds from above, for S to infinity.
+        alpha: 1 is the ELBO, 0 the importance-weighted bound; below 0 it is an upper bound as S goes to infinity.
         num_particles: S.
 
     References: Li & Turner (2016), arXiv:1602.02311.
     """
 
-    independent = True
-
     def __init__(self, alpha: float, num_particles: int) -> None:
-        super().__init__(num_particles)
+        super().__init__(num_particles, independent=True)
         self.alpha = alpha
 
-    def bound(self, draws: Draws) -> Tensor:
-        log_weight = draws.terms.log_weight
+    def bound(self, particles: Particles) -> Tensor:
+        log_weight = particles.terms.log_weight
         if self.alpha == 1:
             return log_weight.mean(0)
         return _log_mean_exp((1 - self.alpha) * log_weight) / (1 - self.alpha)
@@ -112,13 +115,13 @@ class Renyi(Objective):
 
 
 class WakeSleep(Objective):
-    """Reweighted wake-sleep: the model climbs log 1/S sum_s w_s, the guide climbs sum_s v_s log q(z_s | x), where the
-    v are the weights w made to sum to one. So the guide comes near the posterior in KL(p(z | x) || q(z | x)).
+    """Reweighted wake-sleep: the model maximises log 1/S sum_s w_s, the guide sum_s v_s log q(z_s | x).
 
-    No gradient goes through a draw, so latents may be discrete. The loss's value is minus the first of the two.
+    The v_s are the weights w_s divided by their sum, so the guide approaches the posterior in KL(p(z | x) || q(z | x)).
+    No gradient passes through a draw, so latents may be discrete. The value of the loss is minus the model's bound.
 
     Args:
-        num_particles: S, at least 2: with one draw v = 1, and the guide learns nothing but to repeat itself.
+        num_particles: S, at least 2: with one draw v = 1, and the guide only learns to repeat itself.
 
     Raises:
         PairError: num_particles < 2.
@@ -126,20 +129,16 @@ class WakeSleep(Objective):
     References: Bornschein & Bengio (2015), arXiv:1406.2751; Le et al. (2019), arXiv:1805.10469 (wake-theta, wake-phi).
     """
 
-    reparameterised = False
-    independent = True
-
     def __init__(self, num_particles: int) -> None:
-        super().__init__(num_particles)
+        super().__init__(num_particles, independent=True, reparameterised=False, draw=_draw_detached)
         if num_particles < 2:
-            raise PairError(f"WakeSleep weighs draws against each other: num_particles >= 2, got {num_particles}.")
+            raise PairError(
+                f"WakeSleep requires num_particles >= 2, got {num_particles}: it weighs draws against each other. "
+                "Write WakeSleep(num_particles=10)."
+            )
 
-    def draw(self, model: Callable[[], Any], guide: Callable[[], Any], **handlers: Any) -> Draws:
-        # No gradient goes through a draw.
-        return super().draw(model, guide, in_guide=ChangeDraws(lambda msg: msg["value"].detach()), **handlers)
-
-    def bound(self, draws: Draws) -> Tensor:
-        terms = draws.terms
+    def bound(self, particles: Particles) -> Tensor:
+        terms = particles.terms
         weights = terms.log_weight.detach().softmax(0)
         climbs = (weights * (terms.log_likelihood + terms.log_prior + terms.log_guide)).sum(0)
         return _log_mean_exp(terms.log_weight).detach() + climbs - climbs.detach()
@@ -148,74 +147,11 @@ class WakeSleep(Objective):
         return f"num_particles={self.num_particles}"
 
 
+def _draw_detached(model: Callable[[], Any], guide: Callable[[], Any], num_particles: int, depth: int) -> Particles:
+    """Particles through whose draws no gradient passes."""
+    return draw_particles(model, guide, num_particles, depth, in_guide=ChangeDraws(lambda msg: msg["value"].detach()))
+
+
 def _log_mean_exp(log_weight: Tensor) -> Tensor:
-    """Per datum, `(S, B)` to `(B,)`."""
+    """The mean over draws per data point, `(S, B)` to `(B,)`."""
     return log_weight.logsumexp(0) - math.log(len(log_weight))
-
-
-class _Paths:
-    """Gradients of a log-weight that reach the guide through the draws alone, in one run of the pair.
-
-    Each draw passes a gate on its way to the rest of the guide. With the gates shut, log q is differentiated by the
-    draws: that is its direct dependence, also of a lower level's distribution on the draw above it. Then log q is
-    replaced by its value and a linear function of the draws with that gradient, which no parameter of the guide
-    enters, and the gates are opened. Model and linear function see each draw through a second gate: there the
-    gradient, which carries the weight v, is multiplied by v once more if it is to be squared (doubly
-    reparameterised). Each path from log w to a parameter passes one second gate.
-    """
-
-    def __init__(self, *, squared: bool) -> None:
-        self.squared = squared
-        self.open = False
-        self.drawn: dict[str, Tensor] = {}  # as the guide sees them
-        self.scored: dict[str, Tensor] = {}  # as the model sees them
-        self.weights = torch.ones(())
-        self.guide, self.model = (
-            ChangeDraws(self._draw),
-            ChangeDraws(lambda msg: self.scored.get(msg["name"], msg["value"])),
-        )
-
-    def _draw(self, msg: Site) -> Tensor:
-        value: Tensor = msg["value"]
-        if not value.requires_grad:
-            return value
-        value.register_hook(lambda gradient: gradient if self.open else torch.zeros_like(gradient))
-        drawn = value.clone()
-        scored = drawn.clone()
-        if self.squared:
-            event = msg["fn"].event_dim
-            scored.register_hook(lambda gradient: gradient * _like(self.weights, gradient, event))
-        self.drawn[msg["name"]], self.scored[msg["name"]] = drawn, scored
-        return drawn
-
-    def of(self, draws: Draws, depth: int) -> Draws:
-        """The draws, with log q as a function of them alone."""
-        terms, guide = draws.terms, sites(draws.pair.guide)
-        gradients = self._direct(terms.log_guide)
-        self.open = True
-        self.weights = terms.log_weight.detach().softmax(0)
-        levels = {}
-        for name, level in terms.levels.items():
-            path = torch.zeros_like(level.log_guide)
-            if name in gradients:
-                scored, event = self.scored[name], guide[name]["fn"].event_dim
-                linear = gradients[name] * (scored - scored.detach())
-                linear = linear.sum(tuple(range(-event, 0))) if event else linear
-                path = spread(linear, guide[name], draws.shape, depth, None)
-            levels[name] = level._replace(log_guide=level.log_guide.detach() + path)
-        return draws._replace(terms=terms._replace(levels=levels))
-
-    def _direct(self, log_guide: Tensor) -> dict[str, Tensor]:
-        """The gradient of log q by each draw, all other draws and the parameters held fixed."""
-        if not self.drawn or not log_guide.requires_grad:
-            return {}
-        values = list(self.drawn.values())
-        gradients = torch.autograd.grad(log_guide.sum(), values, retain_graph=True, allow_unused=True)
-        return {name: g for name, g in zip(self.drawn, gradients, strict=True) if g is not None}
-
-
-def _like(weights: Tensor, gradient: Tensor, event: int) -> Tensor:
-    """Weights `(S, B)` as a factor of a gradient `(S, *plates, B, *event)`."""
-    samples, batch = weights.shape
-    between = gradient.dim() - event - 2
-    return weights.reshape(samples, *[1] * between, batch, *[1] * event)

@@ -1,46 +1,34 @@
-"""What every objective shares: the draws of a pair, the true ELBO beside the loss, and the counter of steps."""
+"""What every objective shares: its particles, the true ELBO next to the loss, and the counter of steps."""
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, final
 
 import torch
-from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike, Site
-from pyrovae.inference.pair.scoring import Layout, Terms, is_global, layout, run_pair, terms_of
-from pyrovae.inference.pair.tracing import PairTrace, sites, traces, unscaled_log_prob
+from pyrovae.inference.objectives.particles import Drawing, Particles, draw_particles, sampled_elbo
+from pyrovae.inference.objectives.requirements import (
+    Requirement,
+    check_independent,
+    check_reparameterised,
+    check_scales,
+)
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.scoring import Layout, layout
+from pyrovae.inference.pair.tracing import PairTrace, traces
 
-__all__ = ["Draws", "Objective", "Tracked"]
-
-
-class Draws(NamedTuple):
-    """S draws of a pair for each of B data, and their scores.
-
-    Attributes:
-        pair: the traces.
-        terms: log-probabilities, `(S, B)`, unscaled.
-        full_size: the number of all data, of which the batch is a sample.
-        free: a run of the model alone, where an objective asks for one.
-    """
-
-    pair: PairTrace
-    terms: Terms
-    full_size: int
-    free: Trace | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        samples, batch = self.terms.log_likelihood.shape
-        return samples, batch
+__all__ = ["Objective", "Tracked"]
 
 
 class Tracked(nn.Module):
-    """A loss that tells, beside itself, the ELBO of the draws that it was computed on."""
+    """A loss that also records the ELBO of the particles that it was computed on.
+
+    Attributes:
+        tracked: the sum of the ELBOs, and the number of data points, since the last `collect`.
+    """
 
     tracked: Tensor
 
@@ -50,97 +38,162 @@ class Tracked(nn.Module):
 
     @torch.no_grad()
     def track(self, total: Tensor, count: int) -> None:
-        """Add the sum of the ELBOs of so many data."""
+        """Record the ELBOs of some data points.
+
+        Args:
+            total: their sum, a scalar, in nats.
+            count: the number of data points.
+        """
         if self.tracked.device != total.device:
             self.to(total.device)
         self.tracked.add_(torch.stack([total, torch.full_like(total, count)]).to(self.tracked))
 
     @torch.no_grad()
     def collect(self) -> tuple[float, float]:
-        """Sum of the ELBOs, and number, of the data seen in training steps since this was last called."""
+        """The sum of the ELBOs, and the number of data points, of all training steps since the last call."""
         total, count = self.tracked.tolist()
         self.tracked.zero_()
         return total, count
 
 
 class Objective(Tracked, ABC):
-    """What training maximises, of any pair: `bound`, one number for each datum, in nats.
+    """What training maximises, for any pair: `bound`, one number for each data point, in nats.
 
-    The loss is minus its sum over the batch, scaled to all data where the pair subsamples its plate, as Pyro's ELBOs
-    have it; so an objective goes where those go, `SVI(model, guide, optim, objective)` and `fit(..., loss=objective)`.
-    Log-weights are formed per datum and unscaled, and scaled last: Pyro's RenyiELBO scales inside the log-sum-exp,
-    which gives another number. KL weights and the like change the loss alone, never the tracked ELBO.
+    The loss is minus the sum of the bounds over the batch, scaled to all data where the pair subsamples its plate, as
+    the loss of Pyro's ELBOs is. So an objective can stand wherever those can: `SVI(model, guide, optim, objective)` and
+    `fit(..., loss=objective)`. Log-weights are formed for each data point and unscaled, and scaled last. Pyro's
+    RenyiELBO scales inside the log-sum-exp, which gives another number. KL weights and the like change the loss alone,
+    never the tracked ELBO.
 
-    An objective belongs to one pair: it learns the layout of the plates from the first run. It is a module for the
-    sake of its buffer `step`, which schedules read.
+    A subclass defines `bound`. Everything else in which objectives differ is passed to this constructor.
+
+    An objective belongs to one pair, because it learns the layout of the plates from the first run. It is a module so
+    that checkpoints and compiled steps have its buffer `step`, the number of steps taken, which schedules read.
 
     Args:
-        num_particles: draws per datum S, vectorised.
+        num_particles: S, draws per data point, vectorised.
+        independent: whether all latents must be in the plate "data".
+        reparameterised: whether the guide's draws must be differentiable.
+        draw: how the particles are drawn.
+        elbo: from the particles to the ELBO of each data point, `(B,)`: no weight, no schedule.
+        requirements: further checks of a pair, run once.
+
+    Attributes:
+        step: the number of steps taken, a 0-dim tensor.
+        layout: that of the pair's plates; None before the first run.
 
     Raises:
         PairError: fewer than one particle; at the first run, a pair that the objective cannot train.
     """
 
-    reparameterised = True
-    independent = False  # whether all latents must lie in the plate "data"
     step: Tensor
 
-    def __init__(self, num_particles: int = 1) -> None:
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        independent: bool = False,
+        reparameterised: bool = True,
+        draw: Drawing = draw_particles,
+        elbo: Callable[[Particles], Tensor] = sampled_elbo,
+        requirements: Sequence[Requirement] = (),
+    ) -> None:
         super().__init__()
         if num_particles < 1:
-            raise PairError(f"{type(self).__name__} wants num_particles >= 1, got {num_particles}.")
+            raise PairError(
+                f"{type(self).__name__} requires num_particles >= 1, got {num_particles}. Write num_particles=1."
+            )
         self.num_particles = num_particles
+        self.independent, self.reparameterised = independent, reparameterised
         self.layout: Layout | None = None
+        self._draw, self._elbo, self._requirements = draw, elbo, tuple(requirements)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
-    def bound(self, draws: Draws) -> Tensor:
-        """What is maximised, `(B,)`, in nats per datum."""
+    def bound(self, particles: Particles) -> Tensor:
+        """What is maximised, `(B,)`, in nats per data point.
 
-    # What SVI calls ---------------------------------------------------------------------------------------------
+        Args:
+            particles: S draws for each data point, and their scores.
+        """
 
+    @final
     def differentiable_loss(self, model: ProgramLike, guide: ProgramLike, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss of a training step, a scalar; the ELBO of its draws is added to what is tracked."""
-        draws, loss = self._evaluate(model, guide, args, kwargs)
+        """The loss of a training step, a scalar; the ELBO of its particles is tracked.
+
+        Args:
+            model, guide: the pair.
+            args, kwargs: the arguments of both programs.
+        """
+        particles, loss = self._evaluate(model, guide, args, kwargs)
         with torch.no_grad():
-            elbo = self.elbo(draws)
+            elbo = self.elbo(particles)
             self.track(elbo.sum(), len(elbo))
         return loss
 
+    @final
     def loss(self, model: ProgramLike, guide: ProgramLike, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss, a scalar; nothing is tracked."""
+        """The loss, a scalar; nothing is tracked.
+
+        Args:
+            model, guide: the pair.
+            args, kwargs: the arguments of both programs.
+        """
         return self._evaluate(model, guide, args, kwargs)[1]
 
+    @final
     @torch.no_grad()
     def advance(self) -> None:
         """Count a step."""
         self.step.add_(1)
 
-    def elbo(self, draws: Draws) -> Tensor:
-        """The ELBO of each datum by these draws, `(B,)`: no weight, no schedule."""
-        return draws.terms.log_weight.mean(0)
+    @final
+    def elbo(self, particles: Particles) -> Tensor:
+        """The ELBO of each data point, `(B,)`, by these particles, without weights and schedules.
 
-    # How the draws are made -------------------------------------------------------------------------------------
+        Args:
+            particles: S draws for each data point, and their scores.
+        """
+        return self._elbo(particles)
+
+    @final
+    def draw(self, model: Callable[[], Any], guide: Callable[[], Any]) -> Particles:
+        """Run the pair, and score the draws.
+
+        Args:
+            model, guide: the programs, with their arguments bound.
+        """
+        return self._draw(model, guide, self.num_particles, self.layout.depth if self.layout else 1)
+
+    @final
+    def check(self, pair: PairTrace, layout: Layout) -> None:
+        """Refuse a pair that this objective cannot train; called once.
+
+        Args:
+            pair: a run of both programs.
+            layout: its layout.
+
+        Raises:
+            PairError: the pair breaks a requirement; the message names the site, and what to use instead.
+        """
+        what = type(self).__name__
+        check_scales(pair)
+        if self.independent:
+            check_independent(what, pair, layout)
+        if self.reparameterised:
+            check_reparameterised(what, pair)
+        for requirement in self._requirements:
+            requirement(pair, layout)
 
     def _evaluate(
         self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
-    ) -> tuple[Draws, Tensor]:
+    ) -> tuple[Particles, Tensor]:
         programs = partial(model, *args, **kwargs), partial(guide, *args, **kwargs)
         if self.layout is None:
             self._learn_layout(*programs)
-        draws = self.draw(*programs)
-        bound = self.bound(draws)
-        return draws, -bound.sum() * (draws.full_size / len(bound))
-
-    def draw(self, model: Callable[[], Any], guide: Callable[[], Any], **handlers: Any) -> Draws:
-        """Run the pair, and score the draws."""
-        pair = run_pair(model, guide, self.num_particles, self._depth, **handlers)
-        size, full_size = data_plate(pair)
-        return Draws(pair, terms_of(pair, (self.num_particles, size), self._depth, full_size), full_size)
-
-    @property
-    def _depth(self) -> int:
-        return self.layout.depth if self.layout else 1
+        particles = self.draw(*programs)
+        bound = self.bound(particles)
+        return particles, -bound.sum() * (particles.full_size / len(bound))
 
     def _learn_layout(self, model: Callable[[], Any], guide: Callable[[], Any]) -> None:
         with torch.enable_grad():
@@ -150,55 +203,3 @@ class Objective(Tracked, ABC):
         for site in pair.observed().values():
             self.to(site["value"].device)
         self.layout = found
-
-    def check(self, pair: PairTrace, layout: Layout) -> None:
-        """Refuse a pair that this objective cannot train; called once.
-
-        Raises:
-            PairError: with the site, and what to use instead.
-        """
-        size, full_size = data_plate(pair)
-        for trace in pair:
-            for site in sites(trace).values():
-                _check_scale(site, full_size / size)
-        if self.independent and layout.has_global:
-            name = next(n for n, (_, site) in pair.latent().items() if is_global(site))
-            raise PairError(
-                f"{type(self).__name__} weighs each datum by itself, and site '{name}' is one for all data. Use ELBO()."
-            )
-        for name, site in sites(pair.guide).items():
-            if self.reparameterised and not site["fn"].has_rsample and unscaled_log_prob(site).requires_grad:
-                raise PairError(
-                    f"{type(self).__name__} wants draws that are differentiable, and the guide's site '{name}' draws "
-                    f"from {type(site['fn']).__name__}. Train with WakeSleep(num_particles=10) or "
-                    "pyro.infer.TraceGraph_ELBO(); or leave the site out of the guide and mark it in the model with "
-                    'infer={"enumerate": "parallel"}, to sum it out.'
-                )
-
-
-def data_plate(pair: PairTrace) -> tuple[int, int]:
-    """Size of the plate "data", and of all data, of which it may be a sample.
-
-    Raises:
-        PairError: there is no such plate at dim -1.
-    """
-    for trace in reversed(pair):
-        for site in sites(trace).values():
-            for frame in site["cond_indep_stack"]:
-                if frame.name == "data" and frame.dim == -1:
-                    return frame.size, frame.full_size or frame.size
-    raise PairError(
-        'an objective weighs each datum, and no site is in the plate "data". Write '
-        'with pyro.plate("data", len(x), dim=-1): around the sites of a datum, in model and guide.'
-    )
-
-
-def _check_scale(site: Site, minibatch: float) -> None:
-    """A site carries no scale but that of the minibatch: an objective scales by itself."""
-    scale = site["scale"]
-    wanted = minibatch if any(frame.name == "data" for frame in site["cond_indep_stack"]) else 1.0
-    if isinstance(scale, Tensor) or not math.isclose(scale, wanted, rel_tol=1e-6):
-        raise PairError(
-            f"site '{site['name']}' carries a scale of {scale} (poutine.scale, or an inner plate that is subsampled), "
-            "which an objective would leave out. Weigh with ELBO(kl_weight=...), or train with pyro.infer.Trace_ELBO()."
-        )

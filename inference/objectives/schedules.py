@@ -10,12 +10,17 @@ from pyrovae.errors import PairError
 __all__ = ["Cyclical", "Linear", "Schedule", "at"]
 
 Schedule = Callable[[Tensor], Tensor]
-"""From the steps taken so far, a 0-dim tensor, to the number: in tensor code, so that a compiled step follows it."""
+"""From the number of steps taken, a 0-dim tensor, to the scheduled number, in tensor code."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """From `start` to `end` in `steps` steps, and `end` ever after.
+    """A number that goes from `start` to `end` in `steps` steps, and then stays at `end`.
+
+    Args:
+        start: the number before the first step.
+        end: the number from step `steps` on.
+        steps: how many steps the change takes, at least 1.
 
     Raises:
         PairError: steps < 1.
@@ -29,7 +34,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise PairError(f"Linear wants steps >= 1, got {self.steps}. A constant is a plain number: kl_weight=1.0.")
+            raise PairError(f"Linear requires steps >= 1, got {self.steps}. For a constant write kl_weight=1.0.")
 
     def __call__(self, step: Tensor) -> Tensor:
         return self.start + (self.end - self.start) * (step / self.steps).clamp(max=1.0)
@@ -37,12 +42,12 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cyclical:
-    """From `start` to `end` in the first part `rise` of each period, and `end` for the rest of it.
+    """A number that goes from `start` to `end` in the first part of each period, and stays at `end` for the rest.
 
     Args:
-        start, end: the numbers at both ends.
-        period: steps of one cycle.
-        rise: part of a cycle in which the number rises, in (0, 1].
+        start, end: the numbers at both ends of the rise.
+        period: steps of one cycle, at least 1.
+        rise: the part of a cycle in which the number changes, in (0, 1].
         cycles: after so many cycles the number stays at `end`; None repeats for ever.
 
     Raises:
@@ -59,7 +64,10 @@ class Cyclical:
 
     def __post_init__(self) -> None:
         if self.period < 1 or not 0 < self.rise <= 1:
-            raise PairError(f"Cyclical wants period >= 1 and 0 < rise <= 1, got {self.period} and {self.rise}.")
+            raise PairError(
+                f"Cyclical requires period >= 1 and 0 < rise <= 1, got period={self.period} and rise={self.rise}. "
+                "Write Cyclical(0.0, 1.0, period=1000, rise=0.5)."
+            )
 
     def __call__(self, step: Tensor) -> Tensor:
         part = ((step % self.period) / (self.period * self.rise)).clamp(max=1.0)
@@ -69,5 +77,10 @@ class Cyclical:
 
 
 def at(value: float | Schedule, step: Tensor) -> float | Tensor:
-    """The number, or what the schedule says at that step."""
+    """A number, or the value of a schedule at a step.
+
+    Args:
+        value: the number or the schedule.
+        step: the number of steps taken, a 0-dim tensor.
+    """
     return value(step) if callable(value) else value

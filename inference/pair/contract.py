@@ -1,7 +1,7 @@
 """The contract of a pair: how every tool calls a model p(x, z) and a guide q(z | x).
 
-A batch is a dict of named tensors that share their leading dimension, one entry for each data point. A program gets
-the tensors that its signature names. The data are in one plate, `"data"`, at dim=-1, whose size is that of the batch.
+A batch is a dict of named tensors that share their leading dimension, one row for each data point. A program gets the
+tensors that its signature names. The data are in one plate, `"data"`, at dim=-1, whose size is that of the batch.
 """
 
 import inspect
@@ -21,7 +21,8 @@ __all__ = ["ProgramLike", "Site", "batch_size", "call", "filled", "local_params"
 ProgramLike = Callable[..., Any]
 """Any Pyro program: a function, a bound method, or a module."""
 
-Site = Any  # one node of a trace: Pyro's typed dict or a plain one
+Site = Any
+"""One sample site of a trace, or the message of one: Pyro's typed dict, or a plain dict."""
 
 
 def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
@@ -32,17 +33,18 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
     Args:
         program: a model or a guide.
         batch: named tensors.
-        extra: further arguments, such as `size=16` or `data_size=60_000`; a tensor of the batch comes first.
+        extra: further arguments, such as `size=16` or `data_size=60_000`, for programs whose signature names them.
+            Where the batch has a tensor of the same name, the program gets the tensor.
 
     Raises:
-        PairError: a required argument is in neither.
+        PairError: a required argument is neither in the batch nor in `extra`.
     """
     wanted = _signature(program)
     offered = {**extra, **batch}
     missing = [name for name, required in wanted.items() if required and name not in offered]
     if missing:
         raise PairError(
-            f"{_name(program)} requires {', '.join(map(repr, missing))}, the batch has "
+            f"{_name(program)} requires {', '.join(map(repr, missing))}, got a batch of "
             f"{', '.join(map(repr, batch))}. Name each argument after its site and put a tensor of that name "
             "into the data, or give the argument a default."
         )
@@ -51,12 +53,17 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
 
 
 def takes(program: ProgramLike, name: str) -> bool:
-    """Whether the signature of a program names that argument."""
+    """Whether the signature of a program names an argument.
+
+    Args:
+        program: a model or a guide.
+        name: the name of the argument.
+    """
     return name in _signature(program)
 
 
 def _signature(program: ProgramLike) -> dict[str, bool]:
-    """The arguments that a program names, and whether each is required."""
+    """Each argument that a program names, and whether it is required."""
     named = (p for p in _parameters(program) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return {p.name: p.default is p.empty for p in named}
 
@@ -75,24 +82,35 @@ def _name(program: ProgramLike) -> str:
 
 
 def modules(*programs: ProgramLike) -> list[nn.Module]:
-    """The modules that own the programs' parameters: each program, or the object of a bound method."""
+    """The modules that own the programs' parameters: a program itself, or the object of a bound method.
+
+    Args:
+        programs: models and guides; plain functions own no module.
+    """
     owners = [getattr(program, "__self__", program) for program in programs]
     return list(dict.fromkeys(owner for owner in owners if isinstance(owner, nn.Module)))
 
 
 @contextmanager
 def local_params(*programs: ProgramLike) -> Iterator[None]:
-    """Parameters live in the modules, not in Pyro's global store, while this context is open."""
+    """While this context is open, parameters are those of the modules, not of Pyro's global store.
+
+    Args:
+        programs: models and guides.
+    """
     for module in modules(*programs):
         if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
-            # Pyro makes this scope in the constructor only, and the module was built without the setting.
+            # Pyro makes this scope only in the constructor, and this module was built without the setting.
             module._pyro_context.param_state = {"params": {}, "constraints": {}}
     with pyro.settings.context(module_local_params=True):
         yield
 
 
 def batch_size(batch: Batch) -> int:
-    """The leading dimension that all tensors of the batch share.
+    """The leading dimension B that all tensors of a batch share.
+
+    Args:
+        batch: named tensors.
 
     Raises:
         ShapeError: the leading dimensions differ, or a tensor has none.
@@ -100,23 +118,23 @@ def batch_size(batch: Batch) -> int:
     sizes = {name: tensor.shape[0] if tensor.dim() else None for name, tensor in batch.items()}
     if len(set(sizes.values())) != 1 or None in sizes.values():
         raise ShapeError(
-            f"A batch is a dict of tensors that share the leading dimension, got {sizes}. "
+            f"A batch requires tensors that share the leading dimension, got {sizes}. "
             'Write {"x": x} with x of shape (B, *event).'
         )
     return next(iter(sizes.values()))  # type: ignore[return-value]
 
 
 def filled(what: str, data: Batch) -> int:
-    """The number of data points, of which there must be at least one.
+    """The number of data points, at least one.
 
     Args:
-        what: the name of the function that asks, for the error.
+        what: the caller's name, for the error.
         data: named tensors.
 
     Raises:
-        PairError: there is none.
+        PairError: the data are empty.
     """
     size = batch_size(data)
     if size == 0:
-        raise PairError(f"{what} requires data, got an empty batch. Pass a split that is not empty, such as data.test.")
+        raise PairError(f"{what} requires data points, got an empty batch. Pass a split with rows: data.test.")
     return size

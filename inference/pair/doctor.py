@@ -1,4 +1,4 @@
-"""The doctor: examines a pair on one batch, and names the rule of the contract that it breaks."""
+"""The doctor: it runs a pair on one batch and names the rule of the contract that the pair breaks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError, SupportError
@@ -21,27 +21,59 @@ __all__ = ["check_finite", "check_pair"]
 
 
 def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> None:
-    """Examine a pair on one batch; return nothing when it keeps the contract.
+    """Run a pair on one batch, and raise an error that names the rule that the pair breaks.
 
-    Found and explained, in this order: a guide that observes, sites that do not match, a missing or wrong data
-    plate, shapes that do not fit, values outside a support, log-probabilities that are not finite, parameters
-    that get no gradient. Random state, buffers and gradients are left as they were.
+    The rules, in the order in which they are checked: the guide observes nothing; model and guide have the same
+    latents; the sites are in the plate "data", which has the size of the batch; shapes fit; values are in the support;
+    log-probabilities are finite; each parameter gets a gradient. The random state, buffers and gradients are unchanged
+    afterwards.
+
+    Args:
+        model, guide: the pair.
+        batch: named tensors, already transformed.
+        extra: further arguments of the programs, such as `data_size=60_000`, for those whose signature names them.
 
     Raises:
-        PairError, ShapeError, SupportError, NonFiniteError: one, with the site, what was got, and the mend.
+        PairError, ShapeError, SupportError, NonFiniteError: the pair breaks a rule. The message names the site, what
+            was got, and what to write instead.
     """
     size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
         pair = _run(model, guide, batch, extra)
         _check_outside(pair, size, takes(model, "data_size") or takes(guide, "data_size"))
-        _check_support(model, pair)
+        _check_data(model, pair)
+        _check_latents(pair)
         check_finite(pair)
         _check_gradients(model, guide, pair)
 
 
+def check_finite(pair: PairTrace) -> None:
+    """Raise if the log-probability of a site is not finite.
+
+    Args:
+        pair: the traces of one run.
+
+    Raises:
+        NonFiniteError: the message names the first such site, its program, and the rows.
+    """
+    for program, trace in zip(("guide", "model"), pair, strict=True):
+        for name, site in sites(trace).items():
+            log_prob = unscaled_log_prob(site)
+            bad = (~log_prob.isfinite()).nonzero()
+            if len(bad):
+                rows = sorted({int(row) for row in bad[:, -1]}) if log_prob.dim() else []
+                raise NonFiniteError(
+                    f"A pair requires finite log-probabilities, but that of site '{name}' of the {program} is "
+                    f"{log_prob[tuple(bad[0])].item()} at rows {rows[:5]} of the batch ({len(rows)} of "
+                    f"{log_prob.shape[-1] if log_prob.dim() else 1}). Look for NaN in the data or the weights, a "
+                    "scale near 0, or a learning rate that is too high; clip_norm=10 often helps."
+                )
+
+
 @contextmanager
 def _undisturbed(*programs: ProgramLike) -> Iterator[None]:
+    """Restores the random state and the buffers."""
     buffers = [buffer for module in modules(*programs) for buffer in module.buffers()]
     kept = [buffer.clone() for buffer in buffers]
     try:
@@ -53,37 +85,74 @@ def _undisturbed(*programs: ProgramLike) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-class _Doctor(Messenger):
-    """Checks each site's plates and shapes while the program runs, before a network chokes on them."""
+# ------------------------------------------------------------------------------------------- the run, site by site
 
-    def __init__(self, program: str, size: int, guide_trace: Trace | None = None) -> None:
+
+def _run(model: ProgramLike, guide: ProgramLike, batch: Batch, extra: dict[str, Any]) -> PairTrace:
+    """Run the pair, and check each site as soon as it is drawn or observed."""
+    size = batch_size(batch)
+    with _explained("guide", batch), _GuideDoctor(size), poutine.trace() as inner:
+        call(guide, batch, **extra)
+    replay = poutine.replay(trace=inner.trace)
+    with _explained("model", batch), _ModelDoctor(size, inner.trace), poutine.trace() as outer, replay:
+        call(model, batch, **extra)
+    pair = PairTrace(inner.trace, outer.trace)
+    _check_unused(pair)
+    if not pair.observed():
+        raise PairError(
+            f"A model requires an observed site, got latent sites only: {_names(pair.model)}. Pass the data to the "
+            'likelihood\'s sample, pyro.sample("x", ..., obs=x), and name the argument x.'
+        )
+    return pair
+
+
+class _GuideDoctor(Messenger):
+    """Checks plates and shapes of a guide's sites while it runs, before a network fails on them."""
+
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.program, self.size, self.guide_trace = program, size, guide_trace
+        self.size = size
 
     def _pyro_post_sample(self, msg: Site) -> None:
         if site_is_subsample(msg):
             return
-        name, event, value = msg["name"], tuple(msg["fn"].event_shape), msg["value"]
-        if self.guide_trace is None and msg["is_observed"]:
+        if msg["is_observed"]:
             raise PairError(
-                f"the guide observes site '{name}': only the model scores data. Drop obs= from the guide's sample."
+                f"A guide requires latent sites only, got the observed site '{msg['name']}'. Remove obs= from its "
+                "pyro.sample: only the model scores data."
             )
-        drawn = msg["is_observed"] or msg["infer"].get("enumerate") or name in sites(self.guide_trace or Trace())
-        if self.guide_trace is not None and not drawn:
+        _check_plate("guide", msg, self.size)
+        _check_shape("guide", msg, self.size)
+
+
+class _ModelDoctor(Messenger):
+    """Checks plates and shapes of a model's sites while it runs, and that the guide draws its latents."""
+
+    def __init__(self, size: int, guide_trace: Trace) -> None:
+        super().__init__()
+        self.size, self.guide_trace = size, guide_trace
+
+    def _pyro_post_sample(self, msg: Site) -> None:
+        if site_is_subsample(msg):
+            return
+        name = msg["name"]
+        if not (msg["is_observed"] or msg["infer"].get("enumerate") or name in sites(self.guide_trace)):
             raise PairError(
-                f"the model's latent site '{name}' has no site in the guide, which has {_names(self.guide_trace)}. "
-                f'Add pyro.sample("{name}", ...) to the guide, or observe it in the model with obs={name}.'
+                f"The model's latent site '{name}' requires a site of that name in the guide, got "
+                f'{_names(self.guide_trace)}. Add pyro.sample("{name}", ...) to the guide, or observe the site in the '
+                f"model with obs={name}."
             )
-        _check_plate(self.program, msg, self.size)
-        wanted = tuple(msg["fn"].batch_shape) + event
-        if tuple(value.shape) != wanted:
-            if "data" not in _frames(msg):
-                raise _outside(self.program, msg, self.size)
-            whose = "data" if msg["is_observed"] else "guide's value"
-            raise ShapeError(
-                f"site '{name}' of the {self.program}: the distribution has shape {wanted} (batch "
-                f"{tuple(msg['fn'].batch_shape)}, event {event}), the {whose} {tuple(value.shape)}. Make the "
-                "event shapes equal: the sizes that the prior, the encoder and the decoder were built with."
+        _check_plate("model", msg, self.size)
+        _check_shape("model", msg, self.size)
+
+
+def _check_unused(pair: PairTrace) -> None:
+    """Every site of the guide is in the model too, unless it is marked as auxiliary."""
+    for name, site in sites(pair.guide).items():
+        if name not in sites(pair.model) and not site["infer"].get("is_auxiliary"):
+            raise PairError(
+                f"The guide's site '{name}' requires a site of that name in the model, got {_names(pair.model)}. "
+                'Rename it, or write infer={"is_auxiliary": True} in its pyro.sample.'
             )
 
 
@@ -91,38 +160,9 @@ def _names(trace: Trace) -> str:
     return ", ".join(map(repr, sites(trace))) or "none"
 
 
-def _run(model: ProgramLike, guide: ProgramLike, batch: Batch, extra: dict[str, Any]) -> PairTrace:
-    size = batch_size(batch)
-    with _explained("guide", batch), _Doctor("guide", size), poutine.trace() as inner:
-        call(guide, batch, **extra)
-    guide_trace = inner.trace
-    replay = poutine.replay(trace=guide_trace)
-    with _explained("model", batch), _Doctor("model", size, guide_trace), poutine.trace() as outer, replay:
-        call(model, batch, **extra)
-    model_trace = outer.trace
-    pair = PairTrace(guide_trace, model_trace)
-    unused = [
-        name
-        for name, site in sites(guide_trace).items()
-        if name not in sites(model_trace) and not site["infer"].get("is_auxiliary")
-    ]
-    if unused:
-        raise PairError(
-            f"the guide's site {unused[0]!r} is not in the model, which has {_names(model_trace)}. Rename it, or "
-            'mark it with infer={"is_auxiliary": True}.'
-        )
-    if not pair.observed():
-        raise PairError(
-            f"the model observes nothing: its sites {_names(model_trace)} are all latent. Pass the data to the "
-            'likelihood\'s sample, pyro.sample("x", ..., obs=x), and name the argument x.'
-        )
-    return pair
-
-
 @contextmanager
 def _explained(program: str, batch: Batch) -> Iterator[None]:
-    """Turn the shape errors of Pyro and torch into one that names program, shapes and mend."""
-    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+    """Replaces the shape errors of Pyro and torch by one that names the program, the shapes, and what to write."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
@@ -130,130 +170,136 @@ def _explained(program: str, batch: Batch) -> Iterator[None]:
             raise
         if "Multiple sample sites" in str(error):
             raise PairError(
-                f"the {program} uses a name twice: {error}. Give each site a name of its own, and open the plate "
-                "'data' once, around all sites of a datum."
+                f"The {program} requires a different name for each site, got one name twice: {error}. Rename one of "
+                "the sites, and open the plate 'data' once, around all sites of a data point."
             ) from error
-        hint = "Check the shapes that its networks were built with."
-        if "inside plate" in str(error):
-            hint = "The distribution has dimensions of one datum in its batch shape: end it with .to_event(n)."
-            if "plate('data')" in str(error) and f", {batch_size(batch)} vs" not in str(error):
-                hint = f"The plate must have the size of the batch, {_plate(batch_size(batch))}"
-        raise ShapeError(f"the {program} fails on a batch of {shapes}: {error}. {hint}") from error
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+        hint = _hint(str(error), batch_size(batch))
+        raise ShapeError(f"The {program} fails on a batch of {shapes}: {error}. {hint}") from error
 
 
-def _frames(site: Any) -> dict[str, Any]:
-    return {frame.name: frame for frame in site["cond_indep_stack"]}
+def _hint(error: str, size: int) -> str:
+    if "inside plate" not in error:
+        return "Check the shapes that its networks were built with."
+    if "plate('data')" in error and f", {size} vs" not in error:
+        return f"Give the plate the size of the batch: {_plate(size)}"
+    return "The distribution has dimensions of one data point in its batch shape: end it with .to_event(n)."
 
 
-def _plate(size: int) -> str:
-    return f'`with pyro.plate("data", {size}, dim=-1):`, the size being len(x).'
+# ------------------------------------------------------------------------------------------------- plates and shapes
 
 
-def _outside(program: str, site: Any, size: int) -> PairError:
-    return PairError(
-        f"site '{site['name']}' of the {program} is outside the plate 'data' (its plates: "
-        f"{list(_frames(site)) or 'none'}). Put it under {_plate(size)} A latent of all data stays outside, and its "
-        "program names data_size and subsamples the plate."
-    )
-
-
-def _check_outside(pair: PairTrace, size: int, global_latents: bool) -> None:
-    """Outside the data plate are only latents, and only of a pair that knows the size of all data."""
-    for program, trace in zip(("guide", "model"), pair, strict=True):
-        for site in sites(trace).values():
-            if "data" not in _frames(site) and (site["is_observed"] or not global_latents):
-                raise _outside(program, site, size)
-            _check_depth(program, site)
-
-
-def _check_plate(program: str, site: Any, size: int) -> None:
+def _check_plate(program: str, site: Site, size: int) -> None:
     """The plate "data" has the batch's size and place."""
     data = _frames(site).get("data")
     if data is not None and (data.dim != -1 or data.size != size):
         raise PairError(
-            f"site '{site['name']}' of the {program}: the plate 'data' has size {data.size} at dim {data.dim}, "
-            f"the batch has {size} data. Write {_plate(size)}"
+            f"Site '{site['name']}' of the {program} requires the plate 'data' of size {size} at dim -1, got size "
+            f"{data.size} at dim {data.dim}. Write {_plate(size)}"
         )
     if data is not None:
         _check_depth(program, site)
 
 
-def _check_depth(program: str, site: Any) -> None:
-    """A site has no dimensions in its batch shape but its plates'."""
+def _check_shape(program: str, site: Site, size: int) -> None:
+    """A value has the shape of its distribution."""
+    batch, event, got = tuple(site["fn"].batch_shape), tuple(site["fn"].event_shape), tuple(site["value"].shape)
+    if got == batch + event:
+        return
+    if "data" not in _frames(site):
+        raise _outside(program, site, size)
+    whose = "data" if site["is_observed"] else "guide's value"
+    raise ShapeError(
+        f"Site '{site['name']}' of the {program} requires a value of shape {batch + event} (batch {batch}, event "
+        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event shapes."
+    )
+
+
+def _check_outside(pair: PairTrace, size: int, shared: bool) -> None:
+    """A site outside the plate "data" is a latent, and the pair knows the number of all data points."""
+    for program, trace in zip(("guide", "model"), pair, strict=True):
+        for site in sites(trace).values():
+            if "data" not in _frames(site) and (site["is_observed"] or not shared):
+                raise _outside(program, site, size)
+            _check_depth(program, site)
+
+
+def _check_depth(program: str, site: Site) -> None:
+    """The batch shape of a site has only the dimensions of the site's plates."""
     batch = tuple(site["fn"].batch_shape)
     depth = max((-frame.dim for frame in _frames(site).values() if frame.dim is not None), default=0)
     if len(batch) > depth:
         raise ShapeError(
-            f"site '{site['name']}' of the {program} has batch shape {batch}, its plates have {depth} dimension(s): "
-            "dimensions of one datum are in the batch shape. End the distribution with "
+            f"Site '{site['name']}' of the {program} requires a batch shape of {depth} dimension(s), those of its "
+            f"plates, got {batch}: dimensions of one data point are in the batch shape. End the distribution with "
             f".to_event({len(batch) - depth})."
         )
 
 
-def _check_support(model: ProgramLike, pair: PairTrace) -> None:
+def _frames(site: Site) -> dict[str, Any]:
+    return {frame.name: frame for frame in site["cond_indep_stack"]}
+
+
+def _plate(size: int) -> str:
+    return f'`with pyro.plate("data", {size}, dim=-1):`, where {size} is len(x).'
+
+
+def _outside(program: str, site: Site, size: int) -> PairError:
+    return PairError(
+        f"The {program} requires its sites in the plate 'data', got site '{site['name']}' outside the plate 'data' "
+        f"(its plates: {list(_frames(site)) or 'none'}). Put it inside {_plate(size)} A latent that all data points "
+        "share stays outside: then name data_size in the program's signature, and subsample the plate."
+    )
+
+
+# ------------------------------------------------------------------------------------------------ values, gradients
+
+
+def _check_data(model: ProgramLike, pair: PairTrace) -> None:
+    """Observed values are finite and in the support of their likelihood."""
+    likelihood: Any = getattr(model, "likelihood", None)
     for name, site in pair.observed().items():
         value = site["value"]
         if value.is_floating_point() and not value.isfinite().all():
             raise NonFiniteError(
-                f"the data at site '{name}' hold {int((~value.isfinite()).sum())} NaN or infinite values of "
-                f"{value.numel()}. Drop those rows, or impute them."
+                f"The model requires finite data at site '{name}', got {int((~value.isfinite()).sum())} NaN or "
+                f"infinite values of {value.numel()}. Drop those rows, or impute them."
             )
-        likelihood: Any = getattr(model, "likelihood", None)
         if name == "x" and hasattr(likelihood, "check"):
             likelihood.check(value)
-        _in_support(name, site["fn"], value, "Transform the data, or choose another likelihood.")
+        _check_support(name, site["fn"], value, "Transform the data, or choose another likelihood.")
+
+
+def _check_latents(pair: PairTrace) -> None:
+    """Latents drawn by the guide are in the support of the model's distribution."""
     for name, (inner, outer) in pair.latent().items():
-        mend = f"Give the guide a distribution on that support: it has {type(innermost(inner['fn'])).__name__}."
-        _in_support(name, outer["fn"], inner["value"], mend)
+        drawn_from = type(innermost(inner["fn"])).__name__
+        advice = f"Draw it in the guide from a distribution on that support, not from {drawn_from}."
+        _check_support(name, outer["fn"], inner["value"], advice)
 
 
-def _in_support(name: str, fn: Any, value: Tensor, mend: str) -> None:
+def _check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
     base = innermost(fn)
     try:
         inside = base.support.check(value)
-    except NotImplementedError:  # a distribution of the user's own that does not say
+    except NotImplementedError:  # a distribution of the user's own may state no support
         return
     if not inside.all():
         worst = value[~inside.expand(value.shape)] if inside.shape == value.shape else value
         raise SupportError(
-            f"site '{name}': {type(base).__name__} wants {_describe(base.support)}, got values from "
-            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {mend}"
+            f"{type(base).__name__} at site '{name}' requires {_described(base.support)}, got values from "
+            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {advice}"
         )
 
 
-def _describe(support: Any) -> str:
+def _described(support: Any) -> str:
     text = str(support).removesuffix("()")
     return text if text.startswith("a ") else f"values in {text}"
 
 
-def check_finite(pair: PairTrace) -> None:
-    """Name the first site whose log-probability is not finite.
-
-    Raises:
-        NonFiniteError: with site, program, and the rows.
-    """
-    for program, trace in zip(("guide", "model"), pair, strict=True):
-        for name, site in sites(trace).items():
-            log_prob = unscaled_log_prob(site)
-            bad = (~log_prob.isfinite()).nonzero()
-            if len(bad):
-                rows = sorted({int(row) for row in bad[:, -1]}) if log_prob.dim() else []
-                raise NonFiniteError(
-                    f"log-probability of site '{name}' of the {program} is "
-                    f"{log_prob[tuple(bad[0])].item()} at rows {rows[:5]} of the batch ({len(rows)} of "
-                    f"{log_prob.shape[-1] if log_prob.dim() else 1}). Look for NaN in the data or the weights, a "
-                    "scale near 0, a learning rate too high; clip_norm=10 often helps."
-                )
-
-
 def _check_gradients(model: ProgramLike, guide: ProgramLike, pair: PairTrace) -> None:
-    named = {
-        f"{role}.{name}": parameter
-        for role, program in (("model", model), ("guide", guide))
-        for module in modules(program)
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }
+    """Every parameter that requires a gradient gets one."""
+    named = _trained("model", model) | _trained("guide", guide)
     surrogate = torch.stack([unscaled_log_prob(s).sum() for trace in pair for s in sites(trace).values()]).sum()
     if not named:
         return
@@ -263,6 +309,12 @@ def _check_gradients(model: ProgramLike, guide: ProgramLike, pair: PairTrace) ->
     idle = [name for name, gradient in zip(named, gradients, strict=True) if gradient is None]
     if idle:
         raise PairError(
-            f"{len(idle)} parameter(s) get no gradient: {', '.join(idle[:4])}. Use them in the program, remove "
-            "them, or freeze them with requires_grad_(False)."
+            f"A pair requires a gradient for every parameter, got none for {len(idle)} parameter(s): "
+            f"{', '.join(idle[:4])}. Use them in the program, remove them, or freeze them with requires_grad_(False)."
         )
+
+
+def _trained(role: str, program: ProgramLike) -> dict[str, nn.Parameter]:
+    """The parameters of a program that require a gradient, by name, such as "guide.encoder.weight"."""
+    named = (pair for module in modules(program) for pair in module.named_parameters())
+    return {f"{role}.{name}": parameter for name, parameter in named if parameter.requires_grad}

@@ -1,4 +1,4 @@
-"""Effect handlers that decide the value of a site: a given one, the mean of its distribution, or a changed draw."""
+"""Effect handlers that set the value of a site: to a given one, to a mean, or to a changed draw."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,11 @@ __all__ = ["ChangeDraws", "PutMeans", "PutValues"]
 
 
 class PutValues(Messenger):
-    """Gives a site a value, in place of a draw.
+    """Sets the value of a site instead of drawing it.
 
     Args:
-        value_of: from the site to its value, of the site's shape in this run; None leaves the site alone.
+        value_of: a function from the site to its value, of the site's shape in this run. Where it returns None, the
+            site is drawn or observed as it would be without the handler.
     """
 
     def __init__(self, value_of: Callable[[Site], Tensor | None]) -> None:
@@ -36,14 +37,14 @@ class PutMeans(Messenger):
     """Replaces a draw by the mean of its distribution, or by the most probable label.
 
     Args:
-        chosen: from the name of a site to whether its draw is replaced.
-        instead: the end of the error's message: what to write where there is no mean.
+        chosen: a function from the name of a site to whether its draw is replaced.
+        instead: the last sentence of the error message: what to write where there is no mean.
 
     Raises:
-        PairError: in a run, the distribution of a chosen site has no mean in closed form.
+        PairError: in a run, if the distribution of a chosen site has no mean in closed form.
     """
 
-    def __init__(self, chosen: Callable[[str], bool], instead: str = "Ask for draws instead: mean=False.") -> None:
+    def __init__(self, chosen: Callable[[str], bool], instead: str = "Write mean=False to draw instead.") -> None:
         super().__init__()
         self.chosen, self.instead = chosen, instead
 
@@ -56,17 +57,17 @@ class PutMeans(Messenger):
             mean = None
         if mean is None or mean.isnan().all():
             raise PairError(
-                f"the distribution of site '{msg['name']}', {type(msg['fn']).__name__}, has no mean in closed form. "
-                f"{self.instead}"
+                f"A mean at site '{msg['name']}' requires a distribution that has one, got "
+                f"{type(msg['fn']).__name__}, which has no mean in closed form. {self.instead}"
             )
         msg["value"], msg["done"] = mean.expand(msg["fn"].batch_shape + msg["fn"].event_shape), True
 
 
 class ChangeDraws(Messenger):
-    """Replaces each draw after it was made.
+    """Changes each draw of a latent.
 
     Args:
-        change: from the site, whose value is the draw, to the new value.
+        change: a function from the site, whose value is the draw, to the new value.
     """
 
     def __init__(self, change: Callable[[Site], Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""A pair on its data: the beginning that all evaluations share, and draws of the guide in chunks of bounded memory."""
+"""A pair on its data: what all evaluations do first, and scored draws of the guide in chunks of bounded memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,12 @@ __all__ = ["PairOnData", "ScoredDraws", "by_dimension", "given", "is_point", "on
 
 
 class ScoredDraws(NamedTuple):
-    """S draws of the guide for each of B data points: the traces, and the parts of their log-weights, `(S, B)`."""
+    """S draws of the guide for each of B data points.
+
+    Attributes:
+        pair: the traces of the run.
+        terms: the parts of the log-weights, each of shape `(S, B)`.
+    """
 
     pair: PairTrace
     terms: Terms
@@ -39,19 +44,19 @@ class ScoredDraws(NamedTuple):
 
 @dataclass(frozen=True)
 class PairOnData:
-    """A pair, its data, and what one run on the first two data points showed.
+    """A pair, its data, and one run on the first two data points. `on_data` opens it.
 
     Attributes:
         model, guide: the programs.
         data: named tensors of N data points.
-        transform: from a batch of the data to what the programs get; `Scale()` if None.
+        transform: a function from a batch of the data to the batch that the programs get; `Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         size: N.
-        device: where the programs are.
+        device: the device of the programs.
         first: the first two data points, transformed.
-        traces: the run on them.
+        traces: the traces of the run on `first`.
         layout: the plates of the pair.
-        state: the random state after that run.
+        state: the random state after that run, of the CPU and of the programs' GPU.
     """
 
     model: ProgramLike
@@ -67,27 +72,31 @@ class PairOnData:
     state: list[Tensor]
 
     def rewind(self) -> None:
-        """Put the random state back to that after the first run: the next part draws as if it were the only one."""
+        """Restore the random state after the first run, so that the next part draws what it draws alone."""
         torch.set_rng_state(self.state[0])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(self.state[1], self.device)
 
     def narrowed(self, count: int) -> "PairOnData":
-        """The same pair on the first `count` data points."""
+        """The same pair on the first data points.
+
+        Args:
+            count: how many; all if there are fewer.
+        """
         few = {name: tensor[:count] for name, tensor in self.data.items()}
         return replace(self, data=few, size=min(count, self.size))
 
     def require_independent(self) -> None:
-        """Refuse a latent outside the plate "data".
+        """Raise if a latent is outside the plate "data".
 
         Raises:
-            PairError: there is one.
+            PairError: there is such a latent.
         """
         if self.layout.has_global:
             raise PairError(NOT_INDEPENDENT)
 
     def require_weights(self) -> None:
-        """Refuse what leaves a data point without importance weights.
+        """Raise if a data point has no importance weights.
 
         Raises:
             PairError: a latent outside the plate "data", or a point mass in the guide.
@@ -95,38 +104,70 @@ class PairOnData:
         self.require_independent()
         for name, site in sites(self.traces.guide).items():
             if is_point(site):
-                raise PairError(f"the guide's site '{name}' is a point mass, which has no density and so no weight.")
+                raise PairError(
+                    f"An importance weight requires a density, got the guide's site '{name}', which is a point mass. "
+                    f"Write a distribution with a density there, such as NormalGuide's."
+                )
 
     def place(self, rows: slice | Tensor) -> Batch:
-        """Some rows of the data, on the device and transformed."""
+        """Some rows of the data, on the device and transformed.
+
+        Args:
+            rows: a slice or row numbers.
+        """
         return placed(self.data, self.transform, self.device, rows)
 
     def batches(self, rows: int) -> Iterator[tuple[slice, Batch]]:
-        """The data, `rows` of them at a time, each batch with the slice that it is."""
+        """The data in order, in batches, each with its slice of the data.
+
+        Args:
+            rows: the number of data points in a batch; the last batch may have fewer.
+        """
         parts = batches(self.data, rows, self.transform, self.device)
         for start, batch in zip(range(0, self.size, rows), parts, strict=True):
             yield slice(start, min(start + rows, self.size)), batch
 
     def chunks(self, num_samples: int) -> Iterator[tuple[slice, Iterator[ScoredDraws]]]:
-        """Chunk of data points by chunk, `num_samples` scored draws for each, in portions that fit into memory."""
+        """Scored draws for all data points: for each chunk of data points its slice, and its draws in portions.
+
+        The sizes of chunks and portions are such that one portion takes about `memory` bytes.
+
+        Args:
+            num_samples: S, the number of draws for each data point.
+        """
         rows, draws = chunk_sizes(self.first, num_samples, self.memory)
         for where, batch in self.batches(rows):
             yield where, (self.score(batch, count) for count in portions(num_samples, draws))
 
     def score(self, batch: Batch, num_samples: int, guide: ProgramLike | None = None) -> ScoredDraws:
-        """Draw from the guide, or from another one, and score the draws."""
+        """Draw from the guide and score the draws.
+
+        Args:
+            batch: named tensors, already transformed.
+            num_samples: S, the number of draws for each data point.
+            guide: another guide to draw from; the pair's own if None.
+        """
         run = partial(call, batch=batch, data_size=self.size)
         pair = run_pair(partial(run, self.model), partial(run, guide or self.guide), num_samples, self.layout.depth)
         shape = num_samples, len(next(iter(batch.values())))
         return ScoredDraws(pair, terms_of(pair, shape, self.layout.depth, self.size))
 
     def given(self, batch: Batch) -> dict[str, Tensor]:
-        """What the model is given and does not sample: the tensors of a batch that are at no site of it."""
+        """The tensors of a batch that the model conditions on: those whose name is no site of the model.
+
+        Args:
+            batch: named tensors.
+        """
         return given(self.traces, batch)
 
 
 def given(traces: PairTrace, batch: Batch) -> dict[str, Tensor]:
-    """What the model is given and does not sample: the tensors of a batch that are at no site of it."""
+    """The tensors of a batch that the model conditions on: those whose name is no site of the model.
+
+    Args:
+        traces: one run of the pair.
+        batch: named tensors.
+    """
     drawn = sites(traces.model)
     return {name: tensor for name, tensor in batch.items() if name not in drawn}
 
@@ -142,17 +183,18 @@ def on_data(
     memory: int = MEMORY,
     seed: int = 0,
 ) -> Iterator[PairOnData]:
-    """Open a pair on its data: in evaluation mode, without gradients, under a seed of its own.
+    """Open a pair on its data: in evaluation mode, without gradients, and under a seed.
 
     Args:
-        what: the name of the function that asks, for the errors.
-        model, guide, data: the pair and its data.
-        transform: as in `placed`.
+        what: the caller's name, for the errors.
+        model, guide: the pair.
+        data: named tensors of N data points.
+        transform: a function from a batch of the data to the batch that the programs get; `Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
-        seed: of all random numbers inside; the global random state is left alone.
+        seed: the seed of all random numbers inside; the global random state is unchanged afterwards.
 
     Raises:
-        PairError: no data; a latent that nothing draws and nothing sums out.
+        PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out.
     """
     size, device = filled(what, data), device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
@@ -163,14 +205,24 @@ def on_data(
 
 
 def is_point(site: Site) -> bool:
-    """Whether a site's distribution is a point mass."""
+    """Whether a site's distribution is a point mass.
+
+    Args:
+        site: a site of a trace.
+    """
     return isinstance(innermost(site["fn"]), Delta)
 
 
 def by_dimension(value: Tensor, site: Site, shape: tuple[int, int], depth: int) -> Tensor:
-    """A site's value, or a number for each of its entries, `(*batch, *event)`, as `(S, B, D)`.
+    """A tensor `(*batch, *event)` of a site, such as its value, as `(S, B, D)`.
 
     The D dimensions are those of the inner plates and of the event, flattened.
+
+    Args:
+        value: the site's value, or another number for each entry of it.
+        site: the site.
+        shape: `(S, B)`.
+        depth: how many dimensions the plates of the pair take.
     """
     batch = value.dim() - site["fn"].event_dim
     value = value.reshape((1,) * (depth + 1 - batch) + value.shape)

@@ -1,4 +1,4 @@
-"""The progress bar of everything that may take longer than a few seconds."""
+"""The progress bar of every function that may take longer than a few seconds."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(progress: bool, total: int, unit: str, initial: int = 0) -> Any:
-    """A tqdm bar, as a context manager; in a notebook it is tqdm's widget.
+    """A tqdm bar, as a context manager; in a notebook, tqdm's widget.
 
     Args:
-        progress: whether to show it.
-        total: how many units there are.
+        progress: whether to show the bar.
+        total: the number of units in all.
         unit: what is counted, such as "step" or "chunk".
-        initial: how many are done already.
+        initial: the number of units done before, such as by a run that is resumed.
     """
     from tqdm.auto import tqdm
 

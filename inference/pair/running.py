@@ -1,4 +1,4 @@
-"""How a tool runs a pair: on which device, in which mode, under which seed, on how much of the data at a time."""
+"""How a tool runs a pair: the device, the mode, the seed, and the number of data points at a time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,29 +29,30 @@ __all__ = [
 ]
 
 Transform = Callable[[Any], Any]
-"""From a batch of the data to the batch that the programs get."""
+"""A function from a batch of the data to the batch that the programs get."""
 
 ROWS = 1000
-"""Data points per call where nothing is drawn: bounds the memory that a whole data set takes."""
+"""Data points per call where nothing is drawn: it bounds the memory that a whole data set takes."""
 
 COMPILE_FROM = 2**31
 """Numbers to score (data x draws x numbers in a datum) from which an evaluation is compiled by default."""
 
 MEMORY = 2**28
-"""About how many bytes a chunk of draws may take, by default."""
+"""By default, a chunk of draws takes about this many bytes."""
 
 
 def placed(data: Batch, transform: Transform | None, device: torch.device, rows: slice | Tensor = slice(None)) -> Batch:
-    """The batch that a program gets: some rows of the data, on the device, transformed.
+    """The batch that a program gets: some rows of the data, on the device and transformed.
 
-    Every tool takes its batches from here, so all have the same default. Call it inside `seeded`, because a transform
-    may draw random numbers.
+    Every tool gets its batches here, so all tools have the same default. Call it inside `seeded`: a transform may draw
+    random numbers.
 
     Args:
         data: named tensors.
-        transform: from batch to batch; `pyrovae.data.Scale()` if None, which leaves floats as they are.
-        device: where the programs are.
-        rows: a slice, or row numbers; all rows by default.
+        transform: a function from batch to batch; if None, `pyrovae.data.Scale()`, which scales bytes to [0, 1] and
+            leaves floats unchanged.
+        device: the device of the programs.
+        rows: a slice or row numbers; all rows by default.
     """
     if isinstance(rows, Tensor):
         part = {name: tensor[rows.to(tensor.device)].to(device) for name, tensor in data.items()}
@@ -61,35 +62,66 @@ def placed(data: Batch, transform: Transform | None, device: torch.device, rows:
 
 
 def batches(data: Batch, rows: int, transform: Transform | None, device: torch.device) -> Iterator[Batch]:
-    """The data in order, `rows` of them at a time, as `placed` gives them."""
+    """The data in order, in batches of `rows` data points, each as in `placed`.
+
+    Args:
+        data: named tensors.
+        rows: the number of data points in a batch; the last batch may have fewer.
+        transform, device: as in `placed`.
+    """
     for start in range(0, batch_size(data), rows):
         yield placed(data, transform, device, slice(start, start + rows))
 
 
 def unchanged(batch: Any) -> Any:
-    """A transform that changes nothing, for batches that were transformed before."""
+    """The identity, as the transform of a batch that is transformed already.
+
+    Args:
+        batch: named tensors.
+    """
     return batch
 
 
 def numbers(batch: Batch) -> int:
-    """How many numbers one data point has."""
+    """How many numbers one data point has.
+
+    Args:
+        batch: named tensors of at least one data point.
+    """
     return sum(tensor[0].numel() for tensor in batch.values())
 
 
 def chunk_sizes(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:
-    """Rows and draws of one chunk. About sixteen floats per number of a data point are alive at once."""
+    """The numbers of data points and of draws in one chunk.
+
+    The estimate of memory: a run keeps about sixteen floats for each number of a data point and each draw.
+
+    Args:
+        batch: named tensors of at least one data point.
+        num_samples: the number of draws for each data point.
+        memory: about how many bytes a chunk may take.
+    """
     pairs = max(1, memory // (64 * max(numbers(batch), 128)))
     draws = min(num_samples, pairs)
     return max(1, pairs // draws), draws
 
 
 def portions(num_samples: int, draws: int) -> list[int]:
-    """`num_samples` split into portions of at most `draws`."""
+    """A number of draws, split into portions.
+
+    Args:
+        num_samples: the sum of the portions.
+        draws: the largest portion; the last portion may be smaller.
+    """
     return [min(draws, num_samples - done) for done in range(0, num_samples, draws)]
 
 
 def device_of(*programs: ProgramLike) -> torch.device:
-    """The device of the first parameter or buffer; the CPU where there is none."""
+    """The device of the first parameter or buffer; the CPU if there is none.
+
+    Args:
+        programs: models and guides.
+    """
     for module in modules(*programs):
         for tensor in (*module.parameters(), *module.buffers()):
             return tensor.device
@@ -98,7 +130,12 @@ def device_of(*programs: ProgramLike) -> torch.device:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers follow `seed` inside; the global random state is the same before and after."""
+    """Inside, random numbers start from a seed; afterwards the global random state is what it was before.
+
+    Args:
+        seed: the seed of torch's generators.
+        device: the device of the programs; a GPU has a generator of its own.
+    """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -107,7 +144,13 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def evaluating(*programs: ProgramLike) -> Iterator[None]:
-    """Evaluation mode, no gradients, and local parameters inside; the modes are restored afterwards."""
+    """Inside, modules are in evaluation mode, without gradients; afterwards each has its former mode.
+
+    Parameters are those of the modules (`local_params`), and Pyro validates nothing.
+
+    Args:
+        programs: models and guides.
+    """
     owned: list[nn.Module] = [m for owner in modules(*programs) for m in owner.modules()]
     training = [module.training for module in owned]
     for module in owned:
@@ -122,7 +165,11 @@ def evaluating(*programs: ProgramLike) -> Iterator[None]:
 
 @contextmanager
 def frozen(*programs: ProgramLike) -> Iterator[None]:
-    """The weights get no gradient inside."""
+    """Inside, weights require no gradient; afterwards those that did require it again.
+
+    Args:
+        programs: models and guides.
+    """
     weights = [p for module in modules(*programs) for p in module.parameters() if p.requires_grad]
     for weight in weights:
         weight.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Scores of a pair: log-probabilities per draw and data point, and the log-weight that they make.
+"""Scores of a pair: log-probabilities per draw and data point, and the log-weights that they add up to.
 
 With z ~ q(z | x), the log-weight is log w = log p(x | z) + log p(z) - log q(z | x), unscaled. Its mean is the ELBO, and
 log E[w] is the evidence log p(x).
@@ -37,56 +37,77 @@ __all__ = [
     "terms_of",
 ]
 
-
 NOT_INDEPENDENT = (
-    "a latent of the pair is outside the plate 'data', so the data points are not independent and log p(x) of one "
-    "of them does not exist. Condition on that latent (pyro.condition), or move it into the plate."
+    "log p(x) of a data point requires data points that are independent, got a latent outside the plate 'data', which "
+    "they share. Condition on that latent (pyro.condition), or move it into the plate."
 )
-"""The message of an error about a latent that all data points share."""
+"""The error message about a latent that all data points share."""
 
 
 class LatentTerms(NamedTuple):
-    """What one latent site adds to a log-weight, each of shape `(S, B)`, in nats."""
+    """log p and log q of one latent site, each of shape `(S, B)`, in nats.
+
+    Attributes:
+        log_prior: log p(z | latents above).
+        log_guide: log q(z | x, latents drawn before).
+    """
 
     log_prior: Tensor
     log_guide: Tensor
 
     @property
     def rate(self) -> Tensor:
+        """log q - log p, whose mean is the site's part of KL(q || p)."""
         return self.log_guide - self.log_prior
 
 
 class Terms(NamedTuple):
-    """The parts of a log-weight, each of shape `(S, B)`, in nats; `levels` are those of each latent site."""
+    """The parts of a log-weight, each of shape `(S, B)`, in nats.
+
+    Attributes:
+        log_likelihood: log p(x | z), over all observed sites.
+        levels: log p and log q of each latent site, by name.
+    """
 
     log_likelihood: Tensor
     levels: dict[str, LatentTerms]
 
     @property
     def log_prior(self) -> Tensor:
+        """log p(z), over all latent sites."""
         return sum((level.log_prior for level in self.levels.values()), torch.zeros_like(self.log_likelihood))
 
     @property
     def log_guide(self) -> Tensor:
+        """log q(z | x), over all latent sites."""
         return sum((level.log_guide for level in self.levels.values()), torch.zeros_like(self.log_likelihood))
 
     @property
     def log_weight(self) -> Tensor:
+        """log p(x | z) + log p(z) - log q(z | x)."""
         return self.log_likelihood + self.log_prior - self.log_guide
 
 
 class Layout(NamedTuple):
-    """How many dimensions the plates of a pair take, and whether a latent is outside the plate "data"."""
+    """The plates of a pair.
+
+    Attributes:
+        depth: how many dimensions the plates take; 1 where "data" is the only plate.
+        has_global: whether a latent is outside the plate "data", so that all data points share it.
+    """
 
     depth: int
     has_global: bool
 
 
 def layout(pair: PairTrace) -> Layout:
-    """The layout of a pair, read off one run of it.
+    """The layout of a pair, read off one run.
+
+    Args:
+        pair: the traces of that run.
 
     Raises:
-        PairError: a latent of the model that no guide draws and that cannot be summed out.
+        PairError: a latent of the model that the guide does not draw and that cannot be summed out.
     """
     for name in pair.undrawn():
         _check_enumerable(name, sites(pair.model)[name])
@@ -94,37 +115,48 @@ def layout(pair: PairTrace) -> Layout:
 
 
 def depth_of(*traces: Trace) -> int:
-    """How many dimensions the plates of these runs take."""
+    """How many dimensions the plates of these runs take.
+
+    Args:
+        traces: runs of single programs.
+    """
     frames = [f for trace in traces for site in sites(trace).values() for f in site["cond_indep_stack"]]
     return max((-frame.dim for frame in frames if frame.dim is not None), default=1)
 
 
 def samples_plate(num_samples: int, depth: int) -> AbstractContextManager[Any]:
-    """The plate of the draws, left of the pair's own plates. A single draw opens none, so networks that take no further
-    dimension still run."""
+    """The plate of the draws, left of the pair's own plates.
+
+    A single draw opens no plate, so networks that allow no further dimension run too.
+
+    Args:
+        num_samples: S, the number of draws.
+        depth: how many dimensions the plates of the pair take.
+    """
     return pyro.plate("samples", num_samples, dim=-depth - 1) if num_samples > 1 else nullcontext()
 
 
 def _check_enumerable(name: str, site: Site) -> None:
-    """Refuse a latent that the guide leaves out and that cannot be summed out.
+    """Raise unless a latent that the guide does not draw can be summed out.
 
-    It must have finite support, be marked for enumeration, and be directly in the plate "data".
+    That requires finite support, the mark for enumeration, and a place directly in the plate "data".
     """
     if site["infer"].get("enumerate") != "parallel":
         raise PairError(
-            f"the guide draws no '{name}', so there is no weight. Add pyro.sample('{name}', ...) to the guide; or, if "
-            'it takes finitely many values, sum it out with infer={"enumerate": "parallel"} in the model.'
+            f"A weight requires a draw of the latent '{name}', got a guide that has no site '{name}'. Write "
+            f"pyro.sample('{name}', ...) in the guide; or, if the latent has finitely many values, sum it out with "
+            'infer={"enumerate": "parallel"} in the model.'
         )
     if not site["fn"].has_enumerate_support:
         raise PairError(
-            f"site '{name}' is marked for enumeration, but {type(site['fn']).__name__} has no finite support. Draw it "
-            "in the guide."
+            f"Enumeration requires a finite support, got {type(site['fn']).__name__} at site '{name}', which has no "
+            f"finite support. Write pyro.sample('{name}', ...) in the guide."
         )
     frames = [frame.name for frame in site["cond_indep_stack"]]
     if frames != ["data"] or site["infer"].get("_markov_scope") is not None:
         raise PairError(
-            f"site '{name}' is to be summed out, but it is in the plates {frames}, or in pyro.markov. Only a latent "
-            "directly in the plate 'data' can be summed out. Draw it in the guide, or train with TraceEnum_ELBO()."
+            f"Enumeration requires a latent directly in the plate 'data', got site '{name}' in the plates {frames}, or "
+            f"in pyro.markov. Write pyro.sample('{name}', ...) in the guide, or train with TraceEnum_ELBO()."
         )
 
 
@@ -137,15 +169,16 @@ def run_pair(
     in_guide: AbstractContextManager[Any] | None = None,
     in_model: AbstractContextManager[Any] | None = None,
 ) -> PairTrace:
-    """Draw `num_samples` times from the guide, vectorised, and score the draws.
+    """Draw `num_samples` times from the guide, in one vectorised run, and run the model with the draws.
 
-    Latents that the guide leaves out are enumerated, in dimensions left of the samples.
+    Latents that the guide does not draw are enumerated, in dimensions left of the draws.
 
     Args:
         model, guide: the programs, with their arguments bound.
-        num_samples: S.
+        num_samples: S, the number of draws.
         depth: how many dimensions the plates of the pair take.
-        in_guide, in_model: handlers that see each site of one program before it is recorded, and may change its value.
+        in_guide, in_model: an effect handler for each program, which may change the value of a site before the site is
+            recorded.
     """
     with samples_plate(num_samples, depth):
         with in_guide or nullcontext(), poutine.trace() as inner:
@@ -164,13 +197,14 @@ def run_pair(
 def log_terms(
     model: ProgramLike, guide: ProgramLike, batch: Batch, num_samples: int, depth: int = 1, **extra: Any
 ) -> Terms:
-    """Draw `num_samples` times from the guide, vectorised, and score: terms of shape `(S, B)`.
+    """Draw `num_samples` times from the guide, in one vectorised run, and score the draws: terms of shape `(S, B)`.
 
     Args:
-        model, guide, batch: the pair and the batch, as the programs get it.
-        num_samples: S.
+        model, guide: the pair.
+        batch: named tensors, already transformed.
+        num_samples: S, the number of draws.
         depth: how many dimensions the plates of the pair take.
-        extra: further arguments of the programs, such as `data_size`.
+        extra: further arguments of the programs, as in `call`; `data_size` is also the number of all data points.
     """
     run = partial(call, batch=batch, **extra)
     pair = run_pair(partial(run, model), partial(run, guide), num_samples, depth)
@@ -184,16 +218,16 @@ def terms_of(
     data_size: int | None,
     of_model: dict[str, Tensor] | None = None,
 ) -> Terms:
-    """Sum the log-probabilities of each draw and data point.
+    """The terms of the log-weight of each draw and data point.
 
-    The log-probability of a latent outside the plate "data" is divided by `data_size`, a share for each data point.
+    The log-probability of a latent outside the plate "data" is divided by `data_size`: each data point has its share.
 
     Args:
-        pair: a run of `run_pair`.
+        pair: the traces of `run_pair`.
         shape: `(S, B)`.
         depth: how many dimensions the plates of the pair take.
         data_size: the number of all data points; B if None.
-        of_model: the `scores` of the model's trace, where they are known already.
+        of_model: the `scores` of the model's trace, if they are known; computed if None.
     """
     scored = summed_out(of_model or scores(pair.model, shape, depth, data_size), pair.undrawn())
     of_guide = scores(pair.guide, shape, depth, data_size)
@@ -204,7 +238,7 @@ def terms_of(
 
 
 def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | None) -> dict[str, Tensor]:
-    """log p(site | sites before it) of each site, per draw and data point, `(*enumerated, S, B)`.
+    """log p(site | sites before it) for each site, per draw and data point, `(*enumerated, S, B)`.
 
     Args:
         trace: a run of one program.
@@ -213,7 +247,7 @@ def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | No
         data_size: the number of all data points; B if None.
 
     Raises:
-        ShapeError: a site has dimensions of its own left of those of the draws.
+        ShapeError: a site has dimensions of its own left of that of the draws.
     """
     found = sites(trace)
     enumerated = {site["infer"].get("_enumerate_dim") for site in found.values()}
@@ -223,17 +257,25 @@ def scores(trace: Trace, shape: tuple[int, int], depth: int, data_size: int | No
         extra = range(-log_prob.dim(), -depth - 1)
         if any(log_prob.shape[dim] != 1 and dim not in enumerated for dim in extra):
             raise ShapeError(
-                f"site '{name}' has log-probabilities of shape {tuple(log_prob.shape)} in a run of {shape[0]} draws: "
-                f"the draws are a plate at dim={-depth - 1}, and the site has dimensions left of it. A latent drawn "
-                f"outside an inner plate has shape {(shape[0], *[1] * (depth - 1), shape[1])} and broadcasts by "
-                "itself: remove unsqueeze, and count dimensions from the right."
+                f"The log-probability of site '{name}' in a run of {shape[0]} draws requires the dimension of the "
+                f"draws, dim={-depth - 1}, to be its leftmost, got shape {tuple(log_prob.shape)}. A latent drawn "
+                f"outside an inner plate has shape {(shape[0], *[1] * (depth - 1), shape[1])} and broadcasts: remove "
+                "unsqueeze, and count dimensions from the right."
             )
         result[name] = spread(log_prob, site, shape, depth, data_size)
     return result
 
 
 def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, data_size: int | None) -> Tensor:
-    """A site's log-probability per draw and data point, `(*enumerated, S, B)`, summed over inner plates."""
+    """A site's log-probability per draw and data point, `(*enumerated, S, B)`, summed over inner plates.
+
+    Args:
+        log_prob: the log-probability of the site.
+        site: the site; outside the plate "data", each data point gets its share.
+        shape: `(S, B)`.
+        depth: how many dimensions the plates of the pair take.
+        data_size: the number of all data points; B if None.
+    """
     log_prob = log_prob.reshape((1,) * (depth + 1 - log_prob.dim()) + log_prob.shape)
     if depth > 1:
         log_prob = log_prob.sum(tuple(range(-depth, -1)))
@@ -243,13 +285,13 @@ def spread(log_prob: Tensor, site: Site, shape: tuple[int, int], depth: int, dat
 
 
 def summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str, Tensor]:
-    """log p(site | sites before it) for the model's sites in their order, with the enumerated latents summed out.
+    """log p(site | sites before it) for each site of the model, with the enumerated latents summed out.
 
-    By the chain rule, log p(s_1 ... s_i) = logsumexp over the enumerated latents c of log p(c, s_1 ... s_i), and the
-    terms are the differences of successive ones. A site that depends on no c is its own term.
+    With c for the enumerated latents, log p(s_1 ... s_i) = logsumexp_c log p(c, s_1 ... s_i). By the chain rule, the
+    term of s_i is log p(s_1 ... s_i) - log p(s_1 ... s_(i-1)). A site that does not depend on c keeps its score.
 
     Args:
-        log_probs: `scores` of the model, `(*enumerated, S, B)` each.
+        log_probs: the `scores` of the model in the order of its sites, `(*enumerated, S, B)` each.
         enumerated: the names of the latents to sum out.
     """
     if not enumerated:
@@ -260,12 +302,16 @@ def summed_out(log_probs: dict[str, Tensor], enumerated: list[str]) -> dict[str,
             terms[name] = log_prob
             continue
         joint = joint + log_prob
-        if name not in enumerated:  # the probabilities of enumerated latents alone sum to one
+        if name not in enumerated:  # the probabilities of an enumerated latent sum to one: it adds no term
             before, marginal = marginal, joint.logsumexp(tuple(range(joint.dim() - 2)))
             terms[name] = marginal - before
     return terms
 
 
 def is_global(site: Site) -> bool:
-    """Whether all data points share a site, because it is outside the plate "data"."""
+    """Whether all data points share a site, because it is outside the plate "data".
+
+    Args:
+        site: a site of a trace.
+    """
     return all(frame.name != "data" for frame in site["cond_indep_stack"])

@@ -1,4 +1,4 @@
-"""Data that a model simulates, with the latents that made them: exact draws of p(z | x)."""
+"""Data simulated by a model, and the latents behind them: exact draws from p(z | x)."""
 
 import torch
 from pyro import poutine
@@ -17,25 +17,25 @@ __all__ = ["simulate"]
 def simulate(
     what: str, model: ProgramLike, guide: ProgramLike, num_simulations: int, given: Batch, seed: int
 ) -> tuple[dict[str, Tensor], Trace]:
-    """Data points that the model draws, as a batch for its arguments, and the trace that has their latents.
+    """Simulate data points (z, x) ~ p(z) p(x | z): a batch for the model's arguments, and the trace with the latents.
 
-    The latents are exact draws of p(z | x).
+    The latents are exact draws from p(z | x).
 
     Args:
-        what: the name of the function that asks, for the errors.
+        what: the caller's name, for the errors.
         model, guide: the pair.
         num_simulations: N, the number of data points.
-        given: what the model conditions on, such as `y`, at least N rows; empty for none.
-        seed: of the draws; the global random state is left alone.
+        given: the tensors that the model conditions on, such as `y`, of at least N rows; empty if there are none.
+        seed: the seed of the draws; the global random state is unchanged afterwards.
 
     Raises:
-        PairError: a model that does not generate, or whose arguments do not hold what it drew.
-        ShapeError: too few rows are given.
+        PairError: the model has no argument `size`, or observes another value than its argument.
+        ShapeError: `given` has fewer than N rows.
     """
     if not takes(model, "size"):
         raise PairError(
-            f"{what} simulates data, so the model requires an argument size. Write def model(x=None, *, size=None), "
-            'with pyro.plate("data", len(x) if size is None else size, dim=-1).'
+            f"{what} requires a model with an argument size, which simulates data, got one without. Write "
+            'def model(x=None, *, size=None), with pyro.plate("data", len(x) if size is None else size, dim=-1).'
         )
     if given and batch_size(given) < num_simulations:
         raise ShapeError(
@@ -52,8 +52,8 @@ def simulate(
         for name, site in trace_pair(model, guide, data, data_size=num_simulations).observed().items():
             if not torch.equal(site["value"], drawn[name]["value"]):
                 raise PairError(
-                    f"the model observes a value at site '{name}' that differs from its argument '{name}', so what it "
-                    f"drew there cannot be passed back. Observe the argument itself: obs={name}, or obs={name}.T in "
-                    "plates besides 'data'."
+                    f"{what} requires a model that observes its argument '{name}' at site '{name}', got another value "
+                    f"there, so a simulated value cannot be passed back. Write obs={name}, or obs={name}.T in an inner "
+                    "plate."
                 )
     return data, tracer.trace

@@ -1,4 +1,4 @@
-"""Sums of importance weights, taken chunk by chunk, and what they say of log p(x) and of the draws."""
+"""Sums of importance weights over chunks of draws: the estimate of log p(x), its error, the effective sample size."""
 
 import math
 from typing import NamedTuple
@@ -12,11 +12,11 @@ __all__ = ["WeightSums"]
 
 
 class WeightSums(NamedTuple):
-    """log sum_s w_s and log sum_s w_s^2 over the draws of each data point, in float64.
+    """log sum_s w_s and log sum_s w_s^2 over S draws for each of B data points, in float64.
 
     Attributes:
-        logs: both, `(2, B)`.
-        count: the number S of draws.
+        logs: the two sums, `(2, B)`.
+        count: S, the number of draws.
     """
 
     logs: Tensor
@@ -24,12 +24,20 @@ class WeightSums(NamedTuple):
 
     @classmethod
     def of(cls, log_weight: Tensor) -> "WeightSums":
-        """The sums over the draws of log-weights `(S, B)`."""
+        """The sums over the draws.
+
+        Args:
+            log_weight: log w, of shape `(S, B)`.
+        """
         log_weight = wide(log_weight)
         return cls(torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)]), len(log_weight))
 
     def merge(self, other: "WeightSums") -> "WeightSums":
-        """The sums over the draws of both."""
+        """The sums over the draws of two chunks.
+
+        Args:
+            other: the sums over further draws for the same data points.
+        """
         return WeightSums(torch.logaddexp(self.logs, other.logs), self.count + other.count)
 
     @property

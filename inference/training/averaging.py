@@ -1,26 +1,33 @@
-"""Averages of the weights along a training: the mean of many epochs overfits less than any of them."""
+"""Averages of the weights along a training: the mean over many epochs overfits less than the weights of any of them."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["averaged"]
+from pyrovae.errors import PairError
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.training import checkpoint
+
+__all__ = ["RunningMean", "averaged"]
 
 
 @torch.no_grad()
 def averaged(mean: Any, weights: Any, decay: float, count: int) -> Any:
-    """The mean of the weights w_1, ..., w_n of n epochs, sum_k d^(n-k) w_k / sum_k d^(n-k), d the decay.
+    """The mean of the weights w_1, ..., w_n of n epochs: sum_k d^(n-k) w_k / sum_k d^(n-k), where d is the decay.
 
     Args:
-        mean: of the n - 1 epochs before, of the same structure as the weights; None for n = 1.
-        weights: w_n, tensors in dicts and lists; integers are taken as they are.
-        decay: 0 <= d < 1; the mean is over some 1 / (1 - d) epochs.
+        mean: the mean over the n - 1 epochs before, with the structure of the weights; None for n = 1.
+        weights: w_n, tensors in dicts and lists; of integers the last value is kept.
+        decay: 0 <= d < 1; the mean is over about 1 / (1 - d) epochs.
         count: n.
 
     References: Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging; Izmailov et al. (2018),
-    arXiv:1803.05407; the weights' sum as in Kingma & Ba (2015), arXiv:1412.6980.
+    arXiv:1803.05407; the division by the sum of the weights is that of Kingma & Ba (2015), arXiv:1412.6980.
     """
     share = (1 - decay) / (1 - decay**count)
 
@@ -28,3 +35,42 @@ def averaged(mean: Any, weights: Any, decay: float, count: int) -> Any:
         return old.lerp(new, share) if isinstance(new, Tensor) and new.is_floating_point() else new
 
     return pytree.tree_map(one, mean or weights, weights)
+
+
+class RunningMean:
+    """The running mean of a pair's weights over the epochs of a training.
+
+    Args:
+        decay: 0 <= d < 1; the mean is over about 1 / (1 - d) epochs; 0 for none.
+
+    Raises:
+        PairError: a decay outside this range.
+
+    Attributes:
+        mean: the mean so far; None before the first epoch, and where the decay is 0.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise PairError(f"fit requires 0 <= average < 1, got {decay}. 0.95 is a start, and 0 means no average.")
+        self.decay = decay
+        self.mean: dict[str, Any] | None = None
+
+    @contextmanager
+    def in_place(self, model: ProgramLike, guide: ProgramLike, count: int) -> Iterator[None]:
+        """Add the weights of an epoch to the mean; inside the context the pair has the mean as its weights.
+
+        Args:
+            model, guide: the pair.
+            count: the number of epochs, this one included.
+        """
+        if not self.decay:
+            yield
+            return
+        last = copy.deepcopy(checkpoint.weights(model, guide))
+        self.mean = averaged(self.mean, last, self.decay, count)
+        checkpoint.restore(model, guide, self.mean)
+        try:
+            yield
+        finally:
+            checkpoint.restore(model, guide, last)

@@ -1,16 +1,17 @@
-"""Checkpoints: a training state in one file, written atomically, read without running code.
+"""Checkpoints: a training state in one file, written atomically, and read without running code.
 
-The file is torch's zip format with tensors, numbers, strings and containers only; it is read with
-`weights_only=True`, so a malicious pickle is refused before any of it runs.
+The file has torch's zip format and holds only tensors, numbers, strings and containers. It is read with
+`weights_only=True`, which refuses a malicious pickle before any of it runs.
 """
 
 import os
 import pickle
 import secrets
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyro
 import torch
@@ -22,8 +23,12 @@ from pyrovae.inference.pair.contract import ProgramLike, modules
 __all__ = ["load", "load_weights", "restore", "save", "weights", "write_atomically"]
 
 
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(file)` on a temporary neighbour, flush it to the disk, and put it in place at once.
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file so that other readers see the old content or the new one, never a part of it.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        write: writes the content to an open binary file, a temporary one in the same folder.
 
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
@@ -38,49 +43,65 @@ def write_atomically(path: Path, write: Any) -> None:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            with suppress(OSError):  # it was never made
+            with suppress(OSError):  # it may not exist yet
                 temporary.unlink()
             raise
     except OSError as error:
         raise OutputError(
-            f"cannot write {path.name!r} into {str(path.parent)!r}: {error.strerror}. Choose a folder of yours: "
-            "--out runs/mine, or run=... in fit()."
+            f"cannot write {path.name!r} into {str(path.parent)!r}: {error.strerror}. Choose a folder that you may "
+            "write: --out runs/mine, or run=... in fit()."
         ) from error
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state."""
+    """Write a training state.
+
+    Args:
+        path: the file.
+        state: tensors, numbers, strings, and containers of them.
+
+    Raises:
+        OutputError: the folder cannot be made or written, or the disk is full.
+    """
     write_atomically(path, lambda file: torch.save(state, file))
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a training state.
 
+    Args:
+        path: the file.
+        device: where its tensors go.
+
     Raises:
-        CheckpointError: the file is missing, truncated, or holds more than tensors and plain values.
+        CheckpointError: the file is missing or truncated, or holds more than tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {str(path)!r}. Train one first: fit(..., run={str(path.parent)!r}).")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of strange pickle protocols
+        with warnings.catch_warnings(action="ignore"):  # about unknown pickle protocols
             state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{str(path)!r} holds something other than tensors and plain values, so it is refused without being "
-            f"run: {str(error).splitlines()[0]}. Take checkpoints from people whom you trust, or train anew."
+            f"run: {str(error).splitlines()[0]}. Load only checkpoints that you trust, or train again."
         ) from error
-    except Exception as error:  # the reader of a broken file may raise anything
+    except Exception as error:  # a broken file may make the reader raise anything
         raise CheckpointError(
-            f"{str(path)!r} is truncated or no checkpoint ({error}). Delete it and start anew, or restore a copy."
+            f"{str(path)!r} is truncated or no checkpoint ({error}). Delete it and train again, or restore a copy."
         ) from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{str(path)!r} holds a {type(state).__name__}, not a training state. Train anew.")
+        raise CheckpointError(f"{str(path)!r} holds a {type(state).__name__}, not a training state. Train again.")
     return state
 
 
 def weights(model: ProgramLike, guide: ProgramLike) -> dict[str, Any]:
-    """The weights of a pair: the state of its modules, and Pyro's store for programs that are plain functions."""
+    """The weights of a pair: the state of its modules, and Pyro's store where a program is a plain function.
+
+    Args:
+        model, guide: the pair.
+    """
     store = pyro.get_param_store()
     return {
         "modules": [module.state_dict() for module in modules(model, guide)],
@@ -98,14 +119,18 @@ def _uses_store(*programs: ProgramLike) -> bool:
 
 
 def restore(model: ProgramLike, guide: ProgramLike, weights: dict[str, Any]) -> None:
-    """Put weights into a pair of the same architecture.
+    """Load weights into a pair of the same architecture.
+
+    Args:
+        model, guide: the pair.
+        weights: as the function `weights` gives them.
 
     Raises:
         CheckpointError: names or shapes differ; the message shows the first few.
     """
     owners = modules(model, guide)
     if not {"modules", "store"} <= weights.keys():
-        raise CheckpointError(f"these are not the weights of a pair, but {', '.join(map(repr, weights))}. Train anew.")
+        raise CheckpointError(f"these are not the weights of a pair, but {', '.join(map(repr, weights))}. Train again.")
     if len(owners) != len(weights["modules"]):
         raise CheckpointError(
             f"the checkpoint holds {len(weights['modules'])} module(s), this pair has {len(owners)}. Build the pair "
@@ -145,15 +170,22 @@ def _compare(module: nn.Module, state: dict[str, Any]) -> None:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(
             f"the checkpoint is of another architecture than this {name}: {'; '.join(sorted(wrong)[:3])}{more}. "
-            f"Build the {name} as it was trained (config.json tells how), or train into another folder."
+            f"Build the {name} as it was trained (config.json shows how), or train into another folder."
         )
 
 
 def load_weights(model: ProgramLike, guide: ProgramLike, run: str | Path) -> None:
-    """Put the weights of a run folder into a pair: the best ones of a run with patience, else the last.
+    """Load the weights of a run folder into a pair.
+
+    They are those that the training ended with: the best ones with patience, the average with an average, else the
+    last.
+
+    Args:
+        model, guide: the pair, of the architecture that was trained.
+        run: the run folder.
 
     Raises:
-        CheckpointError: no checkpoint there, a broken one, or one of another architecture.
+        CheckpointError: the folder holds no checkpoint, a broken one, or one of another architecture.
     """
     state = load(Path(run) / "checkpoint.pt")
     restore(model, guide, state.get("best") or state.get("weights", state))

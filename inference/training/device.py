@@ -1,4 +1,4 @@
-"""Device."""
+"""The device to compute on."""
 
 import torch
 
@@ -6,7 +6,11 @@ __all__ = ["choose_device"]
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; "auto" takes the best that is there."""
+    """The device of that name.
+
+    Args:
+        device: `"cuda"`, `"cpu"`, ..., a `torch.device`, or `"auto"` for the first of cuda, mps and cpu that is there.
+    """
     if device != "auto":
         return torch.device(device)
     if torch.cuda.is_available():

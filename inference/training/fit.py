@@ -1,28 +1,30 @@
-"""`fit`: train a (model, guide) pair by stochastic variational inference. The one training loop."""
+"""`fit`: train a (model, guide) pair by stochastic variational inference."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
 from pyro.infer import Trace_ELBO
+from torch.optim import Adam
 
 from pyrovae.data import Batch, Scale
-from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.contract import ProgramLike, modules
+from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.pair.running import seeded
+from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
-from pyrovae.inference.training.loop import Batches, Training
+from pyrovae.inference.training.loop import Loop
+from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.svi import SVI
+from pyrovae.inference.training.training_data import Batches, TrainingData
 
-__all__ = ["fit"]
-
+__all__ = ["COMPILE_FROM_STEPS", "fit"]
 
 COMPILE_FROM_STEPS = 1500
-
-"""Steps of a training from which compiling pays: 20 s of Pyro's handlers, on two cores."""
+"""A training of so many steps is compiled by default: they take Pyro's handlers 20 s on two cores."""
 
 
 def fit(
@@ -53,82 +55,58 @@ def fit(
 
     Args:
         model, guide: any pair that keeps the contract; it is checked on the first batch.
-        data: named tensors whose leading dimension is the datum, or a `pyrovae.data.Dataset`.
-        epochs: passes over the data, those before a resume counted in.
-        batch_size: data per step; the last batch of an epoch may be smaller.
-        batches: from a generator of random numbers to the rows of each step of an epoch, `data.ByLength(...)`; by
-            default `batch_size` random ones.
+        data: named tensors that share their leading dimension, one entry for each data point, or a
+            `pyrovae.data.Dataset`.
+        epochs: passes over the data, those before a resume included.
+        batch_size: data points per step; the last batch of an epoch may be smaller.
+        batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;
+            by default random batches of `batch_size`.
         valid: validation data; those of the Dataset by default.
         optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, or a `pyro.optim` wrapper of a
             torch optimizer; Adam at 1e-3 by default.
         loss: an `Objective`, or a Pyro ELBO; `Trace_ELBO()` by default.
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
-        clip_norm: the gradients' norm is clipped to it.
-        patience: stop after so many epochs without a higher validation ELBO, and put the best weights back.
-        average: validate, and end with, a running mean of the weights after each epoch, which keeps this much of itself
-            (0.95, some twenty epochs); the steps go on from the weights themselves. 0 for none.
+        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+        patience: stop after so many epochs without a higher validation ELBO, and restore the best weights.
+        average: decay of a moving average of the weights over epochs; 0.95 averages about twenty, 0 is no average. The
+            average is validated, and ends the training. Steps start from the weights themselves.
         seed: of the order of the data and all random draws; the global random state is left alone.
-        device: "auto" takes cuda, then mps, then cpu.
+        device: "auto" takes the first of cuda, mps and cpu that is there.
         run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
-        resume: continue from the checkpoint in `run`, bit for bit; without one, start. Seed, batch size, number of
-            data, optimizer with its settings, kind of scheduler and average must be the same.
+        resume: continue from the checkpoint in `run`, bit for bit; without a checkpoint, start. Seed, batch size,
+            number of data points, optimizer with its settings, kind of scheduler, and average must be the same.
         progress: show a bar.
-        compile: compiled steps (`pyrovae.inference.SVI`); by default in a training of `COMPILE_FROM_STEPS` or more,
-            which earns their compilation back.
-        precision: "fp32", or "bf16" for matrix products in bfloat16.
+        compile: whether to compile the steps (see `pyrovae.inference.SVI`); by default a training of
+            `COMPILE_FROM_STEPS` steps or more is compiled, because it earns the compilation back.
+        precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
 
     Raises:
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch.
-        NonFiniteError: the loss is NaN or infinite; the site and the batch are named, the last good checkpoint stays.
+        NonFiniteError: the loss is NaN or infinite; the site and the batch are named, and the last good checkpoint
+            stays.
         CheckpointError: `resume` from a checkpoint of another architecture, or of other settings.
         OutputError: the run folder cannot be written.
         KeyboardInterrupt: Ctrl-C, after the step has ended and the checkpoint is written.
     """
     where = choose_device(device)
-    training = Training(
-        model=model,
-        guide=guide,
-        train=_split(data, "train"),
-        valid=_split(data, "valid") if valid is None else valid,
-        transform=transform or Scale(),
-        batch_size=batch_size,
-        batches=batches,
-        seed=seed,
-        device=where,
-        patience=patience,
-        average=average,
-        run=None if run is None else Path(run),
-        streamed=getattr(data, "streamed", False),
+    prepared = TrainingData(
+        model, guide, data, valid, transform or Scale(), batch_size=batch_size, batches=batches, seed=seed, device=where
     )
+    waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
+    _place(model, guide, where)
     with seeded(seed, where), pyro.validation_enabled(False):
-        training.check()
-        if compile is None:
-            compile = epochs * len(training.order(0)) >= COMPILE_FROM_STEPS
-        training.svi = SVI(
-            model,
-            guide,
-            optim or torch.optim.Adam,
-            loss or Trace_ELBO(),
-            compile=compile,
-            precision=precision,
-            clip_norm=clip_norm,
+        check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
+        compile = epochs * len(prepared.first_epoch) >= COMPILE_FROM_STEPS if compile is None else compile
+        svi = SVI(
+            model, guide, optim or Adam, loss or Trace_ELBO(), compile=compile, precision=precision, clip_norm=clip_norm
         )
-        # The first run of the pair finds its parameters, and the optimizer is made for them.
-        training.svi.prepare_batch(training.train, training.order(0)[0][None], training.step_transform)
-        if not isinstance(training.svi.optimizer, torch.optim.Optimizer):
-            raise PairError(
-                "fit wants a torch optimizer, which a checkpoint can hold, got "
-                f"{type(training.svi.optimizer).__name__}. Write optim=partial(torch.optim.Adam, lr=1e-3), or take "
-                "steps with SVI(...).step."
-            )
-        training.optimizer = training.svi.optimizer
-        training.scheduler = scheduler(training.optimizer) if scheduler else None
-        training.start(resume)
-        return training.train_until(epochs, progress)
+        svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
+        loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
+        loop.start(resume)
+        return loop.run(epochs, progress)
 
 
-def _split(data: Any, name: str) -> Batch:
-    if isinstance(data, Mapping):
-        return data if name == "train" else {}
-    return getattr(data, name)
+def _place(model: ProgramLike, guide: ProgramLike, device: torch.device) -> None:
+    for module in modules(model, guide):
+        module.to(device).train()

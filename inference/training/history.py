@@ -1,32 +1,45 @@
-"""History."""
+"""The history of a training: one row per epoch."""
 
 import csv
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["History"]
 
+_SHOWN = 20  # rows of the table; the ones in the middle are left out of a longer history
 
-@dataclass
+
+@dataclass(frozen=True)
 class History:
-    """What training did, one row per epoch, in nats per datum.
+    """What happened in a training, one row per epoch, in nats per data point.
 
-    A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the epoch's batches),
-    `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not tell it), and with
-    validation data `elbo`, `rate`, `distortion` on them.
+    A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the data points of the epoch),
+    and `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not provide it).
+    With validation data it also has their `elbo`, `rate` and `distortion`. `history["elbo"]` is one column.
 
     Attributes:
         rows: one dict per epoch.
-        best_epoch: the epoch with the highest validation ELBO, None without validation data.
-        stopped: `"epochs"` when all were run, `"patience"` when the validation ELBO no longer rose.
+        best_epoch: the epoch with the highest validation ELBO; None without validation data.
+        stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
     """
 
-    rows: list[dict[str, float]] = field(default_factory=list)
+    rows: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
     stopped: str = "epochs"
 
     def __getitem__(self, name: str) -> list[float]:
         return [row[name] for row in self.rows]
+
+    def __str__(self) -> str:
+        names = list(self.rows[0]) if self.rows else ["epoch"]
+        cells = [[_shown(name, row[name]) for name in names] for row in self.rows]
+        if len(cells) > _SHOWN:
+            cells = [*cells[: _SHOWN // 2], ["..."] * len(names), *cells[-_SHOWN // 2 :]]
+        widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+        lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells]
+        head = "  ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
+        best = "" if self.best_epoch is None else f"; the validation ELBO was highest in epoch {self.best_epoch}"
+        return "\n".join([head, *lines, f"nats per data point; stopped by {self.stopped}{best}"])
 
     def csv(self) -> str:
         """The rows as comma-separated values with a header."""
@@ -35,3 +48,9 @@ class History:
         writer.writeheader()
         writer.writerows(self.rows)
         return text.getvalue()
+
+
+def _shown(name: str, value: float) -> str:
+    if name in ("epoch", "step"):
+        return str(int(value))
+    return f"{value:.2e}" if name == "lr" else f"{value:.2f}"

@@ -1,1 +1,19 @@
-"""Distributions that torch and Pyro lack; priors, likelihoods and guides are built from them."""
+"""Distributions that torch and Pyro lack. Priors, likelihoods, models and guides are built from them."""
+
+from pyrovae.models.distributions.columns import Columns
+from pyrovae.models.distributions.flow import Flow
+from pyrovae.models.distributions.markov import Markov
+from pyrovae.models.distributions.mixture import DiagonalMixture
+from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_normal, precision_weighted
+from pyrovae.models.distributions.sentences import Sentences
+
+__all__ = [
+    "Columns",
+    "ConditionalNormal",
+    "DiagonalMixture",
+    "Flow",
+    "Markov",
+    "Sentences",
+    "diagonal_normal",
+    "precision_weighted",
+]

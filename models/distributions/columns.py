@@ -1,4 +1,4 @@
-"""Columns."""
+"""The joint distribution of the columns of a table: a product of distributions of blocks of columns."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,14 +12,19 @@ __all__ = ["Columns"]
 
 
 class Columns(TorchDistribution):
-    """Independent distributions of event shapes `(D_c,)`, side by side."""
+    """p(x) = prod_c p_c(x_c), where x, of event shape `(sum_c D_c,)`, is the concatenation of blocks x_c.
+
+    Args:
+        parts: the distributions p_c, of event shapes `(D_c,)`, whose batch shapes broadcast.
+        validate_args: whether `log_prob` checks that x is in the support; None for torch's default.
+    """
 
     arg_constraints = {}  # noqa: RUF012
 
     def __init__(self, parts: Sequence[TorchDistribution], validate_args: bool | None = None) -> None:
-        self.parts = list(parts)
-        self.widths = [part.event_shape[0] for part in parts]
         shape = torch.broadcast_shapes(*(part.batch_shape for part in parts))
+        self.parts = [part if part.batch_shape == shape else part.expand(shape) for part in parts]
+        self.widths = [part.event_shape[0] for part in parts]
         super().__init__(shape, torch.Size([sum(self.widths)]), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
@@ -42,12 +47,12 @@ class Columns(TorchDistribution):
         return sum(part.log_prob(x) for part, x in self.split(value))  # type: ignore[return-value]
 
     def split(self, value: Tensor) -> list[tuple[TorchDistribution, Tensor]]:
-        """Each distribution with its columns of `value`."""
+        """Each distribution p_c with its columns of `value`, `(*, D_c)` of `(*, sum_c D_c)`."""
         return list(zip(self.parts, value.split(self.widths, -1), strict=True))
 
 
 class _Supports(constraints.Constraint):
-    """Each column in the support of its own distribution."""
+    """Every block of columns is in the support of its own distribution."""
 
     event_dim = 1
 
@@ -58,4 +63,4 @@ class _Supports(constraints.Constraint):
         return torch.stack([cast(Any, part.support).check(x) for part, x in self.columns.split(value)]).all(0)
 
     def __repr__(self) -> str:
-        return "a row whose columns fit their likelihoods"
+        return "a row whose columns are in the supports of their likelihoods"

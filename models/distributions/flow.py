@@ -1,4 +1,4 @@
-"""Normalizing flows: a simple density pushed through bijections."""
+"""Normalizing flows: the distribution of a simple random vector after bijections."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,20 @@ from torch.distributions import constraints
 
 __all__ = ["Flow"]
 
-
 MEAN_DRAWS = 256
+"""The number of draws whose mean stands for the mean of a flow."""
 
 
 class Flow(TorchDistribution):
     """z = f_L(... f_1(u)), u ~ base, so p(z) = base(u) / |det dz/du|.
 
-    A draw is scored on the way; any other value by the inverses of the steps. The mean has no closed form: `mean` is
-    that of 256 draws.
+    The density of a draw is computed while it is drawn, that of any other value by the inverses of the steps. The mean
+    has no closed form: `mean` is the mean of 256 draws.
 
     Args:
-        base: distribution of u, event shape `(D,)`.
-        steps: bijections f_1 ... f_L (`pyrovae.networks.bijections`).
-        context: what the steps are given beside u, batch shape as the base's.
+        base: the distribution of u, event shape `(D,)`.
+        steps: the bijections f_1 ... f_L, such as those of `pyrovae.networks.bijections`.
+        context: further inputs of every step, with the batch shape of the base.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -60,7 +60,13 @@ class Flow(TorchDistribution):
 
     @classmethod
     def joined(cls, flows: "Sequence[Flow]", draws: Sequence[Tensor], drawn: Tensor) -> "Flow":
-        """The flows of the steps of a sequence as one of batch shape `(*, T)`, which drew `drawn`, `(*, T, D)`."""
+        """The flows of the T steps of a sequence as one flow of batch shape `(*, T)`, with the density of its draw.
+
+        Args:
+            flows: T flows of batch shape `(*,)`, with normal bases and the same bijections.
+            draws: the draw of each flow, `(*, D)`.
+            drawn: the same draws as one tensor `(*, T, D)`, with padding set to 0.
+        """
         bases: list[Any] = [flow.base for flow in flows]
         loc, scale = (torch.stack([getattr(base.base_dist, name) for base in bases], -2) for name in ("loc", "scale"))
         contexts = zip(*(flow.context for flow in flows), strict=True)

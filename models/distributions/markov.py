@@ -1,4 +1,4 @@
-"""Markov."""
+"""Markov chains of vectors, as one distribution of whole sequences that end at different steps."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,23 +10,23 @@ from torch.distributions import constraints, kl_divergence, register_kl
 
 from pyrovae.models.distributions.flow import Flow
 
-__all__ = ["Markov", "Step", "joined"]
-
+__all__ = ["Markov", "Step"]
 
 Step = Callable[..., TorchDistribution]
+"""A step of a chain: from z_(t-1) `(*, D)`, and perhaps a context `(*, H)`, to p(z_t | z_(t-1)), batch shape `(*)`."""
 
 
 class Markov(TorchDistribution):
-    """p(z_1 ... z_T) = prod_t p(z_t | z_(t-1)), event shape `(T, D)`; z_0 is given.
+    """p(z_1 ... z_T) = prod_t p(z_t | z_(t-1)), event shape `(T, D)`, with z_0 given.
 
-    A draw takes T steps, one after the other; a value is scored at once. Steps beyond the end of a sequence have
-    density one, and draws are 0 there, so a sequence's density does not depend on how far its batch is padded.
+    A draw takes T steps, one after the other; the density of a value takes one call. After the end of a sequence, a
+    step has density one and its draw is 0, so the density of a sequence does not depend on its padding.
 
     Args:
         step: `step(z_(t-1), *context_t) -> p(z_t | z_(t-1))`, from `(*, D)` to a distribution of batch shape `(*)`.
         start: z_0, `(D,)`.
-        within: whether a sequence goes on, `(*, T)`, bool: true up to its end, then false.
-        context: what a step is given beside z, each `(*, T, H)`.
+        within: bool `(*, T)`, true up to the end of each sequence.
+        context: further inputs of the step, each `(*, T, H)`.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -51,12 +51,12 @@ class Markov(TorchDistribution):
             z = torch.where(within, draws[-1], 0.0)
             path.append(z)
         self.drawn = drawn = torch.stack(path, -2)
-        if whole := joined(steps, draws, drawn):
+        if whole := _joined(steps, draws, drawn):
             self._know(drawn, whole)
         return drawn
 
     def _inputs(self) -> Iterable[tuple[Tensor, ...]]:
-        """Step by step, whether it is within the sequences, `(*, 1)`, and its context."""
+        """For each step, whether it is within its sequence, `(*, 1)`, and its context, `(*, H)` each."""
         parts = (self.within.unsqueeze(-1), *self.context)
         return zip(*(part.unbind(-2) for part in parts), strict=True)
 
@@ -65,7 +65,7 @@ class Markov(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The path of means: that of each step given the mean before it."""
+        """The path of means, each of a step given the mean of the step before."""
         z, path = self.start.expand(*self.batch_shape, -1), []
         for within, *context in self._inputs():
             z = torch.where(within, self.step(z, *context).mean, 0.0)
@@ -73,7 +73,13 @@ class Markov(TorchDistribution):
         return torch.stack(path, -2)
 
     def given(self, value: Tensor) -> TorchDistribution:
-        """p(z_t | z_(t-1)) of all steps at once, batch shape `(*, T)`; those of the last draw or value are kept."""
+        """p(z_t | z_(t-1)) of all steps as one distribution, batch shape `(*, T)`.
+
+        That of the last draw, or of the last value, is kept and returned again.
+
+        Args:
+            value: z, `(*, T, D)`.
+        """
         known, steps, had_gradients = self._known
         if value is known and had_gradients == torch.is_grad_enabled():
             return steps
@@ -85,12 +91,20 @@ class Markov(TorchDistribution):
         return steps
 
     def summed(self, terms: Tensor) -> Tensor:
-        """The sum over the steps of a sequence of what each adds, `(*, T)`."""
+        """The sum of `terms`, `(*, T)`, over the steps of each sequence, `(*,)`; padding adds nothing."""
         return torch.where(self.within, terms, 0.0).sum(-1)
 
 
-def joined(steps: Sequence[Any], draws: Sequence[Tensor], drawn: Tensor) -> TorchDistribution | None:
-    """The steps of a draw as one distribution of batch shape `(*, T)`; None for families without a short way to it."""
+def _joined(steps: Sequence[Any], draws: Sequence[Tensor], drawn: Tensor) -> TorchDistribution | None:
+    """The distributions of the T steps of a draw, as one of batch shape `(*, T)`, without computing them again.
+
+    The result is None where they are neither diagonal normals nor flows.
+
+    Args:
+        steps: T distributions of batch shape `(*,)`.
+        draws: the draw of each, `(*, D)`.
+        drawn: the same draws as one tensor `(*, T, D)`, with padding set to 0.
+    """
     if isinstance(steps[0], Flow):
         return Flow.joined(steps, draws, drawn)
     if isinstance(steps[0], Independent) and isinstance(steps[0].base_dist, Normal):
@@ -101,10 +115,10 @@ def joined(steps: Sequence[Any], draws: Sequence[Tensor], drawn: Tensor) -> Torc
 
 @register_kl(Markov, Markov)
 def _rate_of_a_draw(q: Markov, p: Markov) -> Tensor:
-    """sum_t KL(q(z_t | z_(t-1)) || p(z_t | z_(t-1))) along the last draw z of q: its mean over draws is KL(q || p).
+    """sum_t KL(q(z_t | z_(t-1)) || p(z_t | z_(t-1))) along the last draw z of q. Its mean over draws is KL(q || p).
 
     Raises:
-        NotImplementedError: the divergence of two steps has no closed form, a flow's say.
+        NotImplementedError: the divergence of two steps has no closed form, as for flows.
     """
     z = q.rsample() if q.drawn is None else q.drawn
     return q.summed(kl_divergence(q.given(z), p.given(z)))

@@ -1,4 +1,4 @@
-"""Mixtures of diagonal normals as priors: learned components, and the VampPrior, whose components the guide makes."""
+"""Mixtures of diagonal normals whose density is computed by matrix products."""
 
 import math
 from typing import Any
@@ -17,12 +17,14 @@ __all__ = ["DiagonalMixture"]
 class DiagonalMixture(TorchDistribution):
     """p(z) = sum_k w_k prod_d Normal(z_d; loc_kd, scale_kd).
 
-    Scored by two matrix products, in float64 because they cancel: S x B x K numbers for draws `(S, B, D)`, not
-    S x B x K x D. Draws have no gradient.
+    The density of draws `(S, B, D)` takes two matrix products and S x B x K numbers, not S x B x K x D. The products
+    are in float64, because large terms cancel in their sum. Draws have no gradient.
 
     Args:
-        loc, scale: `(K, D)`.
-        logits: `(K,)`, the logarithms of w up to a constant.
+        loc: the means, `(K, D)`.
+        scale: the standard deviations, `(K, D)`.
+        logits: the logarithms of the weights w up to a constant, `(K,)`.
+        batch_shape: the number of independent draws in each dimension of a batch.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -47,8 +49,8 @@ class DiagonalMixture(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         loc, scale, z = wide(self.loc), wide(self.scale), wide(value)
         precision = scale.square().reciprocal()
-        # log N(z; k) = z . (precision_k loc_k) - z^2 . precision_k / 2 + constant_k, each a product. (A sum over d of
-        # parameters that the same graph updates is more than inductor can do: pytorch issue 196570.)
+        # log N(z; k) = z . (precision_k loc_k) - z^2 . precision_k / 2 + constant_k. The constant, too, is a product:
+        # inductor cannot compile a sum over d of parameters that the same graph updates (pytorch issue 196570).
         constant = -(loc.square() * precision + 2 * scale.log() + math.log(2 * math.pi)) / 2
         weights = torch.cat([(precision * loc).mT, -precision.mT / 2])
         log_prob = torch.cat([z, z.square()], -1) @ weights + (z.new_ones(1, z.shape[-1]) @ constant.mT)[0]

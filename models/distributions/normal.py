@@ -1,18 +1,21 @@
-"""Diagonal normals whose parameters a network predicts: p(z | h) = Normal(z; loc(h), scale(h))."""
+"""Diagonal normals: of parameters that a network emits, and the product of several."""
 
 import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.errors import PairError
 from pyrovae.numeric import bounded_scale
 
-__all__ = ["ConditionalNormal", "diagonal_normal"]
+__all__ = ["ConditionalNormal", "diagonal_normal", "precision_weighted"]
 
 
 def diagonal_normal(params: Tensor, event_dim: int = 1) -> TorchDistribution:
-    """prod_d Normal(z_d; loc_d, scale_d), loc and raw scale stacked along the first of `event_dim` dimensions.
+    """prod_d Normal(z_d; loc_d, scale_d), whose scale is bounded away from 0 and infinity.
 
-    The scale is bounded away from 0 and infinity.
+    Args:
+        params: loc and raw scale, stacked along the first event dimension: `(*, 2 D)`, or `(*, 2 C, H, W)`.
+        event_dim: the number of event dimensions of z, 1 for `(D,)`, 3 for `(C, H, W)`.
     """
     loc, raw_scale = params.chunk(2, dim=-event_dim)
     return dist.Normal(loc, bounded_scale(raw_scale)).to_event(event_dim)
@@ -21,9 +24,11 @@ def diagonal_normal(params: Tensor, event_dim: int = 1) -> TorchDistribution:
 class ConditionalNormal(nn.Module):
     """p(z | h) = prod_d Normal(z_d; loc_d(h), scale_d(h)): `conditional(h) -> p(z | h)`.
 
+    The scale is bounded away from 0 and infinity.
+
     Args:
-        network: from h to loc and raw scale, stacked along the first event dimension: `(*, *h) -> (*, 2 D)`, or
-            `(*, 2 C, H, W)` for spatial latents. The scale is bounded away from 0 and infinity.
+        network: a map from h to loc and raw scale, stacked along the first event dimension: `(*, *h) -> (*, 2 D)`, or
+            `(*, 2 C, H, W)` for spatial latents.
         event_dim: the number of event dimensions of z, 1 for `(D,)`, 3 for `(C, H, W)`.
     """
 
@@ -33,3 +38,25 @@ class ConditionalNormal(nn.Module):
 
     def forward(self, h: Tensor) -> TorchDistribution:
         return diagonal_normal(self.network(h), self.event_dim)
+
+
+def precision_weighted(*normals: TorchDistribution) -> TorchDistribution:
+    """The normalised product of diagonal normals: its precision is their sum, its mean their precision-weighted mean.
+
+    Args:
+        normals: diagonal normals of the same event shape.
+
+    Raises:
+        PairError: one of them is not a diagonal normal.
+    """
+    parts = [normal.base_dist if isinstance(normal, dist.Independent) else normal for normal in normals]
+    other = [part for part in parts if not isinstance(part, dist.Normal)]
+    if other:
+        raise PairError(
+            f"precision_weighted requires diagonal normals, got a {type(other[0]).__name__}. Make the model's "
+            "conditionals and the guide's messages ConditionalNormal(network), or take guides.BottomUpGuide."
+        )
+    precisions = [part.scale**-2 for part in parts]
+    total = sum(precisions)
+    loc = sum(precision * part.loc for precision, part in zip(precisions, parts, strict=True)) / total
+    return dist.Normal(loc, total.rsqrt()).to_event(normals[0].event_dim)

@@ -1,4 +1,4 @@
-"""Sentences."""
+"""Sentences: sequences of tokens, each drawn given the tokens before it, until the end-of-sentence token."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,25 @@ from pyrovae.data.tokens import BOS, EOS, PAD, lengths
 
 __all__ = ["Sentences", "State", "unroll"]
 
-
-State = tuple[Tensor, ...]  # each with the sentence as leading dimension
-
+State = tuple[Tensor, ...]
+"""The state of a decoder between two tokens: tensors whose leading dimension is the sentence."""
 
 AT_ONCE = 2**24
-
-"""Numbers that a decoder emits at a time: of more sentences, some are scored after the others."""
+"""The most numbers that a decoder emits in one call; sentences beyond that are scored in further calls."""
 
 
 class Sentences(TorchDistribution):
-    """p(x | z) = prod_t p(x_t | x_<t, z) over sentences of the width T: batch shape `(*,)`, event shape `(T,)`.
+    """p(x | z) = prod_t p(x_t | x_<t, z) over sentences padded to T tokens: batch shape `(*,)`, event shape `(T,)`.
 
-    Padding has probability one after EOS, so it adds nothing; a sentence of T tokens may lack EOS. The sum over all
-    sentences of the width T is one.
+    Padding after EOS has probability one, so it adds nothing; a sentence of T tokens may lack EOS. The probabilities
+    of all sentences of at most T tokens sum to one.
+
+    Args:
+        decoder: a module with the methods of `models.LSTMDecoder`, `decoder(tokens, z)`, `start` and `step`, and its
+            attribute `numbers`.
+        z: codes `(*, D)`.
+        length: T.
+        validate_args: whether torch checks the arguments; None for its default.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -42,7 +47,7 @@ class Sentences(TorchDistribution):
         return Sentences(self.decoder, z, self.event_shape[0], validate_args=self._validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """`(*,)`, in nats; sentences of about the same length are scored together, the padding cut off."""
+        """log p(x | z) in nats, `(*,)`. Sentences of similar length are scored together, which saves padding."""
         lead = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
         z, x = (part.expand(*lead, -1).reshape(lead.numel(), part.shape[-1]) for part in (self.z, value))
         rows = max(1, AT_ONCE // (x.shape[-1] * self.decoder.numbers))
@@ -63,7 +68,7 @@ class Sentences(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """What stands for a mean, which sentences have none of: the most probable word at each step."""
+        """The most probable token at each step given those before, in place of a mean, which sentences lack."""
         return self._written((), lambda logits: logits.argmax(-1))
 
     @torch.no_grad()
@@ -74,7 +79,14 @@ class Sentences(TorchDistribution):
 
 
 def unroll(decoder: Any, z: Tensor, length: int, choose: Callable[[Tensor], Tensor]) -> Tensor:
-    """Write sentences word by word, `(N, T)`: `choose` takes logits `(N, V - 2)` of EOS, UNK, the words, to `(N,)`."""
+    """Write N sentences token by token, int64 `(N, T)`, until all have ended.
+
+    Args:
+        decoder: a module with the methods of `models.LSTMDecoder`.
+        z: codes `(N, D)`.
+        length: T, the most tokens of a sentence.
+        choose: a map from logits `(N, V - 2)` of EOS, UNK and the words to the index chosen in each row, `(N,)`.
+    """
     token, state = torch.full(z.shape[:1], BOS, device=z.device), decoder.start(z)
     written: list[Tensor] = []
     while len(written) < length and not (written and (token <= EOS).all()):

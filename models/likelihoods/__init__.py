@@ -1,7 +1,7 @@
 """Likelihoods p(x | z). A likelihood is a module: `likelihood(params) -> p(x | params)`.
 
-`params` is what the decoder emits, of shape `(*, *params_shape)`; the distribution has event shape
-`event_shape`. Each likelihood owns its support: `check(x)` is called once, outside the hot path.
+A decoder emits `params`, of shape `(*, *params_shape)`; the distribution has event shape `event_shape`. Each likelihood
+knows its support: `check(x)` raises where x has no density. It is called once for a data set, not at every step.
 """
 
 from pyrovae.models.likelihoods.bernoulli import Bernoulli
@@ -11,7 +11,7 @@ from pyrovae.models.likelihoods.counts import NegativeBinomial, Poisson
 from pyrovae.models.likelihoods.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from pyrovae.models.likelihoods.heterogeneous import Heterogeneous
 from pyrovae.models.likelihoods.likelihood import Likelihood
-from pyrovae.models.likelihoods.location_scale import Laplace, LogNormal, Normal, StudentT
+from pyrovae.models.likelihoods.location_scale import Laplace, LocationScale, LogNormal, Normal, ScaleMode, StudentT
 
 __all__ = [
     "Bernoulli",
@@ -22,10 +22,12 @@ __all__ = [
     "Heterogeneous",
     "Laplace",
     "Likelihood",
+    "LocationScale",
     "LogNormal",
     "NegativeBinomial",
     "Normal",
     "Ordinal",
     "Poisson",
+    "ScaleMode",
     "StudentT",
 ]

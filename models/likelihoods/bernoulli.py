@@ -1,4 +1,4 @@
-"""The Bernoulli likelihood of binary data, and its relaxed form on grey levels."""
+"""The Bernoulli likelihood of binary data, and its relaxed form for grey levels."""
 
 import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
@@ -6,22 +6,23 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, wants_between
+from pyrovae.models.likelihoods.likelihood import Likelihood, require_between
 from pyrovae.networks.shape import Shape
 
 __all__ = ["Bernoulli"]
 
 
 class Bernoulli(Likelihood):
-    """p(x | z) = prod_i sigmoid(l_i)^x_i (1 - sigmoid(l_i))^(1 - x_i), the decoder emits the logits l.
+    """p(x | z) = prod_i sigmoid(l_i)^x_i (1 - sigmoid(l_i))^(1 - x_i). The decoder emits the logits l.
 
     Args:
-        event_shape: shape of one datum.
-        relaxed: score grey levels in [0, 1] by the same formula, as tutorials do. That is a cross-entropy,
-            not a density: its "ELBO" bounds nothing and compares only with other relaxed ones.
+        event_shape: shape of one data point.
+        relaxed: whether to score grey levels in [0, 1] by the same formula, as tutorials do. The formula is then a
+            cross-entropy, not a log-density: the resulting "ELBO" is no bound, and is comparable only to other relaxed
+            ones.
 
     Raises:
-        SupportError: in `check`, x outside {0, 1} (outside [0, 1] when relaxed).
+        SupportError: in `check`, x is outside {0, 1}, or outside [0, 1] when relaxed.
 
     References: Kingma & Welling (2014), arXiv:1312.6114, appendix C.1.
     """
@@ -29,6 +30,8 @@ class Bernoulli(Likelihood):
     def __init__(self, event_shape: Shape, *, relaxed: bool = False) -> None:
         super().__init__(event_shape)
         self.relaxed = relaxed
+        if relaxed:
+            self.settings["relaxed"] = True
 
     def forward(self, params: Tensor) -> TorchDistribution:
         bernoulli = _RelaxedBernoulli if self.relaxed else dist.Bernoulli
@@ -37,22 +40,20 @@ class Bernoulli(Likelihood):
     def start(self, x: Tensor) -> Tensor:
         return self.rows(x).mean(0).clamp(0.01, 0.99).logit()
 
-    def extra_repr(self) -> str:
-        return super().extra_repr() + (", relaxed=True" if self.relaxed else "")
-
     def check(self, x: Tensor) -> None:
         grey = "Scale it to [0, 1] (pyrovae.data.Scale())."
-        wants_between(x, 0.0, 1.0, "likelihood Bernoulli wants x in " + ("[0, 1]" if self.relaxed else "{0, 1}"), grey)
+        support = "[0, 1]" if self.relaxed else "{0, 1}"
+        require_between(x, 0.0, 1.0, f"likelihood Bernoulli requires x in {support}", grey)
         between = x[(x > 0) & (x < 1)]
         if len(between) and not self.relaxed:
             raise SupportError(
-                f"likelihood Bernoulli wants x in {{0, 1}}, got grey values up to {between.max().item():.3g} at "
-                "site 'x'. Binarise the data (pyrovae.data.Binarize()), use ContinuousBernoulli(), or ask for "
-                "the tutorials' cross-entropy with Bernoulli(..., relaxed=True)."
+                f"likelihood Bernoulli requires x in {{0, 1}}, got grey values up to {between.max().item():.3g} at "
+                "site 'x'. Binarise the data (pyrovae.data.Binarize()), use ContinuousBernoulli(), or take "
+                "the tutorials' cross-entropy, Bernoulli(..., relaxed=True)."
             )
 
 
 class _RelaxedBernoulli(dist.Bernoulli):
-    """The Bernoulli's formula at grey levels."""
+    """The formula of the Bernoulli, evaluated at grey levels."""
 
     support = constraints.unit_interval

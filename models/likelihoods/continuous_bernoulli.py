@@ -8,21 +8,28 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyrovae.models.likelihoods.likelihood import Likelihood, wants_between
+from pyrovae.models.likelihoods.likelihood import Likelihood, require_between
+from pyrovae.networks.shape import Shape
 
 __all__ = ["ContinuousBernoulli"]
 
 
 class ContinuousBernoulli(Likelihood):
-    """p(x | z) = prod_i C(l_i) sigmoid(l_i)^x_i (1 - sigmoid(l_i))^(1 - x_i) on [0, 1], with its normaliser C.
+    """p(x | z) = prod_i C(l_i) sigmoid(l_i)^x_i (1 - sigmoid(l_i))^(1 - x_i) for x in [0, 1], C the normaliser.
 
-    The decoder emits the logits l, shape `event_shape`.
+    The decoder emits the logits l, of shape `event_shape`.
+
+    Args:
+        event_shape: shape of one data point.
 
     Raises:
-        SupportError: in `check`, x outside [0, 1].
+        SupportError: in `check`, x is outside [0, 1].
 
     References: Loaiza-Ganem & Cunningham (2019), arXiv:1907.06845.
     """
+
+    def __init__(self, event_shape: Shape) -> None:
+        super().__init__(event_shape)
 
     def forward(self, params: Tensor) -> TorchDistribution:
         return _ContinuousBernoulli(params).to_event(len(self.event_shape))
@@ -31,7 +38,7 @@ class ContinuousBernoulli(Likelihood):
         mean = self.rows(x).mean(0)
         wanted = mean.double().clamp(0.01, 0.99)
         low, high = torch.full_like(wanted, -128), torch.full_like(wanted, 128)
-        for _ in range(64):  # the mean rises with the logit, but has no inverse in closed form
+        for _ in range(64):  # bisection: the mean increases with the logit, but its inverse has no closed form
             middle = (low + high) / 2
             below = _ContinuousBernoulli(middle).mean < wanted
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
@@ -39,14 +46,14 @@ class ContinuousBernoulli(Likelihood):
 
     def check(self, x: Tensor) -> None:
         scale = "Scale it to [0, 1] (pyrovae.data.Scale()) or use Normal()."
-        wants_between(x, 0.0, 1.0, "likelihood ContinuousBernoulli wants x in [0, 1]", scale)
+        require_between(x, 0.0, 1.0, "likelihood ContinuousBernoulli requires x in [0, 1]", scale)
 
 
 class _ContinuousBernoulli(TorchDistribution):
-    """The continuous Bernoulli by its logits l, with h = l / 2: C = 2 h coth h, mean 1/2 + (coth h - 1/h) / 2.
+    """The continuous Bernoulli in terms of its logits l: with h = l / 2, C = 2 h coth h, mean 1/2 + (coth h - 1/h) / 2.
 
-    torch's goes by the probability, which it clamps: in float32 its density integrates to e^0.2 at |l| = 20 and
-    to e^0.6 at 30, where the black and the white pixels of a trained decoder are.
+    torch's class computes with the probability, which it clamps. In float32 its density integrates to e^0.2 at
+    |l| = 20 and to e^0.6 at 30, the logits of black and white pixels of a trained decoder.
     """
 
     arg_constraints = {"logits": constraints.real}  # noqa: RUF012
@@ -67,7 +74,7 @@ class _ContinuousBernoulli(TorchDistribution):
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         u = torch.rand(self._extended_shape(sample_shape), dtype=self.logits.dtype, device=self.logits.device)
-        # The inverse distribution function for l < 0, mirrored for l > 0.
+        # The inverse distribution function at -|l|; the draw is mirrored where l > 0.
         slope = -self.logits.abs().clamp_min(1e-6)
         draw = ((u * slope.expm1()).log1p() / slope).clamp(0, 1)
         return torch.where(self.logits < 0, draw, 1 - draw)
@@ -80,7 +87,7 @@ class _ContinuousBernoulli(TorchDistribution):
 
 
 def _h_coth_h_minus_1(h: Tensor) -> Tensor:
-    """h coth h - 1, by its series near 0, where the formula cancels."""
+    """h coth h - 1, by its series near 0, where the terms of the formula cancel."""
     near = h.abs() < 0.5
     q = torch.where(near, h, 0).square()
     series = q * (1 / 3 - q * (1 / 45 - q * (2 / 945 - q * (1 / 4725 - q * 2 / 93555))))

@@ -9,9 +9,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, raw_scale, wants_integers
+from pyrovae.models.likelihoods.likelihood import Likelihood, require_integers
 from pyrovae.networks.shape import Shape
-from pyrovae.numeric import bounded_scale
+from pyrovae.numeric import bounded_scale, raw_scale
 
 __all__ = ["NegativeBinomial", "Poisson"]
 
@@ -19,13 +19,19 @@ _BOUND = 15.0  # rates lie between e^-15 and e^15, about 3 million
 
 
 class Poisson(Likelihood):
-    """p(x | z) = prod_i rate_i^x_i e^(-rate_i) / x_i!, x in {0, 1, 2, ...}.
+    """p(x | z) = prod_i rate_i^x_i e^(-rate_i) / x_i!, for x in {0, 1, 2, ...}.
 
-    The decoder emits about log rate, shape `event_shape`: rate = exp(15 tanh(l / 15)).
+    The decoder emits l of shape `event_shape`, about the logarithm of the rate: rate = exp(15 tanh(l / 15)).
+
+    Args:
+        event_shape: shape of one data point.
 
     Raises:
-        SupportError: in `check`, x that is no count.
+        SupportError: in `check`, x is not a count.
     """
+
+    def __init__(self, event_shape: Shape) -> None:
+        super().__init__(event_shape)
 
     def forward(self, params: Tensor) -> TorchDistribution:
         return dist.Poisson(bounded_scale(params, _BOUND)).to_event(len(self.event_shape))
@@ -34,35 +40,33 @@ class Poisson(Likelihood):
         return _start(self.rows(x).mean(0))
 
     def check(self, x: Tensor) -> None:
-        _wants_counts(x, "Poisson")
+        _require_counts(x, "Poisson")
 
 
 class NegativeBinomial(Likelihood):
-    """p(x | z) = prod_i NegativeBinomial(x_i; mean_i, r_i), counts of variance mean + mean^2 / r.
+    """p(x | z) = prod_i NegativeBinomial(x_i; mean_i, r_i): counts of variance mean + mean^2 / r.
 
-    p(x) = Gamma(x + r) / (Gamma(r) x!) (r / (r + mean))^r (mean / (r + mean))^x. The decoder emits about log mean:
-    mean = exp(15 tanh(l / 15)). A Poisson is the limit of large r, which goes up to e^7 here.
+    p(x) = Gamma(x + r) / (Gamma(r) x!) (r / (r + mean))^r (mean / (r + mean))^x. The decoder emits l, about the
+    logarithm of the mean: mean = exp(15 tanh(l / 15)). A Poisson is the limit of large r; here r is at most e^7.
 
     Args:
-        event_shape: shape of one datum.
-        dispersion: r is `"learned"`, one parameter per entry, or `"predicted"`: params are log mean and raw r,
-            stacked along the first event dimension.
+        event_shape: shape of one data point.
+        dispersion: `"learned"`, one parameter r per entry, or `"predicted"`: the decoder emits l and raw r, stacked
+            along the first event dimension.
 
     Raises:
-        SupportError: in `check`, x that is no count.
+        SupportError: `dispersion` is neither; in `check`, x is not a count.
 
     References: Lopez et al. (2018), Deep generative modeling for single-cell transcriptomics.
     """
 
     def __init__(self, event_shape: Shape, dispersion: Literal["learned", "predicted"] = "learned") -> None:
-        super().__init__(event_shape)
-        self.dispersion = dispersion
+        if dispersion not in ("learned", "predicted"):
+            raise SupportError(f"NegativeBinomial requires dispersion 'learned' or 'predicted', got {dispersion!r}.")
+        super().__init__(event_shape, 2 if dispersion == "predicted" else 1)
+        self.dispersion = self.settings["dispersion"] = dispersion
         if dispersion == "learned":
             self.raw_dispersion = nn.Parameter(torch.zeros(self.event_shape))
-        elif dispersion == "predicted":
-            self.params_per_entry = 2
-        else:
-            raise SupportError(f"NegativeBinomial wants dispersion 'learned' or 'predicted', got {dispersion!r}.")
 
     def forward(self, params: Tensor) -> TorchDistribution:
         raw_mean, raw = self.parts(params) if self.dispersion == "predicted" else (params, self.raw_dispersion)
@@ -73,7 +77,7 @@ class NegativeBinomial(Likelihood):
     def start(self, x: Tensor) -> Tensor:
         x = self.rows(x)
         mean = x.mean(0)
-        excess = x.var(0, correction=0) - mean if len(x) > 1 else mean.square()  # mean^2 / r; of one datum, r = 1
+        excess = x.var(0, correction=0) - mean if len(x) > 1 else mean.square()  # mean^2 / r; r = 1 for one data point
         raw = raw_scale(mean.square().clamp_min(1e-6) / excess.clamp_min(1e-6))
         if self.dispersion == "learned":
             self.raw_dispersion.data.copy_(raw)
@@ -81,18 +85,15 @@ class NegativeBinomial(Likelihood):
         return torch.cat([_start(mean), raw])
 
     def check(self, x: Tensor) -> None:
-        _wants_counts(x, "NegativeBinomial")
-
-    def extra_repr(self) -> str:
-        return f"{self.event_shape}, dispersion={self.dispersion!r}"
+        _require_counts(x, "NegativeBinomial")
 
 
 def _start(mean: Tensor) -> Tensor:
     return raw_scale(mean.clamp_min(1e-2), _BOUND)
 
 
-def _wants_counts(x: Tensor, name: str) -> None:
-    instead = "Pass the raw counts, neither scaled nor logged, or use LogNormal() for positive numbers."
-    wants_integers(x, math.inf, f"likelihood {name} wants x in {{0, 1, 2, ...}}", instead)
+def _require_counts(x: Tensor, name: str) -> None:
+    instead = "Pass the raw counts, not scaled and not as logarithms, or use LogNormal() for positive numbers."
+    require_integers(x, math.inf, f"likelihood {name} requires x in {{0, 1, 2, ...}}", instead)
     if not x.isfinite().all():
-        raise SupportError(f"likelihood {name} wants finite counts, got infinity at site 'x'. Drop those rows.")
+        raise SupportError(f"likelihood {name} requires finite counts, got infinity at site 'x'. Drop those rows.")

@@ -1,4 +1,4 @@
-"""Logistic distributions rounded to grey levels: an exact probability of 8-bit pixels, and its mixture."""
+"""Logistic distributions rounded to grey levels, and mixtures of them: exact probabilities of 8-bit pixels."""
 
 import math
 from typing import Any
@@ -12,67 +12,66 @@ from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale, wants_between
-from pyrovae.models.likelihoods.location_scale import LocationScale, Scale
+from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, require_between
+from pyrovae.models.likelihoods.location_scale import LocationScale, ScaleMode
 from pyrovae.networks.shape import Shape
-from pyrovae.numeric import bounded_scale
+from pyrovae.numeric import bounded_scale, log1mexp, raw_scale
 
-__all__ = ["DiscretizedLogistic", "DiscretizedLogisticMixture", "log1mexp"]
+__all__ = ["DiscretizedLogistic", "DiscretizedLogisticMixture"]
 
 _SPREAD = math.pi / math.sqrt(3)  # the standard deviation of a logistic of scale 1
 
 
 class DiscretizedLogistic(LocationScale):
-    """p(x | z) = prod_i [F(k_i + 1/2) - F(k_i - 1/2)], the level k = x (levels - 1), F a logistic's distribution.
+    """p(x | z) = prod_i [F(k_i + 1/2) - F(k_i - 1/2)], with the level k = x (levels - 1), F a logistic's distribution.
 
-    F(k) = sigmoid((k / (levels - 1) - loc) / scale); the first and the last level have the mass beyond them too, so
-    the levels sum to one. It is a probability, so bits/dim is -log p / (dims log 2), with nothing to add.
+    F(k) = sigmoid((k / (levels - 1) - loc) / scale). The first and the last level include the mass beyond them, so the
+    probabilities of the levels sum to one. Because p is a probability, bits/dim is -log p / (dims log 2) as it is.
 
     Args:
-        event_shape: shape of one datum.
-        scale: `"predicted"` (the decoder emits it per entry: params are loc and raw scale, stacked along the first
-            event dimension), `"learned"` (one parameter), or a number, in units of x as loc is.
-        levels: how many; x is k / (levels - 1).
-        min_scale: smaller scales count as this one, in units of x too.
+        event_shape: shape of one data point.
+        scale: a number, `"learned"`, `"each"` or `"predicted"`, in units of x; see `ScaleMode`.
+        levels: the number of levels, at least 2; x is k / (levels - 1).
+        min_scale: a lower bound of the scale, in units of x.
 
     Raises:
-        SupportError: in `check`, x that is no such level.
+        SupportError: `levels` is below 2; in `check`, x is not a level.
 
     References: Kingma et al. (2016), arXiv:1606.04934; Salimans et al. (2017), arXiv:1701.05517.
     """
 
+    spread_at_1 = _SPREAD
+
     def __init__(
-        self, event_shape: Shape, scale: Scale = "predicted", *, levels: int = 256, min_scale: float = 0.0
+        self, event_shape: Shape, scale: ScaleMode = "predicted", *, levels: int = 256, min_scale: float = 0.0
     ) -> None:
         super().__init__(event_shape, scale, min_scale=min_scale)
-        self.levels = _at_least_2(levels)
-
-    spread_at_1 = _SPREAD
+        self.levels = self.settings["levels"] = _at_least_2(levels)
 
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return _DiscretizedLogistic(loc, scale, self.levels)
 
-    def check(self, x: Tensor) -> None:
-        _wants_levels(x, self.levels, "DiscretizedLogistic")
+    def start(self, x: Tensor) -> Tensor:
+        return self.match_moments(self.rows(x))
 
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, levels={self.levels}"
+    def check(self, x: Tensor) -> None:
+        _require_levels(x, self.levels, "DiscretizedLogistic")
 
 
 class DiscretizedLogisticMixture(Likelihood):
     """p(x | z) = prod_i sum_k w_ik DiscretizedLogistic(x_i; loc_ik, scale_ik), K components at each entry.
 
-    Entries are independent given z: there is no regression of a colour on the others, as PixelCNN++ has.
-    The decoder emits, per entry, K logits of w, K locs and K raw scales, stacked in this order along the first event
-    dimension; locs and scales are in the `unit` of the data, as those of a `DiscretizedLogistic`.
+    Entries are independent given z: a colour does not depend on the other colours of its pixel, unlike in PixelCNN++.
+    The decoder emits K logits of w, K locs and K raw scales per entry, stacked in this order along the first event
+    dimension. Locs and scales are in the `unit` of the data, as those of `DiscretizedLogistic`.
 
     Args:
-        event_shape: shape of one datum.
-        components: K.
-        levels: how many; x is k / (levels - 1).
+        event_shape: shape of one data point.
+        components: the number of components, K.
+        levels: the number of levels, at least 2; x is k / (levels - 1).
 
     Raises:
-        SupportError: in `check`, x that is no such level.
+        SupportError: `levels` is below 2; in `check`, x is not a level.
 
     References: Salimans et al. (2017), arXiv:1701.05517.
     """
@@ -80,9 +79,9 @@ class DiscretizedLogisticMixture(Likelihood):
     unit: Tensor
 
     def __init__(self, event_shape: Shape, components: int = 5, *, levels: int = 256) -> None:
-        super().__init__(event_shape)
+        super().__init__(event_shape, 3 * components)
         self.components, self.levels = components, _at_least_2(levels)
-        self.params_per_entry = 3 * components
+        self.settings = {"components": components, "levels": levels}
         self.register_buffer("unit", torch.ones(()))
 
     def forward(self, params: Tensor) -> TorchDistribution:
@@ -92,36 +91,33 @@ class DiscretizedLogisticMixture(Likelihood):
 
     def start(self, x: Tensor) -> Tensor:
         loc, scale = in_units(self.unit, self.rows(x), _SPREAD)
-        # Apart by up to a standard deviation, so that each component learns something else.
+        # The locs differ by up to a standard deviation, so that the components learn different things.
         apart = torch.linspace(-_SPREAD, _SPREAD, self.components) if self.components > 1 else torch.zeros(1)
         locs = [loc + scale * offset for offset in apart.tolist()]
         return torch.cat([torch.zeros_like(loc)] * self.components + locs + [raw_scale(scale)] * self.components)
 
     def check(self, x: Tensor) -> None:
-        _wants_levels(x, self.levels, "DiscretizedLogisticMixture")
-
-    def extra_repr(self) -> str:
-        return f"{self.event_shape}, components={self.components}, levels={self.levels}"
+        _require_levels(x, self.levels, "DiscretizedLogisticMixture")
 
 
 def _at_least_2(levels: int) -> int:
     if levels < 2:
-        raise SupportError(f"a discretised likelihood wants levels >= 2, got {levels}. 8-bit pixels have levels=256.")
+        raise SupportError(f"a discretised likelihood requires levels >= 2, got {levels}. Write levels=256 for 8 bits.")
     return levels
 
 
-def _wants_levels(x: Tensor, levels: int, name: str) -> None:
+def _require_levels(x: Tensor, levels: int, name: str) -> None:
     top = levels - 1
     scale = "Store pixels as uint8 and scale them (pyrovae.data.Scale()), or round: x = (x * {0}).round() / {0}."
-    wants, instead = f"likelihood {name} wants x in {{0, 1/{top}, ..., 1}}", scale.format(top)
-    wants_between(x, 0.0, 1.0, wants, instead)
+    rule, instead = f"likelihood {name} requires x in {{0, 1/{top}, ..., 1}}", scale.format(top)
+    require_between(x, 0.0, 1.0, rule, instead)
     between = x[~_Levels(levels).check(x)]
     if len(between):
-        raise SupportError(f"{wants}, got {between[0].item():.6g} at site 'x', which lies between. {instead}")
+        raise SupportError(f"{rule}, got {between[0].item():.6g} at site 'x', which lies between. {instead}")
 
 
 class _Levels(constraints.Constraint):
-    """{0, 1 / (levels - 1), ..., 1}, up to rounding."""
+    """The levels {0, 1 / (levels - 1), ..., 1}, up to rounding."""
 
     is_discrete = True
 
@@ -137,10 +133,10 @@ class _Levels(constraints.Constraint):
 
 
 class _DiscretizedLogistic(TorchDistribution):
-    """One entry, its levels k / (levels - 1).
+    """The distribution of one entry over the levels k / (levels - 1).
 
-    With a and b the ends of a bin, sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - e^(a - b)). The logarithm
-    of the right side cancels nowhere, so neither it nor its gradient needs a floor, however far the tail.
+    With a and b the ends of a bin, sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - e^(a - b)). The logarithm of
+    the right side has no cancellation, so it and its gradient are accurate in the tails too, without a lower bound.
     """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
@@ -160,7 +156,7 @@ class _DiscretizedLogistic(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """E[k] = sum_(k > 0) P(level >= k), level by level: all at once would take 256 times the memory."""
+        """E[k] = sum_(k > 0) P(level >= k), in a loop: one tensor of all levels would take 256 times the memory."""
         top = self.levels - 1
         total = torch.zeros_like(self.loc)
         for level in range(1, self.levels):
@@ -184,8 +180,3 @@ class _DiscretizedLogistic(TorchDistribution):
         upper = torch.where(below_top, logsigmoid((centred + 0.5) / scale), 0.0)
         lower = torch.where(above_0, logsigmoid((0.5 - centred) / scale), 0.0)
         return upper + lower + torch.where(below_top & above_0, log1mexp(scale.reciprocal()), 0.0)
-
-
-def log1mexp(width: Tensor) -> Tensor:
-    """log(1 - e^-width), width > 0."""
-    return (-torch.expm1(-width)).log()

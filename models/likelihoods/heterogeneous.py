@@ -1,4 +1,4 @@
-"""A table whose columns are of several kinds: one likelihood per column, or per block of columns."""
+"""The likelihood of a table with columns of several kinds: one likelihood per column or block of columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,20 +15,20 @@ __all__ = ["Heterogeneous"]
 
 
 class Heterogeneous(Likelihood):
-    """p(x | z) = prod_c p_c(x_c | z), a likelihood p_c for each column of a table `(N, D)`, in the table's order.
+    """p(x | z) = prod_c p_c(x_c | z), with a likelihood p_c for each column of a table `(N, D)`.
 
-    The usual kinds: `Normal(1)` real, `LogNormal(1)` positive, `Poisson(1)` or `NegativeBinomial(1)` count,
-    `Ordinal(1, values)`, `Categorical(1, values)`; `Normal(5)` covers five columns. Encode categories as numbers
-    from 0. The decoder emits the parameters of all columns side by side, as many as all `params_shape`s sum to.
+    The usual likelihoods are `Normal(1)` for real numbers, `LogNormal(1)` for positive ones, `Poisson(1)` or
+    `NegativeBinomial(1)` for counts, `Ordinal(1, values)` and `Categorical(1, values)`. `Normal(5)` covers five
+    columns. Encode categories as numbers from 0. The decoder emits the concatenated parameters of all columns.
 
         Heterogeneous({"age": Normal(1), "visits": Poisson(1), "city": Categorical(1, values=12)})
 
     Args:
-        columns: the likelihood of each column or block of columns, by name.
+        columns: the likelihood of each column or block of columns, by name, in the order of the table.
 
     Raises:
-        SupportError: in `check`, with the name of the column.
-        ShapeError: there is no column, or a likelihood is not of one dimension.
+        ShapeError: there is no column, or the event shape of a likelihood is not one-dimensional.
+        SupportError: in `check`, a column is outside its support; the message names the column.
 
     References: Nazábal et al. (2020), Handling incomplete heterogeneous data using VAEs, arXiv:1807.03653.
     """
@@ -38,7 +38,7 @@ class Heterogeneous(Likelihood):
         wrong = {name: shape for name, shape in shapes.items() if len(shape) != 1}
         if wrong or not columns:
             raise ShapeError(
-                "Heterogeneous wants a likelihood of one dimension for each column, got "
+                "Heterogeneous requires a likelihood of event shape (D,) for each column, got "
                 f"{wrong or 'no column'}. Write Heterogeneous({{'age': Normal(1)}})."
             )
         widths = [width for (width,) in shapes.values()]
@@ -46,11 +46,8 @@ class Heterogeneous(Likelihood):
         self.names, self.widths = tuple(columns), widths
         self.columns = nn.ModuleList(columns.values())
         self.params_widths = [likelihood.params_shape[0] for likelihood in columns.values()]
-
-    @property
-    def params_shape(self) -> tuple[int, ...]:
-        """What the decoder must emit: the parameters of all columns."""
-        return (sum(self.params_widths),)
+        self.params_shape = (sum(self.params_widths),)
+        self.settings["columns"] = ", ".join(columns)
 
     def forward(self, params: Tensor) -> TorchDistribution:
         parts = params.split(self.params_widths, -1)
@@ -68,6 +65,3 @@ class Heterogeneous(Likelihood):
 
     def _each(self, x: Tensor) -> list[tuple[str, Any, Tensor]]:
         return list(zip(self.names, self.columns, x.split(self.widths, -1), strict=True))
-
-    def extra_repr(self) -> str:
-        return f"{self.event_shape}, {', '.join(self.names)}"

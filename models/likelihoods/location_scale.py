@@ -10,31 +10,35 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, raw_scale
+from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, require_finite
 from pyrovae.networks.shape import Shape
-from pyrovae.numeric import bounded_scale
+from pyrovae.numeric import bounded_scale, raw_scale
 
-__all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "Scale", "StudentT"]
+__all__ = ["Laplace", "LocationScale", "LogNormal", "Normal", "ScaleMode", "StudentT"]
 
-Scale = float | Literal["learned", "each", "predicted"]
+ScaleMode = float | Literal["learned", "each", "predicted"]
+"""How a likelihood gets its scale.
+
+A number is a fixed scale. `"learned"` is one parameter for all entries, `"each"` is one parameter per entry, as in
+factor analysis, and `"predicted"` is emitted per entry by the decoder.
+"""
 
 
 class LocationScale(Likelihood):
-    """The interface of a family of locations and scales; the decoder emits loc, and the raw scale if predicted.
+    """The interface of a family of locations and scales: p(x | z) = prod_i p(x_i; loc_i, scale_i).
 
-    Both are in the `unit` of the data, which `start` sets to their spread and which is 1 before: so training is the
-    same whatever the data are measured in, and a fresh decoder disturbs the start by little.
+    The decoder emits loc, and with a predicted scale loc and raw scale, stacked along the first event dimension. Both
+    are in the `unit` of the data, which is 1 until `start` sets it to the spread of the data. So training does not
+    depend on the unit in which the data are measured, and a fresh decoder hardly disturbs the start.
 
     Args:
-        event_shape: shape of one datum.
-        scale: a number (fixed), `"learned"` (one parameter, the same for all entries), `"each"` (one parameter per
-            entry, as in factor analysis), or `"predicted"` (the decoder emits it per entry: params are loc and raw
-            scale, stacked along the first event dimension).
-        min_scale: smaller scales count as this one, in units of x. It keeps a decoder of few data from being sure of
-            what it has learned by heart.
+        event_shape: shape of one data point.
+        scale: a number, `"learned"`, `"each"` or `"predicted"`; see `ScaleMode`.
+        min_scale: a lower bound of the scale, in units of x. It keeps a decoder from memorising a small data set with
+            ever smaller scales.
 
     Raises:
-        SupportError: a scale that is none of these, a negative `min_scale`; in `check`, x that is not finite.
+        SupportError: `scale` is none of these, or `min_scale` is negative.
     """
 
     scale: Tensor
@@ -42,29 +46,30 @@ class LocationScale(Likelihood):
     spread_at_1 = 1.0
     """The standard deviation at scale 1."""
 
-    def __init__(self, event_shape: Shape, scale: Scale = "learned", *, min_scale: float = 0.0) -> None:
-        super().__init__(event_shape)
+    def __init__(self, event_shape: Shape, scale: ScaleMode = "learned", *, min_scale: float = 0.0) -> None:
+        super().__init__(event_shape, 2 if scale == "predicted" else 1)
         self.min_scale = min_scale
         self.register_buffer("unit", torch.ones(()))
-        self.kind = scale if isinstance(scale, str) else "fixed"
-        if self.kind in ("learned", "each"):
-            self.raw_scale = nn.Parameter(torch.zeros(self.event_shape if self.kind == "each" else ()))
-        elif self.kind == "predicted":
-            self.params_per_entry = 2
+        self.mode = scale if isinstance(scale, str) else "fixed"
+        name = type(self).__name__
+        if self.mode in ("learned", "each"):
+            self.raw_scale = nn.Parameter(torch.zeros(self.event_shape if self.mode == "each" else ()))
         elif not isinstance(scale, str) and float(scale) > 0:
             self.register_buffer("scale", torch.tensor(float(scale)))
-        else:
-            name = type(self).__name__
-            raise SupportError(f"{name} wants scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")
+        elif self.mode != "predicted":
+            raise SupportError(f"{name} requires scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")
         if min_scale < 0:
-            raise SupportError(f"{type(self).__name__} wants min_scale >= 0, got {min_scale}. Write 0.01, say.")
+            raise SupportError(f"{name} requires min_scale >= 0, got {min_scale}. Write min_scale=0.01.")
+        self.settings = {"scale": scale if isinstance(scale, str) else float(scale)}
+        if min_scale:
+            self.settings["min_scale"] = min_scale
 
     @abstractmethod
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         """The distribution of one entry, event shape ()."""
 
     def forward(self, params: Tensor) -> TorchDistribution:
-        if self.kind == "predicted":
+        if self.mode == "predicted":
             loc, raw = self.parts(params)
             loc, scale = self.unit * loc, self.unit * bounded_scale(raw)
         else:
@@ -74,50 +79,46 @@ class LocationScale(Likelihood):
         return self.member(loc, scale).to_event(len(self.event_shape))
 
     def _one_scale(self) -> Tensor:
-        return self.scale if self.kind == "fixed" else self.unit * bounded_scale(self.raw_scale)
+        return self.scale if self.mode == "fixed" else self.unit * bounded_scale(self.raw_scale)
 
-    def start(self, x: Tensor) -> Tensor:
-        return self._start(self.rows(x))
-
-    def _start(self, x: Tensor) -> Tensor:
-        """Mean and spread of `x`; a learned scale is that of all entries, the unit."""
+    def match_moments(self, x: Tensor) -> Tensor:
+        """Where training starts: the mean and spread of `x`, floats `(N, *event_shape)`; a common scale is the unit."""
         loc, scale = in_units(self.unit, x, self.spread_at_1)
-        if self.kind in ("learned", "each"):
-            self.raw_scale.data.copy_(raw_scale(scale) if self.kind == "each" else torch.zeros(()))
-        return torch.cat([loc, raw_scale(scale)]) if self.kind == "predicted" else loc
-
-    def check(self, x: Tensor) -> None:
-        if not x.isfinite().all():
-            name = type(self).__name__
-            raise SupportError(f"likelihood {name} wants finite x, got NaN or infinity at site 'x'. Drop those rows.")
-
-    def extra_repr(self) -> str:
-        scale = f"{self.scale.item():g}" if self.kind == "fixed" else repr(self.kind)
-        return f"{self.event_shape}, scale={scale}" + (f", min_scale={self.min_scale:g}" if self.min_scale else "")
+        if self.mode in ("learned", "each"):
+            self.raw_scale.data.copy_(raw_scale(scale) if self.mode == "each" else torch.zeros(()))
+        return torch.cat([loc, raw_scale(scale)]) if self.mode == "predicted" else loc
 
 
 class Normal(LocationScale):
     """p(x | z) = prod_i Normal(x_i; loc_i, scale_i).
 
     Args:
-        event_shape, scale, min_scale: those of every `LocationScale`.
+        event_shape, scale, min_scale: those of `LocationScale`.
 
     Raises:
-        SupportError: in `check`, x that is not finite.
+        SupportError: in `check`, x is not finite.
     """
 
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return dist.Normal(loc, scale)
 
+    def start(self, x: Tensor) -> Tensor:
+        return self.match_moments(self.rows(x))
+
+    def check(self, x: Tensor) -> None:
+        require_finite(x, "Normal")
+
 
 class Laplace(LocationScale):
-    """p(x | z) = prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i): absolute errors, so outliers weigh less.
+    """p(x | z) = prod_i exp(-|x_i - loc_i| / scale_i) / (2 scale_i).
+
+    The loss is the absolute error, so an outlier weighs less than under a normal.
 
     Args:
-        event_shape, scale, min_scale: those of every `LocationScale`.
+        event_shape, scale, min_scale: those of `LocationScale`.
 
     Raises:
-        SupportError: in `check`, x that is not finite.
+        SupportError: in `check`, x is not finite.
     """
 
     spread_at_1 = math.sqrt(2)
@@ -125,47 +126,59 @@ class Laplace(LocationScale):
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return dist.Laplace(loc, scale)
 
+    def start(self, x: Tensor) -> Tensor:
+        return self.match_moments(self.rows(x))
+
+    def check(self, x: Tensor) -> None:
+        require_finite(x, "Laplace")
+
 
 class StudentT(LocationScale):
-    """p(x | z) = prod_i StudentT(x_i; df_i, loc_i, scale_i): heavy tails, so an outlier says little about the rest.
+    """p(x | z) = prod_i StudentT(x_i; df_i, loc_i, scale_i): heavy tails, under which an outlier has little influence.
 
-    The degrees of freedom are learned, one number per entry, above 2, so that there are a mean and a variance; many of
-    them are a normal.
+    The degrees of freedom are learned, one number per entry. They are above 2, so the mean and the variance exist; in
+    the limit of many degrees of freedom the distribution is normal.
 
     Args:
-        event_shape, scale, min_scale: those of every `LocationScale`.
+        event_shape, scale, min_scale: those of `LocationScale`.
 
     Raises:
-        SupportError: in `check`, x that is not finite.
+        SupportError: in `check`, x is not finite.
     """
 
-    def __init__(self, event_shape: Shape, scale: Scale = "learned", *, min_scale: float = 0.0) -> None:
+    def __init__(self, event_shape: Shape, scale: ScaleMode = "learned", *, min_scale: float = 0.0) -> None:
         super().__init__(event_shape, scale, min_scale=min_scale)
         self.raw_df = nn.Parameter(torch.ones(self.event_shape))
 
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return dist.StudentT(2 + bounded_scale(self.raw_df), loc, scale)
 
+    def start(self, x: Tensor) -> Tensor:
+        return self.match_moments(self.rows(x))
+
+    def check(self, x: Tensor) -> None:
+        require_finite(x, "StudentT")
+
 
 class LogNormal(LocationScale):
-    """p(x | z) = prod_i Normal(log x_i; loc_i, scale_i) / x_i, for x > 0: its mean is exp(loc + scale^2 / 2).
+    """p(x | z) = prod_i Normal(log x_i; loc_i, scale_i) / x_i, for x > 0. Its mean is exp(loc + scale^2 / 2).
 
     Args:
-        event_shape, scale, min_scale: those of every `LocationScale`; loc and scale are of log x.
+        event_shape, scale, min_scale: those of `LocationScale`; loc and scale are those of log x.
 
     Raises:
-        SupportError: in `check`, x that is not positive and finite.
+        SupportError: in `check`, x is not positive and finite.
     """
 
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
         return dist.LogNormal(loc, scale)
 
     def start(self, x: Tensor) -> Tensor:
-        return self._start(self.rows(x).log())
+        return self.match_moments(self.rows(x).log())
 
     def check(self, x: Tensor) -> None:
         if not ((x > 0) & x.isfinite()).all():
             raise SupportError(
-                f"likelihood LogNormal wants x > 0, got values from {x.min().item():.3g} to {x.max().item():.3g} at "
-                "site 'x'. Use Normal(), or counts with Poisson() or NegativeBinomial()."
+                f"likelihood LogNormal requires x > 0, got values from {x.min().item():.3g} to {x.max().item():.3g} at "
+                "site 'x'. Use Normal(), or for counts Poisson() or NegativeBinomial()."
             )

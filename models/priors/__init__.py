@@ -1,4 +1,4 @@
-"""Priors p(z). Each is a module without inputs that returns a distribution."""
+"""Priors p(z). A prior is a module without inputs that returns a distribution: `prior() -> p(z)`."""
 
 from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior

@@ -1,4 +1,4 @@
-"""The flat prior: p(z) proportional to 1, which charges a code nothing."""
+"""The flat prior: p(z) proportional to 1, under which every code is equally probable."""
 
 from typing import Any, NoReturn
 
@@ -13,11 +13,16 @@ __all__ = ["Flat"]
 
 
 class Flat(nn.Module):
-    """p(z) = 1 for every z of shape `(D,)`: improper, so there is nothing to generate from, and the rate of a point
-    mass is 0. With `guides.DeltaGuide` it makes a deterministic autoencoder of a model.
+    """p(z) = 1 for every z of shape `(D,)`. It is improper, so it has no draws.
+
+    The rate of a point mass under it is 0: a model with this prior and `guides.DeltaGuide` is a deterministic
+    autoencoder.
 
     Args:
         dim: the latent dimension D.
+
+    Raises:
+        PairError: a draw is asked for.
     """
 
     def __init__(self, dim: int) -> None:
@@ -32,7 +37,7 @@ class Flat(nn.Module):
 
 
 class _Flat(TorchDistribution):
-    """log p(z) = 0 for vectors `(D,)`."""
+    """log p(z) = 0 for every vector z of shape `(D,)`."""
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
     support = constraints.real_vector
@@ -48,6 +53,6 @@ class _Flat(TorchDistribution):
 
     def sample(self, sample_shape: Any = torch.Size()) -> NoReturn:  # noqa: B008
         raise PairError(
-            "a flat prior is improper, so there are no draws of it. Decode codes of data, decode(model, encode(...)), "
-            "or train with priors.StandardNormal(dim) to generate."
+            "A draw of z requires a proper prior, got Flat: a flat prior is improper. Decode codes of data, "
+            "decode(model, encode(...)), or train with priors.StandardNormal(dim)."
         )

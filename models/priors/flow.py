@@ -1,4 +1,4 @@
-"""Flow."""
+"""The flow prior: a standard normal after learned bijections."""
 
 from collections.abc import Sequence
 
@@ -14,17 +14,17 @@ __all__ = ["FlowPrior"]
 
 
 class FlowPrior(nn.Module):
-    """p(z) = Normal(u; 0, I) / |det dz/du|, z = f_L(... f_1(u)), each f a RealNVP coupling of both halves.
+    """p(z) = Normal(u; 0, I) / |det dz/du|, z = f_L(... f_1(u)), where each f is a `Coupling` as in RealNVP.
 
     Args:
         dim: the latent dimension D, at least 2.
-        layers: L.
+        layers: the number of couplings, L.
         hidden: widths of the couplings' networks.
 
     Raises:
-        ShapeError: D below 2.
+        ShapeError: D is below 2.
 
-    References: Dinh et al. (2017), arXiv:1605.08803; Chen et al. (2017), arXiv:1611.02731, as a prior.
+    References: Dinh et al. (2017), arXiv:1605.08803; Chen et al. (2017), arXiv:1611.02731, for flows as priors.
     """
 
     loc: Tensor

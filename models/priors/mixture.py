@@ -1,4 +1,4 @@
-"""Mixture."""
+"""Mixture priors: of learned normals, and of the posteriors of learned pseudo-inputs (the VampPrior)."""
 
 from collections.abc import Callable
 
@@ -15,11 +15,11 @@ __all__ = ["MixtureOfNormals", "VampPrior"]
 
 
 class MixtureOfNormals(nn.Module):
-    """p(z) = sum_k w_k prod_d Normal(z_d; loc_kd, scale_kd), all of them learned.
+    """p(z) = sum_k w_k prod_d Normal(z_d; loc_kd, scale_kd), with learned weights, means and scales.
 
     Args:
         dim: the latent dimension D.
-        components: K.
+        components: the number of normals, K.
 
     References: Dilokthanakul et al. (2016), arXiv:1611.02648; Tomczak & Welling (2018), arXiv:1705.07120, section 4.
     """
@@ -39,19 +39,19 @@ class MixtureOfNormals(nn.Module):
 
 
 class VampPrior(nn.Module):
-    """p(z) = 1/K sum_k q(z | u_k): the guide's own posterior, averaged over K learned pseudo-inputs u.
+    """p(z) = 1/K sum_k q(z | u_k): the guide's posterior, averaged over K learned pseudo-inputs u_k.
 
-    The guide's weights stay the guide's: they are no parameters of this prior, and get a gradient from it too. Copy the
-    pair together, `copy.deepcopy((model, guide))`.
+    The guide owns its weights: they are not among the parameters of this prior, although its density has a gradient
+    with respect to them. Copy a pair in one call, `copy.deepcopy((model, guide))`, so that the copies belong together.
 
     Args:
-        posterior: x -> q(z | x), diagonal normals: a guide's bound method, `guide.given`.
-        pseudo_inputs: where they start, `(K, *event)`: some of the training data, as the guide sees them.
-        bounds: the range in which they stay by a sigmoid, None for data without one. (The paper clamps them; a pixel
-            that has left the range has no gradient then.)
+        posterior: x -> q(z | x), diagonal normals; a guide's bound method, such as `guide.given`.
+        pseudo_inputs: their initial values, `(K, *event)`, such as some training data as the guide sees them.
+        bounds: the range of the data, in which a sigmoid keeps the pseudo-inputs; None for unbounded data. (The paper
+            clamps them, and a clamped pixel has no gradient.)
 
     Raises:
-        PairError: q(z | x) is not diagonal normal.
+        PairError: in a call, q(z | x) is not diagonal normal.
 
     References: Tomczak & Welling (2018), arXiv:1705.07120.
     """
@@ -63,7 +63,7 @@ class VampPrior(nn.Module):
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
         super().__init__()
-        self.posterior, self.bounds = (posterior,), bounds  # in a tuple: no submodule of this one
+        self.posterior, self.bounds = (posterior,), bounds  # the tuple keeps the guide from becoming a submodule
         raw = pseudo_inputs.detach().clone()
         if bounds is not None:
             low, high = bounds
@@ -71,7 +71,7 @@ class VampPrior(nn.Module):
         self.raw = nn.Parameter(raw)
 
     def pseudo_inputs(self) -> Tensor:
-        """u, `(K, *event)`."""
+        """The pseudo-inputs u_1, ..., u_K, `(K, *event)`."""
         if self.bounds is None:
             return self.raw
         low, high = self.bounds
@@ -83,7 +83,7 @@ class VampPrior(nn.Module):
         normal = getattr(q, "base_dist", None)
         if not isinstance(normal, dist.Normal) or len(q.event_shape) != 1:
             raise PairError(
-                f"VampPrior wants a posterior of diagonal normals over vectors, got {type(q).__name__} with event "
+                f"VampPrior requires a posterior of diagonal normals over vectors, got {type(q).__name__} with event "
                 f"shape {tuple(q.event_shape)}. Write VampPrior(guide.given, ...) with a NormalGuide."
             )
         return DiagonalMixture(normal.loc, normal.scale, u.new_zeros(len(u)))

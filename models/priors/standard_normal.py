@@ -1,4 +1,4 @@
-"""Priors p(z). A prior is a module that returns the distribution: `prior() -> p(z)`."""
+"""The standard normal prior: p(z) = Normal(z; 0, I)."""
 
 import pyro.distributions as dist
 import torch
@@ -9,7 +9,7 @@ __all__ = ["StandardNormal"]
 
 
 class StandardNormal(nn.Module):
-    """p(z) = Normal(z; 0, I), `z` of shape `(D,)`.
+    """p(z) = Normal(z; 0, I), with z of shape `(D,)`.
 
     Args:
         dim: the latent dimension D.

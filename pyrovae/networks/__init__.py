@@ -1,9 +1,10 @@
-"""Networks: deterministic maps between event shapes. They know shapes only, nothing of probability.
+"""Networks: deterministic maps between event shapes. They know shapes, and no probability.
 
 Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of leading dimensions, such as
-`(S, B)`: samples vectorise, and a thousand of them cost one call.
+`(S, B)`: one call evaluates S samples of B data points.
 """
 
+from pyrovae.networks.bijections import Coupling, InverseAutoregressive
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
@@ -18,8 +19,10 @@ __all__ = [
     "ConvBlock",
     "ConvDecoder",
     "ConvEncoder",
+    "Coupling",
     "DenseBlock",
     "GatedMLP",
+    "InverseAutoregressive",
     "JointMLP",
     "ResidualConvDecoder",
     "ResidualConvEncoder",

@@ -1,13 +1,13 @@
-"""Bijections of vectors with a cheap Jacobian: the steps of a normalizing flow. They know shapes only.
+"""Bijections of vectors whose Jacobian determinant is cheap: the steps of a normalizing flow.
 
-A step maps u to z of shape `(*, D)`: `step(u) -> (z, log |det dz/du|)`, `step.inverse(z) -> (u, the same log)`. It
-keeps nothing of a call (Pyro's transforms keep tensors in their attributes, which then cannot be copied).
+A step maps u to z, both of shape `(*, D)`: `step(u)` returns z and log |det dz/du|, `step.inverse(z)` returns u and the
+same logarithm. A step keeps no tensor of a call, so it can be copied at any time; Pyro's transforms cache tensors of
+a graph, which cannot be copied.
 """
 
 from typing import cast
 
 import torch
-from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
@@ -17,17 +17,17 @@ __all__ = ["Coupling", "InverseAutoregressive"]
 
 
 class Coupling(nn.Module):
-    """The affine coupling of RealNVP, of both halves in turn: `(*, D) -> (*, D)`.
+    """The affine coupling of RealNVP, applied to one half and then to the other: `(*, D) -> (*, D)`.
 
-    With a the even entries of u and b the odd ones, b' = t(a) + e^s(a) b, a' = t(b') + e^s(b') a, z = [a', b'],
-    |s| < 2. So a step after another one halves the entries differently.
+    Let a be the even entries of u, and b the odd ones. Then b' = t(a) + e^s(a) b, a' = t'(b') + e^s'(b') a, and
+    z = [a', b'], with |s| < 2. The concatenation reorders the entries, so the next step splits them differently.
 
     Args:
         dim: D, at least 2.
-        hidden: widths of the two networks that give t and s.
+        hidden: widths of the two networks, one for t and s, one for t' and s'.
 
     Raises:
-        ShapeError: D below 2.
+        ShapeError: D is below 2.
 
     References: Dinh et al. (2017), arXiv:1605.08803.
     """
@@ -58,10 +58,11 @@ class Coupling(nn.Module):
 
 
 class InverseAutoregressive(nn.Module):
-    """The step of an inverse autoregressive flow, given a context h: `(*, D), (*, C) -> (*, D)`.
+    """A step of an inverse autoregressive flow, given a context h: `(*, D), (*, C) -> (*, D)`.
 
-    z_d = g_d u_d + (1 - g_d) m_d, where the gate g_d in (0, 1) and m_d are of u_1 ... u_(d-1) and h; then z in reverse
-    order, so that the next step starts at the other end. One pass forwards; D passes for the inverse.
+    z_d = g_d u_d + (1 - g_d) m_d, where the gate g_d in (0, 1) and m_d depend on u_1 ... u_(d-1) and h. The entries of
+    z are then reversed, so the next step starts at the other end. The step takes one pass through its network, the
+    inverse takes D.
 
     Args:
         dim: D, at least 2.
@@ -69,22 +70,27 @@ class InverseAutoregressive(nn.Module):
         hidden: widths of the masked network, each at least D.
 
     Raises:
-        ShapeError: D below 2, or a layer narrower than D.
+        ShapeError: D is below 2, or a layer is narrower than D.
 
     References: Kingma et al. (2016), arXiv:1606.04934; Germain et al. (2015), arXiv:1502.03509, for the network.
     """
 
     def __init__(self, dim: int, context: int, hidden: tuple[int, ...] = (128,)) -> None:
+        from pyro.nn import ConditionalAutoRegressiveNN  # here, because pyrovae.data imports networks without Pyro
+
         super().__init__()
         self.dim = _two_or_more(dim, "InverseAutoregressive")
         if min(hidden) < dim:
-            raise ShapeError(f"InverseAutoregressive wants layers at least as wide as z, {dim}, got hidden={hidden}.")
+            raise ShapeError(
+                f"InverseAutoregressive requires layers at least as wide as z, {dim}, got hidden={hidden}. "
+                f"Write hidden=({dim},), or wider."
+            )
         order = cast(torch.LongTensor, torch.arange(dim))
         self.network = ConditionalAutoRegressiveNN(dim, context, list(hidden), permutation=order)
         _shrink(self.network.layers[-1])
 
     def _gate(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """m and log g; g starts near 0.88, where z is near u."""
+        """m and log g. At the start g is near 0.88, so z is near u."""
         loc, raw = self.network(u, h)
         return loc, nn.functional.logsigmoid(raw + 2)
 
@@ -96,7 +102,7 @@ class InverseAutoregressive(nn.Module):
     def inverse(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         z = z.flip(-1)
         u = torch.zeros_like(z)
-        for _ in range(self.dim):  # each pass settles one more coordinate
+        for _ in range(self.dim):  # each pass solves for one more entry
             loc, log_gate = self._gate(u, h)
             u = (z + loc * log_gate.expm1()) * (-log_gate).exp()
         return u, self._gate(u, h)[1].sum(-1)
@@ -104,7 +110,7 @@ class InverseAutoregressive(nn.Module):
 
 def _two_or_more(dim: int, owner: str) -> int:
     if dim < 2:
-        raise ShapeError(f"{owner} wants a vector of at least 2 entries, got dim={dim}: one cannot depend on another.")
+        raise ShapeError(f"{owner} requires dim >= 2, because an entry depends on another one, got dim={dim}.")
     return dim
 
 
@@ -115,6 +121,6 @@ def _affine(params: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _shrink(layer: nn.Module) -> None:
-    """A flow starts near the identity, but not at it, where inner layers have no gradient."""
+    """Make a layer small: the flow starts near the identity. At the identity, inner layers would have no gradient."""
     for parameter in layer.parameters():
         parameter.mul_(0.1)

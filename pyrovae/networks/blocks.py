@@ -1,7 +1,7 @@
-"""Residual blocks: the steps of a deterministic path from state to state. They know shapes only.
+"""Residual blocks, which map a state h to the next state.
 
-A block maps `(*, *in_shape)` to `(*, *out_shape)` for any number of leading dimensions, such as `(S, B)`, and may take
-a second input beside the state: the latent that is drawn at a level of a ladder.
+A block maps `(*, *in_shape)` to `(*, *out_shape)` for any number of leading dimensions, such as `(S, B)`. It may take
+a second input z: the latent that is drawn at a level of a ladder.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ __all__ = ["ConvBlock", "DenseBlock"]
 class DenseBlock(nn.Module):
     """h' = shortcut(h) + W2 [act(W1 [act(h), z]), z], from `(*, in_shape)` to `(*, out_shape)`.
 
-    The shortcut is h itself where the widths are equal.
+    The shortcut is h itself where the widths are equal, and a linear map otherwise.
 
     Args:
         in_shape: width of the state h.
         out_shape: width of the next state.
-        hidden: width inside.
-        side: width of z, 0 for a block without.
+        hidden: width of the inner layer.
+        side: width of z; 0 for a block without a second input.
         activation: the nonlinearity, a module class.
     """
 
@@ -41,23 +41,27 @@ class DenseBlock(nn.Module):
         _keep_scale(self)
 
     def forward(self, h: Tensor, z: Tensor | None = None) -> Tensor:
-        beside = [] if z is None else [z]
-        inner = self.inner(torch.cat([self.activation(h), *beside], -1))
-        return self.shortcut(h) + self.outer(torch.cat([self.activation(inner), *beside], -1))
+        side_input = [] if z is None else [z]
+        inner = self.inner(torch.cat([self.activation(h), *side_input], -1))
+        return self.shortcut(h) + self.outer(torch.cat([self.activation(inner), *side_input], -1))
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, each of [act(h), z] and h: `(*, C, H, W) -> (*, C', H', W')`.
+    """h' = shortcut(h) + W2 * [act(W1 * [act(h), z]), z], two 3x3 convolutions: `(*, C, H, W) -> (*, C', H', W')`.
+
+    The shortcut is h, by a 1x1 convolution where C' differs from C. A smaller image comes from average pooling and a
+    stride of 2, a larger one from repeated pixels.
 
     Args:
         in_shape: `(C, H, W)` of the state h.
-        out_shape: `(C', H', W')` of the next one: as large, half as large (rounded up), or twice (rounded up or down).
-        hidden: channels inside.
-        side: channels of z, which is as large as h; 0 for a block without.
+        out_shape: `(C', H', W')` of the next state. Its size equals that of h, is half of it (rounded up), or has that
+            of h as its half (rounded up).
+        hidden: channels of the inner layer.
+        side: channels of z, whose size is that of h; 0 for a block without a second input.
         activation: the nonlinearity, a module class.
 
     Raises:
-        ShapeError: sizes of which neither is the other, its half or its double.
+        ShapeError: neither size equals the other or is half of it.
     """
 
     def __init__(
@@ -74,7 +78,8 @@ class ConvBlock(nn.Module):
         self.halves = new != size and new == [(n + 1) // 2 for n in size]
         if not (self.halves or new == size or size == [(n + 1) // 2 for n in new]):
             raise ShapeError(
-                f"ConvBlock keeps, halves or doubles the size, got {self.in_shape} to {self.out_shape}. Chain several."
+                "ConvBlock requires a size that stays, halves or doubles, got "
+                f"{self.in_shape} to {self.out_shape}. Chain several blocks."
             )
         self.shortcut = nn.Identity() if wide == narrow else nn.Conv2d(wide, narrow, 1)
         self.activation = activation()
@@ -85,9 +90,9 @@ class ConvBlock(nn.Module):
     def forward(self, h: Tensor, z: Tensor | None = None) -> Tensor:
         lead = h.shape[:-3]
         h = h.reshape(-1, *self.in_shape)
-        beside = [] if z is None else [z.reshape(-1, *z.shape[-3:])]
-        inner = self.activation(self.inner(torch.cat([self.activation(h), *beside], 1)))
-        inner = self.outer(self._grown(torch.cat([inner, *map(self._shrunk, beside)], 1)))
+        side_input = [] if z is None else [z.reshape(-1, *z.shape[-3:])]
+        inner = self.activation(self.inner(torch.cat([self.activation(h), *side_input], 1)))
+        inner = self.outer(self._grown(torch.cat([inner, *map(self._shrunk, side_input)], 1)))
         return (self._grown(self.shortcut(self._shrunk(h))) + inner).reshape(*lead, *self.out_shape)
 
     def _shrunk(self, h: Tensor) -> Tensor:
@@ -99,15 +104,16 @@ class ConvBlock(nn.Module):
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
-        """Set the last bias, one per channel, so that training starts near `output`, of shape `out_shape`."""
+        """Set the last bias so that training starts near the mean of each channel of `output`, of shape `out_shape`."""
         cast(Tensor, self.outer.bias).copy_(output.mean((-2, -1)))
 
 
 @torch.no_grad()
 def _keep_scale(block: nn.Module) -> None:
-    """Weights of variance 1 / fan-in: a signal keeps its size along a path of many blocks (LeCun et al. 1998).
+    """Draw weights of variance 1 / fan-in, which keep the scale of a signal along many blocks (LeCun et al. 1998).
 
-    torch's default, a third of that, lets it fade: a latent far up a ladder would not be heard below.
+    torch's default variance is a third of that. The signal would fade, and x would hardly depend on a latent far up a
+    ladder.
     """
     for part in block.children():
         if isinstance(part, nn.Linear | nn.Conv2d):

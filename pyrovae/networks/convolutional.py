@@ -1,4 +1,4 @@
-"""Convolutional."""
+"""Strided convolutional networks: images to vectors and back, for any size of image."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,12 @@ __all__ = ["ConvDecoder", "ConvEncoder", "halvings"]
 
 
 def halvings(size: int, times: int) -> list[int]:
-    """Sizes along `times` convolutions of stride 2: 28 -> [28, 14, 7, 4]."""
+    """The sizes along convolutions of stride 2, rounded up: `halvings(28, 3) -> [28, 14, 7, 4]`.
+
+    Args:
+        size: height or width of the image.
+        times: the number of convolutions.
+    """
     sizes = [size]
     for _ in range(times):
         sizes.append((sizes[-1] + 1) // 2)
@@ -27,11 +32,11 @@ class ConvEncoder(nn.Module):
     Args:
         in_shape: `(C, H, W)`, any size.
         out_shape: event shape of the output.
-        channels: one convolution of stride 2 for each entry.
+        channels: output channels of each convolution, all of stride 2.
         activation: the nonlinearity, a module class.
 
     Raises:
-        ShapeError: the last dimensions of the input are not `in_shape`.
+        ShapeError: in a call, the last dimensions of the input are not `in_shape`.
     """
 
     def __init__(
@@ -63,11 +68,11 @@ class ConvDecoder(nn.Module):
     Args:
         in_shape: event shape of the input, the latent dimension.
         out_shape: `(C, H, W)` of the likelihood's parameters.
-        channels: one doubling for each entry, from the coarse to the fine.
+        channels: input channels of each transposed convolution, from the coarsest image to the finest.
         activation: the nonlinearity, a module class.
 
     Raises:
-        ShapeError: the last dimensions of the input are not `in_shape`.
+        ShapeError: in a call, the last dimensions of the input are not `in_shape`.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class ConvDecoder(nn.Module):
         self.head = nn.Linear(math.prod(self.in_shape), math.prod(self.coarse))
         layers: list[nn.Module] = []
         for i, (wide, narrow) in enumerate(zip(channels, [*channels[1:], last], strict=True)):
-            # A doubling gives 2n - 1 pixels; one more where the encoder halved an even size.
+            # A transposed convolution makes 2n - 1 pixels of n, so an even size needs one more.
             odd = (heights[i + 1] - 2 * heights[i] + 1, widths[i + 1] - 2 * widths[i] + 1)
             layers += [activation(), nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=odd)]
         self.convolutions = nn.Sequential(*layers)
@@ -97,6 +102,6 @@ class ConvDecoder(nn.Module):
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
-        """Set the last bias, one per channel, so that training starts near `output`, of shape `out_shape`."""
+        """Set the last bias so that training starts near the mean of each channel of `output`, of shape `out_shape`."""
         bias = cast(nn.ConvTranspose2d, self.convolutions[-1]).bias
         cast(Tensor, bias).copy_(output.mean((-2, -1)))

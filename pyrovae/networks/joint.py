@@ -16,28 +16,33 @@ __all__ = ["JointMLP", "one_hot"]
 
 
 def one_hot(y: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Labels `(*,)` in {0 .. classes - 1} as indicators `(*, classes)`; a label that is none of them, such as -1, as 0.
+    """Labels `(*,)` as indicators `(*, classes)`; a label outside {0, ..., classes - 1}, such as -1, becomes zeros.
 
-    In one fixed shape and without a look at values, which `torch.nn.functional.one_hot` takes on a CPU.
+    Unlike `torch.nn.functional.one_hot`, it never reads values of `y`, so a step that calls it can be captured.
+
+    Args:
+        y: int64 labels.
+        classes: the number of classes.
+        dtype: that of the result.
     """
     return (y.unsqueeze(-1) == torch.arange(classes, device=y.device)).to(dtype)
 
 
 class JointMLP(nn.Module):
-    """A dense network of several inputs, f(a, b, ...): the MLP of all of them side by side.
+    """A dense network of several inputs, f(a, b, ...): an MLP of their concatenation.
 
-    Its first layer is a sum of linear maps, one per input, so their leading dimensions broadcast: beside `(K, 1)`
-    labels, `(B, D)` images go through their part of the layer once, and not K times.
+    Its first layer is a sum of linear maps, one per input, so the leading dimensions of the inputs broadcast: with
+    labels `(K, 1)` and images `(B, *event)`, each image goes through its linear map once, not K times.
 
     Args:
-        in_shapes: event shape of each input, `(1, 28, 28)` or `20`; for labels (whole numbers of shape `(*,)`) their
-            number of classes: they become one-hot.
+        in_shapes: event shape of each input, `(1, 28, 28)` or `20`. For labels, which are integers of shape `(*,)`,
+            their number of classes; they become one-hot.
         out_shape: event shape of the output.
         hidden: widths of the hidden layers.
         activation: the nonlinearity between layers, a module class.
 
     Raises:
-        ShapeError: another number of inputs, or the last dimensions of one are not its shape.
+        ShapeError: in a call, the number of inputs differs, or the last dimensions of one are not its shape.
     """
 
     def __init__(
@@ -54,7 +59,10 @@ class JointMLP(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if len(inputs) != len(self.sizes):
-            raise ShapeError(f"JointMLP wants {len(self.sizes)} inputs of shapes {self.in_shapes}, got {len(inputs)}.")
+            raise ShapeError(
+                f"JointMLP requires {len(self.sizes)} inputs of shapes {self.in_shapes}, got {len(inputs)}. "
+                "Pass all of them, in this order."
+            )
         parts = zip(inputs, self.in_shapes, self._weights(), strict=True)
         h: Tensor = self._first.bias
         for x, shape, weight in parts:
@@ -68,16 +76,21 @@ class JointMLP(nn.Module):
         return cast(nn.Linear, self.mlp.layers[0])
 
     def _weights(self) -> tuple[Tensor, ...]:
-        """The first layer's weights of each input."""
+        """The first layer's weights, one matrix per input."""
         return self._first.weight.split(self.sizes, dim=1)
 
     @torch.no_grad()
     def emphasise(self, number: int, factor: float) -> None:
-        """Multiply the first layer's weights of the input of that number: one label is hardly heard beside an image."""
+        """Multiply the first layer's weights of one input, such as a label, which is few numbers next to an image.
+
+        Args:
+            number: the position of the input, from 0.
+            factor: the multiplier.
+        """
         self._weights()[number].mul_(factor)
 
     def start_at(self, output: Tensor) -> None:
-        """Set the last bias, so that training starts near `output`, of shape `out_shape`."""
+        """Set the last bias to `output`, of shape `out_shape`, so that training starts near it."""
         self.mlp.start_at(output)
 
 
@@ -88,7 +101,7 @@ def _flat(x: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     lead = x.dim() - len(shape)
     if lead < 0 or tuple(x.shape[lead:]) != shape:
         raise ShapeError(
-            f"JointMLP wants a tensor of shape (*, {', '.join(map(str, shape))}), or labels of whole numbers, got "
+            f"JointMLP requires a tensor of shape (*, {', '.join(map(str, shape))}), or integer labels, got "
             f"{tuple(x.shape)}. Build it with the shapes of its inputs."
         )
     return x.reshape(*x.shape[:lead], math.prod(shape))

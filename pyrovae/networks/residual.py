@@ -21,11 +21,11 @@ class ResidualConvEncoder(nn.Module):
     Args:
         in_shape: `(C, H, W)`, any size.
         out_shape: event shape of the output.
-        channels: one block for each entry.
+        channels: output channels of each block; the first convolution has as many as the first block.
         activation: the nonlinearity, a module class.
 
     Raises:
-        ShapeError: the last dimensions of the input are not `in_shape`.
+        ShapeError: in a call, the last dimensions of the input are not `in_shape`.
 
     References: He et al. (2016), arXiv:1603.05027, for the order inside a block.
     """
@@ -58,11 +58,11 @@ class ResidualConvDecoder(nn.Module):
     Args:
         in_shape: event shape of the input, the latent dimension.
         out_shape: `(C, H, W)` of the likelihood's parameters.
-        channels: one block for each entry, from the coarse to the fine.
+        channels: output channels of each block, from the coarsest image to the finest.
         activation: the nonlinearity, a module class.
 
     Raises:
-        ShapeError: the last dimensions of the input are not `in_shape`.
+        ShapeError: in a call, the last dimensions of the input are not `in_shape`.
 
     References: He et al. (2016), arXiv:1603.05027, for the order inside a block.
     """
@@ -92,11 +92,11 @@ class ResidualConvDecoder(nn.Module):
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
-        """Set the last bias, one per channel, so that training starts near `output`, of shape `out_shape`."""
+        """Set the last bias so that training starts near the mean of each channel of `output`, of shape `out_shape`."""
         cast(Tensor, cast(nn.Conv2d, self.blocks[-1]).bias).copy_(output.mean((-2, -1)))
 
 
 def _pyramid(image: tuple[int, ...], channels: Sequence[int]) -> list[tuple[int, ...]]:
-    """The shapes along the blocks, from the fine to the coarse: at full size with the first channels, then halved."""
+    """The shapes between the blocks, from the finest: the full size with the first channels, then halved each time."""
     heights, widths = (halvings(size, len(channels)) for size in image[1:])
     return list(zip((channels[0], *channels), heights, widths, strict=True))

@@ -1,8 +1,4 @@
-"""Networks: deterministic maps between event shapes. They know shapes only, nothing of probability.
-
-Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of leading dimensions, such as
-`(S, B)`: samples vectorise, and a thousand of them cost one call.
-"""
+"""Event shapes, and the leading dimensions of a tensor before its event shape."""
 
 from collections.abc import Sequence
 
@@ -14,19 +10,33 @@ __all__ = ["Shape", "as_shape", "leading"]
 
 
 Shape = int | Sequence[int]
+"""An event shape: a width, such as `784`, or the sizes of all dimensions, such as `(1, 28, 28)`."""
 
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
-    """`20 -> (20,)`, `(1, 28, 28) -> (1, 28, 28)`."""
+    """An event shape as a tuple: `20 -> (20,)`, `[1, 28, 28] -> (1, 28, 28)`.
+
+    Args:
+        shape: a width or a sequence of sizes.
+    """
     return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
 def leading(x: Tensor, event: tuple[int, ...], owner: str) -> tuple[int, ...]:
-    """The leading dimensions of `x`, whose last ones must be `event`."""
+    """The sizes of the dimensions of `x` before its event shape: `(*,)` for `x` of shape `(*, *event)`.
+
+    Args:
+        x: the input of a network.
+        event: the event shape that the network requires.
+        owner: the network's name, for the error.
+
+    Raises:
+        ShapeError: the last dimensions of `x` are not `event`.
+    """
     split = x.dim() - len(event)
     if split < 0 or tuple(x.shape[split:]) != event:
         raise ShapeError(
-            f"{owner} wants a tensor of shape (*, {', '.join(map(str, event))}), got {tuple(x.shape)}. "
-            f"Build it with the shape of the data, x.shape[1:], or reshape the data."
+            f"{owner} requires a tensor of shape (*, {', '.join(map(str, event))}), got {tuple(x.shape)}. "
+            "Build it with the shape of the data, x.shape[1:], or reshape the data."
         )
     return tuple(x.shape[:split])

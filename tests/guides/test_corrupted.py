@@ -1,4 +1,4 @@
-"""Denoising: the guide sees corrupted data in training, the clean ones otherwise; the model scores the clean ones."""
+"""Denoising: the guide sees corrupted data in training and clean data otherwise; the model scores the clean data."""
 
 import pytest
 import torch

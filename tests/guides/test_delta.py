@@ -1,4 +1,4 @@
-"""The point-mass guide: a deterministic autoencoder on the machinery of every other pair."""
+"""The point-mass guide: its pairs are deterministic autoencoders."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_under_a_flat_prior_the_loss_is_the_squared_error():
 
 
 def test_a_linear_autoencoder_finds_the_principal_plane(ppca, captured_only):
-    """Baldi & Hornik (1989): the least squared error of a linear autoencoder is what the principal axes leave out."""
+    """The least squared error of a linear autoencoder is the variance off the principal axes (Baldi & Hornik 1989)."""
     x = ppca.data(400)["x"].float()
     x = x - x.mean(0)
     model, guide = autoencoder()

@@ -1,4 +1,4 @@
-"""Guides of the deep Markov model: the rate of a draw, flows, and what a step is made of."""
+"""Guides of the deep Markov model: the rate of a draw, flows, and the inputs of a step."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ DIM, CONTEXT = 3, 4
 
 @pytest.mark.parametrize("flow", [False, True])
 def test_the_rate_of_a_draw_has_the_mean_of_the_sampled_one(flow):
-    """In closed form step by step, but for a flow, which has none: the sampled one is taken."""
+    """The rate is in closed form step by step; a flow has no closed form, so its rate is sampled."""
     model = DeepMarkovModel(GatedTransition(DIM, 5), likelihoods.Bernoulli(6), MLP(DIM, 6, (7,)), DIM)
     combiner = Combiner(DIM, CONTEXT)
     if flow:
@@ -40,5 +40,5 @@ def test_a_step_knows_where_the_path_is_and_what_comes():
 
 
 def test_flows_want_layers_as_wide_as_z(says):
-    with says(ShapeError, "hidden=(2,)"):
+    with says(ShapeError, "requires layers at least as wide", "hidden=(2,)"):
         FlowCombiner(Combiner(DIM, CONTEXT), DIM, CONTEXT, 1, (2,))

@@ -1,4 +1,4 @@
-"""The diagonal-normal guide: q(z | x) = Normal(z; loc(x), scale(x))."""
+"""Normal guides: the density of the diagonal one, a posterior outside its family, and the factor of the full one."""
 
 import math
 
@@ -7,9 +7,12 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from torch import nn
 
 from pyrovae.errors import ShapeError
-from pyrovae.guides import NormalGuide
+from pyrovae.guides import FullNormalGuide, NormalGuide
+from pyrovae.inference import Annealing, annealed, evaluate
+from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.networks.dense import MLP
 
 
@@ -83,3 +86,29 @@ def test_data_of_another_shape(guide, says):
 def test_repr_names_the_encoder(guide):
     assert "NormalGuide" in repr(guide)
     assert "MLP" in repr(guide)
+
+
+# ------------------------------------------------------------------------------- other covariances, other posteriors
+
+
+def test_the_factor_of_the_full_guide_has_each_number_once():
+    params = torch.arange(1.0, 15.0) / 7
+    q = FullNormalGuide(nn.Identity()).posterior(params)
+    factor = q.scale_tril
+    assert torch.equal(factor, factor.tril())
+    raw = factor.tril(-1) + torch.diag(7 * torch.atanh(factor.diagonal().log() / 7))
+    entries = raw[tuple(torch.tril_indices(4, 4))]
+    torch.testing.assert_close(entries.sort().values, params[4:])
+    torch.testing.assert_close(q.loc, params[:4])
+
+
+def test_of_two_modes_the_diagonal_guide_finds_one_and_misses_log_2(folded, constant, trained):
+    model, x, log_evidence = folded
+    guide = NormalGuide(constant(1.0, 0.0, -0.5, 0.0))
+    assert trained(model, guide, x) == pytest.approx(log_evidence - math.log(2), abs=0.05)
+    data = {"x": x.expand(16)}
+    z = torch.cat([trace_pair(model, guide, data).latent()["z"][0]["value"] for _ in range(50)])
+    assert (z[:, 0] > 0).float().mean().item() > 0.95
+    assert evaluate(model, guide, data, num_samples=1000, compile=False).log_evidence.value < log_evidence - 0.3
+    seen = annealed(model, guide, data, Annealing(start="prior"))
+    assert seen.log_evidence.value == pytest.approx(log_evidence, abs=0.1)

@@ -1,4 +1,4 @@
-"""The encoder of sentences reads what is there, and nothing else."""
+"""The encoder of sentences: its output depends on the whole sentence, and on nothing else."""
 
 import torch
 

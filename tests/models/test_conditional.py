@@ -1,4 +1,4 @@
-"""The conditional VAE: p(x, z | y), with labels, and with the part of a datum that was seen."""
+"""The conditional VAE, p(x, z | y), given a label or a tensor."""
 
 import pyro.distributions as dist
 import pytest
@@ -50,12 +50,12 @@ def test_style_is_kept_and_the_label_changed():
 
 def test_another_size_than_that_of_the_condition(says):
     model, y = build(labels=True, conditional=False)
-    with says(PairError, "size=4", "6 data"):
+    with says(PairError, "size=4", "6 data points"):
         model(y, size=4)
 
 
 def test_the_evidence_of_a_conditional_model_is_log_p_of_x_given_y():
-    """x binary and a code that the decoder ignores: p(x | y) is known, whatever the guide."""
+    """The decoder ignores z, so p(x | y) is known, and any guide finds it."""
     model, y = build(labels=True, conditional=True)
     guide = ConditionalGuide(NormalGuide(JointMLP([X, Y], 4, (5,))))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Hierarchies: the chain p(zL) ... p(z1 | z2) p(x | z1), and the ladder whose x sees all levels."""
+"""Hierarchies: the chain p(zL) ... p(z1 | z2) p(x | z1), and the ladder, in which x depends on all latents."""
 
 import pyro.distributions as dist
 import pytest
@@ -8,7 +8,7 @@ from torch import nn
 
 from pyrovae.errors import PairError
 from pyrovae.inference import decode, encode, generate, interpolate
-from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, likelihoods, priors
+from pyrovae.models import ConditionalNormal, HierarchicalVAE, Hierarchy, LadderVAE, Level, likelihoods, priors
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.dense import MLP
 
@@ -85,7 +85,7 @@ def test_the_ladder_is_a_product_of_levels_that_see_all_above(ladder):
 
 
 def moved(model, level):
-    """Whether p(x | z) changes with that level alone."""
+    """Whether p(x | z) changes when that latent alone does."""
     z = latents()
     other = z | {level: z[level] + 1}
     return not torch.allclose(decode(model, z), decode(model, other))
@@ -131,7 +131,15 @@ def test_a_path_between_codes_with_spatial_levels(conv):
 
 def test_a_hierarchy_of_one_level(says):
     prior, likelihood, decoder = priors.StandardNormal(2), likelihoods.Bernoulli(SHAPE), MLP(2, SHAPE, ())
-    with says(PairError, "HierarchicalVAE wants at least two levels", "conditionals=", "models.VAE"):
+    with says(PairError, "HierarchicalVAE requires at least two latents", "conditionals=", "models.VAE"):
         HierarchicalVAE(prior, [], likelihood, decoder)
-    with says(PairError, "LadderVAE wants at least two levels", "levels=", "models.VAE"):
+    with says(PairError, "LadderVAE requires at least two latents", "levels=", "models.VAE"):
         LadderVAE(prior, nn.Identity(), [], likelihood, decoder)
+
+
+def test_a_hierarchy_says_how_its_latents_are_drawn(says):
+    class Unfinished(Hierarchy):
+        pass
+
+    with says(TypeError, "Unfinished", "abstract", "top_down"):
+        Unfinished()

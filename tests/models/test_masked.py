@@ -1,4 +1,4 @@
-"""Scoring the observed entries alone."""
+"""Models of incomplete data: the observed entries alone are scored."""
 
 import math
 
@@ -47,7 +47,7 @@ def pair(likelihood):
 
 
 def test_observed_entries_alone_are_scored(likelihood):
-    """Of each likelihood: log p is the sum over the mask, and what lies under it changes neither p nor gradients."""
+    """log p(x | z) is the sum over observed entries, and values of the others change neither it nor a gradient."""
     model, guide = pair(likelihood)
     x = likelihood(torch.randn(5, *likelihood.params_shape)).sample()
     mask = data.mcar(x, 0.5, seed=1)
@@ -97,19 +97,6 @@ def test_a_batch_may_hold_what_the_model_does_not_take():
     model, guide = pair(likelihoods.Normal(4))
     batch = data.incomplete(torch.randn(5, 4)) | {"y": torch.arange(5)}
     assert math.isfinite(evaluate(model, guide, batch).elbo.value)
-
-
-def test_the_guide_sees_zeros_and_if_asked_the_mask():
-    seen = []
-    guide = ZeroFilled(seen.append, mask=True)
-    x = torch.tensor([[1.0, math.nan], [math.nan, 4.0]])
-    guide(x, ~x.isnan())
-    ZeroFilled(seen.append)(x, ~x.isnan())
-    ZeroFilled(seen.append, mask=True)(torch.ones(1, 1, 2, 2))
-    assert seen[0].tolist() == [[1, 0, 1, 0], [0, 4, 0, 1]]
-    assert seen[1].tolist() == [[1, 0], [0, 4]]
-    assert seen[2].shape == (1, 2, 2, 2)
-    assert "mask=True" in repr(guide)
 
 
 def test_it_says_what_is_wrong(says):

@@ -1,7 +1,8 @@
-"""Programs: parameters live in the module, and a call leaves no trace in Pyro's global state."""
+"""Programs: the module owns its parameters, and a call does not change Pyro's global state."""
 
 import copy
 import io
+from abc import abstractmethod
 
 import pyro
 import pyro.distributions as dist
@@ -17,7 +18,7 @@ from pyrovae.models.program import plate_size
 
 
 class Scales(Program):
-    """One normal with a learned, positive scale: a PyroParam, the case that Pyro keeps globally."""
+    """A normal with a learned, positive scale: a PyroParam, which Pyro would keep in its global store."""
 
     def __init__(self):
         super().__init__()
@@ -110,3 +111,18 @@ def test_plate_size(x, size, expected):
 def test_plate_size_of_nothing(says):
     with says(PairError, "data or a size", "model(size=16)"):
         plate_size(None, None)
+
+
+def test_an_abstract_program_cannot_be_built(says):
+    class Abstract(Program):
+        @abstractmethod
+        def story(self):
+            """What a subclass must tell."""
+
+    class Told(Abstract):
+        def story(self):
+            return "once"
+
+    with says(TypeError, "Abstract", "story"):
+        Abstract()
+    assert Told().story() == "once"

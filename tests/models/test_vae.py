@@ -65,14 +65,14 @@ def test_neither_data_nor_size(model, says):
 
 
 def test_a_size_that_is_not_that_of_the_data(model, says):
-    with says(PairError, "size=5", "3 data"):
+    with says(PairError, "size=5", "3 data points"):
         model(torch.zeros(3, 1, 3, 3), size=5)
 
 
 def test_no_data(model, says):
     with says(PairError, "at least 1", "size=0"):
         model(size=0)
-    with says(PairError, "at least 1", "0 data"):
+    with says(PairError, "at least 1", "0 data points"):
         model(torch.zeros(0, 1, 3, 3))
 
 

@@ -10,9 +10,7 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import nn
 
-from pyrovae.inference import compile
 from pyrovae.inference.compile.compiled import Compiled
-from pyrovae.inference.compile.reasons import EagerWarning
 
 
 class Model(PyroModule):
@@ -108,61 +106,6 @@ def test_a_program_may_cache_tensors_in_attributes(model, captured_only):
     assert compiled.captures == 1
 
 
-class Counting(Model):
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-        self.average = torch.zeros(())
-
-    def count(self, x):
-        self.calls += 1
-        return x * self.calls
-
-    def average_of(self, x):
-        self.average = 0.5 * self.average + x.sum()
-        return self.average
-
-
-@pytest.mark.parametrize(
-    ("fn", "reason"),
-    [
-        (lambda m, x: x if x.sum() > 0 else -x, "value of a tensor"),
-        (lambda m, x: x[x > 0], "value|shape"),
-        (lambda m, x: x * random.random(), "Python or NumPy"),
-        (lambda m, x: m.count(x), "changes its attribute 'calls'"),
-        (lambda m, x: m.average_of(x), "'average'"),
-    ],
-    ids=["branch", "shape", "random", "counter", "state"],
-)
-def test_what_cannot_be_captured_runs_eagerly_with_one_warning(fn, reason):
-    x, results = torch.ones(3), []
-    for wrap in (False, True):
-        random.seed(0)
-        model = Counting()
-        call = Compiled(lambda x, m=model: fn(m, x), model) if wrap else lambda x, m=model: fn(m, x)
-        if wrap:
-            with pytest.warns(EagerWarning, match=reason) as seen:
-                results.append([call(x) for _ in range(4)])
-            assert len(seen) == 1
-        else:
-            results.append([call(x) for _ in range(4)])
-    torch.testing.assert_close(*results)
-
-
-def test_no_compiler(model, monkeypatch):
-    from torch._inductor import config, cpp_builder, exc
-
-    def missing(**_):
-        raise exc.InvalidCxxCompiler
-
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
-    fn, x = Compiled(lambda x: x.sin().sum(1) * 3), torch.ones(5, 7)
-    with config.patch(force_disable_caches=True), pytest.warns(EagerWarning, match=r"C\+\+ compiler") as seen:
-        results = [fn(x) for _ in range(3)]
-    assert len(seen) == 1
-    torch.testing.assert_close(results[2], x.sin().sum(1) * 3)
-
-
 def test_an_error_of_the_user_is_the_users(model):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         Compiled(lambda x: evaluate(model, x, noise=False), model)(torch.ones(4, 5))
@@ -172,12 +115,3 @@ def test_import_and_use_change_no_global_state(model, captured_only):
     before = pyro.settings.get(), torch.is_grad_enabled(), random.getstate()
     Compiled(lambda x: evaluate(model, x), model)(torch.ones(4, 2))
     assert before == (pyro.settings.get(), torch.is_grad_enabled(), random.getstate())
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
-@pytest.mark.parametrize("weight", [torch.randn(7, 5), torch.randn(5, 7).t(), torch.randn(5, 9)[:, :7].t()])
-def test_products_of_onednn_are_those_of_torch(weight):
-    product, a = compile._onednn_product(), torch.randn(3, 7)
-    torch.testing.assert_close(product(a, weight), a @ weight)
-    turned = torch.randn(7, 3).t()
-    torch.testing.assert_close(product(turned, weight), turned @ weight)

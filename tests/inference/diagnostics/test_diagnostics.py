@@ -115,7 +115,8 @@ def test_what_it_measures_is_what_evaluate_does(ppca):
         assert ((trust.per_datum[name] - measured.per_datum[name]).abs() < 5 * error).all()
 
 
-def test_every_pair_goes_through(pair):
+def test_every_pair_goes_through(representative):
+    pair = representative
     trust = diagnose(pair.model, pair.guide, pair.batch, num_samples=24, simulations=25, transform=as_it_is)
     assert set(trust.latents) == set(pair.latent)
     assert all(math.isfinite(v.value) and (v.error is None or math.isfinite(v.error)) for v in trust.verdicts)
@@ -130,7 +131,8 @@ def test_every_pair_goes_through(pair):
     assert len(str(trust).splitlines()) == 1 + len(trust.verdicts) + len(trust.absent)
 
 
-def test_every_guide_can_be_refined_or_says_why_not(pair, says):
+def test_every_guide_can_be_refined_or_says_why_not(representative, says):
+    pair = representative
     few = {name: tensor[:2] for name, tensor in pair.batch.items()}
     point, label = "autoencoder" in repr(pair.guide), "y" in pair.latent
     before = [p.clone() for p in (*pair.model.parameters(), *pair.guide.parameters())]
@@ -431,7 +433,8 @@ def test_gaps_wants_steps(ppca, says):
         gaps(ppca.model, ppca.guide(), ppca.data(2), num_steps=9)
 
 
-def test_refined_by_nothing_is_the_guide(pair):
+def test_refined_by_nothing_is_the_guide(representative):
+    pair = representative
     if "y" in pair.latent or "Delta" in repr(pair.guide):
         pytest.skip("labels and point masses are not refined")
     from pyrovae.inference.pair.running import evaluating

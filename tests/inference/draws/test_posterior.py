@@ -260,7 +260,8 @@ def test_a_latent_of_all_data_is_the_same_for_all_of_them(memory):
 # ------------------------------------------------------------------------------ the pairs of the suite, states
 
 
-def test_every_pair_of_the_suite(pair):
+def test_every_pair_of_the_suite(representative):
+    pair = representative
     size = len(pair.batch["x"])
     for options in ({}, {"corrected": True, "proposals": 4}, {"log_weights": False}):
         draws = posterior_predictive(pair.model, pair.guide, pair.batch, 3, **options)

@@ -207,8 +207,9 @@ def movable(pair):
     return not isinstance(getattr(pair.guide, "guide", pair.guide), DeltaGuide) and "y" not in pair.latent
 
 
-def test_one_temperature_is_importance_sampling(pair):
+def test_one_temperature_is_importance_sampling(representative):
     """The same draws have the same weights: latents go into one vector and come back, with their Jacobian."""
+    pair = representative
     if not movable(pair):
         pytest.skip("a point mass or a label")
     size = len(pair.batch["x"])

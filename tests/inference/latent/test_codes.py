@@ -326,7 +326,8 @@ def test_levels_below_follow_the_traversed_one_and_others_are_held():
     torch.testing.assert_close(below.codes[0, :, 1 - below.dims[0]], (2 * x[0, 1 - below.dims[0]]).expand(9))
 
 
-def test_a_traversal_of_every_pair(pair):
+def test_a_traversal_of_every_pair(representative):
+    pair = representative
     z = {name: code[0] for name, code in encode(pair.model, pair.guide, pair.batch, mean=False).items()}
     others = {name: tensor[0] for name, tensor in pair.batch.items() if name not in ("x", *pair.latent)}
     given = {name: value.clamp_min(0).to(value.dtype) for name, value in others.items()}

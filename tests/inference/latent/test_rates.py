@@ -14,7 +14,8 @@ from pyrovae.inference import dimension_rates, evaluate
 from pyrovae.models import priors
 
 
-def test_every_pair_has_a_rate_for_each_dimension(pair):
+def test_every_pair_has_a_rate_for_each_dimension(representative):
+    pair = representative
     rates = dimension_rates(pair.model, pair.guide, pair.batch)
     assert {name: tuple(rate.shape) for name, rate in rates.items()} == pair.latent
     if "Delta" not in repr(pair.guide):

@@ -41,7 +41,8 @@ def test_no_code_is_below_the_rate_distortion_function(ppca):
         assert found.rate > reverse_water_filling(variances, found.mse)
 
 
-def test_any_pair_has_a_point(pair):
+def test_any_pair_has_a_point(representative):
+    pair = representative
     found = rate_distortion(pair.model, pair.guide, pair.batch, num_samples=2)
     assert found.mse >= 0
     assert not math.isnan(found.mse)

@@ -194,7 +194,8 @@ def test_guides_of_the_suite(grid, says):
     assert 0 < factor_vae_score(model, flow, few, SIZES, mean=False).value <= 1
 
 
-def test_every_pair_of_the_suite(pair):
+def test_every_pair_of_the_suite(representative):
+    pair = representative
     data = {**pair.batch, "v": torch.arange(len(pair.batch["x"])) % 2}
     for site, event in pair.latent.items():
         score = factor_vae_score(pair.model, pair.guide, data, ["v"], site=site, mean=False, votes=3, group=3)

@@ -14,7 +14,8 @@ from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
 
-def test_features_are_the_codes_side_by_side(pair):
+def test_features_are_the_codes_side_by_side(representative):
+    pair = representative
     codes = [z for z in encode(pair.model, pair.guide, pair.batch).values() if z.is_floating_point()]
     assert torch.equal(
         features(pair.model, pair.guide, pair.batch), torch.cat([z.reshape(len(z), -1) for z in codes], 1)
@@ -99,7 +100,8 @@ def test_a_draw_of_the_likelihood_has_its_noise_too(ppca):
     assert x.var(0) == pytest.approx(variance.expand(5, -1), rel=0.15)
 
 
-def test_without_stretch_it_reconstructs_any_pair(pair):
+def test_without_stretch_it_reconstructs_any_pair(representative):
+    pair = representative
     drawn = augment(pair.model, pair.guide, pair.batch, 2, stretch=0.0)
     assert {name: tensor.shape[1:] for name, tensor in drawn.items()} == {n: t.shape[1:] for n, t in pair.batch.items()}
     codes = [encode(pair.model, pair.guide, pair.batch, seed=seed) for seed in (0, 1)]

@@ -54,5 +54,5 @@ def test_each_entry_of_an_autoregressive_step_depends_on_those_before():
 def test_a_step_of_one_entry_or_too_narrow(says):
     with says(ShapeError, "Coupling", "dim=1"):
         Coupling(1)
-    with says(ShapeError, "at least as wide", "(4,)"):
+    with says(ShapeError, "at least as wide as z, 5", "(4,)"):
         InverseAutoregressive(5, 2, (4,))

@@ -49,5 +49,5 @@ def test_training_starts_near_the_data():
 
 
 def test_a_size_that_is_neither_half_nor_double(says):
-    with says(ShapeError, "keeps, halves or doubles", "(3, 6, 6)", "(3, 4, 4)"):
+    with says(ShapeError, "stays, halves or doubles", "(3, 6, 6)", "(3, 4, 4)"):
         ConvBlock((3, 6, 6), (3, 4, 4), 4)

@@ -1,4 +1,4 @@
-"""Networks of several inputs: the MLP of all of them side by side."""
+"""Networks of several inputs: an MLP of their concatenation."""
 
 import pytest
 import torch

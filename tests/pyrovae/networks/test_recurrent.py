@@ -1,4 +1,4 @@
-"""The backward network: what h_t knows, and that padding never leaks."""
+"""The backward network: h_t depends on x_t ... x_T alone, and on no padding."""
 
 import pytest
 import torch
@@ -24,7 +24,9 @@ def test_a_state_knows_its_step_and_those_after_it(kind):
     changed = x.clone()
     changed[:, 1] += 1
     moved = ((network(changed, WITHIN) - h).abs() > 1e-6).any(-1) & WITHIN
-    assert moved.tolist() == [[True, True, False, False, False]] * 2 + [[False] * 5]  # the third had ended
+    assert moved.tolist() == [[True, True, False, False, False]] * 2 + [
+        [False] * 5
+    ]  # the third sequence ends before that step
 
 
 def test_padding_and_company_change_nothing():

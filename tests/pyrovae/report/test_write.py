@@ -10,8 +10,8 @@ from pyrovae.networks.dense import MLP
 from pyrovae.report import write_report
 
 
-def test_every_pair_of_the_suite_has_a_report(build, tmp_path, kinds):
-    pair = build()
+def test_every_kind_of_pair_has_a_report(representative, tmp_path, kinds):
+    pair = representative
     before = torch.get_rng_state()
     path = write_report(pair.model, pair.guide, pair.batch, run=tmp_path, num_samples=30)
     assert torch.equal(torch.get_rng_state(), before)

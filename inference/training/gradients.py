@@ -1,0 +1,118 @@
+"""The loss of a pair, and its gradients."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from pyro.util import warn_if_nan
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from pyrovae.inference.pair.contract import ProgramLike
+
+__all__ = ["LossGradients", "clipped", "is_finite", "reported"]
+
+
+class LossGradients:
+    """A loss, its value, and its gradients with respect to some parameters.
+
+    Args:
+        loss: an ELBO of `pyro.infer`, an object with `differentiable_loss`, or a function that returns a scalar.
+        parameters: the parameters.
+    """
+
+    def __init__(self, loss: Any, parameters: list[Tensor]) -> None:
+        self.loss, self.parameters = loss, parameters
+
+    def value(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The loss as a 0-dim tensor; nothing is differentiated or counted.
+
+        Args:
+            model, guide: the pair.
+            args, kwargs: the arguments of both programs.
+        """
+        value = getattr(self.loss, "loss", self._differentiable)
+        return _tensors(value(model, guide, *args, **kwargs), self.parameters)
+
+    def __call__(
+        self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[Any, list[Tensor | None]]:
+        """The loss, and the gradient of each parameter, None for one that the loss does not depend on."""
+        with torch.enable_grad(), _collected(self.parameters) as gradients:
+            if hasattr(self.loss, "loss_and_grads"):
+                loss = self.loss.loss_and_grads(model, guide, *args, **kwargs)
+            else:
+                loss = self._differentiable(model, guide, *args, **kwargs)
+                loss.backward()
+        if hasattr(self.loss, "advance"):  # an objective with a schedule counts its steps
+            self.loss.advance()
+        return tree_map_only(Tensor, Tensor.detach, _tensors(loss, self.parameters)), gradients
+
+    @property
+    def _differentiable(self) -> Callable[..., Tensor]:
+        return cast(Callable[..., Tensor], getattr(self.loss, "differentiable_loss", self.loss))
+
+
+@contextmanager
+def _collected(parameters: list[Tensor]) -> Iterator[list[Tensor | None]]:
+    """Gather what a backward pass inside adds to the `.grad` of the parameters; `.grad` itself is restored."""
+    kept = [parameter.grad for parameter in parameters]
+    gradients: list[Tensor | None] = []
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        yield gradients
+        gradients += [parameter.grad for parameter in parameters]
+    finally:
+        for parameter, gradient in zip(parameters, kept, strict=True):
+            parameter.grad = gradient
+
+
+def clipped(gradients: list[Tensor | None], bound: float | None) -> list[Tensor | None]:
+    """The gradients, scaled down where their joint Euclidean norm exceeds a bound.
+
+    Args:
+        gradients: one per parameter; None has no norm.
+        bound: the largest norm; None for no bound.
+    """
+    if bound is None:
+        return gradients
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient is not None]
+    scale = (bound / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
+    return [None if gradient is None else gradient * scale for gradient in gradients]
+
+
+def _tensors(loss: Any, like: list[Tensor]) -> Any:
+    """A loss as a 0-dim tensor, a tuple of losses as a tuple."""
+    if isinstance(loss, tuple):
+        return tuple(_tensors(part, like) for part in loss)
+    if isinstance(loss, Tensor):
+        return loss
+    return torch.tensor(loss, dtype=like[0].dtype, device=like[0].device) if like else torch.tensor(loss)
+
+
+def is_finite(loss: Any) -> Tensor:
+    """Whether all numbers of a loss, or of a list of tensors, are finite, as a 0-dim flag.
+
+    Args:
+        loss: a tensor, or a tuple or list of tensors.
+    """
+    parts: Iterable[Tensor] = loss if isinstance(loss, tuple | list) else [loss]
+    # Inductor computes a reduction once, here that over 16 copies, but would repeat a single flag at every use.
+    return torch.stack([torch.isfinite(part).all() for part in parts]).expand(16, -1).all()
+
+
+def reported(loss: Any) -> Any:
+    """A loss as Pyro returns it: a float, with Pyro's warning where it is not a number.
+
+    Args:
+        loss: a 0-dim tensor, or a tuple of them.
+    """
+    if isinstance(loss, tuple):
+        return type(loss)(map(reported, loss))
+    value = float(loss)
+    if math.isnan(value):
+        warn_if_nan(torch.tensor(value), "loss")
+    return value

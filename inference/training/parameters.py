@@ -1,0 +1,77 @@
+"""Finding the parameters of a pair by running it once."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+
+from pyrovae.inference.pair.contract import ProgramLike, local_params
+
+__all__ = ["Discovery", "discover", "undisturbed"]
+
+
+class Discovery(NamedTuple):
+    """What one run of a pair finds.
+
+    Attributes:
+        named: the (unconstrained) parameters that require gradients, in the order of their use, and their names.
+        called: the modules whose `forward` ran.
+    """
+
+    named: dict[Tensor, str]
+    called: list[nn.Module]
+
+
+def discover(run: Callable[[], Any], *programs: ProgramLike) -> Discovery:
+    """Run a pair once, and note its parameters and modules; random numbers and buffers are restored afterwards.
+
+    Args:
+        run: computes the loss of the pair.
+        programs: the model and the guide.
+    """
+    called: list[nn.Module] = []
+    with local_params(*programs), undisturbed(called), torch.no_grad(), _Parameters() as found:
+        run()
+    named = {p: name for p, name in found.named.items() if p.requires_grad}
+    return Discovery(named, list(dict.fromkeys(called)))
+
+
+class _Parameters(Messenger):
+    """Collects the (unconstrained) parameters of all programs that run inside; two programs may use the same name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named: dict[Tensor, str] = {}
+
+    def _pyro_post_param(self, msg: Any) -> None:
+        value = msg["value"]
+        self.named.setdefault(value.unconstrained() if hasattr(value, "unconstrained") else value, msg["name"])
+
+
+@contextmanager
+def undisturbed(called: list[nn.Module]) -> Iterator[None]:
+    """A context that restores random numbers, and the buffers of the modules that ran inside, when it ends.
+
+    Args:
+        called: the list to which each module that runs inside is appended.
+    """
+    buffers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def note(module: nn.Module, _: Any) -> None:
+        called.append(module)
+        for buffer in module.buffers(recurse=False):
+            buffers.setdefault(id(buffer), (buffer, buffer.clone()))
+
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    hook = nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        hook.remove()
+        with torch.no_grad():
+            for buffer, value in buffers.values():
+                buffer.copy_(value)

@@ -1,0 +1,241 @@
+"""Gradient steps of a pair whose parameters and optimizer are known."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import Any
+
+import torch
+from pyro.optim import PyroOptim
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.compile.eager import Eager
+from pyrovae.inference.pair.contract import ProgramLike, call, modules
+from pyrovae.inference.training.fused import FusedUpdate, Settings
+from pyrovae.inference.training.gradients import LossGradients, clipped, is_finite
+from pyrovae.inference.training.minibatches import Transform, each_batch
+
+__all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "Steps"]
+
+
+class Graphs:
+    """Makes functions of a pair run compiled, or eagerly.
+
+    Args:
+        model, guide: the pair.
+        compile: whether to compile.
+        precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
+        loss: the loss, whose attributes compiled functions read.
+        called: the modules that a run of the pair calls; those outside the pair's own modules are watched too.
+    """
+
+    def __init__(
+        self,
+        model: ProgramLike,
+        guide: ProgramLike,
+        *,
+        compile: bool,
+        precision: str,
+        loss: Any,
+        called: list[nn.Module],
+    ) -> None:
+        owned = {id(part) for module in modules(model, guide) for part in module.modules()}
+        self.model, self.guide = model, guide
+        self.compile, self.precision = compile, precision
+        self._watch = [loss, *(module for module in called if id(module) not in owned)]
+        self._reported: set[str] = set()
+
+    def __call__(
+        self, fn: Callable[..., Any], *, cuda_graph: bool = False, options: dict[str, Any] | None = None
+    ) -> Compiled | Eager:
+        """The function, compiled where the pair is.
+
+        Args:
+            fn: any function that runs the pair.
+            cuda_graph: on a GPU, launch the kernels of a replay together.
+            options: settings of `torch._inductor.config` that hold while compiling.
+        """
+        if not self.compile:
+            return Eager(fn, self.model, self.guide, precision=self.precision)
+        return Compiled(
+            fn,
+            self.model,
+            self.guide,
+            watch=self._watch,
+            precision=self.precision,
+            reported=self._reported,
+            cuda_graph=cuda_graph,
+            options=options,
+        )
+
+
+class Steps(ABC):
+    """Gradient steps of a pair.
+
+    Args:
+        graphs: how functions of the pair run.
+        gradients: of the loss, with respect to the parameters.
+        optimizer: of these parameters.
+        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+    """
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        gradients: LossGradients,
+        optimizer: Optimizer | PyroOptim,
+        clip_norm: float | None,
+    ) -> None:
+        self.optimizer, self.clip_norm = optimizer, clip_norm
+        self.parameters, self.compile = gradients.parameters, graphs.compile
+        self.evaluate = graphs(lambda args, kwargs: gradients.value(graphs.model, graphs.guide, args, kwargs))
+        # The programs as functions of one batch, each called with the tensors that its signature names.
+        self.routed = MethodType(call, graphs.model), MethodType(call, graphs.guide)
+        self._gradients = gradients
+
+    @property
+    @abstractmethod
+    def per_graph(self) -> int:
+        """How many small steps one call may take."""
+
+    @abstractmethod
+    def step(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Take one step, and return the loss before it, a 0-dim tensor.
+
+        Args:
+            model, guide: the pair, or the pair as functions of one batch.
+            args, kwargs: the arguments of both programs.
+        """
+
+    @abstractmethod
+    def advance(
+        self,
+        chunks: Iterable[Tensor | None],
+        data: dict[str, Tensor],
+        transform: Transform | None,
+        *,
+        small: bool = False,
+    ) -> Tensor:
+        """Take steps on minibatches, and return the loss of each.
+
+        Args:
+            chunks: row numbers `(steps, B)` of each call; None for one step on all of the data.
+            data: named tensors.
+            transform: from batch to batch.
+            small: whether the steps are so small that Python takes longer than the arithmetic.
+        """
+
+
+class FusedSteps(Steps):
+    """Steps whose update is part of the compiled graph.
+
+    Args:
+        graphs: how functions of the pair run.
+        gradients: of the loss, with respect to the parameters.
+        update: that of the optimizer, as tensor code.
+        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+    """
+
+    def __init__(self, graphs: Graphs, gradients: LossGradients, update: FusedUpdate, clip_norm: float | None) -> None:
+        super().__init__(graphs, gradients, update.optimizer, clip_norm)
+        self._update = update
+        self.one = graphs(self._one, cuda_graph=True)
+        self.several = graphs(self._several, cuda_graph=True)
+        self.several_small = graphs(self._several, options={"cpp_wrapper": True})
+
+    @property
+    def per_graph(self) -> int:
+        return 4
+
+    def step(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        loss = self.one(model, guide, args, kwargs, self._update.settings())
+        self._update.stepped()
+        return loss
+
+    def advance(
+        self,
+        chunks: Iterable[Tensor | None],
+        data: dict[str, Tensor],
+        transform: Transform | None,
+        *,
+        small: bool = False,
+    ) -> Tensor:
+        run = self.several_small if small else self.several
+        losses = torch.cat(run.each(chunks, data, transform, self._update.settings()))
+        self._update.stepped()
+        return losses
+
+    def _several(
+        self, rows: Tensor | None, data: dict[str, Tensor], transform: Transform | None, settings: Settings
+    ) -> Tensor:
+        batches = each_batch(data, rows, transform)
+        return torch.stack([self._one(*self.routed, (batch,), {}, settings) for batch in batches])
+
+    def _one(
+        self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any], settings: Settings
+    ) -> Any:
+        loss, gradients = self._gradients(model, guide, args, kwargs)
+        self._update.update(clipped(gradients, self.clip_norm), is_finite(loss))
+        return loss
+
+
+class EagerUpdateSteps(Steps):
+    """Steps whose gradients are compiled, and whose update runs outside of the graph.
+
+    Args:
+        graphs: how functions of the pair run.
+        gradients: of the loss, with respect to the parameters.
+        optimizer: any optimizer of these parameters.
+        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+        reduce: called with the gradients before the update, to change them in place; None for nothing.
+    """
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        gradients: LossGradients,
+        optimizer: Optimizer | PyroOptim,
+        clip_norm: float | None,
+        reduce: Callable[[list[Tensor]], None] | None,
+    ) -> None:
+        super().__init__(graphs, gradients, optimizer, clip_norm)
+        self.reduce = reduce
+        self.one = graphs(gradients)
+
+    @property
+    def per_graph(self) -> int:
+        return 1
+
+    def step(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        loss, gradients = self.one(model, guide, args, kwargs)
+        self._update(loss, gradients)
+        return loss
+
+    def advance(
+        self,
+        chunks: Iterable[Tensor | None],
+        data: dict[str, Tensor],
+        transform: Transform | None,
+        *,
+        small: bool = False,
+    ) -> Tensor:
+        batches = (batch for rows in chunks for batch in each_batch(data, rows, transform))
+        return torch.stack([torch.as_tensor(self.step(*self.routed, (batch,), {})) for batch in batches])
+
+    def _update(self, loss: Any, gradients: list[Tensor | None]) -> None:
+        """Reduce and clip the gradients, and step, unless the loss is not finite."""
+        given = [gradient for gradient in gradients if gradient is not None]
+        if self.reduce is not None:
+            self.reduce(given)
+        if not bool(is_finite(loss if self.reduce is None else given)):
+            return
+        for parameter, gradient in zip(self.parameters, clipped(gradients, self.clip_norm), strict=True):
+            parameter.grad = gradient
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer.step()
+        else:
+            self.optimizer(self.parameters)
+        for parameter in self.parameters:
+            parameter.grad = None

@@ -1,0 +1,117 @@
+"""The data of a training: on the device, and in the order of each epoch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae.data import Batch
+from pyrovae.errors import PairError
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
+from pyrovae.inference.training.minibatches import gathered
+
+__all__ = ["Batches", "TrainingData", "WithDataSize"]
+
+Batches = Callable[[torch.Generator], Sequence[Tensor]]
+"""What draws the order of an epoch: the rows `(B,)` of each of its steps."""
+
+
+@dataclass(frozen=True)
+class WithDataSize:
+    """A transform that adds `data_size`, for programs with a latent that all data points share.
+
+    Args:
+        transform: from a batch of the data to the batch that the programs get.
+        size: the number of all data points.
+    """
+
+    transform: Callable[[Any], Any]
+    size: int
+
+    def __call__(self, batch: Any) -> Any:
+        return {**self.transform(batch), "data_size": self.size}
+
+
+class TrainingData:
+    """Training and validation data, prepared by the transform, and the rows of each step.
+
+    Args:
+        model, guide: the pair. If one of them names `data_size`, its loss is that of all data points.
+        data: named tensors, or a `pyrovae.data.Dataset`.
+        valid: validation data; None takes those of the Dataset.
+        transform: from a batch of the data to the batch that the programs get.
+        batch_size: data points per step.
+        batches: what draws the order of an epoch; None for random batches of `batch_size`.
+        seed: of the order.
+        device: where the data go, unless the Dataset is streamed from a file.
+
+    Raises:
+        PairError: there are no training data.
+
+    Attributes:
+        train, valid: named tensors; `valid` is empty where there are no validation data.
+        size: the number of training data points.
+        scaled: whether the loss is that of all data points.
+        step_transform: the transform of a training step.
+        first_epoch: the rows of each step of the first epoch.
+    """
+
+    def __init__(
+        self,
+        model: ProgramLike,
+        guide: ProgramLike,
+        data: Any,
+        valid: Batch | None,
+        transform: Callable[[Any], Any],
+        *,
+        batch_size: int,
+        batches: Batches | None,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.transform, self.batch_size, self.seed, self.device = transform, batch_size, seed, device
+        self._batches, self._streamed = batches, getattr(data, "streamed", False)
+        train = _split(data, "train")
+        self.size = _size(train)
+        if self.size == 0:
+            raise PairError('fit requires training data, got none. Pass {"x": x}, or a Dataset with a train split.')
+        valid = _split(data, "valid") if valid is None else valid
+        self.train, self.valid = self._placed(train), self._placed(valid if _size(valid) else {})
+        self.scaled = takes(model, "data_size") or takes(guide, "data_size")
+        self.step_transform = WithDataSize(transform, self.size) if self.scaled else transform
+        self.first_epoch = self.order(0)
+
+    def _placed(self, split: Batch) -> Batch:
+        prepared = self.transform.prepare(dict(split)) if split and hasattr(self.transform, "prepare") else split
+        return {name: tensor if self._streamed else tensor.to(self.device) for name, tensor in prepared.items()}
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The transformed batch of some training data points, on the device.
+
+        Args:
+            rows: their row numbers.
+        """
+        return self.transform(gathered(self.train, rows, self.device))
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.
+
+        Args:
+            epoch: the number of epochs before this one.
+        """
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        if self._batches is not None:
+            return list(self._batches(generator))
+        return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
+
+
+def _split(data: Any, name: str) -> Batch:
+    if isinstance(data, Mapping):
+        return data if name == "train" else {}
+    return getattr(data, name)
+
+
+def _size(split: Batch) -> int:
+    return batch_size(split) if split else 0

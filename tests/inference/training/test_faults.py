@@ -1,0 +1,57 @@
+"""Faults: the site and the batch that made a loss not finite are named."""
+
+import pyro
+import pytest
+import torch
+
+from pyrovae.errors import NonFiniteError
+from pyrovae.guides import NormalGuide
+from pyrovae.inference.training.checkpoint import load
+from pyrovae.inference.training.faults import check_weights, explain_loss
+from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
+
+
+class Explodes(VAE):
+    """p(x | z) turns NaN wherever the first number of a data point is above 100."""
+
+    def forward(self, x=None, *, size=None):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
+            z = pyro.sample("z", self.prior())
+            params = self.decoder(z)
+            params = params if x is None else torch.where(x[..., :1] > 100, torch.nan, params)
+            return pyro.sample("x", self.likelihood(params), obs=x)
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_a_nan_in_the_loss_names_site_and_batch_and_leaves_the_last_good_checkpoint(
+    tmp_path, table, weights, same_state, quick
+):
+    data = table()
+    likelihood = likelihoods.Normal(6)
+    torch.manual_seed(0)
+    model = Explodes(priors.StandardNormal(2), likelihood, MLP(2, 6, (8,)))
+    guide = NormalGuide(MLP(6, 4, (8,)))
+    quick(model, guide, data, epochs=1, run=tmp_path)
+    good = load(tmp_path / "checkpoint.pt")
+    last = torch.randperm(200, generator=torch.Generator().manual_seed(0))[-1]  # the first batch is checked before
+    data["x"][last, 0] = 1000.0
+    with pytest.raises(NonFiniteError, match=r"epoch 2, step \d, rows .*site 'x' of the model is nan at rows \[\d+\]"):
+        quick(model, guide, data, epochs=2, run=tmp_path, resume=True)
+    assert same_state(load(tmp_path / "checkpoint.pt"), good)
+    assert all(p.isfinite().all() for p in weights(model, guide))
+
+
+def test_weights_that_are_not_finite_are_named(table_pair, says):
+    model, guide = table_pair()
+    check_weights(model, guide, 3)
+    with torch.no_grad():
+        guide.encoder.layers[0].weight[0, 0] = torch.inf
+    with says(NonFiniteError, "epoch 3", "encoder.layers.0.weight", "clip_norm=10"):
+        check_weights(model, guide, 3)
+
+
+def test_a_loss_with_finite_sites_is_put_down_to_its_gradient(table_pair, table, says):
+    model, guide = table_pair()
+    with says(NonFiniteError, "epoch 1, step 2", "the loss was inf", "gradient or a rare draw", "clip_norm=10"):
+        explain_loss(model, guide, table(5), data_size=5, where="epoch 1, step 2", loss=torch.inf)

@@ -1,0 +1,64 @@
+"""The history: columns, comma-separated values, and one table."""
+
+import csv
+import dataclasses
+
+import pytest
+
+from pyrovae.inference import History
+
+ROWS = (
+    {"epoch": 1, "step": 4, "lr": 1e-3, "loss": 12.345, "elbo": -11.5},
+    {"epoch": 2, "step": 8, "lr": 5e-4, "loss": 10.0, "elbo": -9.25},
+)
+
+
+def test_columns_by_name():
+    assert History(ROWS)["loss"] == [12.345, 10.0]
+    with pytest.raises(KeyError):
+        History(ROWS)["rate"]
+
+
+def test_it_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        History(ROWS).stopped = "patience"
+    assert History(ROWS, 2) == History(ROWS, 2)
+
+
+def test_comma_separated_values():
+    rows = list(csv.DictReader(History(ROWS).csv().splitlines()))
+    assert [float(row["elbo"]) for row in rows] == [-11.5, -9.25]
+    assert History().csv().split() == ["epoch"]
+
+
+def test_the_table():
+    assert str(History(ROWS, 2, "patience")).splitlines() == [
+        "epoch  step        lr   loss    elbo",
+        "    1     4  1.00e-03  12.35  -11.50",
+        "    2     8  5.00e-04  10.00   -9.25",
+        "nats per data point; stopped by patience; the validation ELBO was highest in epoch 2",
+    ]
+
+
+def test_the_middle_of_a_long_table_is_left_out():
+    lines = str(History(tuple({"epoch": epoch, "loss": 1.0} for epoch in range(1, 101)))).splitlines()
+    assert len(lines) == 1 + 10 + 1 + 10 + 1
+    assert [line.split()[0] for line in (lines[1], lines[10], lines[11], lines[12], lines[21])] == [
+        "1",
+        "10",
+        "...",
+        "91",
+        "100",
+    ]
+
+
+def test_a_history_of_nothing():
+    assert str(History()) == "epoch\nnats per data point; stopped by epochs"
+
+
+def test_fit_returns_what_the_run_did(table_pair, split, quick):
+    history = quick(*table_pair(), split(), epochs=2)
+    assert isinstance(history.rows, tuple)
+    assert list(history.rows[0]) == ["epoch", "step", "lr", "loss", "train_elbo", "elbo", "rate", "distortion"]
+    assert history.best_epoch in (1, 2)
+    assert history.stopped == "epochs"

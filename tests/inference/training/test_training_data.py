@@ -1,0 +1,117 @@
+"""Training data: the order of each epoch, and the size that programs are told."""
+
+from functools import partial
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from pyrovae.data import Binarize, Scale
+from pyrovae.errors import PairError
+from pyrovae.guides import NormalGuide
+from pyrovae.inference import fit
+from pyrovae.inference.training.training_data import TrainingData, WithDataSize
+from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
+
+
+def test_a_program_that_knows_the_size_of_the_data_is_scaled_by_it(split, quick):
+    class Bayesian(VAE):
+        def forward(self, x=None, *, data_size, size=None):
+            shift = pyro.sample("shift", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
+                z = pyro.sample("z", self.prior())
+                return pyro.sample("x", self.likelihood(self.decoder(z) + shift[..., None]), obs=x)
+
+    class Both(NormalGuide):
+        def __init__(self, encoder):
+            super().__init__(encoder)
+            self.loc = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x, *, data_size):
+            pyro.sample("shift", dist.Normal(self.loc, 0.1))
+            with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
+                return pyro.sample("z", self.posterior(self.encoder(x)))
+
+    torch.manual_seed(0)
+    model = Bayesian(priors.StandardNormal(2), likelihoods.Normal(6, 0.5), MLP(2, 6, (8,)))
+    history = quick(model, Both(MLP(6, 4, (8,))), split(), epochs=6, optim=partial(torch.optim.Adam, lr=1e-2))
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["loss"][-1] == pytest.approx(-history["elbo"][-1], rel=0.5)  # nats per data point, both
+
+
+def test_batches_may_be_chosen_in_any_sizes(ppca):
+    """Each epoch draws its own; the loss of the epoch is the mean over the data."""
+    seen = []
+
+    def batches(generator):
+        rows = torch.randperm(10, generator=generator)
+        seen.append(rows)
+        return [rows[:3], rows[3:5], rows[5:8], rows[8:]]
+
+    def trained(epochs):
+        torch.manual_seed(0)
+        guide = NormalGuide(MLP(5, 4, []))
+        guide.double()
+        options = {"batches": batches, "compile": False, "progress": False}
+        return fit(ppca.model, guide, ppca.data(10), epochs=epochs, optim=(torch.optim.SGD, {"lr": 0.0}), **options)
+
+    history = trained(3)
+    assert [row["step"] for row in history.rows] == [4, 8, 12]
+    assert len({tuple(rows.tolist()) for rows in seen}) == 3
+    assert history["loss"] == trained(3)["loss"]
+
+
+def placed(data, *, transform=None, **options):
+    options = {"batch_size": 4, "batches": None, "seed": 0, "device": torch.device("cpu")} | options
+    return TrainingData(lambda x: x, lambda x: x, data, options.pop("valid", None), transform or Scale(), **options)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    data = {"x": torch.zeros(10, 2)}
+    first, again, other = placed(data), placed(data), placed(data, seed=1)
+    assert [len(rows) for rows in first.order(0)] == [4, 4, 2]
+    for epoch in (0, 3):
+        assert torch.equal(torch.cat(first.order(epoch)), torch.cat(again.order(epoch)))
+        assert torch.cat(first.order(epoch)).sort().values.tolist() == list(range(10))
+        assert not torch.equal(torch.cat(first.order(epoch)), torch.cat(other.order(epoch)))
+    assert not torch.equal(torch.cat(first.order(0)), torch.cat(first.order(1)))
+    assert torch.equal(torch.cat(first.first_epoch), torch.cat(first.order(0)))
+
+
+def test_the_splits_are_prepared_once_and_batches_transformed():
+    grey = {"x": torch.randint(0, 256, (6, 1, 2, 2), dtype=torch.uint8)}
+    static = Binarize("static")
+    data = placed(grey, transform=static, valid=grey)
+    expected = static.prepare(grey)
+    assert torch.equal(data.train["x"], expected["x"])
+    assert torch.equal(data.valid["x"], expected["x"])
+    rows = torch.tensor([4, 1])
+    assert torch.equal(data.batch(rows)["x"], static({"x": expected["x"][rows]})["x"])
+
+
+def test_splits_of_a_dataset_and_of_tensors(split):
+    data = placed(split())
+    assert (data.size, len(data.valid["x"])) == (200, 50)
+    assert not data.scaled
+    assert data.step_transform is data.transform
+    assert placed({"x": torch.zeros(3, 1)}).valid == {}
+    assert placed({"x": torch.zeros(3, 1)}, valid={"x": torch.zeros(0, 1)}).valid == {}
+
+
+def test_data_size_is_added_for_programs_that_name_it():
+    def model(x, data_size): ...
+
+    data = TrainingData(
+        model, lambda x: x, {"x": torch.ones(7)}, None, Scale(), batch_size=2, batches=None, seed=0, device="cpu"
+    )
+    assert data.scaled
+    assert data.step_transform == WithDataSize(data.transform, 7)
+    assert data.step_transform({"x": torch.ones(2)})["data_size"] == 7
+
+
+@pytest.mark.parametrize("data", [{}, {"x": torch.zeros(0, 2)}])
+def test_no_data(data, says):
+    with says(PairError, "requires training data, got none", '{"x": x}'):
+        placed(data)
