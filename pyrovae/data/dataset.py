@@ -1,4 +1,4 @@
-"""The data set: three splits of named tensors, how they are held out, and what starts a likelihood."""
+"""A data set: three splits of named tensors, and how data points are held out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pyrovae.errors import DataError
 
-__all__ = ["CHUNK", "SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "shuffle"]
+__all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "shuffle"]
 
 Batch = Mapping[str, Tensor]
+"""Named tensors that share their leading dimension, one row for each data point."""
 
 SPLIT_SEED = 0
-CHUNK = 1024
-"""Rows that are turned into floats at a time."""
+"""The seed of every shuffle before a split, so that a data set is split the same way every time."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -23,13 +23,13 @@ class Dataset:
     """Three splits of one data set, each a batch.
 
     Attributes:
-        train, valid, test: named tensors with equal leading dimension; `x` has shape `(N, *D)`, `y` `(N,)`.
+        train, valid, test: named tensors with equal leading dimension; `x` has shape `(N, *D)`, `y` has shape `(N,)`.
         name: what was passed to `load`.
-        source: provenance; where the data come from and how they were split.
-        classes: the names that `y` counts through, where known.
-        streamed: whether the tensors are views of a memory-mapped file, of which only the batches that are
-            used are read. Such a set should stay on the CPU.
-        vocabulary: of sentences, what `x` counts through: `vocabulary.decode(x)`.
+        source: where the data come from and how they were split.
+        classes: the names of the labels 0, 1, ... in `y`, where known.
+        streamed: whether the tensors are views of a memory-mapped file. Then only the batches that are used are read,
+            and the tensors should stay on the CPU.
+        vocabulary: for sentences, the `Vocabulary` that decodes `x`: `vocabulary.decode(x)`.
     """
 
     train: Batch
@@ -54,7 +54,7 @@ class Dataset:
         return replace(self, train=train, valid=valid, test=test)
 
     def describe(self) -> str:
-        """One line: sizes, shapes, dtypes, number of classes, provenance."""
+        """One line: sizes, shapes, dtypes, number of classes, source."""
         sizes = " / ".join(f"{len(batch['x']):,} {split}" for split, batch in self.splits.items())
         tensors = ", ".join(
             f"{key} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape[1:])}"
@@ -69,35 +69,44 @@ class Dataset:
 
 
 def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:
-    """Data to start a likelihood at, `likelihood.start(excerpt(train["x"]))`: all of them, or evenly spaced ones.
+    """Data points at which a likelihood starts, `likelihood.start(excerpt(train["x"]))`: all, or evenly spaced ones.
 
     Args:
-        x: `(N, *D)`; uint8 grey levels as `load` gives them (scaled to [0, 1]), or anything else, as it is.
-        numbers: how many numbers to take at most, which bounds the memory.
+        x: `(N, *D)`. uint8 grey levels, as `load` gives them, are scaled to [0, 1]; anything else stays as it is.
+        numbers: how many numbers the excerpt has at most, which bounds the memory.
 
     Raises:
-        DataError: no data.
+        DataError: there is no data point.
     """
     if len(x) == 0:
-        raise DataError(f"an excerpt of no data: x has shape {tuple(x.shape)}; pass the training split")
+        raise DataError(f"An excerpt requires data points, got x of shape {tuple(x.shape)}. Pass the training split.")
     step = -(-x.numel() // numbers)
     rows = x[::step]
     return rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
 
 
 def shuffle(batch: Batch) -> Batch:
-    """The data in another order, the same one every time."""
+    """The data points of a `batch` in a random order, the same one every time."""
     order = torch.randperm(len(batch["x"]), generator=torch.Generator().manual_seed(SPLIT_SEED))
     return {key: value[order] for key, value in batch.items()}
 
 
 def hold_out(pool: Batch, count: int, split: str = "valid") -> tuple[Batch, Batch]:
-    """All but the last `count` data, and those, for the split of that name."""
+    """All data points but the last `count`, and those.
+
+    Args:
+        pool: the data points to split.
+        count: how many are held out.
+        split: the split that they are for, `valid` or `test`; the error names it.
+
+    Raises:
+        DataError: `count` is no integer from 0 to the size of the pool less one.
+    """
     total = len(pool["x"])
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < total:
         raise DataError(
-            f"{split} is how many of the {total:,} training data are held out, got {split}={count!r}: write "
-            f"{split}={total // 10}, or {split}=0 to hold none out"
+            f"{split} is how many of the {total:,} training data points are held out, got {split}={count!r}. Write "
+            f"{split}={total // 10}, or {split}=0 to hold none out."
         )
     kept = total - count
     return {k: v[:kept] for k, v in pool.items()}, {k: v[kept:] for k, v in pool.items()}

@@ -1,4 +1,4 @@
-"""Files of one's own: `.npy`, read or memory-mapped, `.npz` and `.csv`."""
+"""The user's own files: `.npy`, read or memory-mapped, `.npz` and `.csv`."""
 
 import csv
 import itertools
@@ -16,13 +16,25 @@ from pyrovae.errors import DataError, PyrovaeError
 
 __all__ = ["SUFFIXES", "load_file"]
 
-_NPZ_FORM = "Write np.savez(path, x=x, y=y), or np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
+_NPZ_FORM = "Write np.savez(path, x=x, y=y), or np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)."
 
 
 def load_file(name: str, path: Path, valid: int | None, test: int | None, stream_limit: int) -> Dataset:
-    """A file by its suffix, split unless it comes split; a `.npy` of more bytes than the limit is streamed."""
+    """A file, read by its suffix, and split unless it comes split.
+
+    Args:
+        name: the data set's name.
+        path: the file.
+        valid: the number of data points held out for validation; a tenth by default.
+        test: the number of data points held out for testing; a tenth by default.
+        stream_limit: a `.npy` file of more bytes is memory-mapped.
+
+    Raises:
+        DataError: a file that is missing, empty or broken, or a split of the wrong size.
+        ShapeError: arrays of different lengths, or splits of different event shapes.
+    """
     if not path.is_file():
-        raise DataError(f"no such file: {path} (the working folder is {Path.cwd()})")
+        raise DataError(f"No such file: {path} (the working folder is {Path.cwd()}).")
     suffix = path.suffix.lower()
     if suffix == ".npy" and path.stat().st_size > stream_limit:
         return _stream(name, path, valid, test, stream_limit)
@@ -36,9 +48,9 @@ def _stream(name: str, path: Path, valid: int | None, test: int | None, limit: i
         mapped = _as_array(np.load(path, mmap_mode="c", allow_pickle=False), path)
     if mapped.dtype not in (np.uint8, np.float32, np.int64):
         raise DataError(
-            f"{path} is memory-mapped, being larger than pyrovae.data.STREAM_LIMIT = {limit:,} bytes, "
-            f"so it has to hold uint8, float32 or int64, got {mapped.dtype}. Save it as one of these, "
-            "np.save(path, x.astype('float32')), or raise the limit"
+            f"{path} is memory-mapped, because it is larger than pyrovae.data.STREAM_LIMIT = {limit:,} bytes, and so "
+            f"requires uint8, float32 or int64, got {mapped.dtype}. Write np.save(path, x.astype('float32')), or raise "
+            "the limit."
         )
     x = channels_first(torch.from_numpy(mapped))
     check_filled("x", x, str(path))
@@ -50,23 +62,23 @@ def _stream(name: str, path: Path, valid: int | None, test: int | None, limit: i
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what a reader raises for a broken file into a DataError that names the file."""
+    """Turn the errors of a reader of broken files into a DataError that names the file."""
     try:
         yield
     except PyrovaeError:
         raise
-    except Exception as error:  # for flipped or foreign bytes NumPy and zipfile raise almost anything
+    except Exception as error:  # NumPy and zipfile raise all kinds for flipped or foreign bytes
         raise DataError(
             f"{path} cannot be read as {path.suffix} (empty, truncated, or not numbers?): "
-            f"{type(error).__name__}: {error}. A file that can: np.save('x.npy', x.astype('float32')), "
-            "np.savez('data.npz', x=x, y=y), or a .csv of numbers"
+            f"{type(error).__name__}: {error}. Write np.save('x.npy', x.astype('float32')), "
+            "np.savez('data.npz', x=x, y=y), or a .csv of numbers."
         ) from error
 
 
 def _as_array(loaded: Any, path: Path) -> np.ndarray:
     if not isinstance(loaded, np.ndarray):
         loaded.close()
-        raise DataError(f"{path} is an archive of arrays: rename it to {path.stem}.npz")
+        raise DataError(f"{path} is an archive of arrays. Rename it to {path.stem}.npz.")
     return loaded
 
 
@@ -79,7 +91,7 @@ def _read_npz(path: Path) -> Contents:
     with path.open("rb") as file:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
-            raise DataError(f"{path} is a single array: rename it to {path.stem}.npy")
+            raise DataError(f"{path} is a single array. Rename it to {path.stem}.npy.")
         arrays = {key: archive[key] for key in archive.files}
     named = arrays.pop("classes", None)
     classes = None if named is None else tuple(str(c) for c in named.ravel())
@@ -103,7 +115,7 @@ def _read_csv(path: Path) -> Contents:
         rows: Iterator[list[str]] = (row for row in csv.reader(file) if row)
         first = next(rows, None)
         if first is None:
-            raise DataError(f"{path} is empty: there is no row in it")
+            raise DataError(f"{path} is empty: it has no row.")
         if all(_is_number(cell) for cell in first):
             header, rows = [str(i) for i in range(len(first))], itertools.chain([first], rows)
         else:
@@ -113,7 +125,7 @@ def _read_csv(path: Path) -> Contents:
         table, labels = [], []
         for i, row in enumerate(rows):
             if len(row) != len(header):
-                raise DataError(f"{path}: row {i} has {len(row)} cells, the first one has {len(header)}")
+                raise DataError(f"{path}: row {i} has {len(row)} cells, the first row has {len(header)}.")
             if label is not None:
                 labels.append(row.pop(label).strip())
             table.append(_parse_row(row, columns, i, path))
@@ -137,14 +149,14 @@ def _is_label(column: str) -> bool:
 def _check_header(header: list[str], path: Path) -> list[str]:
     if header[0] == "":
         raise DataError(
-            f"{path}: the first column has no name, as pandas writes an index. Leave the index out: "
-            "frame.to_csv(path, index=False)"
+            f"{path}: the first column has no name, like an index that pandas wrote. Write "
+            "frame.to_csv(path, index=False)."
         )
     labels = [name for name in header if _is_label(name)]
     if len(labels) > 1:
-        raise DataError(f"{path} has more than one label column: {', '.join(labels)}. Keep one")
+        raise DataError(f"{path} has more than one label column: {', '.join(labels)}. Keep one.")
     if len(labels) == len(header):
-        raise DataError(f"{path} has a label column only, and no column of x")
+        raise DataError(f"{path} has a label column only, and no column of x.")
     return header
 
 
@@ -155,14 +167,14 @@ def _parse_row(row: list[str], columns: list[str], i: int, path: Path) -> np.nda
     except ValueError as error:
         column, cell = next((c, v) for c, v in zip(columns, row, strict=True) if not _is_number(v))
         raise DataError(
-            f"{path}: row {i}, column {column!r} is {cell!r}, not a number. Encode the column as numbers, or "
-            "call it 'label' if it holds the classes"
+            f"{path}: row {i}, column {column!r} is {cell!r}, not a number. Encode the column as numbers, or name it "
+            "'label' if it holds the classes."
         ) from error
 
 
 def _parse_labels(labels: list[str], path: Path) -> np.ndarray:
     if "" in labels:
-        raise DataError(f"{path}: row {labels.index('')} has no label; fill it or drop the row")
+        raise DataError(f"{path}: row {labels.index('')} has no label. Fill it or drop the row.")
     if all(_is_number(label) for label in labels):
         return np.array([float(label) for label in labels])
     return np.array(labels)
@@ -171,4 +183,4 @@ def _parse_labels(labels: list[str], path: Path) -> np.ndarray:
 _READERS: dict[str, Callable[[Path], Contents]] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
 
 SUFFIXES = tuple(_READERS)
-"""The kinds of file that can be read."""
+"""The suffixes of the files that can be read."""

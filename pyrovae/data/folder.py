@@ -1,4 +1,4 @@
-"""Folders of images: found, decoded, and labelled by the subfolder they lie in."""
+"""Folders of images: the files are found, decoded, and labelled by their subfolder."""
 
 import io
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from pyrovae.data.arrays import Contents, from_arrays
 from pyrovae.data.dataset import Dataset
 from pyrovae.errors import DataError, PyrovaeError, ShapeError
+from pyrovae.imports import imported
 
 __all__ = ["decode", "load_folder"]
 
@@ -18,7 +19,19 @@ _SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "va
 def load_folder(
     name: str, path: Path, size: int | tuple[int, int] | None, valid: int | None, test: int | None
 ) -> Dataset:
-    """The images under a folder, split unless its subfolders are splits; all of one size, or resized to it."""
+    """The images under a folder, in the splits of its subfolders, or split at random.
+
+    Args:
+        name: the data set's name.
+        path: the folder.
+        size: H = W, or (H, W), to which every image is resized; None where all images have one size.
+        valid: the number of images held out for validation; a tenth by default.
+        test: the number of images held out for testing; a tenth by default.
+
+    Raises:
+        DataError: no image, a broken image, or a split of the wrong size.
+        ShapeError: images of several sizes.
+    """
     return from_arrays(name, f"images in {path}", *_read_folder(path, _as_size(size)), valid, test)
 
 
@@ -27,18 +40,18 @@ def _as_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
         return None
     pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(pair) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in pair):
-        raise DataError(f"size is a positive integer or a pair (H, W), got {size!r}: write size=64")
+        raise DataError(f"size is a positive integer or a pair (H, W), got {size!r}. Write size=64.")
     return pair[0], pair[1]
 
 
 def _read_folder(path: Path, size: tuple[int, int] | None) -> Contents:
     if not path.is_dir():
-        raise DataError(f"no such folder: {path} (the working folder is {Path.cwd()})")
+        raise DataError(f"No such folder: {path} (the working folder is {Path.cwd()}).")
     files = {part: _image_files(folder) for part, folder in _split_folders(path).items()}
     empty = [part for part, found in files.items() if not found]
     if empty:
         where = "" if "all" in empty else f" for {empty[0]}"
-        raise DataError(f"no image in {path}{where}; looked for {', '.join(_IMAGE_SUFFIXES)} at every depth")
+        raise DataError(f"No image in {path}{where}; looked for {', '.join(_IMAGE_SUFFIXES)} at every depth.")
     images = {part: [_read_image(file, size) for file in found] for part, found in files.items()}
     _check_sizes(files, images)
     channels = max(len(image) for part in images.values() for image in part)
@@ -46,8 +59,8 @@ def _read_folder(path: Path, size: tuple[int, int] | None) -> Contents:
     named = [label for part in labels.values() for label in part]
     if "" in named and set(named) != {""}:
         raise DataError(
-            f"{path}: some images are in class folders, others beside them. Move all into class folders, or "
-            "all out of them"
+            f"{path}: some images are in class folders, others beside them. Move all images into class folders, or all "
+            "out of them."
         )
     parts = {part: {"x": _stack(images[part], channels)} for part in images}
     if set(named) != {""}:
@@ -57,7 +70,7 @@ def _read_folder(path: Path, size: tuple[int, int] | None) -> Contents:
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    """`{"all": path}`, or the splits where the subfolders are called train, test and perhaps valid or val."""
+    """`{"all": path}`, or the splits where the subfolders are named train, test and perhaps valid or val."""
     names = {entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     if {"train", "test"} <= names <= set(_SPLIT_FOLDERS) and len(names) < len(_SPLIT_FOLDERS):
         return {_SPLIT_FOLDERS[name]: path / name for name in sorted(names)}
@@ -65,7 +78,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
 
 
 def _image_files(folder: Path) -> dict[Path, str]:
-    """Every image under a folder in a fixed order, with its first-level subfolder (or "")."""
+    """Every image under a folder, in a fixed order, with its first-level subfolder (or "")."""
     found = {}
     for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder).parts
@@ -80,23 +93,31 @@ def _read_image(file: Path, size: tuple[int, int] | None) -> np.ndarray:
         return decode(file, size)
     except PyrovaeError:
         raise
-    except Exception as error:  # a decoder raises what it likes: OSError, SyntaxError, struct.error, ...
-        raise DataError(f"{file} is not a readable image: {error}. Mend it or move it away") from error
+    except Exception as error:  # decoders raise all kinds: OSError, SyntaxError, struct.error, ...
+        raise DataError(f"{file} is not a readable image: {error}. Repair it or move it away.") from error
 
 
 def decode(file: Path | io.BytesIO, size: tuple[int, int] | None) -> np.ndarray:
-    """An image, upright, as uint8 `(1, H, W)` if it is grey, else `(3, H, W)`."""
-    from PIL import Image, ImageOps
+    """An image, upright, as uint8 `(1, H, W)` if it is grey, else `(3, H, W)`.
 
-    with Image.open(file) as stored:
-        image = ImageOps.exif_transpose(stored)
+    Args:
+        file: the file, or its bytes.
+        size: (H, W) to which the image is resized; None keeps its size.
+
+    Raises:
+        DataError: the image has more than 8 bits per pixel.
+        MissingExtraError: Pillow is not installed.
+    """
+    pillow, operations = (imported(f"PIL.{part}", "Images require", "Pillow") for part in ("Image", "ImageOps"))
+    with pillow.open(file) as stored:
+        image = operations.exif_transpose(stored)
         if image.mode.startswith(("I", "F")):
-            raise DataError(f"{file} has more than 8 bits per pixel (mode {image.mode}): convert it to 8 bits")
+            raise DataError(f"{file} has more than 8 bits per pixel (mode {image.mode}). Convert it to 8 bits.")
         if "transparency" in image.info:
             image = image.convert("RGBA")
         image = image.convert("L" if image.mode in ("1", "L") else "RGB")
         if size is not None:
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            image = image.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
         array = np.array(image)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
@@ -107,8 +128,8 @@ def _check_sizes(files: dict[str, dict[Path, str]], images: dict[str, list[np.nd
     for file, size in zip(flat_files, flat_sizes, strict=True):
         if size != flat_sizes[0]:
             raise ShapeError(
-                f"images must have one size (H, W), got {flat_sizes[0]} for {flat_files[0]} and {size} for "
-                f"{file}. Resize them all: load(..., size=64), --image-size 64"
+                f"All images must have one size (H, W), got {flat_sizes[0]} for {flat_files[0]} and {size} for {file}. "
+                "Write load(..., size=64), or --image-size 64, to resize them."
             )
 
 

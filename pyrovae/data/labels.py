@@ -1,4 +1,4 @@
-"""Labels of which few are known."""
+"""Data sets in which few labels are known."""
 
 import torch
 
@@ -9,29 +9,36 @@ __all__ = ["hide_labels"]
 
 
 def hide_labels(batch: Batch, keep: int, *, share: float = 0.1, seed: int = 0) -> Batch:
-    """All data with `y` = -1, after them those whose labels are kept, repeated to make up a share of the whole.
+    """All data points with `y` = -1, followed by the ones whose label is kept, repeated until they make up a share.
 
-    The repetition is the weight of the labelled data: a minibatch of 200 then has some 20 of them, were there but 100
-    among 60,000.
+    The repetition gives the labelled data points their weight: with 100 labels among 60,000 data points, a minibatch
+    of 200 has about 20 labelled ones.
 
     Args:
         batch: `x` and labels `y` in {0 .. K - 1}.
-        keep: how many labels are kept, as many of each class: a multiple of K.
-        share: of labelled rows in the result; each is there at least once.
-        seed: of the choice.
+        keep: how many labels are kept, equally many of each class: a multiple of K.
+        share: the share of labelled rows in the result; each labelled data point occurs at least once.
+        seed: the seed of the choice.
 
     Raises:
-        DataError: `keep` is no multiple of the number of classes, or a class has too few data.
+        DataError: `keep` is no multiple of the number of classes, or a class has too few data points.
     """
     y = batch["y"]
     classes = int(y.max()) + 1
     each, rest = divmod(keep, classes)
     if rest or each < 1:
-        raise DataError(f"hide_labels keeps as many labels of each of the {classes} classes, got keep={keep}.")
+        raise DataError(
+            f"hide_labels keeps equally many labels of each of the {classes} classes, got keep={keep}. Write "
+            f"keep={10 * classes}."
+        )
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     chosen = [order[y[order] == label][:each] for label in range(classes)]
-    if min(map(len, chosen)) < each:
-        raise DataError(f"keep={keep} wants {each} data of each class, and one has {min(map(len, chosen))}.")
+    least = min(map(len, chosen))
+    if least < each:
+        raise DataError(
+            f"keep={keep} requires {each} data points of each class, got a class of {least}. Keep at most "
+            f"{least * classes}."
+        )
     known = torch.cat(chosen)
     times = max(1, round(share / (1 - share) * len(y) / keep))
     rows = torch.cat([torch.arange(len(y)), known.repeat(times)])

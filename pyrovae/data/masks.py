@@ -1,7 +1,7 @@
-"""Incomplete data: a mask beside x, true where x was observed, and ways in which data go missing.
+"""Incomplete data: a mask beside x, true where x was observed, and ways in which entries go missing.
 
-Missing completely at random (MCAR), at random given what is observed (MAR), and not at random (MNAR), where what is
-missing depends on the missing values themselves. Rubin (1976), Inference and missing data.
+Entries go missing completely at random (MCAR), at random given what is observed (MAR), or not at random (MNAR), where
+it depends on the missing values themselves. Rubin (1976), Inference and missing data.
 """
 
 import math
@@ -19,37 +19,49 @@ SIDES = ("top", "bottom", "left", "right")
 
 
 def incomplete(x: Any, mask: Tensor | None = None) -> Batch:
-    """The batch `{"x", "mask"}` of incomplete data, `x` 0 where it is missing.
+    """The batch `{"x", "mask"}` of incomplete data; `x` is 0 where it is missing.
 
     Args:
-        x: a tensor, or an array of numbers that becomes one of floats, `(N, *event)`; NaN is missing.
-        mask: bool, true where x was observed, of a shape that broadcasts to it; by default wherever it is not NaN.
+        x: a tensor `(N, *event)`, or an array of numbers, which becomes a tensor of floats. NaN means missing.
+        mask: bool, true where x was observed; its shape broadcasts to that of x. By default all but NaN is observed.
 
     Raises:
-        DataError: infinities; NaN where the mask says that x was observed.
-        ShapeError: the mask does not fit.
+        DataError: an infinity, or NaN where the mask says that x was observed.
+        ShapeError: the mask does not broadcast to the shape of x.
     """
     x = x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.get_default_dtype())
-    try:
-        observed = ~x.isnan() if mask is None else torch.as_tensor(mask).bool().expand_as(x)
-    except RuntimeError:
-        raise ShapeError(
-            f"the mask {tuple(mask.shape)} does not fit x {tuple(x.shape)}. Make it of x, data.mcar(x, 0.5) say."  # type: ignore[union-attr]
-        ) from None
+    observed = ~x.isnan() if mask is None else _expanded(mask, x)
     broken = observed & ~x.isfinite()
     if broken.any():
         row = broken.nonzero()[0].tolist()
         raise DataError(
             f"x is {x[tuple(row)].item()} at {row} ({int(broken.sum())} such numbers), where it counts as observed. "
-            "NaN alone is missing: write incomplete(x) without a mask, or x[~x.isfinite()] = nan."
+            "NaN alone means missing: write incomplete(x) without a mask, or x[~x.isfinite()] = nan."
         )
     return {"x": torch.where(observed, x, torch.zeros((), dtype=x.dtype)), "mask": observed.clone()}
 
 
+def _expanded(mask: Tensor, x: Tensor) -> Tensor:
+    try:
+        return torch.as_tensor(mask).bool().expand_as(x)
+    except RuntimeError:
+        raise ShapeError(
+            f"The mask {tuple(mask.shape)} does not broadcast to x {tuple(x.shape)}. Write mask = data.mcar(x, 0.5)."
+        ) from None
+
+
 def mcar(x: Tensor, rate: float = 0.5, *, seed: int = 0) -> Tensor:
-    """Each entry is missing with probability `rate`, whatever its value: bool `(N, *event)`, true where observed.
+    """Missing completely at random: each entry with probability `rate`, whatever its value.
 
     Whole pixels of colour images go missing with the mask of one channel, `mcar(x[:, :1])`.
+
+    Args:
+        x: `(N, *event)`.
+        rate: the probability that an entry is missing.
+        seed: the seed of the mask.
+
+    Returns:
+        bool `(N, *event)`, true where observed.
 
     Raises:
         DataError: a rate that is not in [0, 1).
@@ -59,18 +71,23 @@ def mcar(x: Tensor, rate: float = 0.5, *, seed: int = 0) -> Tensor:
 
 
 def mar(x: Tensor, rate: float = 0.5, *, always: float = 0.3, slope: float = 2.0, seed: int = 0) -> Tensor:
-    """Missing by what is observed: a share of the entries always is, and on them it depends which others are.
+    """Missing at random: some entries are always observed, and the others go missing depending on those.
 
-    P(x_j is missing) = sigmoid(slope a_j + b_j), a_j a standardised random combination of the entries that are always
-    observed, and b_j such that each of the others is missing in `rate` of the data.
+    P(x_j is missing) = sigmoid(slope a_j + b_j), where a_j is a standardised random combination of the entries that are
+    always observed, and b_j makes x_j missing in a share `rate` of the data points.
 
     Args:
         x: `(N, *event)`, complete.
-        always: the share of the entries of a datum that is always observed, at least one.
-        slope: how strongly it depends; 0 is MCAR.
+        rate: the share of data points in which each of the other entries is missing.
+        always: the share of entries that are always observed; at least one is.
+        slope: the strength of the dependence; 0 is MCAR.
+        seed: the seed of the mask.
+
+    Returns:
+        bool `(N, *event)`, true where observed.
 
     Raises:
-        DataError: a rate that is not in [0, 1), a datum of one entry, or `always` that leaves none to be missing.
+        DataError: a rate that is not in [0, 1), or no entry is left that may go missing.
 
     References: Muzellec et al. (2020), Missing data imputation using optimal transport, arXiv:2002.03860.
     """
@@ -79,7 +96,9 @@ def mar(x: Tensor, rate: float = 0.5, *, always: float = 0.3, slope: float = 2.0
     dim = table.shape[1]
     known = max(1, round(always * dim))
     if known >= dim:
-        raise DataError(f"mar wants entries that may go missing, got always={always} of {dim}. Write always=0.3.")
+        raise DataError(
+            f"mar requires entries that may go missing, got always={always} of {dim} entries. Write always=0.3."
+        )
     order = torch.randperm(dim, generator=generator)
     causes = table[:, order[:known]] @ torch.randn(known, dim - known, generator=generator, dtype=table.dtype)
     mask = torch.ones(table.shape, dtype=torch.bool)
@@ -88,13 +107,19 @@ def mar(x: Tensor, rate: float = 0.5, *, always: float = 0.3, slope: float = 2.0
 
 
 def mnar(x: Tensor, rate: float = 0.5, *, slope: float = 2.0, seed: int = 0) -> Tensor:
-    """Missing by its own value: P(x_j is missing) = sigmoid(slope (x_j - mean_j) / scale_j + b_j), `rate` of the data.
+    """Missing not at random: large values hide themselves, P(x_j is missing) = sigmoid(slope (x_j - m_j) / s_j + b_j).
 
-    Large values hide themselves. No method that ignores the mask's cause is unbiased then, a VAE's included.
+    m_j and s_j are the mean and the standard deviation of x_j, and b_j makes x_j missing in a share `rate` of the data
+    points. Every method that ignores why entries are missing is biased then, a VAE included.
 
     Args:
         x: `(N, *event)`, complete.
-        slope: how strongly it depends; 0 is MCAR.
+        rate: the share of data points in which each entry is missing.
+        slope: the strength of the dependence; 0 is MCAR.
+        seed: the seed of the mask.
+
+    Returns:
+        bool `(N, *event)`, true where observed.
 
     Raises:
         DataError: a rate that is not in [0, 1).
@@ -106,19 +131,24 @@ def mnar(x: Tensor, rate: float = 0.5, *, slope: float = 2.0, seed: int = 0) -> 
 
 
 def halves(x: Tensor, side: str = "random", *, seed: int = 0) -> Tensor:
-    """One half of each image is missing: the "top", "bottom", "left" or "right" one, or a "random" one of the four.
+    """One half of each image is missing.
 
     Args:
         x: images `(N, C, H, W)`.
+        side: which half: `top`, `bottom`, `left`, `right`, or `random`, one of the four for each image.
+        seed: the seed of the random sides.
+
+    Returns:
+        bool `(N, C, H, W)`, true where observed.
 
     Raises:
         ShapeError: x is not images.
         DataError: there is no such side.
     """
     if x.dim() != 4:
-        raise ShapeError(f"halves wants images (N, C, H, W), got x of shape {tuple(x.shape)}.")
+        raise ShapeError(f"halves requires images (N, C, H, W), got x of shape {tuple(x.shape)}.")
     if side not in (*SIDES, "random"):
-        raise DataError(f"halves knows the sides {', '.join(SIDES)} and random, got {side!r}.")
+        raise DataError(f"side is one of {', '.join(SIDES)} and random, got {side!r}. Write side='bottom'.")
     height, width = x.shape[-2:]
     rows, columns = torch.arange(height).unsqueeze(1), torch.arange(width).unsqueeze(0)
     missing = torch.stack(
@@ -135,14 +165,15 @@ def halves(x: Tensor, side: str = "random", *, seed: int = 0) -> Tensor:
 
 
 def hot_deck(x: Tensor, mask: Tensor, *, seed: int = 0) -> Tensor:
-    """x with a random observed value of the same entry where it is missing: its marginals are those of what was seen.
+    """Hot-deck imputation: each missing entry becomes an observed value of the same entry, from a random data point.
 
-    It is where a likelihood starts, `likelihood.start(hot_deck(x, mask))`, and the plainest of imputations. An entry
-    that no datum has observed stays as it is.
+    The marginals of the result are those of the observed entries. A likelihood starts there,
+    `likelihood.start(hot_deck(x, mask))`. An entry that was observed in no data point stays as it is.
 
     Args:
         x: `(N, *event)`.
-        mask: bool, of a shape that broadcasts to it.
+        mask: bool, true where x was observed; its shape broadcasts to that of x.
+        seed: the seed of the choice.
     """
     table, observed = x.flatten(1), mask.expand_as(x).flatten(1)
     counts = observed.sum(0)
@@ -153,29 +184,29 @@ def hot_deck(x: Tensor, mask: Tensor, *, seed: int = 0) -> Tensor:
 
 
 def _generator(seed: int) -> torch.Generator:
-    """A stream of its own: data simulated from the same seed would hide themselves by their values."""
+    """A generator of its own stream: from the same seed as the data, the mask would depend on their values."""
     return torch.Generator().manual_seed(seed + 0x6D61736B)
 
 
 def _check_rate(rate: float) -> None:
     if not 0 <= rate < 1:
-        raise DataError(f"a share of missing data is in [0, 1), got {rate}. 0.5 hides half of them.")
+        raise DataError(f"rate, the share of missing data, is in [0, 1), got {rate}. Write rate=0.5 to hide half.")
 
 
 def _standard(x: Tensor) -> Tensor:
-    """Data as a table `(N, D)`, each column of mean 0 and scale 1; constant ones 0."""
+    """The data as a table `(N, D)` whose columns have mean 0 and standard deviation 1; constant columns become 0."""
     table = x.flatten(1).double()
     scale = table.std(0, correction=0)
     return (table - table.mean(0)) / torch.where(scale > 0, scale, 1.0)
 
 
 def _observed(logits: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Draw a mask: each column missing by its logits, moved so that `rate` of it is."""
+    """A drawn mask: an entry is missing with probability sigmoid(logit + b), and b makes a column's mean `rate`."""
     if rate == 0:
         return torch.ones(logits.shape, dtype=torch.bool)
     wide = logits.abs().max().item() + abs(math.log(rate / (1 - rate))) + 1
     low, high = torch.full((logits.shape[1],), -wide), torch.full((logits.shape[1],), wide)
-    for _ in range(50):  # the share rises with the intercept, but has no inverse in closed form
+    for _ in range(50):  # bisection, since b has no closed form
         middle = (low + high) / 2
         below = torch.sigmoid(logits + middle).mean(0) < rate
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)

@@ -1,4 +1,4 @@
-"""Image completion: some quadrants of an image are seen, the rest is to be predicted."""
+"""Image completion: some quadrants of an image are seen, the others are predicted."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from pyrovae.errors import DataError, ShapeError
 
 __all__ = ["Quadrants"]
 
-# (row, column) halves in the order in which they are seen: the task of Sohn et al. as Pyro's tutorial has it.
+# The order in which quadrants are seen, as (row, column): the task of Sohn et al. in Pyro's tutorial.
 _ORDER = ((1, 0), (0, 0), (0, 1), (1, 1))
 
 
 @dataclass(frozen=True)
 class Quadrants:
-    """Grey levels to [0, 1]; `y` becomes the pixels seen, `x` the rest, both flat: for a model of p(x | y).
+    """Grey levels to [0, 1]; `y` becomes the seen pixels, `x` the others, both flat: for a model of p(x | y).
 
-    `prepare` must run once on each split before batches are taken: it takes the images apart.
+    `prepare` takes the images apart. It has to run once on each split before batches are taken.
 
     Args:
-        seen: 1 the bottom left quadrant, 2 the top left one too, 3 the top right one too.
+        seen: how many quadrants are seen: 1 is the bottom left one, 2 adds the top left one, 3 the top right one.
 
     Raises:
-        DataError: another number; and in `prepare`, x that is not images.
+        DataError: `seen` is another number; and in `prepare`, x is not images.
 
     References: Sohn et al. (2015), Learning structured output representation using deep conditional generative models.
     """
@@ -34,12 +34,12 @@ class Quadrants:
 
     def __post_init__(self) -> None:
         if self.seen not in (1, 2, 3):
-            raise DataError(f"Quadrants sees 1, 2 or 3 of the four, got {self.seen}.")
+            raise DataError(f"Quadrants sees 1, 2 or 3 quadrants of the four, got {self.seen}. Write Quadrants(1).")
 
     def prepare(self, batch: Batch) -> Batch:
-        """`x` of shape `(N, n)` and `y` of shape `(N, m)`, from images `x` of shape `(N, C, H, W)`."""
+        """`x` of shape `(N, n)` and `y` of shape `(N, m)`, from a `batch` with images `x` of shape `(N, C, H, W)`."""
         if batch["x"].dim() != 4:
-            raise DataError(f"Quadrants wants images (N, C, H, W), got x of shape {tuple(batch['x'].shape)}.")
+            raise DataError(f"Quadrants requires images (N, C, H, W), got x of shape {tuple(batch['x'].shape)}.")
         parts = [part.flatten(1) for part in self._quadrants(Scale().prepare(batch)["x"])]
         return {"x": torch.cat(parts[self.seen :], 1), "y": torch.cat(parts[: self.seen], 1)}
 
@@ -48,14 +48,19 @@ class Quadrants:
         return {name: Scale()({"x": part})["x"] for name, part in batch.items()}
 
     def join(self, x: Tensor, y: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The images `(B, *shape)` of which `x` and `y` are the parts.
+        """The images `(B, *shape)` whose parts are `x` and `y`.
+
+        Args:
+            x: the pixels that are not seen, `(B, n)`.
+            y: the pixels that are seen, `(B, m)`.
+            shape: the shape of an image, `(C, H, W)`.
 
         Raises:
             ShapeError: the parts do not make images of that shape.
         """
         pixels, images = torch.cat([y, x], 1), x.new_zeros(len(x), *shape)
         if pixels.shape[1:].numel() != images.shape[1:].numel():
-            raise ShapeError(f"parts of {y.shape[1]} and {x.shape[1]} pixels do not make images of shape {shape}.")
+            raise ShapeError(f"Parts of {y.shape[1]} and {x.shape[1]} pixels do not make images of shape {shape}.")
         parts = self._quadrants(images)
         sizes = [part[0].numel() for part in parts]
         for part, values in zip(parts, pixels.split(sizes, 1), strict=True):

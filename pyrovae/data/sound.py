@@ -1,14 +1,13 @@
-"""A piano roll as sound: a WAV file, which every player opens."""
+"""Piano rolls as sound, in WAV files."""
 
 import os
 import wave
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data.sequences import KEYS, LOWEST
+from pyrovae.data.piano import KEYS, LOWEST
 from pyrovae.errors import ShapeError
 
 __all__ = ["RATE", "waveform", "write_wav"]
@@ -17,21 +16,26 @@ RATE = 22_050
 """Samples per second."""
 
 HARMONICS = (1.0, 0.4, 0.2, 0.1)
-ATTACK, RELEASE, DECAY = 0.01, 0.05, 0.6  # seconds
+"""The amplitudes of a tone at once, twice, three and four times its frequency."""
+
+ATTACK, RELEASE, DECAY = 0.01, 0.05, 0.6
+"""Seconds in which a tone rises, in which it ends, and in which it falls to 1/e."""
 
 
 def waveform(roll: Tensor, *, step: float = 0.5) -> Tensor:
-    """A piano roll as samples in [-1, 1], at `RATE` a second: a key that goes on sounding is held, not struck again.
+    """A piano roll as samples in [-1, 1], `RATE` of them a second.
+
+    A key that sounds at several steps in a row is held, not struck again.
 
     Args:
-        roll: whether a key sounds, `(T, 88)`, the lowest A first.
-        step: seconds of a step.
+        roll: `(T, 88)`, the lowest key first; a key sounds where the value is above one half.
+        step: the duration of a step, in seconds.
 
     Raises:
         ShapeError: the roll has another shape.
     """
     if roll.dim() != 2 or roll.shape[1] != KEYS or not len(roll):
-        raise ShapeError(f"a piano roll is (T, {KEYS}), T > 0, got {tuple(roll.shape)}. Write x[0] for one piece.")
+        raise ShapeError(f"A piano roll is (T, {KEYS}), T > 0, got {tuple(roll.shape)}. Write x[0] for one piece.")
     on = np.pad(roll.detach().cpu().numpy() > 0.5, ((1, 1), (0, 0))).astype(np.int8)
     sound = np.zeros(round(len(roll) * step * RATE))
     for key in range(KEYS):
@@ -52,13 +56,18 @@ def _tone(frequency: float, samples: int) -> np.ndarray:
 
 
 def write_wav(path: str | os.PathLike[str], roll: Tensor, *, step: float = 0.5) -> None:
-    """Write a piano roll `(T, 88)` as a WAV file, mono, 16 bits; `step` seconds a step.
+    """Write a piano roll as a WAV file, mono, 16 bits.
+
+    Args:
+        path: the file.
+        roll: `(T, 88)`, the lowest key first; a key sounds where the value is above one half.
+        step: the duration of a step, in seconds.
 
     Raises:
         ShapeError: the roll has another shape.
     """
     levels = (waveform(roll, step=step) * 32_000).to(torch.int16).numpy().astype("<i2")
-    with wave.open(os.fspath(Path(path)), "wb") as file:
+    with wave.open(os.fspath(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)

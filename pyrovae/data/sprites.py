@@ -12,7 +12,7 @@ __all__ = ["FACTORS", "draw", "load_sprites"]
 
 SIDE = 32
 
-# Which points, `u` to the right and `v` upwards, are inside. The areas are equal, so that they do not tell the shape.
+# Which points are inside, `u` to the right and `v` upwards. The areas are equal, so that they do not tell the shape.
 SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "square": lambda u, v: torch.maximum(u.abs(), v.abs()) < 0.73,
     "ellipse": lambda u, v: (u / 1.05) ** 2 + (v / 0.65) ** 2 < 1,
@@ -20,7 +20,7 @@ SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 RADII = (6.4, 7.4, 8.4, 9.4, 10.4)  # pixels
-# A square looks the same after 90 degrees, an ellipse after 180: within 70 no turn does.
+# A square looks the same after 90 degrees, an ellipse after 180. Within 70 degrees all orientations differ.
 ANGLES = tuple(math.radians(degrees) for degrees in (-35, -21, -7, 7, 21, 35))
 CENTRES = tuple(10.5 + step for step in range(11))  # pixels from the left, or from the top
 
@@ -47,7 +47,11 @@ def draw() -> Batch:
 
 
 def load_sprites(valid: int | None) -> Dataset:
-    """The sprites, shuffled and split."""
+    """The sprites, shuffled and split, 7,890 / 1,000 / 2,000.
+
+    Args:
+        valid: the number of sprites held out for validation; 1,000 by default.
+    """
     pool, test = hold_out(shuffle(draw()), 2_000)
     train, held = hold_out(pool, 1_000 if valid is None else valid)
     return Dataset(train, held, test, "sprites", f"drawn from formulas, shuffled (seed {SPLIT_SEED}), then split")

@@ -1,4 +1,4 @@
-"""Data frames of mixed columns, with gaps, as numbers and back."""
+"""Data frames with columns of several kinds and missing values, as numbers and back."""
 
 import difflib
 from collections.abc import Mapping
@@ -16,42 +16,39 @@ from pyrovae.errors import DataError, ShapeError
 __all__ = ["KINDS", "Column", "Table"]
 
 KINDS = ("real", "positive", "count", "ordinal", "category")
+"""The kinds of columns."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: how its values become numbers, and numbers its values.
+    """One column: how its values become numbers, and how numbers become its values.
 
     Attributes:
-        name: as the data frame has it; of an array its number.
-        kind: `real` (standardised), `positive`, `count` (as they are), `ordinal` or `category` (numbered from 0).
-        values: what an ordinal or a category takes, in order.
-        loc, scale: mean and standard deviation of a real one; scale 0 of a constant.
+        name: its name in the data frame; its index in an array.
+        kind: `real` (standardised), `positive` and `count` (unchanged), `ordinal` and `category` (numbered from 0).
+        values: the values of an ordinal or a category, in order.
+        loc, scale: mean and standard deviation of a real column; the scale of a constant column is 0.
     """
 
     name: Any
     kind: str
-    values: tuple = ()
+    values: tuple[Any, ...] = ()
     loc: float = 0.0
     scale: float = 1.0
 
     def encode(self, cells: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        """Numbers, NaN where cells are missing.
+        """The column as numbers, NaN where a cell is missing.
+
+        Args:
+            cells: the values, `(N,)`.
+            missing: bool `(N,)`, true where a cell is missing.
 
         Raises:
-            DataError: a value that the column has not, or that is no number.
+            DataError: a value that is unknown, no number, or not of the column's kind.
         """
         numbers = np.full(len(cells), np.nan)
         if self.values:
-            places = {value: place for place, value in enumerate(self.values)}
-            unknown = next((cell for cell in cells[~missing] if cell not in places), None)
-            if unknown is not None:
-                shown = ", ".join(map(repr, self.values[:8])) + (", ..." if len(self.values) > 8 else "")
-                raise DataError(
-                    f"column {self.name!r} holds {unknown!r}, which the table has not seen: it knows {shown}. Set it "
-                    "to None to have it imputed, or make the table of data that have it."
-                )
-            numbers[~missing] = [places[cell] for cell in cells[~missing]]
+            numbers[~missing] = self._places(cells[~missing])
             return numbers
         numbers[~missing] = _as_numbers(self.name, cells[~missing])
         wrong = {
@@ -61,13 +58,24 @@ class Column:
         if wrong.any():
             value = numbers[~missing][wrong][0]
             raise DataError(
-                f"column {self.name!r} is of kind {self.kind!r} and holds {value:g}. Say another kind, "
-                f"kinds={{{self.name!r}: 'real'}}."
+                f"Column {self.name!r} is of kind {self.kind!r}, got {value:g}. Write kinds={{{self.name!r}: 'real'}}."
             )
         return (numbers - self.loc) / (self.scale or 1.0)
 
+    def _places(self, cells: np.ndarray) -> list[int]:
+        """The place of each cell among the values."""
+        places = {value: place for place, value in enumerate(self.values)}
+        unknown = next((cell for cell in cells if cell not in places), None)
+        if unknown is not None:
+            shown = ", ".join(map(repr, self.values[:8])) + (", ..." if len(self.values) > 8 else "")
+            raise DataError(
+                f"Column {self.name!r} has the values {shown}, got {unknown!r}. Set the cell to None to have it "
+                "imputed, or make the table from data that have this value."
+            )
+        return [places[cell] for cell in cells]
+
     def decode(self, numbers: np.ndarray) -> np.ndarray:
-        """The column's values."""
+        """The values of the column that the numbers `(N,)` stand for."""
         if self.values:
             places = np.clip(np.rint(numbers), 0, len(self.values) - 1).astype(int)
             return np.array([self.values[place] for place in places], dtype=object)
@@ -76,70 +84,78 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """How the rows of a data frame, or of an array `(N, D)`, become `x` `(N, D)` with its mask, and back.
+    """How a data frame, or an array `(N, D)`, becomes `x` `(N, D)` with its mask, and back.
 
         table = Table.of(frame)
         batch = table.encode(frame)  # {"x": (N, D), "mask": (N, D)}
-        filled = table.fill(frame, impute(model, guide, batch).x)  # a data frame, observed cells untouched
+        filled = table.fill(frame, impute(model, guide, batch).x)  # a data frame; observed cells stay
 
-    NaN, None and NA are missing.
+    NaN, None and NA mean missing.
+
+    Attributes:
+        columns: the D columns.
     """
 
     columns: tuple[Column, ...]
 
     @classmethod
     def of(cls, frame: Any, kinds: Mapping[Any, str] | None = None) -> "Table":
-        """The table of training data.
+        """The table that fits the training data.
 
         The kind of a column follows from its type: text, booleans and unordered categories are `category`, ordered
-        categories `ordinal`, whole numbers none of which is negative `count`, all else `real`; `kinds` overrules it.
+        categories are `ordinal`, whole numbers of which none is negative are `count`, everything else is `real`.
 
         Args:
             frame: a pandas data frame, or an array `(N, D)` of numbers, NaN where they are missing.
-            kinds: of some columns, by name, one of `KINDS`.
+            kinds: the kinds of some columns by name, each one of `KINDS`, in place of those that follow from the type.
 
         Raises:
-            DataError: no rows; a column that is all missing; two of one name; an unknown name or kind; values that are
-                not of the kind.
+            DataError: no rows; a column without a value; two columns of one name; an unknown name or kind; values that
+                are not of the column's kind.
         """
         cells = _columns(frame)
         kinds = dict(kinds or {})
         for name, kind in kinds.items():
             if name not in cells or kind not in KINDS:
                 raise DataError(
-                    f"kinds={{{name!r}: {kind!r}}} names no column, or no kind: the kinds are {', '.join(KINDS)}"
+                    f"kinds requires columns and kinds, got {{{name!r}: {kind!r}}}; the kinds are {', '.join(KINDS)}"
                     f"{_nearest(name, cells)}."
                 )
         return cls(tuple(_column(name, series, kinds.get(name)) for name, series in cells.items()))
 
     @property
     def names(self) -> list[Any]:
-        """The columns' names in order."""
+        """The names of the columns, in order."""
         return [column.name for column in self.columns]
 
     def encode(self, frame: Any) -> Batch:
-        """`{"x", "mask"}` of a frame with the same columns.
+        """The batch `{"x", "mask"}` of a `frame` with the same columns; both are `(N, D)`, and x is 0 where missing.
 
         Raises:
-            DataError: other columns; an unknown category; infinities; values that are not of the column's kind.
+            DataError: other columns, an unknown category, an infinity, or values that are not of the column's kind.
         """
         cells = self._same_columns(frame)
         numbers = [column.encode(_plain(cells[column.name]), _missing(cells[column.name])) for column in self.columns]
         for column, values in zip(self.columns, numbers, strict=True):
             if np.isinf(values).any():
-                raise DataError(f"column {column.name!r} holds infinity. A missing value is NaN or None.")
+                raise DataError(f"Column {column.name!r} holds infinity. Write NaN or None for a missing value.")
         return incomplete(torch.from_numpy(np.stack(numbers, 1)).to(torch.get_default_dtype()))
 
     def fill(self, frame: Any, x: Tensor) -> Any:
-        """The frame with the values of `x` `(N, D)` in its gaps; names, order, index and types stay.
+        """The frame with its missing cells filled; names, order, index and types stay.
+
+        Args:
+            frame: a data frame, or an array, with the columns of the table.
+            x: the numbers for its cells, `(N, D)`, as `encode` gives them.
 
         Raises:
-            ShapeError: x is of another shape.
+            DataError: the frame has other columns.
+            ShapeError: x has another shape.
         """
         cells = self._same_columns(frame)
         size = len(frame)
         if tuple(x.shape) != (size, len(self.columns)):
-            raise ShapeError(f"fill wants x of shape {(size, len(self.columns))}, got {tuple(x.shape)}.")
+            raise ShapeError(f"fill requires x of shape {(size, len(self.columns))}, got {tuple(x.shape)}.")
         numbers, result = x.detach().cpu().double().numpy(), frame.copy()
         for place, column in enumerate(self.columns):
             series = cells[column.name]
@@ -159,23 +175,23 @@ class Table:
         extra = [name for name in cells if name not in self.names]
         if lacking or extra:
             raise DataError(
-                f"the table has the columns {_shown(self.names)}; the frame lacks {_shown(lacking)} and has "
-                f"{_shown(extra)} beside them. Write frame[table.names]."
+                f"The table has the columns {_shown(self.names)}; the frame lacks {_shown(lacking)} and has "
+                f"{_shown(extra)} besides. Write frame[table.names]."
             )
         return cells
 
 
 def _columns(frame: Any) -> dict[Any, Any]:
-    """The columns of a data frame or an array by name."""
+    """The columns of a data frame by name, or of an array by index."""
     if hasattr(frame, "columns"):
         names = list(frame.columns)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise DataError(f"the frame has two columns {twice!r}. Give each a name of its own.")
+            raise DataError(f"The frame has two columns {twice!r}. Give each a name of its own.")
         return {name: frame[name] for name in names}
     if not isinstance(frame, np.ndarray) or frame.ndim != 2:
         what = f"an array of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise DataError(f"a table is a pandas data frame or an array (N, D), got {what}.")
+        raise DataError(f"A table is made from a pandas data frame or an array (N, D), got {what}.")
     return {place: frame[:, place] for place in range(frame.shape[1])}
 
 
@@ -183,7 +199,7 @@ def _column(name: Any, series: Any, kind: str | None) -> Column:
     missing, cells = _missing(series), _plain(series)
     if missing.all():
         raise DataError(
-            f"column {name!r} has no value at all ({len(cells)} rows), so nothing can be learned of it. Drop it: "
+            f"Column {name!r} has no value at all ({len(cells)} rows), so nothing can be learned about it. Write "
             f"frame.drop(columns={name!r})."
         )
     kind = kind or _kind(series, cells[~missing])
@@ -193,7 +209,7 @@ def _column(name: Any, series: Any, kind: str | None) -> Column:
         return Column(name, kind, tuple(values))
     if kind != "real":
         column = Column(name, kind)
-        column.encode(cells, missing)  # are the values of that kind?
+        column.encode(cells, missing)  # raises where the values are not of that kind
         return column
     numbers = _as_numbers(name, cells[~missing])
     spread, rounding = numbers.std(), 1e-9 * np.abs(numbers).max()
@@ -217,7 +233,7 @@ def _missing(series: Any) -> np.ndarray:
 
 
 def _plain(series: Any) -> np.ndarray:
-    """The cells as Python's own values, or numbers."""
+    """The cells as Python's own values, or as numbers."""
     kind = getattr(series.dtype, "kind", "O")
     if isinstance(series, np.ndarray):
         return series
@@ -229,19 +245,19 @@ def _as_numbers(name: Any, cells: np.ndarray) -> np.ndarray:
         return cells.astype(float)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"column {name!r} is to hold numbers, and {error}. Say kinds={{{name!r}: 'category'}}, or mend it."
+            f"Column {name!r} requires numbers: {error}. Write kinds={{{name!r}: 'category'}}, or repair the column."
         ) from None
 
 
-def _sorted(values: set) -> list:
+def _sorted(values: set[Any]) -> list[Any]:
     try:
         return sorted(values)
-    except TypeError:  # of several types
+    except TypeError:  # values of several types
         return sorted(values, key=lambda value: (type(value).__name__, str(value)))
 
 
 def _typed(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Numbers in the type of their column, whole ones rounded."""
+    """The numbers in the type of their column; integers are rounded."""
     kind = getattr(dtype, "kind", "O")
     if values.dtype == object or kind not in "iuf":
         return values

@@ -1,4 +1,7 @@
-"""Sentences as tensors: int64 `(*, T)`, the words, then EOS, then PAD up to the width T. The mask is in the tensor."""
+"""Sentences as tensors: int64 `(*, T)`, the numbers of the tokens, then EOS, then PAD up to the width T.
+
+The padding marks where a sentence ends, so no mask goes beside the tensor.
+"""
 
 from torch import Tensor
 
@@ -7,21 +10,25 @@ from pyrovae.errors import SupportError
 __all__ = ["BOS", "EOS", "PAD", "SPECIAL", "UNK", "lengths"]
 
 PAD, BOS, EOS, UNK = range(4)
-"""Padding, begin and end of a sentence, and a word that the vocabulary lacks; the words are numbered from 4."""
+"""Padding, begin of a sentence, end of a sentence, and a token that the vocabulary lacks. Other tokens count from 4."""
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+"""How the four are written, in the order of their numbers."""
 
 
 def lengths(x: Tensor) -> Tensor:
-    """The number of tokens of each sentence, EOS among them: `(*, T) -> (*,)`.
+    """The number of tokens of each sentence, EOS included: `(*, T) -> (*,)`.
+
+    Args:
+        x: sentences, int64 `(*, T)`.
 
     Raises:
-        SupportError: a sentence of padding alone.
+        SupportError: a sentence consists of padding alone.
     """
     counts = (x != PAD).sum(-1)
     if (counts == 0).any():
         raise SupportError(
-            f"a sentence ends with EOS = {EOS}, an empty one is EOS alone; got {int((counts == 0).sum())} of padding "
-            "alone. Write Vocabulary.encode([sentence, ...])."
+            f"A sentence requires EOS = {EOS} at its end (an empty sentence is EOS alone), got "
+            f"{int((counts == 0).sum())} of padding alone. Write Vocabulary.encode([sentence, ...])."
         )
     return counts

@@ -1,4 +1,4 @@
-"""What stands between stored data and a model: grey levels to [0, 1] or to {0, 1}."""
+"""From stored data to what a model scores: grey levels to [0, 1] or to {0, 1}."""
 
 import difflib
 from dataclasses import dataclass
@@ -7,61 +7,63 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pyrovae.data.dataset import CHUNK, Batch
+from pyrovae.data.dataset import Batch
 from pyrovae.errors import DataError, SupportError
 
 __all__ = ["Binarize", "Scale", "Transform"]
+
+ROWS = 1024
+"""Rows that become floats at a time, which bounds the memory."""
 
 _MODES = ("dynamic", "static", "threshold")
 
 
 class Transform(Protocol):
-    """What stands between stored data and a model: `prepare` once per split, then a call at every step."""
+    """What turns stored data into what a model scores: `prepare` runs once per split, the call at every step."""
 
     def prepare(self, batch: Batch) -> Batch:
-        """Check and convert a whole split, once, outside the hot path."""
+        """Check and convert a whole split, `batch`, once, before training."""
         ...
 
     def __call__(self, batch: Batch) -> Batch:
-        """Convert a prepared batch on its device: pure tensor code, so it can be traced and compiled."""
+        """Convert a prepared `batch` on its device. This is tensor code only, so it can be traced and compiled."""
         ...
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Grey levels to [0, 1]: uint8 `x` becomes float32 `x / 255`. Everything else is left alone."""
+    """Grey levels to [0, 1]: uint8 `x` becomes float32 `x / 255`. Everything else stays as it is."""
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch itself.
+        """The `batch` itself.
 
         Raises:
-            SupportError: uint8 `x` that holds only 0 and 1, which would become 0 and 1/255.
+            SupportError: uint8 `x` holds only 0 and 1, which would become 0 and 1/255.
         """
         _refuse_binary(batch["x"])
         return batch
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with `x` in [0, 1]."""
+        """The `batch` with `x` in [0, 1]."""
         return {**batch, "x": _probability(batch["x"])}
 
 
 @dataclass(frozen=True)
 class Binarize:
-    """Grey levels to {0, 1}, for a Bernoulli likelihood: `x / 255` is taken as the probability of a 1.
+    """Grey levels to {0, 1}, for a Bernoulli likelihood: `x / 255` is the probability of a 1.
 
-    `dynamic` draws afresh at every call (Salakhutdinov & Murray, 2008; Burda et al., 2016): the model never
-    meets the same binary image twice, and so hardly overfits. `static` draws once, in `prepare`, from `seed`:
-    a fixed binary data set. The file of Larochelle & Murray (2011) is another such draw, so a number on it is
-    close, not comparable to the last digit. `threshold` puts 1 where the level is above one half: images
-    without pixel noise, an easier data set with a higher log p(x). The three give different numbers, so a
-    table has to say which.
+    `dynamic` draws anew at every call (Salakhutdinov & Murray, 2008; Burda et al., 2016). The model never meets the
+    same binary image twice, and so hardly overfits. `static` draws once, in `prepare`, from `seed`: a fixed binary data
+    set. The file of Larochelle & Murray (2011) is another such draw, so numbers on it are close but not comparable to
+    the last digit. `threshold` puts 1 where the level is above one half: images without pixel noise, an easier data set
+    with a higher log p(x). The three give different numbers, so a table has to say which.
 
-    `prepare` must run once on each split before batches are taken. For `static` and `threshold` it returns
-    uint8 `x` in {0, 1}, and the call only makes floats of it.
+    `prepare` has to run once on each split before batches are taken. For `static` and `threshold` it returns uint8 `x`
+    in {0, 1}, and the call only converts it to floats.
 
     Args:
         mode: `dynamic`, `static` or `threshold`.
-        seed: of the static draw, made on the CPU, so it does not depend on the device or on chunks.
+        seed: the seed of the static draw. It is made on the CPU, so it is the same on every device.
 
     Raises:
         DataError: an unknown mode.
@@ -73,12 +75,10 @@ class Binarize:
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
             near = difflib.get_close_matches(str(self.mode), _MODES, n=1, cutoff=0.0)[0]
-            raise DataError(
-                f"Binarize knows the modes {', '.join(_MODES)}, got {self.mode!r}: write Binarize(mode={near!r})"
-            )
+            raise DataError(f"mode is one of {', '.join(_MODES)}, got {self.mode!r}. Write Binarize(mode={near!r}).")
 
     def prepare(self, batch: Batch) -> Batch:
-        """Check `x` and, unless the mode is dynamic, binarise it to uint8 {0, 1}.
+        """Check `x` of the `batch` and, unless the mode is dynamic, binarise it to uint8 {0, 1}.
 
         Raises:
             SupportError: float `x` outside [0, 1], `x` neither uint8 nor float, or `x` already binary.
@@ -89,7 +89,7 @@ class Binarize:
         if self.mode == "dynamic":
             return batch
         generator = torch.Generator().manual_seed(self.seed)
-        return {**batch, "x": torch.cat([self._fix(chunk, generator) for chunk in x.split(CHUNK)])}
+        return {**batch, "x": torch.cat([self._fix(part, generator) for part in x.split(ROWS)])}
 
     def _fix(self, x: Tensor, generator: torch.Generator) -> Tensor:
         p = _probability(x)
@@ -98,7 +98,7 @@ class Binarize:
         return (torch.rand(p.shape, generator=generator).to(p.device) < p).to(torch.uint8)
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with float `x` in {0, 1}."""
+        """The `batch` with float `x` in {0, 1}."""
         x = batch["x"]
         if self.mode == "dynamic":
             p = _probability(x)
@@ -111,12 +111,12 @@ def _probability(x: Tensor) -> Tensor:
 
 
 def _refuse_binary(x: Tensor) -> None:
-    # A look at the first chunk is enough to tell grey levels from bits, and does not read a streamed file.
-    head = x[:CHUNK]
+    # The first rows tell grey levels from bits, and looking at more would read a streamed file.
+    head = x[:ROWS]
     if x.dtype == torch.uint8 and head.numel() > 0 and head.max() == 1:
         raise SupportError(
-            "uint8 x holds grey levels 0..255, got only the values 0 and 1: x is binary already (or was "
-            "prepared twice). Make it a float, x = x.astype('float32'), before it is saved"
+            "uint8 x holds grey levels 0..255, got only the values 0 and 1: x is binary already, or was prepared "
+            "twice. Make it a float before it is saved, x = x.astype('float32')."
         )
 
 
@@ -124,10 +124,10 @@ def _check_unit(x: Tensor) -> None:
     if x.dtype == torch.uint8 or x.numel() == 0:
         return
     if not x.is_floating_point():
-        raise SupportError(f"Binarize wants uint8 grey levels or floats in [0, 1], got x of dtype {x.dtype}")
+        raise SupportError(f"Binarize requires uint8 grey levels or floats in [0, 1], got x of dtype {x.dtype}.")
     low, high = (float(extreme) for extreme in x.aminmax())
     if not (low >= 0 and high <= 1):
         raise SupportError(
-            f"Binarize wants float x in [0, 1], got values from {low:.4g} to {high:.4g}. Rescale them, "
-            "x = (x - x.min()) / (x.max() - x.min()), or store grey levels as uint8"
+            f"Binarize requires float x in [0, 1], got values from {low:.4g} to {high:.4g}. Rescale them, "
+            "x = (x - x.min()) / (x.max() - x.min()), or store grey levels as uint8."
         )

@@ -1,4 +1,4 @@
-"""Data as a page shows them: images in one sprite sheet, anything else as rows of numbers."""
+"""Data points as a page shows them: images in one sprite sheet, anything else as rows of numbers."""
 
 import base64
 import io
@@ -10,18 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pyrovae.imports import imported
+
 __all__ = ["Camera"]
 
-NUMBERS = 256  # of one datum that is no image, at most
+NUMBERS = 256
+"""How many numbers of a data point that is no image are shown at most."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """How data of one shape are shown: images, `(N, C, H, W)` with C = 1 or 3, or numbers.
+    """How data points of one shape are shown: as images, `(N, C, H, W)` with C = 1 or 3, or as numbers.
 
     Attributes:
-        images: whether the data are images.
-        low, high: the values that are black and white; 0 and 1 wherever the data lie between them.
+        images: whether the data points are images.
+        low, high: the values shown as black and as white; 0 and 1 where all values lie between them.
     """
 
     images: bool
@@ -30,19 +33,24 @@ class Camera:
 
     @classmethod
     def of(cls, x: Tensor) -> "Camera":
-        """The camera for data like these."""
+        """The camera for data points like `x`."""
         if not (x.dim() == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 1):
             return cls(images=False)
         low, high = (float(extreme) for extreme in x.float().aminmax())
         return cls(True, min(low, 0.0), max(high, 1.0))
 
     def album(self, x: Tensor, budget: int = 400_000) -> dict[str, Any]:
-        """What the page needs to show each of `x`, `(N, *event)`, of at most about `budget` bytes."""
+        """What the page needs to show each data point.
+
+        Args:
+            x: `(N, *event)`.
+            budget: about how many bytes the album may have.
+        """
         x = x.detach().float().cpu()
         return self._sheet(x, budget) if self.images else _numbers(x, budget)
 
     def _sheet(self, x: Tensor, budget: int) -> dict[str, Any]:
-        """A PNG with all images side by side; they shrink until it fits, as noise hardly compresses."""
+        """One PNG with all images. They shrink until noise, which hardly compresses, would fit the budget."""
         pixels = ((x - self.low) / (self.high - self.low)).clamp(0, 1)
         if pixels.numel() > budget:
             share = math.sqrt(budget / pixels.numel())
@@ -54,21 +62,19 @@ class Camera:
         blank = pixels.new_ones(rows * columns - count, channels, height, width)
         tiles = torch.cat([pixels, blank]).unflatten(0, (rows, columns))
         sheet = tiles.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
-        source = data_uri((255 * sheet).round().to(torch.uint8))
+        source = _data_uri((255 * sheet).round().to(torch.uint8))
         return {"kind": "images", "source": source, "columns": columns, "width": width, "height": height}
 
 
-def data_uri(pixels: Tensor) -> str:
+def _data_uri(pixels: Tensor) -> str:
     """A picture, uint8 `(H, W, C)`, as the address of a PNG that holds it."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(-1).numpy()).save(file, "PNG", optimize=True)
+    pillow, file = imported("PIL.Image", "A report requires", "Pillow"), io.BytesIO()
+    pillow.fromarray(pixels.squeeze(-1).numpy()).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _numbers(x: Tensor, budget: int) -> dict[str, Any]:
-    """Rows of numbers to three digits; of long data evenly spaced entries."""
+    """Rows of numbers to three digits; long data points are shown by evenly spaced entries."""
     rows = x.flatten(1) if x.dim() > 1 else x[:, None]
     most = max(1, min(NUMBERS, budget // (8 * len(rows))))
     kept = range(0, rows.shape[1], -(-rows.shape[1] // most))

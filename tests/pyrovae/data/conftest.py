@@ -12,12 +12,6 @@ DATA = Path(os.environ.get("PYROVAE_DATA") or Path(__file__).resolve().parents[4
 
 
 @pytest.fixture
-def says():
-    """pytest.raises whose message must hold every word, in any order."""
-    return lambda error, *words: pytest.raises(error, match="".join(f"(?s:(?=.*{word}))" for word in words))
-
-
-@pytest.fixture
 def save(tmp_path):
     """Save one array as `.npy`, or named ones as `.npz`, under the test's folder; gives the path."""
 

@@ -110,8 +110,8 @@ def test_string_labels_are_numbered_alike_in_all_splits(save):
 @pytest.mark.parametrize(
     ("arrays", "error", "words"),
     [
-        ({"x": np.zeros((5, 2)), "y": np.zeros(4)}, ShapeError, [r"x of shape \(5, 2\)", r"y of shape \(4,\)"]),
-        ({"x": np.zeros((3, 2)), "y": np.eye(3)}, ShapeError, ["y", r"\(3, 3\)", "argmax"]),
+        ({"x": np.zeros((5, 2)), "y": np.zeros(4)}, ShapeError, ["x of shape (5, 2)", "y of shape (4,)"]),
+        ({"x": np.zeros((3, 2)), "y": np.eye(3)}, ShapeError, ["y", "(3, 3)", "argmax"]),
         ({"x": np.zeros((3, 2)), "scale": np.float32(1)}, ShapeError, ["scale", "no leading dimension"]),
         ({"x": np.zeros((3, 2)), "y": np.array([0, -1, 2])}, DataError, ["row 1 is -1"]),
         ({"x": np.zeros((3, 2)), "y": np.array([0, 1, 0.5])}, DataError, ["row 2 is 0.5"]),
@@ -122,15 +122,15 @@ def test_string_labels_are_numbered_alike_in_all_splits(save):
         ({"x": np.zeros((2, 2), complex)}, DataError, ["x", "complex128"]),
         ({"images": np.zeros((2, 2))}, DataError, ["no array 'x'", "'images'", "np.savez"]),
         ({"x_train": np.zeros((2, 2))}, DataError, ["x_test", "got x_train"]),
-        ({"x_train": np.zeros((2, 2)), "x_test": np.zeros((2, 3))}, ShapeError, ["x_train", r"\(2, 2\)", r"\(2, 3\)"]),
+        ({"x_train": np.zeros((2, 2)), "x_test": np.zeros((2, 3))}, ShapeError, ["x_train", "(2, 2)", "(2, 3)"]),
         (
             {"x_train": np.zeros((2, 2)), "x_test": np.zeros((2, 2)), "y_train": np.zeros(2)},
             DataError,
             ["train has x, y; test has x"],
         ),
         ({"x_train": np.zeros((0, 2)), "x_test": np.zeros((2, 2))}, DataError, ["empty", "x_train"]),
-        ({"x": np.zeros((0, 2))}, DataError, ["empty", r"\(0, 2\)"]),
-        ({"x": np.zeros((4, 0))}, DataError, ["empty", r"\(4, 0\)"]),
+        ({"x": np.zeros((0, 2))}, DataError, ["empty", "(0, 2)"]),
+        ({"x": np.zeros((4, 0))}, DataError, ["empty", "(4, 0)"]),
         ({"x": np.array([[1.0], [1e300]])}, DataError, ["1 values", "inf", "row 1", "float32"]),
     ],
 )  # fmt: skip
@@ -142,5 +142,5 @@ def test_npz_errors(arrays, error, words, save, says):
 def test_not_finite_names_row_index_and_count(save, says):
     x = np.zeros((20, 2, 3))
     x[7, 1, 2], x[9, 0, 0] = np.nan, np.inf
-    with says(DataError, "2 values", "nan", "row 7", r"index \(1, 2\)", "mask"):
+    with says(DataError, "2 values", "nan", "row 7", "index (1, 2)", "mask"):
         load(save("a.npy", x))

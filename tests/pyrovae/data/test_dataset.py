@@ -36,5 +36,5 @@ def test_an_excerpt_is_bounded_and_evenly_spaced():
 
 
 def test_an_excerpt_of_nothing(says):
-    with says(DataError, "no data", "training split"):
+    with says(DataError, "requires data points", "(0, 3)", "training split"):
         excerpt(torch.zeros(0, 3))

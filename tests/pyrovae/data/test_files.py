@@ -34,14 +34,14 @@ def test_object_arrays_are_never_unpickled(tmp_path, save, says):
     np.save(tmp_path / "a.npy", x, allow_pickle=True)
     np.savez(tmp_path / "a.npz", x=x, allow_pickle=True)
     for name in ("a.npy", "a.npz"):
-        with says(DataError, name, "Object arrays|pickle", "np.save"):
+        with says(DataError, name, "Object arrays", "pickle", "np.save"):
             load(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
 def test_missing_empty_and_foreign_files(tmp_path, suffix, says):
     path = tmp_path / f"a{suffix}"
-    with says(DataError, "no such file", str(path)):
+    with says(DataError, "No such file", str(path)):
         load(path)
     path.write_bytes(b"")
     with says(DataError, "a" + suffix, "empty"):
@@ -74,11 +74,11 @@ def test_flipped_bytes_never_escape_as_an_untyped_error(name, save):
 def test_a_file_of_the_other_kind_is_told_its_name(tmp_path, save, says):
     save("a.npz", x=numbered(3))
     (tmp_path / "a.npz").rename(tmp_path / "b.npy")
-    with says(DataError, "rename it to b.npz"):
+    with says(DataError, "Rename it to b.npz"):
         load(tmp_path / "b.npy")
     save("c.npy", numbered(3))
     (tmp_path / "c.npy").rename(tmp_path / "d.npz")
-    with says(DataError, "rename it to d.npy"):
+    with says(DataError, "Rename it to d.npy"):
         load(tmp_path / "d.npz")
 
 

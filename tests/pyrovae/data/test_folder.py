@@ -1,11 +1,13 @@
 """Folders of images: classes, splits, sizes, broken files."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from pyrovae.data import load
-from pyrovae.errors import DataError, ShapeError
+from pyrovae.errors import DataError, MissingExtraError, ShapeError
 
 
 def sizes(dataset):
@@ -64,13 +66,13 @@ def test_grey_folders_have_one_channel_and_mixed_ones_three(tmp_path, paint, say
 
 
 def test_folder_errors(tmp_path, paint, says):
-    with says(DataError, "no such folder", "nowhere"):
+    with says(DataError, "No such folder", "nowhere"):
         load(f"folder:{tmp_path / 'nowhere'}")
-    with says(DataError, "no image in", ".png", "every depth"):
+    with says(DataError, "No image in", ".png", "every depth"):
         load(f"folder:{tmp_path}")
     paint(tmp_path / "a.png")
     paint(tmp_path / "b.png", size=(7, 4))
-    with says(ShapeError, r"\(5, 4\)", "a.png", r"\(7, 4\)", "b.png", "size=64", "--image-size"):
+    with says(ShapeError, "(5, 4)", "a.png", "(7, 4)", "b.png", "size=64", "--image-size"):
         load(f"folder:{tmp_path}")
     assert load(f"folder:{tmp_path}", size=6, valid=0).train["x"].shape == (2, 3, 6, 6)
     for size in (0, (3,), 2.5, (4, -1)):
@@ -90,4 +92,11 @@ def test_broken_images_are_named(tmp_path, paint, save, says):
     pixels = np.full((5, 4), 4000, np.uint16)
     pytest.importorskip("PIL.Image").fromarray(pixels).save(tmp_path / "a.png")
     with says(DataError, "a.png", "8 bits"):
+        load(f"folder:{tmp_path}")
+
+
+def test_images_need_pillow(tmp_path, paint, monkeypatch, says):
+    paint(tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "PIL.ImageOps", None)
+    with says(MissingExtraError, "Images require PIL", "pip install 'Pillow'"):
         load(f"folder:{tmp_path}")

@@ -35,5 +35,5 @@ def test_many_labels_are_there_once(batch):
 def test_faults(batch, says):
     with says(DataError, "each of the 3 classes", "keep=7"):
         hide_labels(batch, 7)
-    with says(DataError, "keep=303", "one has 100"):
+    with says(DataError, "keep=303", "a class of 100", "at most 300"):
         hide_labels(batch, 303)

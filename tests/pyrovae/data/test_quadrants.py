@@ -32,7 +32,7 @@ def test_odd_sizes():
 def test_faults(says):
     with says(DataError, "1, 2 or 3", "got 4"):
         Quadrants(4)
-    with says(DataError, "Quadrants wants images", "2, 5"):
+    with says(DataError, "Quadrants requires images", "2, 5"):
         Quadrants(1).prepare({"x": torch.rand(2, 5)})
     with says(ShapeError, "6 and 18 pixels", "1, 5, 5"):
         Quadrants(1).join(torch.rand(2, 18), torch.rand(2, 6), (1, 5, 5))

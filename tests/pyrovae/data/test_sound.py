@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyrovae.data.sound import RATE, waveform, write_wav
+from pyrovae.data import waveform, write_wav
+from pyrovae.data.sound import RATE
 from pyrovae.errors import ShapeError
 
 A4, C5 = 69 - 21, 72 - 21

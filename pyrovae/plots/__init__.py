@@ -1,0 +1,34 @@
+"""Pictures. Functions take tensors and return a matplotlib Figure; they save nothing and show nothing.
+
+Images are `(N, C, H, W)` with values in [0, 1]; C is 1 or 3. Colours are safe for colour-blind readers. matplotlib is
+imported when the first figure is made.
+"""
+
+from pyrovae.plots.curves import curves, dots, lines
+from pyrovae.plots.diagnostics import detection, heat, ranks
+from pyrovae.plots.figure import PALETTE, save
+from pyrovae.plots.images import grid, mosaic, paths, reconstructions, table
+from pyrovae.plots.latent import attribute, latent_map, manifold, neighbours, traversals
+from pyrovae.plots.piano import piano_rolls
+
+__all__ = [
+    "PALETTE",
+    "attribute",
+    "curves",
+    "detection",
+    "dots",
+    "grid",
+    "heat",
+    "latent_map",
+    "lines",
+    "manifold",
+    "mosaic",
+    "neighbours",
+    "paths",
+    "piano_rolls",
+    "ranks",
+    "reconstructions",
+    "save",
+    "table",
+    "traversals",
+]

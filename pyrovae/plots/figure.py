@@ -1,0 +1,52 @@
+"""What all figures share: the colours, the layout, the axes, and how they are written to a file."""
+
+import os
+from typing import TYPE_CHECKING
+
+from pyrovae.imports import imported
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["PALETTE", "new_figure", "plain", "save"]
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#999933")
+"""Okabe & Ito's colours, then Tol's: every reader can tell ten classes apart."""
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure. It belongs to no window, so nothing shows it and nothing has to close it.
+
+    Args:
+        width: inches.
+        height: inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = imported("matplotlib.figure", "pyrovae.plots requires", "matplotlib")
+    return figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(axes: "Axes", title: str = "") -> None:
+    """Axes of a chart: a small title, a grid, and no frame above and at the right.
+
+    Args:
+        axes: the axes to change.
+        title: what to write above them.
+    """
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, at a resolution that reads well on a screen.
+
+    Args:
+        figure: the figure.
+        path: the file.
+    """
+    figure.draw_without_rendering()  # axes of a fixed aspect are in their place after the second layout
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,50 @@
+"""The run: headline numbers, facts, training curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyrovae.inference import Evaluation
+from pyrovae.report.reported import ReportedPair
+from pyrovae.report.sections.section import Section
+
+__all__ = ["curves", "overview"]
+
+
+def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) -> Section:
+    """The headline numbers and the facts of a run. A guide without a density has the distortion alone.
+
+    Args:
+        pair: the pair.
+        measured: the result of `evaluate`.
+        facts: by name, short words, or longer ones that the page folds away.
+    """
+    draws = f"{measured.num_samples} draws per data point"
+    tiles = [
+        ("ELBO", measured.elbo, "what training maximises: −(rate + distortion)"),
+        ("rate", measured.rate, "KL(q(z|x) ‖ p(z)), what a code says about its data point"),
+        ("distortion", measured.distortion, "−E log p(x|z), what the code leaves open"),
+        ("log-evidence", measured.log_evidence, f"log p(x), importance sampling, {draws}"),
+    ]
+    shown = [tile for tile in tiles if pair.density or tile[0] == "distortion"]
+    return {"kind": "overview", "title": "The run", "tiles": shown, "facts": facts}
+
+
+def curves(rows: Sequence[Mapping[str, float]]) -> Section | None:
+    """Training curves: the loss, and ELBO, rate and distortion on the validation data. None without a history.
+
+    Args:
+        rows: the rows of a `History`, one for each epoch.
+    """
+    if not rows:
+        return None
+    loss = {"training loss": [row["loss"] for row in rows]}
+    if any(abs(row.get("train_elbo", -row["loss"]) + row["loss"]) > 1e-4 * abs(row["loss"]) for row in rows):
+        loss["training, −ELBO"] = [-row["train_elbo"] for row in rows]
+    panels = [("loss", loss)]
+    if "elbo" in rows[0]:
+        loss["validation, −ELBO"] = [-row["elbo"] for row in rows]
+        panels += [(name, {f"validation {name}": [row[name] for row in rows]}) for name in ("rate", "distortion")]
+    shown = [{"title": title, "series": [{"name": n, "values": v} for n, v in s.items()]} for title, s in panels]
+    text = "Nats per data point at each epoch. To read values, point at a curve, or focus it and press the arrow keys."
+    epochs = [int(row["epoch"]) for row in rows]
+    return {"kind": "curves", "title": "Training", "text": text, "epochs": epochs, "panels": shown}

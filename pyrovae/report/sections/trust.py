@@ -1,0 +1,115 @@
+"""How far to trust the guide, and the evidence."""
+
+from typing import Any
+
+import torch
+
+from pyrovae.inference import Evaluation
+from pyrovae.inference.diagnostics import Calibration, Trust
+from pyrovae.inference.evidence.comparison import Comparison
+from pyrovae.report.sections.section import Section, dimension, rounded, subscripted
+
+__all__ = ["evidence", "trust"]
+
+BARS = 40
+"""Dimensions in a chart of rates at most."""
+
+RANKS = 20
+"""Bars in a chart of ranks at most."""
+
+
+def trust(found: Trust) -> Section:
+    """The verdicts of `diagnose` in words, and what they are made of as bars.
+
+    Args:
+        found: the result of `diagnose`.
+    """
+    checks = [
+        {"name": name, "value": value, "error": error, "verdict": words, "good": good}
+        for name, value, error, words, good in found.verdicts
+    ]
+    bad = sum(not check["good"] for check in checks)
+    text = f"Measured on {found.size:,} data points with {found.num_samples:,} draws each, and on data points that the "
+    text += "model simulates. "
+    text += f"{bad} of {len(checks)} checks ask for care." if bad else f"All {len(checks)} checks are good."
+    return {
+        "kind": "checks",
+        "title": "Trust",
+        "text": text,
+        "checks": checks,
+        "absent": [{"name": name, "reason": reason} for name, reason in found.absent.items()],
+        "bars": [*_khat_bars(found), *_rate_bars(found), *_rank_bars(found.calibration)],
+    }
+
+
+def _khat_bars(found: Trust) -> list[dict[str, Any]]:
+    """How many data points have which k-hat."""
+    if "khat" not in found.per_datum:
+        return []
+    khat = found.per_datum["khat"].double().clamp(0, 1.999)
+    counts = torch.histc(khat, 20, 0, 2)
+    words = "Data points by k-hat. Above 0.7 the weights of a data point are of no use; the last bar is 1.9 and more."
+    names = [f"{i / 10:.1f}" for i in range(20)]
+    return [{"title": "k-hat", "values": counts.tolist(), "names": names, "words": words}]
+
+
+def _rate_bars(found: Trust) -> list[dict[str, Any]]:
+    """The rate of each dimension of each latent site."""
+    bars = []
+    for site, latent in found.latents.items():
+        if latent.rate is not None and latent.rate.shape[1] > 1:
+            rate, order = latent.rate.mean(0).clamp_min(0).sort(descending=True)
+            names = [dimension(site, d) for d in order[:BARS].tolist()]
+            words = f"Nats that each dimension of {subscripted(site)} says about a data point, the highest first."
+            title = f"Rates of the dimensions of {subscripted(site)}"
+            bars.append({"title": title, "values": rounded(rate[:BARS]), "names": names, "words": words})
+    return bars
+
+
+def _rank_bars(calibration: Calibration | None) -> list[dict[str, Any]]:
+    """The ranks of simulated latents among draws of the guide, all dimensions of a site together."""
+    if calibration is None:
+        return []
+    bars = []
+    levels = calibration.num_samples + 1
+    width = -(-levels // min(levels, RANKS))
+    for site, ranks in calibration.ranks.items():
+        counts = torch.bincount(ranks.flatten() // width, minlength=levels // width)
+        words = f"Ranks of simulated {subscripted(site)} among draws of the guide. For a calibrated guide all bars are "
+        words += "as high as the dashed line. High ends mean that it is too narrow, a hill that it is too wide."
+        title, names = f"Calibration of {subscripted(site)}", [str(i * width) for i in range(len(counts))]
+        level = ranks.numel() * width / levels
+        bars.append({"title": title, "values": counts.tolist(), "names": names, "words": words, "level": level})
+    return bars
+
+
+def evidence(measured: Evaluation, comparison: Comparison | None) -> Section:
+    """The ELBO and the estimates of log p(x), with their standard errors.
+
+    Args:
+        measured: the result of `evaluate`.
+        comparison: the result of `compare_evidence`, shown in place of the two estimates of `measured`.
+    """
+    gap = measured.log_evidence.value - measured.elbo.value
+    text = "Estimates of log p(x) in nats per data point; higher is better. Bars are two standard errors, which come "
+    text += "from the draws alone. Importance sampling estimates from below, and it is "
+    text += f"{gap:.2f} nats above the ELBO: the guide loses at least as much."
+    groups = _compared(comparison) if comparison else {"": _measured(measured)}
+    shown = [{"title": title, "rows": rows} for title, rows in groups.items() if rows]
+    return {"kind": "estimates", "title": "Evidence", "text": text, "groups": shown}
+
+
+def _measured(measured: Evaluation) -> list[dict[str, Any]]:
+    named = {"ELBO": measured.elbo, f"importance sampling, {measured.num_samples:,} draws": measured.log_evidence}
+    return [{"name": name, "value": one.value, "error": one.error} for name, one in named.items()]
+
+
+def _compared(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a comparison, by the data that they are about."""
+    titles = {"given": "On the data", "simulated": "On data that the model simulates, where both bounds are known"}
+    groups: dict[str, list[dict[str, Any]]] = {title: [] for title in titles.values()}
+    for row in comparison.rows:
+        value, error = row.estimate or (None, None)
+        one = {"name": row.estimator, "value": value, "error": error, "seconds": row.seconds, "note": row.note}
+        groups[titles[row.data]].append({**one, "effective_sample_size": row.ess})
+    return groups

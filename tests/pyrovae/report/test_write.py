@@ -1,0 +1,60 @@
+"""The report of a pair: which sections it has."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+
+from pyrovae.guides import DeltaGuide
+from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
+from pyrovae.report import write_report
+
+
+def test_every_kind_of_pair_has_a_report(representative, tmp_path, kinds):
+    pair = representative
+    before = torch.get_rng_state()
+    path = write_report(pair.model, pair.guide, pair.batch, run=tmp_path, num_samples=30)
+    assert torch.equal(torch.get_rng_state(), before)
+    found = kinds(path)
+    flat = [event for event in pair.latent.values() if len(event) == 1]
+    assert not found["note"]
+    assert found["map"] == sum(event[0] > 1 for event in flat)
+    assert found["traversals"] == len(flat)
+    assert found["gallery"] == 2 + found["estimates"]
+    assert path.stat().st_size < 5e6
+
+
+def test_a_point_mass_has_no_evidence_and_a_flat_prior_no_samples(tmp_path, content, kinds):
+    model = VAE(priors.Flat(3), likelihoods.Normal((1, 4, 4), scale=1.0), MLP(3, (1, 4, 4), [5]))
+    data = {"x": torch.rand(9, 1, 4, 4)}
+    path = write_report(model, DeltaGuide(MLP((1, 4, 4), 3, [5])), data, run=tmp_path)
+    assert kinds(path) == {"overview": 1, "gallery": 1, "note": 1, "map": 1, "traversals": 1}
+    by_kind = {section["kind"]: section for section in content(path)["sections"]}
+    assert "improper" in by_kind["note"]["message"]
+    assert [tile[0] for tile in by_kind["overview"]["tiles"]] == ["distortion"]
+    assert by_kind["map"]["prior"] == []
+
+
+def test_functions_with_a_discrete_site_a_second_one_and_covariates(tmp_path, content, kinds):
+    """A pair that is in no suite: plain functions, a label, a covariate, latents of two kinds."""
+
+    def model(w, x=None, *, size=None):
+        with pyro.plate("data", len(w), dim=-1):
+            c = pyro.sample("c", dist.Categorical(torch.ones(3) / 3))
+            u = pyro.sample("u", dist.Normal(c.float(), 1.0))
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            loc = z.sum(-1, keepdim=True) + u.unsqueeze(-1) + w
+            return pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(x, w):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("c", dist.Categorical(torch.ones(3) / 3))
+            pyro.sample("u", dist.Normal(x.mean(-1), 1.0))
+            pyro.sample("z", dist.Normal(x[..., :2] / 3, 0.8).to_event(1))
+
+    data = {"x": torch.randn(12, 4), "w": torch.randn(12, 4)}
+    path = write_report(model, guide, data, run=tmp_path, num_samples=30)
+    found = kinds(path)
+    assert not found["note"]
+    assert (found["map"], found["traversals"], found["gallery"]) == (1, 1, 3)
+    assert content(path)["title"] == "model and guide"
