@@ -1,7 +1,7 @@
 """Codes of data, and data from codes: `encode`, `decode`, `reconstruct`, `generate`."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from pyro import poutine
@@ -31,13 +31,14 @@ __all__ = [
 ]
 
 
-class Encoded(NamedTuple):
-    """What the guide says of some data.
+@dataclass(frozen=True)
+class Encoded:
+    """The codes of N data points, and tensors of the batches that they were computed from.
 
     Attributes:
-        codes: of each data point, `(N, *plates, *event)` at each latent site.
-        shared: those at sites outside the plate "data", `(*plates, *event)`.
-        kept: tensors of the transformed batches, `(N, *)`.
+        codes: the codes, `(N, *plates, *event)` at each latent site.
+        shared: the codes at sites outside the plate "data", `(*plates, *event)`.
+        kept: some tensors of the transformed batches, `(N, *)`.
     """
 
     codes: dict[str, Tensor]
@@ -61,10 +62,11 @@ def encode(
     at each data point.
 
     Args:
-        model, guide, data: the pair, and named tensors of N data points.
-        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
-        mean: the mean, or a draw.
-        seed: of the draws and of a random transform; the global random state is left alone.
+        model, guide: the pair.
+        data: named tensors of N data points.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        mean: whether to return the mean of q(z | x); otherwise a draw.
+        seed: the seed of the draws and of a random transform; the global random state is left alone.
 
     Raises:
         PairError: a distribution without a mean; the message names the site.
@@ -82,11 +84,11 @@ def encode_all(
     seed: int,
     keep: Sequence[str] = (),
 ) -> Encoded:
-    """The codes of `encode`, with the shared ones apart, and what is to be kept of the transformed batches.
+    """The codes of `encode`, the shared ones also on their own, and some tensors of the transformed batches.
 
     Args:
         model, guide, data, transform, mean, seed: as in `encode`.
-        keep: names of tensors of the batches.
+        keep: the names of those tensors.
     """
     size, device = batch_size(data), device_of(model, guide)
     parts: dict[str, list[Tensor]] = {}
@@ -110,7 +112,7 @@ def encode_all(
 
 
 def conditions(model: ProgramLike, guide: ProgramLike, data: Batch, transform: Transform | None) -> list[str]:
-    """The names of what the model is given of the data and does not sample, such as a label or a mask.
+    """The names of the tensors that the model conditions on, such as a label or a mask: `PairOnData.given`.
 
     Args:
         model, guide, data, transform: as in `encode`.
@@ -129,14 +131,14 @@ def decode(
     Args:
         model: the program.
         latents: values of latent sites, each `(N, *plates, *event)`; latents that are left out are drawn.
-        given: what the model conditions on, such as `y`.
+        given: the tensors that the model conditions on, such as `y`, N rows.
         site: the observed site to return.
-        mean: the mean, or a draw.
-        seed: of the draws; the global random state is left alone.
+        mean: whether to return the mean of p(x | z); otherwise a draw.
+        seed: the seed of the draws; the global random state is left alone.
 
     Raises:
         PairError: the model has no such site or latent, or its distribution has no mean.
-        ShapeError: a code of another shape than its site.
+        ShapeError: a code has another shape than its site.
     """
     with evaluating(model), seeded(seed, device_of(model)):
         return decode_site(model, batch_size(latents), latents, given or {}, site, mean)
@@ -156,10 +158,10 @@ def generate(
     Args:
         model: the program.
         size: the number of data points.
-        given: what the model conditions on, such as `y`, `size` rows.
+        given: the tensors that the model conditions on, such as `y`, `size` rows.
         site: the observed site to return.
-        mean: the mean, or a draw.
-        seed: of the draws; the global random state is left alone.
+        mean: whether to return the mean of p(x | z); otherwise a draw.
+        seed: the seed of the draws; the global random state is left alone.
 
     Raises:
         PairError: the model has no such site, or its distribution has no mean.
@@ -178,15 +180,16 @@ def reconstruct(
     seed: int = 0,
     site: str = "x",
 ) -> Tensor:
-    """x -> z -> x: the code of each data point, decoded, `(N, *event)`.
+    """Encode each data point and decode its code, x -> z -> x, `(N, *event)`.
 
-    A random transform is drawn once: the model is given the batch that the guide saw.
+    A random transform is drawn once: the model conditions on the same batch that the guide encodes.
 
     Args:
-        model, guide, data: the pair, and named tensors of N data points.
-        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
-        mean: means of q(z | x) and p(x | z), or draws.
-        seed: of the draws and of a random transform; the global random state is left alone.
+        model, guide: the pair.
+        data: named tensors of N data points.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        mean: whether to use the means of q(z | x) and p(x | z); otherwise draws.
+        seed: the seed of the draws and of a random transform; the global random state is left alone.
         site: the observed site to return.
 
     Raises:
@@ -208,7 +211,7 @@ def decode_site(model: ProgramLike, size: int, latents: Batch, given: Batch, sit
 
 
 def decode_at_means(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str) -> Tensor:
-    """Data from codes, where latents that are left out are at their mean given those above: nothing is random.
+    """Data from codes, without draws: a latent that is left out has its mean given the latents above it.
 
     Args:
         model, latents, given, site: as in `decode`.
@@ -232,7 +235,7 @@ def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str,
     unknown = [name for name in (*latents, site) if name not in drawn]
     if unknown:
         raise PairError(
-            f"the model has no site '{unknown[0]}', it has {', '.join(map(repr, drawn))}. Pass one of them."
+            f"the model has no site '{unknown[0]}'; it has {', '.join(map(repr, drawn))}. Pass one of them."
         )
     return drawn[site]
 
@@ -247,8 +250,8 @@ def _codes_at(codes: Batch) -> PutValues:
         value = codes[name][0] if is_global(site) else codes[name].movedim(0, len(site["fn"].batch_shape) - 1)
         if tuple(value.shape) != shape:
             raise ShapeError(
-                f"site '{name}' of the model has shape {shape}, and the codes {tuple(codes[name].shape)}. Codes are "
-                f"(N, *event), as encode(model, guide, data) gives them; one code is {name}[0]."
+                f"site '{name}' of the model has shape {shape}, and the codes have {tuple(codes[name].shape)}. Codes "
+                f"are (N, *event), as encode(model, guide, data) returns them; one code is {name}[0]."
             )
         return value
 

@@ -21,9 +21,9 @@ class LatentMap:
     """Codes of the data and of the prior in one plane.
 
     Attributes:
-        mean: of each q(z | x), `(N, 2)`.
-        posterior: one draw of each q(z | x): the aggregate posterior, to be compared with the prior, `(N, 2)`.
-        prior: draws of p(z), `(N, 2)`; None where they were not asked for.
+        mean: the mean of each q(z | x), `(N, 2)`.
+        posterior: one draw from each q(z | x), so draws from the aggregate posterior, `(N, 2)`.
+        prior: draws from p(z), `(N, 2)`; None if they were not requested.
         axes: the labels of the two axes.
         plane: the plane of a linear map: `plane.lift(points)` are codes `(P, D)`. None for other maps.
     """
@@ -59,20 +59,22 @@ def latent_map(
 ) -> LatentMap:
     """A map of one latent site, with the aggregate posterior and the prior in the same plane.
 
-    `"pca"` is a linear map, along the two axes on which the means of q(z | x) differ most. Draws of posterior and prior
-    are projected on the same plane, so their difference there is real (and may be larger elsewhere). `"tsne"` and
-    `"umap"` have no map outside of what they were fitted on, so they are fitted on the three sets together.
+    `"pca"` is a linear map along the two axes on which the means of q(z | x) differ most. Draws from the posterior and
+    the prior are projected on the same plane, so a difference between them there is real; it may be larger elsewhere.
+    `"tsne"` and `"umap"` have no value at codes that they were not fitted on, so they are fitted on the three sets
+    together.
 
     Args:
-        model, guide, data: the pair, and named tensors of N data points.
+        model, guide: the pair.
+        data: named tensors of N data points.
         latent: the latent site; the only one if not given. Its codes are flattened.
         method: `"pca"`, `"tsne"` or `"umap"`.
         prior: whether to draw from the prior, once per data point. An improper prior has no draws: `prior=False`.
-        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
-        seed: of the draws; the global random state is left alone.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        seed: the seed of the draws; the global random state is left alone.
 
     Raises:
-        PairError: a site that does not exist, that is a label, or several to choose from; an improper prior.
+        PairError: the site does not exist or is a label; there are several to choose from; the prior is improper.
         ShapeError: codes of fewer than 2 dimensions.
         MissingExtraError: scikit-learn (t-SNE) or umap-learn (UMAP) is not installed.
     """
@@ -96,7 +98,7 @@ def latent_map(
 def _prior_draws(
     model: ProgramLike, guide: ProgramLike, data: Batch, latent: str, transform: Transform | None, seed: int
 ) -> Tensor:
-    """A draw of p(z), or of p(z | y) under the condition of each data point, `(N, *event)`."""
+    """A draw from p(z) for each data point, or from p(z | y) with its condition y, `(N, *event)`."""
     device, names = device_of(model), conditions(model, guide, data, transform)
     with evaluating(model), seeded(seed, device):
         return torch.cat(

@@ -10,7 +10,7 @@ from pyrovae.errors import ShapeError
 __all__ = ["Neighbours", "neighbours"]
 
 
-CELLS = 2**24  # distances computed at once
+CELLS = 2**24  # distances in memory at once
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Neighbours:
     """The k codes nearest to each query, the nearest first.
 
     Attributes:
-        rows: their rows, `(Q, k)`.
-        distance: their distances, `(Q, k)`.
+        rows: their rows in the set of codes, `(Q, k)`.
+        distance: their Euclidean distances, `(Q, k)`.
     """
 
     rows: Tensor
@@ -35,17 +35,15 @@ class Neighbours:
 
 
 def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
-    """The exact nearest neighbours of `query`, `(Q, *event)`, among codes `z`, `(N, *event)`, by Euclidean distance.
-
-    A code of the set is its own nearest neighbour.
+    """The exact nearest neighbours by Euclidean distance. A code of the set is its own nearest neighbour.
 
     Args:
-        z: the codes.
-        query: the codes whose neighbours are wanted.
-        k: how many neighbours.
+        z: the set of codes, `(N, *event)`.
+        query: the codes whose neighbours are returned, `(Q, *event)`.
+        k: the number of neighbours.
 
     Raises:
-        ShapeError: codes of other shapes, or fewer than k of them.
+        ShapeError: the shapes of codes and queries differ, or there are fewer than k codes.
     """
     if z.shape[1:] != query.shape[1:] or not 1 <= k <= len(z):
         raise ShapeError(

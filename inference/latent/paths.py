@@ -12,43 +12,59 @@ from pyrovae.errors import PairError, ShapeError
 
 __all__ = ["Kind", "great_circle", "lerp", "path", "slerp"]
 
-Kind = Callable[[Tensor, Tensor, Tensor], Tensor]  # of start (D,), end (D,) and weights (T,) to (T, D)
+Kind = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A function of the start `(D,)`, the end `(D,)` and the weights `(T,)` to the codes `(T, D)`."""
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """The straight line: (1 - w) start + w end, for weights `(T,)` shape `(T, *start.shape)`."""
+    """The straight line (1 - w) start + w end, `(T, *shape)`.
+
+    Args:
+        start, end: two codes of equal shape.
+        weight: the weights w, `(T,)`.
+    """
     weight = weight.reshape(-1, *[1] * start.dim())
     return (1 - weight) * start + weight * end
 
 
 def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """The arc at constant angular speed between two vectors `(D,)`; shape `(T, D)`.
+    """The arc between two vectors at constant angular speed, `(T, D)`.
 
-    Where the normal prior of many dimensions keeps its mass, |z| is nearly constant: the arc stays there, while
-    the straight line cuts through the middle. Parallel vectors have no arc: the line is taken.
+    A standard normal prior of many dimensions has its mass where |z| is nearly constant. The arc stays there; the
+    straight line passes nearer to the origin. Between parallel vectors there is no arc, and the result is the line.
+
+    Args:
+        start, end: two codes, `(D,)`.
+        weight: the share of the angle at each point, from 0 to 1, `(T,)`.
 
     References: Shoemake (1985), Animating rotation with quaternion curves.
     """
     angle = _angle(start, end)
-    if angle.sin() < 1e-3:  # as near as float32 can tell
+    if angle.sin() < 1e-3:  # float32 does not resolve smaller angles
         return lerp(start, end, weight)
     weight = weight.reshape(-1, 1)
     return (((1 - weight) * angle).sin() * start + (weight * angle).sin() * end) / angle.sin()
 
 
 def great_circle(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """The whole circle about the origin that starts at one vector `(D,)`, passes the other, and closes; shape `(T, D)`.
+    """The whole circle about the origin from one vector through the other and back, `(T, D)`.
 
-    r(t) (cos t e1 + sin t e2) with t = 2 pi w, e1 along start and e2 in the plane of both: on their sphere where the
-    two are equally long, else r goes evenly from one length to the other, and back on the rest of the circle.
+    The point at weight w is r(t) (cos t e1 + sin t e2) with t = 2 pi w, where e1 is the direction of `start`, and e2 is
+    orthogonal to it in the plane of both vectors. If the two are equally long, r is their length. Otherwise r is linear
+    in t from one length to the other, and back over the rest of the circle.
+
+    Args:
+        start, end: two codes that are not parallel, `(D,)`.
+        weight: the share of the circle at each point, from 0 to 1, `(T,)`.
 
     Raises:
-        ShapeError: the vectors are parallel or 0, so they lie in no one plane.
+        ShapeError: the vectors are parallel or 0, so they do not determine a plane.
     """
     angle = _angle(start, end)
     if angle.sin() < 1e-3 or not start.any() or not end.any():
         raise ShapeError(
-            "two parallel codes lie on many great circles. Choose codes of other directions, or kind=lerp for the line."
+            "great_circle requires codes that are not parallel, got parallel ones, which lie on many great circles. "
+            "Choose codes of other directions, or write kind=lerp for the line."
         )
     e1 = normalize(start, dim=-1)
     e2 = normalize(end - (end @ e1) * e1, dim=-1)
@@ -69,12 +85,12 @@ def path(start: Batch, end: Batch, num_steps: int = 10, *, kind: Kind = slerp) -
     Args:
         start, end: one code each, `{"z": z[0]}`.
         num_steps: T, the number of codes on the path.
-        kind: `slerp`, `lerp` or `great_circle`, or a function of start, end and weights `(T,)`; codes come to it as
-            vectors `(D,)`.
+        kind: `slerp`, `lerp` or `great_circle`, or another function of start `(D,)`, end `(D,)` and weights `(T,)`. It
+            gets the codes as vectors.
 
     Raises:
         ShapeError: the codes differ in sites or shapes.
-        PairError: a code is a label, and labels have nothing between them.
+        PairError: a code is a label: there is nothing between two labels.
     """
     codes = {}
     for name, code in start.items():
@@ -85,7 +101,10 @@ def path(start: Batch, end: Batch, num_steps: int = 10, *, kind: Kind = slerp) -
                 f"{{'{name}': {name}[0]}} and {{'{name}': {name}[1]}}."
             )
         if not code.is_floating_point():
-            raise PairError(f"the code at '{name}' is a label: nothing lies between two. Leave '{name}' out of both.")
+            raise PairError(
+                f"path requires codes of floats, and the code at '{name}' is a label: there is nothing between two "
+                f"labels. Leave '{name}' out of both."
+            )
         weights = torch.linspace(0, 1, num_steps, device=code.device, dtype=code.dtype)
         codes[name] = kind(code.flatten(), end[name].to(code).flatten(), weights).reshape(num_steps, *code.shape)
     return codes

@@ -1,25 +1,29 @@
 """Maps of codes to the plane: by principal axes, t-SNE or UMAP."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from pyrovae.errors import MissingExtraError, PyrovaeError, ShapeError
+from pyrovae.errors import PyrovaeError, ShapeError
+from pyrovae.imports import imported
 
 __all__ = ["Method", "Plane", "embed", "principal_plane"]
 
 Method = Literal["pca", "tsne", "umap"]
+"""How codes are mapped to the plane."""
 
 
-class Plane(NamedTuple):
-    """The codes z = origin + p1 u1 + p2 u2, u1 and u2 orthonormal.
+@dataclass(frozen=True)
+class Plane:
+    """A plane in the latent space: the codes z = origin + p1 u1 + p2 u2, where u1 and u2 are orthonormal.
 
     Attributes:
-        origin: `(D,)`.
+        origin: the code at (0, 0), `(D,)`.
         directions: u1 and u2, `(2, D)`.
-        axes: what to write at the two axes.
+        axes: the labels of the two axes.
     """
 
     origin: Tensor
@@ -27,16 +31,34 @@ class Plane(NamedTuple):
     axes: tuple[str, str]
 
     def project(self, z: Tensor) -> Tensor:
-        """The nearest points of the plane, `(N, D)` to `(N, 2)`."""
+        """The points (p1, p2) of the plane that are nearest to codes, `(N, 2)`.
+
+        Args:
+            z: codes, `(N, D)`.
+        """
         return (z - self.origin) @ self.directions.T
 
     def lift(self, points: Tensor) -> Tensor:
-        """The codes at points of the plane, `(N, 2)` to `(N, D)`."""
+        """The codes at points of the plane, `(N, D)`.
+
+        Args:
+            points: (p1, p2), `(N, 2)`.
+        """
         return self.origin + points @ self.directions
+
+    def __str__(self) -> str:
+        return f"a plane of codes with {len(self.origin)} dimensions; axes: {self.axes[0]}, {self.axes[1]}"
+
+    __repr__ = __str__
 
 
 def principal_plane(z: Tensor) -> Plane:
-    """The plane of the two principal axes of codes `(N, D)`; of two dimensions the whole, with z1 and z2 as its axes.
+    """The plane through the mean of codes along their two principal axes.
+
+    If the codes have two dimensions, it is the whole latent space, with axes z1 and z2 and the origin 0.
+
+    Args:
+        z: codes, `(N, D)`.
 
     Raises:
         ShapeError: z is not `(N, D)` with N > 0 and D >= 2.
@@ -48,14 +70,20 @@ def principal_plane(z: Tensor) -> Plane:
     variances, axes = torch.linalg.eigh(centred.T @ centred)
     share = variances.clamp_min(0) / variances.sum().clamp_min(1e-30)
     first, second = (f"principal axis {i} ({share[-i]:.0%} of variance)" for i in (1, 2))
-    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))  # made positive: an eigenvector has no sign
+    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))  # an eigenvector has no sign, so this one is positive
     return Plane(z.mean(0), (axes * largest.sign())[:, [-1, -2]].T, (first, second))
 
 
 def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int = 0) -> list[Tensor]:
-    """One map for all sets of codes, each `(N, D)` to `(N, 2)`. It is fitted on all of them: it has no other domain.
+    """The points of several sets of codes in one map, `(N, 2)` for each set.
 
-    Distances within a cluster tell more than those between clusters, and areas nothing.
+    The map is fitted on all sets together and has no value at other codes. In such a map, distances within a cluster
+    mean more than distances between clusters, and areas mean nothing.
+
+    Args:
+        sets: sets of codes, `(N, D)` each.
+        method: `"tsne"` or `"umap"`.
+        seed: the seed of the fit.
 
     Raises:
         ShapeError: a set is not `(N, D)` with D >= 2, or there are fewer than 4 codes in all.
@@ -65,7 +93,9 @@ def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int 
     References: van der Maaten & Hinton (2008), Visualizing data using t-SNE; McInnes et al. (2018), arXiv:1802.03426.
     """
     if method not in _FITS:
-        raise PyrovaeError(f"a map is made by one of {', '.join(map(repr, ('pca', *_FITS)))}, got {method!r}.")
+        raise PyrovaeError(
+            f"A map requires method to be one of {', '.join(map(repr, ('pca', *_FITS)))}, got {method!r}."
+        )
     for z in sets:
         _check_codes(z)
     codes = torch.cat([z.detach().float().cpu() for z in sets])
@@ -75,30 +105,20 @@ def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int 
 
 
 def _tsne(codes: Any, seed: int) -> Any:
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise _missing("scikit-learn") from error
+    manifold = imported("sklearn.manifold", "method='tsne' requires", "pyrovae[maps]")
     perplexity = min(30.0, (len(codes) - 1) / 3)
-    return TSNE(2, init="pca", random_state=seed, perplexity=perplexity).fit_transform(codes)
+    return manifold.TSNE(2, init="pca", random_state=seed, perplexity=perplexity).fit_transform(codes)
 
 
 def _umap(codes: Any, seed: int) -> Any:
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise _missing("umap-learn") from error
-    # One job: with more there is no seed.
-    return UMAP(n_neighbors=min(15, len(codes) - 1), random_state=seed, n_jobs=1).fit_transform(codes)
+    umap = imported("umap", "method='umap' requires", "pyrovae[maps]")
+    # With more than one job UMAP ignores the seed.
+    return umap.UMAP(n_neighbors=min(15, len(codes) - 1), random_state=seed, n_jobs=1).fit_transform(codes)
 
 
 _FITS: dict[str, Callable[[Any, int], Any]] = {"tsne": _tsne, "umap": _umap}
 
 
-def _missing(package: str) -> MissingExtraError:
-    return MissingExtraError(f"this map is made by {package}, which is not installed: pip install 'pyrovae[maps]'")
-
-
 def _check_codes(z: Tensor) -> None:
     if z.dim() != 2 or z.shape[1] < 2 or len(z) == 0:
-        raise ShapeError(f"a map requires codes (N, D) with N > 0 and D >= 2, got {tuple(z.shape)}.")
+        raise ShapeError(f"A map requires codes (N, D) with N > 0 and D >= 2, got {tuple(z.shape)}.")

@@ -1,4 +1,4 @@
-"""The rate of each latent dimension: the divergence of the guide from the prior in it."""
+"""The rate of each latent dimension: KL(q(z_d | x) || p(z_d)), averaged over data."""
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -15,13 +15,13 @@ from pyrovae.inference.pair.tracing import PairTrace, sites, trace_pair
 __all__ = ["dimension_rates"]
 
 
-DRAWS = 64  # per data point and dimension, where there is no closed form
+DRAWS = 64  # draws per data point and dimension, without a closed form
 
 
 def dimension_rates(
     model: ProgramLike, guide: ProgramLike, data: Batch, *, transform: Transform | None = None, seed: int = 0
 ) -> dict[str, Tensor]:
-    """KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, averaged over the data: `(*event)`, in nats.
+    """The rate KL(q(z_d | x) || p(z_d)) of each dimension d of each latent site, `(*event)`, in nats per data point.
 
     In a hierarchy both are given a draw of the levels above. The divergence is in closed form where there is one, and
     otherwise the mean of log q - log p over 64 draws per data point. A normal with covariance and a mixture are
@@ -33,9 +33,10 @@ def dimension_rates(
     "data", and one that is summed out, have no entry.
 
     Args:
-        model, guide, data: the pair, and named tensors of N data points.
-        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
-        seed: of the draws; the global random state is left alone.
+        model, guide: the pair.
+        data: named tensors of N data points.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        seed: the seed of the draws; the global random state is left alone.
 
     Raises:
         PairError: no data.
@@ -86,7 +87,7 @@ def _moments(fn: TorchDistribution, over_data: bool = False) -> Moments:
         pass
     try:
         z = torch.stack([fn.sample() for _ in range(DRAWS)])  # Pyro's mixtures take no sample shape
-    except PairError:  # improper: there are no draws of it
+    except PairError:  # an improper prior has no draws
         return torch.tensor(torch.nan), torch.tensor(torch.nan)
     z = z.flatten(0, len(fn.batch_shape)) if over_data else z
     return z.mean(0), z.var(0)

@@ -1,4 +1,4 @@
-"""Ways through the latent space: paths between codes, one dimension at a time, and the direction of an attribute."""
+"""Data decoded along a path through the latent space: between codes, along a dimension, or along an attribute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ def interpolate(
 
     Args:
         model: the program.
-        start, end: one code each, as `encode` gives them: `{"z": z[0]}`. A latent that is left out is at its mean,
-            given those above it.
+        start, end: one code each, as `encode` returns them: `{"z": z[0]}`. A latent that is left out has its mean given
+            the latents above it.
         num_steps: T, the number of codes on the path.
-        kind: `slerp`, `lerp` or `great_circle`, or a function as `path` takes it.
-        given: what the model conditions on, for one data point: `{"y": y[0]}`.
+        kind: `slerp`, `lerp` or `great_circle`, or another function as in `path`.
+        given: the tensors that the model conditions on, of one data point: `{"y": y[0]}`.
         site: the observed site to return.
 
     Raises:
-        ShapeError: the codes are not single ones of equal shapes.
+        ShapeError: start and end are not single codes of equal shape.
         PairError: the model lacks a site, a code is a label, or a latent that is left out has no mean.
     """
     codes = path(start, end, num_steps, kind=kind)
@@ -48,15 +48,15 @@ def interpolate(
 
 @dataclass(frozen=True)
 class Traversal:
-    """What each dimension of a latent site does to the data; the dimensions of the highest rate come first.
+    """Data decoded from codes that differ in one dimension of a latent site; dimensions of the highest rate come first.
 
     Attributes:
         latent: the latent site.
         dims: the R dimensions, numbered in the flattened code.
-        rates: their rates, `(R,)`, nats per data point, as `dimension_rates` gives them.
+        rates: the rates of these dimensions by `dimension_rates`, `(R,)`, in nats per data point.
         t: the positions, `(T,)`, in standard deviations of the aggregate posterior.
-        values: the values of the dimension there, `(R, T)`.
-        codes: at the site, `(R, T, *event)`.
+        values: the values of each dimension at these positions, `(R, T)`.
+        codes: the codes at the site, `(R, T, *event)`.
         x: the means of p(x | z), `(R, T, *event)`.
     """
 
@@ -97,19 +97,20 @@ def traverse(
     standard deviation of the aggregate posterior q(z_d) = mean over the data of q(z_d | x).
 
     Args:
-        model, guide, data: the pair, and data for the rates and the aggregate posterior.
+        model, guide: the pair.
+        data: named tensors of N data points, for the rates and the aggregate posterior.
         latent: the latent site; the only one if not given.
-        num_dims: R, how many dimensions, those of the highest rate.
-        num_steps: T, the number of values of each.
+        num_dims: R, the number of dimensions; those of the highest rate are taken.
+        num_steps: T, the number of values of each dimension.
         extent: the largest t, in standard deviations.
-        code: the code of one data point, `{"z": z[0]}`, around which to move; the prior's mean if not given. Latents in
-            it are held. Those that it leaves out are at their mean given the ones above, so they follow.
-        given: what the model conditions on, for one data point: `{"y": y[0]}`.
-        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
-        seed: of the draws; the global random state is left alone.
+        code: the code of one data point to start from, `{"z": z[0]}`; the prior's mean if not given. Latents in it are
+            held fixed. A latent that it leaves out has its mean given the latents above it, so it follows them.
+        given: the tensors that the model conditions on, of one data point: `{"y": y[0]}`.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        seed: the seed of the draws; the global random state is left alone.
 
     Raises:
-        PairError: a site that does not exist, that is discrete, or several to choose from; a latent without a mean.
+        PairError: the site does not exist or is discrete; there are several to choose from; a latent has no mean.
         ShapeError: the code is not that of a single data point.
 
     References: Higgins et al. (2017), beta-VAE.
@@ -143,7 +144,7 @@ def _moved(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:
 
 
 def only_latent(names: Sequence[str], latent: str | None) -> str:
-    """The latent site that is asked for, or the only one.
+    """The requested latent site, or the only one.
 
     Args:
         names: the latent sites of the pair.
@@ -155,7 +156,7 @@ def only_latent(names: Sequence[str], latent: str | None) -> str:
     if latent in names or (latent is None and len(names) == 1):
         return latent or names[0]
     problem = f"has no latent site '{latent}' in the plate 'data'" if latent else "has several latent sites"
-    raise PairError(f"the pair {problem}: choose latent= from {', '.join(map(repr, names)) or 'none'}.")
+    raise PairError(f"the pair {problem}. Write latent= with one of {', '.join(map(repr, names)) or '(none)'}.")
 
 
 def attribute(z: Tensor, has: Tensor) -> Tensor:
@@ -198,22 +199,23 @@ def vary(
 
     Args:
         model: the program.
-        codes: of N data points, as `encode` gives them; latents that are left out are at their mean given those above.
-        direction: v, `{"z": attribute(z, y == 3)}`, `(*event)` at each site. A strength of 1 is the whole way from the
-            data without the attribute to those with it.
+        codes: the codes of N data points, as `encode` returns them. A latent that is left out has its mean given the
+            latents above it.
+        direction: v, `(*event)` at each site, such as `{"z": attribute(z, y == 3)}`. A strength of 1 moves a code by
+            the difference of the two means.
         strengths: the T values of t.
-        given: what the model conditions on, N rows.
+        given: the tensors that the model conditions on, N rows.
         site: the observed site to return.
 
     Raises:
         PairError: a direction at a site without codes.
-        ShapeError: codes and direction have different shapes.
+        ShapeError: the shapes of a code and its direction differ.
     """
     size, t = batch_size(codes), torch.tensor(strengths, dtype=torch.get_default_dtype())
     _check_direction(codes, direction)
 
     def each(tensor: Tensor) -> Tensor:
-        """For each data point, each strength."""
+        """Each row, once for each strength."""
         return tensor.repeat_interleave(len(t), 0)
 
     held = {name: z for name, z in codes.items() if name not in direction}
@@ -228,10 +230,11 @@ def _check_direction(codes: Batch, direction: Batch) -> None:
     for name, v in direction.items():
         if name not in codes:
             raise PairError(
-                f"a direction at '{name}' requires codes there, got codes at {', '.join(map(repr, codes))}."
+                f"a direction at '{name}' requires codes there, got codes at {', '.join(map(repr, codes))}. Pass codes "
+                f"at '{name}' too."
             )
         if v.shape != codes[name].shape[1:]:
             raise ShapeError(
-                f"the direction at '{name}' has shape {tuple(v.shape)}, one code {tuple(codes[name].shape[1:])}. Write "
-                f"{{'{name}': attribute({name}, y == 3)}}."
+                f"the direction at '{name}' has shape {tuple(v.shape)}, and one code there has "
+                f"{tuple(codes[name].shape[1:])}. Write {{'{name}': attribute({name}, y == 3)}}."
             )

@@ -1,4 +1,4 @@
-"""Codes, reconstructions, generated data and paths, where all means are exact."""
+"""Codes, reconstructions and generated data, where all means are exact."""
 
 import math
 
@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.data import Scale
+from pyrovae.data import Binarize, Scale
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import (
@@ -115,27 +115,13 @@ def test_modes_and_gradients_are_left_alone():
     assert not list(pyro.get_param_store())
 
 
-def conditional(x=None, y=None, *, size=None):
-    """p(x | z, y), with two levels: z1 given z2."""
-    with pyro.plate("data", len(x) if size is None else size, dim=-1):
-        z2 = pyro.sample("z2", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        z1 = pyro.sample("z1", dist.Normal(2 * z2, 1.0).to_event(1))
-        return pyro.sample("x", dist.Normal(z1 + y.unsqueeze(-1), 0.1).to_event(1), obs=x)
-
-
-def conditional_guide(x, y):
-    with pyro.plate("data", len(x), dim=-1):
-        z2 = pyro.sample("z2", dist.Normal(x, 1.0).to_event(1))
-        pyro.sample("z1", dist.Normal(z2 + y.unsqueeze(-1), 1.0).to_event(1))
-
-
-def test_a_hierarchy_is_encoded_from_the_top():
+def test_a_hierarchy_is_encoded_from_the_top(conditional, conditional_guide):
     x, y = torch.randn(5, 2), torch.arange(5.0)
     codes = encode(conditional, conditional_guide, {"x": x, "y": y})
     torch.testing.assert_close(codes, {"z2": x, "z1": x + y.unsqueeze(-1)})
 
 
-def test_a_reconstruction_keeps_its_condition():
+def test_a_reconstruction_keeps_its_condition(conditional, conditional_guide):
     x, y = torch.randn(5, 2), torch.arange(5.0)
     result = reconstruct(conditional, conditional_guide, {"x": x, "y": y})
     halved = reconstruct(
@@ -148,14 +134,14 @@ def test_a_reconstruction_keeps_its_condition():
     torch.testing.assert_close(result, x + 2 * y.unsqueeze(-1))
 
 
-def test_levels_that_are_left_out_are_drawn_from_the_prior():
+def test_levels_that_are_left_out_are_drawn_from_the_prior(conditional):
     z2, y = torch.full((4000, 2), 3.0), torch.zeros(4000)
     x = decode(conditional, {"z2": z2}, given={"y": y})
     assert x.mean().item() == pytest.approx(6, abs=0.1)
     assert x.std().item() == pytest.approx(1, abs=0.05)
 
 
-def test_generation_under_a_condition():
+def test_generation_under_a_condition(conditional):
     x = generate(conditional, 4000, given={"y": torch.full((4000,), 9.0)})
     assert x.mean().item() == pytest.approx(9, abs=0.2)
 
@@ -229,10 +215,20 @@ def test_a_latent_of_all_data_is_the_same_in_every_code(monkeypatch):
     assert latent_map(shared_weights, shared_guide, data, latent="z").prior.shape == (6, 2)
 
 
-def labelled(x=None, *, size=None):
-    with pyro.plate("data", len(x) if size is None else size, dim=-1):
-        k = pyro.sample("k", dist.Categorical(logits=torch.zeros(3)))
-        return pyro.sample("x", dist.Normal(k.unsqueeze(-1).float(), 1.0).to_event(1), obs=x)
+def test_a_reconstruction_of_another_observed_site():
+    def model(x=None, c=None, *, size=None):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("c", dist.Normal(3 * z, 1.0).to_event(1), obs=c)
+            return pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x, 0.1).to_event(1))
+
+    data = {"x": torch.randn(5, 2), "c": torch.full((5, 2), 9.0)}
+    assert torch.equal(reconstruct(model, guide, data), data["x"])
+    assert torch.equal(reconstruct(model, guide, data, site="c"), 3 * data["x"])  # it is decoded, not given
 
 
 def test_an_unknown_site(ppca, says):
@@ -267,20 +263,18 @@ def test_a_distribution_without_a_mean(ppca, says):
     assert encode(ppca.model, guide, ppca.data(2), mean=False)["k"].shape == (2,)
 
 
-def test_codes_of_unequal_number(says):
+def test_codes_of_unequal_number(says, conditional):
     with says(ShapeError, "leading dimension"):
         decode(conditional, {"z1": torch.zeros(2, 2), "z2": torch.zeros(3, 2)})
 
 
-def test_a_missing_condition(says):
+def test_a_missing_condition(says, conditional):
     def labelled(y, *, size):
         return conditional(y=y, size=size)
 
     with says(PairError, "labelled requires 'y'"):
         generate(labelled, 3)
 
-
-# ------------------------------------------------------------------------------------------- the default transform
 
 TOOLS = {
     "encode": lambda *pair: encode(*pair)["z"],
@@ -336,3 +330,20 @@ def test_the_site_of_a_reconstruction(ppca, says):
     assert torch.equal(codes, encode(ppca.model, ppca.guide(), data)["z"])
     with says(PairError, "no site 'w'", "'z', 'x'"):
         reconstruct(ppca.model, ppca.guide(), data, site="w")
+
+
+def test_a_random_binarisation_follows_the_seed():
+    """The guide's batch under `Binarize("dynamic")` depends on the seed, and not on the global random state."""
+    model = VAE(priors.StandardNormal(3), likelihoods.Bernoulli((1, 4, 4)), MLP(3, (1, 4, 4), [5]))
+    guide, seen = NormalGuide(MLP((1, 4, 4), 6, [5])), []
+    guide.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    data, dynamic = {"x": torch.randint(256, (7, 1, 4, 4), dtype=torch.uint8)}, Binarize("dynamic")
+    before = torch.get_rng_state()
+    first = reconstruct(model, guide, data, transform=dynamic, seed=1)
+    batch = {"x": seen[-1]}
+    assert set(batch["x"].unique().tolist()) == {0, 1}
+    assert torch.equal(first, reconstruct(model, guide, batch, seed=1))  # what was encoded is what was decoded
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(1)
+    assert torch.equal(first, reconstruct(model, guide, data, transform=dynamic, seed=1))
+    assert not torch.equal(first, reconstruct(model, guide, data, transform=dynamic, seed=2))

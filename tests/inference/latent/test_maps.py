@@ -1,9 +1,7 @@
-"""Codes, reconstructions, generated data and paths, where all means are exact."""
+"""Maps of a latent space, where codes and prior are known."""
 
 import math
 
-import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 
@@ -18,37 +16,6 @@ from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
 
-def conditional(x=None, y=None, *, size=None):
-    """p(x | z, y), with two levels: z1 given z2."""
-    with pyro.plate("data", len(x) if size is None else size, dim=-1):
-        z2 = pyro.sample("z2", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        z1 = pyro.sample("z1", dist.Normal(2 * z2, 1.0).to_event(1))
-        return pyro.sample("x", dist.Normal(z1 + y.unsqueeze(-1), 0.1).to_event(1), obs=x)
-
-
-def conditional_guide(x, y):
-    with pyro.plate("data", len(x), dim=-1):
-        z2 = pyro.sample("z2", dist.Normal(x, 1.0).to_event(1))
-        pyro.sample("z1", dist.Normal(z2 + y.unsqueeze(-1), 1.0).to_event(1))
-
-
-def scaled():
-    """x = z + noise of scale 3, 0.1, 1: rates rise with the precision. The guide is exact."""
-    noise = torch.tensor([3.0, 0.1, 1.0])
-
-    def model(x=None, *, size=None):
-        with pyro.plate("data", len(x) if size is None else size, dim=-1):
-            z = pyro.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
-            return pyro.sample("x", dist.Normal(z, noise).to_event(1), obs=x)
-
-    def guide(x):
-        precision = 1 + noise**-2
-        with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("z", dist.Normal(x * noise**-2 / precision, precision**-0.5).to_event(1))
-
-    return model, guide, (1 + noise**-2).log() / 2  # the mutual information of x and z
-
-
 def test_a_plane_is_its_own_map(ppca):
     data = ppca.data(4000)
     found = latent_map(ppca.model, ppca.guide(), data)
@@ -58,8 +25,8 @@ def test_a_plane_is_its_own_map(ppca):
         torch.testing.assert_close(points.T.cov(), torch.eye(2).double(), rtol=0, atol=0.1)
 
 
-def test_a_linear_map_is_a_plane_in_the_latent_space():
-    model, guide, _ = scaled()
+def test_a_linear_map_is_a_plane_in_the_latent_space(scaled):
+    model, guide, _ = scaled
     data = {"x": generate(model, 2000, mean=False)}
     found = latent_map(model, guide, data)
     z = encode(model, guide, data)["z"]
@@ -70,8 +37,8 @@ def test_a_linear_map_is_a_plane_in_the_latent_space():
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_a_map_repeats_by_its_seed(method):
-    model, guide, _ = scaled()
+def test_a_map_repeats_by_its_seed(method, scaled):
+    model, guide, _ = scaled
     data = {"x": generate(model, 40, mean=False)}
     one, same, other = (latent_map(model, guide, data, method=method, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.posterior, same.posterior)
@@ -79,7 +46,7 @@ def test_a_map_repeats_by_its_seed(method):
     assert one.mean.shape == one.prior.shape == (40, 2)
 
 
-def test_a_map_of_one_level_under_a_condition(says):
+def test_a_map_of_one_level_under_a_condition(says, conditional, conditional_guide):
     data = {"x": torch.randn(300, 2), "y": torch.arange(300.0)}
     found = latent_map(conditional, conditional_guide, data, latent="z1")
     torch.testing.assert_close(found.mean, data["x"] + data["y"].unsqueeze(-1))
@@ -93,4 +60,16 @@ def test_a_map_without_a_prior(says):
     data = {"x": torch.randn(4, 3)}
     with says(PairError, "flat prior is improper"):
         latent_map(model, guide, data)
-    assert latent_map(model, guide, data, prior=False).prior is None
+    found = latent_map(model, guide, data, prior=False)
+    assert found.prior is None
+    assert [line.split()[0] for line in str(found).splitlines()[1:3]] == ["mean", "posterior"]
+
+
+def test_a_map_prints_as_a_table(ppca):
+    found = latent_map(ppca.model, ppca.guide(), ppca.data(50))
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["z₁", "z₂"]
+    assert [line.split()[0] for line in lines[1:4]] == ["mean", "posterior", "prior"]
+    assert f"{found.prior[:, 0].mean():.2f} ± {found.prior[:, 0].std():.2f}" in lines[3]
+    assert lines[4] == "mean ± standard deviation over 50 data points"
+    assert repr(found) == str(found)

@@ -1,11 +1,9 @@
-"""Codes, reconstructions, generated data and paths, where all means are exact."""
+"""Nearest neighbours, against distances in float64."""
 
 import torch
 
 from pyrovae.errors import ShapeError
-from pyrovae.inference import (
-    neighbours,
-)
+from pyrovae.inference import neighbours
 
 
 def test_the_neighbours_are_the_nearest(monkeypatch):
@@ -23,3 +21,15 @@ def test_neighbours_that_are_not_there(says):
         neighbours(torch.zeros(4, 2), torch.zeros(1, 2))
     with says(ShapeError, "(4, 2)", "(1, 3)"):
         neighbours(torch.zeros(4, 2), torch.zeros(1, 3), k=1)
+
+
+def test_neighbours_print_as_a_table():
+    found = neighbours(torch.arange(30.0).reshape(30, 1), torch.tensor([[3.2]]), k=2)
+    assert [line.split() for line in str(found).splitlines()] == [
+        ["query", "row", "distance"],
+        ["0", "3", "0.2000"],
+        ["0", "4", "0.8000"],
+    ]
+    many = repr(neighbours(torch.arange(30.0).reshape(30, 1), torch.zeros(9, 1), k=3)).splitlines()
+    assert len(many) == 22
+    assert many[-1] == "and 7 more"

@@ -45,6 +45,7 @@ def test_two_dimensions_are_their_own_plane():
     plane = principal_plane(z)
     assert torch.equal(plane.project(z), z)
     assert plane.axes == ("z₁", "z₂")
+    assert repr(plane) == "a plane of codes with 2 dimensions; axes: z₁, z₂"
 
 
 @pytest.mark.parametrize("z", [torch.zeros(4, 3), torch.randn(1, 5), torch.randn(2, 5)])

@@ -1,4 +1,4 @@
-"""Codes, reconstructions, generated data and paths, where all means are exact."""
+"""Interpolations, traversals and attributes, where the decoder is linear."""
 
 import math
 
@@ -21,20 +21,6 @@ from pyrovae.inference import (
 )
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
-
-
-def conditional(x=None, y=None, *, size=None):
-    """p(x | z, y), with two levels: z1 given z2."""
-    with pyro.plate("data", len(x) if size is None else size, dim=-1):
-        z2 = pyro.sample("z2", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        z1 = pyro.sample("z1", dist.Normal(2 * z2, 1.0).to_event(1))
-        return pyro.sample("x", dist.Normal(z1 + y.unsqueeze(-1), 0.1).to_event(1), obs=x)
-
-
-def conditional_guide(x, y):
-    with pyro.plate("data", len(x), dim=-1):
-        z2 = pyro.sample("z2", dist.Normal(x, 1.0).to_event(1))
-        pyro.sample("z1", dist.Normal(z2 + y.unsqueeze(-1), 1.0).to_event(1))
 
 
 def test_an_interpolation_decodes_its_path(ppca):
@@ -79,25 +65,8 @@ def test_a_traversal_goes_over_the_aggregate_posterior_around_the_priors_mean(pp
     assert not held.any()  # the prior's mean
 
 
-def scaled():
-    """x = z + noise of scale 3, 0.1, 1: rates rise with the precision. The guide is exact."""
-    noise = torch.tensor([3.0, 0.1, 1.0])
-
-    def model(x=None, *, size=None):
-        with pyro.plate("data", len(x) if size is None else size, dim=-1):
-            z = pyro.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
-            return pyro.sample("x", dist.Normal(z, noise).to_event(1), obs=x)
-
-    def guide(x):
-        precision = 1 + noise**-2
-        with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("z", dist.Normal(x * noise**-2 / precision, precision**-0.5).to_event(1))
-
-    return model, guide, (1 + noise**-2).log() / 2  # the mutual information of x and z
-
-
-def test_the_dimensions_go_by_their_rates():
-    model, guide, information = scaled()
+def test_the_dimensions_go_by_their_rates(scaled):
+    model, guide, information = scaled
     data = {"x": generate(model, 20_000, mean=False)}
     walk = traverse(model, guide, data, num_dims=2)
     assert walk.dims == [1, 2]
@@ -106,7 +75,18 @@ def test_the_dimensions_go_by_their_rates():
     assert traverse(model, guide, data).dims == [1, 2, 0]
 
 
-def test_levels_below_follow_the_traversed_one_and_others_are_held():
+def test_a_traversal_prints_as_a_table(scaled):
+    model, guide, _ = scaled
+    walk = traverse(model, guide, {"x": torch.randn(20, 3)}, num_dims=2, num_steps=3)
+    lines = str(walk).splitlines()
+    assert lines[0].split() == ["dimension", "rate", "from", "to"]
+    assert lines[1].split()[:2] == ["z[1]", f"{walk.rates[0]:.3f}"]
+    assert len(lines) == 4
+    assert lines[3] == "3 values of each; rates in nats per data point"
+    assert repr(walk) == str(walk)
+
+
+def test_levels_below_follow_the_traversed_one_and_others_are_held(conditional, conditional_guide):
     x, given = torch.randn(50, 2), {"y": torch.tensor(1.0)}
     data = {"x": x, "y": torch.arange(50.0)}
     follow = traverse(conditional, conditional_guide, data, latent="z2", given=given)
@@ -130,7 +110,7 @@ def test_a_traversal_of_every_pair(representative):
         assert walk.x.isfinite().all()
 
 
-def test_a_site_to_traverse(ppca, says):
+def test_a_site_to_traverse(ppca, says, conditional, conditional_guide):
     data = {"x": torch.randn(3, 2), "y": torch.zeros(3)}
     with says(PairError, "several latent sites", "latent=", "'z2', 'z1'"):
         traverse(conditional, conditional_guide, data, given={"y": torch.tensor(0.0)})
@@ -138,22 +118,11 @@ def test_a_site_to_traverse(ppca, says):
         traverse(ppca.model, ppca.guide(), ppca.data(3), latent="w")
 
 
-def labelled(x=None, *, size=None):
-    with pyro.plate("data", len(x) if size is None else size, dim=-1):
-        k = pyro.sample("k", dist.Categorical(logits=torch.zeros(3)))
-        return pyro.sample("x", dist.Normal(k.unsqueeze(-1).float(), 1.0).to_event(1), obs=x)
-
-
-def labels(x):
-    with pyro.plate("data", len(x), dim=-1):
-        pyro.sample("k", dist.Categorical(logits=torch.zeros(3)))
-
-
-def test_a_label_has_no_dimensions(says):
+def test_a_label_has_no_dimensions(says, labelled):
     with says(PairError, "'k' is a label", "torch.tensor(0)"):
-        traverse(labelled, labels, {"x": torch.zeros(4, 1)})
+        traverse(*labelled, {"x": torch.zeros(4, 1)})
     with says(PairError, "'k' is a label", "bincount"):
-        latent_map(labelled, labels, {"x": torch.zeros(4, 1)})
+        latent_map(*labelled, {"x": torch.zeros(4, 1)})
 
 
 def test_a_traversal_from_a_prior_without_a_mean(says):
@@ -194,7 +163,7 @@ def test_a_code_varies_along_a_direction(ppca):
     torch.testing.assert_close(x[:, 0] - x[:, 1], (-v @ ppca.weight.T).expand(3, 5))
 
 
-def test_a_direction_leaves_the_other_sites_and_the_condition_alone():
+def test_a_direction_leaves_the_other_sites_and_the_condition_alone(conditional):
     codes, y = {"z2": torch.randn(4, 2), "z1": torch.randn(4, 2)}, torch.arange(4.0)
     v = torch.ones(2)
     x = vary(conditional, codes, {"z1": v}, strengths=(0, 1), given={"y": y})
