@@ -21,7 +21,7 @@ from pyrovae.examples import vae
 from pyrovae.examples._shared import Trained, load_data, main, score, scored, train, write_summary
 from pyrovae.inference import compare_evidence, diagnose, posterior, prior, to_arviz
 from pyrovae.report import write_report
-from pyrovae.report.__main__ import record
+from pyrovae.report.rerun import record
 
 SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "200", "--num-samples", "300"]
 """The flags of examples/vae.py without `--run`."""

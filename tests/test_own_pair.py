@@ -128,9 +128,9 @@ def test_the_latent_space(trained):
     model, guide, data = trained
     assert set(encode(model, guide, data)) == {"z", "wind"}
     assert generate(model, 5).shape == (5, 4)
-    moved = traverse(model, guide, data, site="z", dims=2, steps=3, code={"kind": torch.tensor(1)})
+    moved = traverse(model, guide, data, latent="z", num_dims=2, num_steps=3, code={"kind": torch.tensor(1)})
     assert moved.x.shape == (2, 3, 4)
-    assert latent_map(model, guide, data, site="z").mean.shape == (40, 2)
+    assert latent_map(model, guide, data, latent="z").mean.shape == (40, 2)
     error = (reconstruct(model, guide, data) - data["x"]).square().mean()
     assert error < data["x"].var()
 

@@ -16,16 +16,25 @@ Kind = Callable[[Tensor, Tensor, Tensor], Tensor]  # of start (D,), end (D,) and
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """The straight line: (1 - w) start + w end, for weights `(T,)` shape `(T, *start.shape)`."""
+    """The straight line (1 - w) start + w end, `(T, *start.shape)`.
+
+    Args:
+        start, end: the ends, of equal shape.
+        weight: w, `(T,)`, from 0 to 1.
+    """
     weight = weight.reshape(-1, *[1] * start.dim())
     return (1 - weight) * start + weight * end
 
 
 def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """The arc at constant angular speed between two vectors `(D,)`; shape `(T, D)`.
+    """The arc at constant angular speed between two vectors, `(T, D)`.
 
-    Where the normal prior of many dimensions keeps its mass, |z| is nearly constant: the arc stays there, while
-    the straight line cuts through the middle. Parallel vectors have no arc: the line is taken.
+    A normal prior of many dimensions has its mass where |z| is nearly constant. The arc stays there, while the
+    straight line passes through the middle. Parallel vectors have no arc, and get the line.
+
+    Args:
+        start, end: the ends, `(D,)`.
+        weight: the share of the angle, `(T,)`, from 0 to 1.
 
     References: Shoemake (1985), Animating rotation with quaternion curves.
     """
@@ -37,10 +46,15 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
 
 
 def great_circle(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """The whole circle about the origin that starts at one vector `(D,)`, passes the other, and closes; shape `(T, D)`.
+    """The circle about the origin that starts at one vector, passes through the other, and closes, `(T, D)`.
 
-    r(t) (cos t e1 + sin t e2) with t = 2 pi w, e1 along start and e2 in the plane of both: on their sphere where the
-    two are equally long, else r goes evenly from one length to the other, and back on the rest of the circle.
+    It is r(t) (cos t e1 + sin t e2) with t = 2 pi w, e1 along `start` and e2 in the plane of both vectors. Where the
+    vectors have equal lengths it stays on their sphere; otherwise r changes linearly from one length to the other, and
+    back on the rest of the circle.
+
+    Args:
+        start, end: the vectors, `(D,)`.
+        weight: w, the share of the whole turn, `(T,)`, from 0 to 1.
 
     Raises:
         ShapeError: the vectors are parallel or 0, so they lie in no one plane.

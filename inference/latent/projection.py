@@ -55,7 +55,12 @@ def principal_plane(z: Tensor) -> Plane:
 def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int = 0) -> list[Tensor]:
     """One map for all sets of codes, each `(N, D)` to `(N, 2)`. It is fitted on all of them: it has no other domain.
 
-    Distances within a cluster tell more than those between clusters, and areas nothing.
+    Distances within a cluster tell more than those between clusters, and areas tell nothing.
+
+    Args:
+        sets: the sets of codes.
+        method: `"tsne"` or `"umap"`.
+        seed: of the fit.
 
     Raises:
         ShapeError: a set is not `(N, D)` with D >= 2, or there are fewer than 4 codes in all.
