@@ -24,10 +24,10 @@ from pyrovae.inference.draws.arviz import to_arviz
 from pyrovae.inference.draws.draws import Draws
 from pyrovae.inference.draws.posterior import posterior, posterior_predictive
 from pyrovae.inference.draws.prior import prior, prior_predictive
-from pyrovae.inference.evidence.annealing import Annealed, Annealing, annealed
-from pyrovae.inference.evidence.comparison import Comparison, compare_evidence
+from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
+from pyrovae.inference.evidence.comparison import EvidenceComparison, compare_evidence
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate, log_evidence
-from pyrovae.inference.evidence.sandwich import Sandwich, sandwich
+from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.latent.codes import decode, encode, generate, reconstruct
 from pyrovae.inference.latent.maps import LatentMap, latent_map
 from pyrovae.inference.latent.neighbours import Neighbours, neighbours
@@ -63,16 +63,17 @@ __all__ = [
     "Accuracy",
     "Aggregate",
     "Aggressive",
-    "Annealed",
+    "AnnealedEvidence",
     "Annealing",
     "Beside",
     "BetaTCVAE",
     "Calibration",
-    "Comparison",
     "Cyclical",
     "Draws",
     "Estimate",
     "Evaluation",
+    "EvidenceBounds",
+    "EvidenceComparison",
     "FactorScore",
     "Gaps",
     "GradientNoise",
@@ -89,7 +90,6 @@ __all__ = [
     "RateDistortion",
     "Release",
     "Renyi",
-    "Sandwich",
     "Supervised",
     "Traversal",
     "Trust",
