@@ -1,4 +1,4 @@
-"""Aggressive updates: which parameters move when, and when it ends."""
+"""Aggressive updates: which parameters move at which step, and when the updates end."""
 
 from functools import partial
 
@@ -47,6 +47,17 @@ def test_with_every_1_it_is_adam(pair):
     torch.testing.assert_close(ends[0], ends[1])
 
 
+def test_the_settings_are_those_of_adam(pair):
+    model, guide = pair
+    settings = {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1, "amsgrad": True}
+    optimizer = Aggressive([*model.parameters(), *guide.parameters()], model=model, **settings)
+    assert all(group[name] == value for group in optimizer.param_groups for name, value in settings.items())
+    decoupled = Aggressive([*model.parameters()], model=model, decoupled_weight_decay=True)
+    assert decoupled.held_back["decoupled_weight_decay"]
+    with pytest.raises(TypeError, match="learning_rate"):
+        Aggressive([*model.parameters()], model=model, learning_rate=0.1)
+
+
 def test_a_resumed_run_goes_on_where_it_was(pair, tmp_path):
     model, guide = pair
     x = torch.randn(20, 4)
@@ -85,9 +96,9 @@ def test_the_information_is_measured(pair):
     assert 0 <= release.state_dict()["information"] < 4
 
 
-def test_what_it_wants(pair, says):
+def test_what_it_requires(pair, says):
     model, guide = pair
     with says(PairError, "every >= 1", "every=0"):
         Aggressive([*model.parameters(), *guide.parameters()], model=model, every=0)
-    with says(PairError, "0 of the model's"):
+    with says(PairError, "0 of the model's parameters"):
         Aggressive(guide.parameters(), model=model)
