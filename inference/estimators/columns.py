@@ -59,6 +59,11 @@ class Features(nn.Module):
                 self.loc[place], self.scale[place] = seen.mean(), seen.std(correction=0).clamp_min(1e-3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The features, `(*, size)`.
+
+        Args:
+            x: rows and their mask, `(*, 2 D)`.
+        """
         x, mask = x.chunk(2, -1)
         return torch.cat([self._feature(place, x, mask) for place in range(len(self.columns))] + [mask], -1)
 

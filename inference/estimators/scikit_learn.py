@@ -1,4 +1,4 @@
-"""What the estimators take from scikit-learn, or the error that says what to install."""
+"""What the estimators use of scikit-learn, or the error that names the package to install."""
 
 from pyrovae.errors import MissingExtraError
 

@@ -72,8 +72,8 @@ class FactorVAEScore:
         active = self.active.nonzero().flatten().tolist()
         rows = [f"d = {d:<8}" + "".join(f"{count:>8}" for count in self.votes[d].tolist()) for d in active]
         named = "".join(f"{f'k = {k}':>8}" for k in range(self.votes.shape[1]))
-        told = f"accuracy {self.value:.3f}, {len(active)} of {len(self.active)} dimensions active"
-        return "\n".join([f"{'votes':<12}{named}", *rows, told])
+        last = f"accuracy {self.value:.3f}, {len(active)} of {len(self.active)} dimensions active"
+        return "\n".join([f"{'votes':<12}{named}", *rows, last])
 
 
 def mutual_information_gap(
@@ -166,12 +166,12 @@ def factor_vae_score(
     transform: Transform | None = None,
     seed: int = 0,
 ) -> FactorVAEScore:
-    """How well the dimension that varies least tells which factor was fixed.
+    """How well the dimension that varies least predicts which factor was fixed.
 
     A vote: fix a factor at the value of a random data point, take `group_size` data points with that value, and let d
     be the dimension of the least variance of their codes, each dimension in units of its standard deviation over all
     data. The classifier gives each d the factor with the most votes; its accuracy is measured on as many fresh votes.
-    It is 1 where each factor has dimensions of its own, and 1 / K, chance for K factors, where nothing is told.
+    It is 1 where each factor has dimensions of its own, and 1 / K at chance, for K factors.
 
     Args:
         model, guide: the pair.
@@ -210,9 +210,9 @@ def factor_vae_score(
         columns = [_least(z, v.cpu(), active, num_votes, group_size, generator) for v in labels.values()]
         return torch.stack(columns, -1)
 
-    told = vote().argmax(1, keepdim=True)
+    predicted = vote().argmax(1, keepdim=True)
     checked = vote()
-    return FactorVAEScore((checked.gather(1, told).sum() / checked.sum()).item(), checked, active)
+    return FactorVAEScore((checked.gather(1, predicted).sum() / checked.sum()).item(), checked, active)
 
 
 def _least(z: Tensor, labels: Tensor, active: Tensor, votes: int, group: int, generator: torch.Generator) -> Tensor:

@@ -95,16 +95,16 @@ class Supervised(Tracked):
 
     def _labelled(self, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> tuple[Site, Tensor]:
         """The guide's site of the label when it is not given the label, and the labels of the batch."""
-        told = {**kwargs, **{n: t for batch in args if isinstance(batch, Mapping) for n, t in batch.items()}}
-        if self.label not in told:
+        named = {**kwargs, **{n: t for batch in args if isinstance(batch, Mapping) for n, t in batch.items()}}
+        if self.label not in named:
             raise PairError(
                 f"Supervised requires labels named {self.label!r} in the batch, which has "
-                f"{', '.join(told) or 'no names'}. Put an int64 tensor of that name into the data, -1 where a label is "
-                "unknown."
+                f"{', '.join(named) or 'no names'}. Put an int64 tensor of that name into the data, -1 where a "
+                "label is unknown."
             )
         with poutine.trace() as tracer:
             guide(*(_without(a, self.label) for a in args), **_without(kwargs, self.label))
-        return _class_site(tracer.trace, self.label), told[self.label]
+        return _class_site(tracer.trace, self.label), named[self.label]
 
 
 def _log_likelihood(site: Site, y: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from pyrovae import data
 from pyrovae.errors import DataError, PairError, ShapeError
-from pyrovae.guides import NormalGuide
+from pyrovae.guides import FlowGuide, NormalGuide
 from pyrovae.inference import gaps
 from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, threshold
 from pyrovae.inference.tasks.complexity import complexity
@@ -88,6 +88,15 @@ def test_the_same_seed_gives_the_same_scores_and_leaves_the_global_state_alone(p
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_error_of_a_guide_without_a_mean_follows_the_seed():
+    """The code of a flow is a transformed draw, even where the mean is asked for."""
+    model = VAE(priors.StandardNormal(3), likelihoods.Normal(3), MLP(3, 3))
+    guide, batch = FlowGuide(MLP(3, 10, (5,)), dim=3, context=4, hidden=(5,)), {"x": torch.randn(4, 3)}
+    one, same, other = (anomaly_scores(model, guide, batch, kind="error", seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("kind", sorted(SCORES.keys() - {"complexity", "regret"}))
