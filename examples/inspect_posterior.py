@@ -77,7 +77,9 @@ def script(flags: argparse.Namespace) -> None:
     known: dict[str, Any] = {"measured": measured, "trust": trust}
     if flags.anneal:
         some, draws = first(trained, flags.anneal), flags.num_samples
-        known["comparison"] = compare_evidence(model, guide, some, num_samples=draws, simulated=flags.anneal, **shared)
+        known["comparison"] = compare_evidence(
+            model, guide, some, num_samples=draws, num_simulations=flags.anneal, **shared
+        )
         print(f"\n{known['comparison']}")
     write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
     print(f"\nposterior.nc and report.html are in {flags.out}/ too")

@@ -37,18 +37,22 @@ from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
-from pyrovae.inference.tasks.anomaly import anomaly_scores, complexity, entry_scores, threshold
+from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
+from pyrovae.inference.tasks.augmentation import augment
+from pyrovae.inference.tasks.complexity import complexity
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
 from pyrovae.inference.tasks.disentanglement import (
-    FactorScore,
-    InformationGap,
+    FactorVAEScore,
+    MutualInformationGap,
     factor_vae_score,
     mutual_information_gap,
 )
-from pyrovae.inference.tasks.imputation import Imputation, coverage, imputations, impute, interval
+from pyrovae.inference.tasks.entries import entry_scores
+from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
+from pyrovae.inference.tasks.intervals import coverage, interval
 from pyrovae.inference.tasks.perplexity import perplexity
-from pyrovae.inference.tasks.representation import Accuracy, Probe, augment, features, probe
+from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
@@ -74,18 +78,18 @@ __all__ = [
     "Evaluation",
     "EvidenceBounds",
     "EvidenceComparison",
-    "FactorScore",
+    "FactorVAEScore",
     "Gaps",
     "GradientNoise",
     "History",
     "Imputation",
-    "InformationGap",
     "Latent",
     "LatentMap",
     "Linear",
+    "MutualInformationGap",
     "Neighbours",
     "Objective",
-    "Probe",
+    "ProbeAccuracy",
     "QuantisedPCA",
     "RateDistortion",
     "Release",

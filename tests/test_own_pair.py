@@ -117,7 +117,7 @@ def test_trust(trained):
 def test_evidence_from_both_sides(trained):
     model, guide, data = trained
     few, how = {n: t[:8] for n, t in data.items()}, Annealing(num_chains=4, num_temperatures=12, num_leapfrog=4)
-    table = compare_evidence(model, guide, few, how, num_samples=500, simulated=8, compile=False)
+    table = compare_evidence(model, guide, few, how, num_samples=500, num_simulations=8, compile=False)
     assert all(row.estimate is not None for row in table.rows)
     assert (table.per_datum["guide"] - table.per_datum["log_evidence"]).abs().mean() < 1
     both = sandwich(model, guide, 40, replace(how, num_temperatures=30), num_samples=200, compile=False)
