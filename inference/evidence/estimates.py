@@ -129,7 +129,7 @@ class Sums(NamedTuple):
 
     def per_datum(self) -> dict[str, Tensor]:
         """The means over the draws, the log-evidence, and the standard error of each, `(B,)`."""
-        count, result = self.weights.count, {}
+        count, result = self.weights.num_samples, {}
         for name, total in self.moments.items():
             mean, square = total / count
             variance = (square - mean.square()).clamp_min(0) / max(count - 1, 1)
