@@ -1,11 +1,11 @@
-# make demo and make test need Python 3.11 or newer and nothing else; make PYTHON=python3.12 picks another.
+# make demo and make test need Python 3.11 or newer and nothing else; make PYTHON=python3.12 picks another Python.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: help demo test test-slow lint types wheel bench clean
 
-help:  ## this list
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): setup.cfg pyproject.toml
@@ -18,32 +18,32 @@ $(READY): setup.cfg pyproject.toml
 demo: $(READY)  ## train a VAE on real digits, offline; pictures and numbers go to runs/vae
 	$(BIN)/python examples/vae.py
 
-# A core for each worker; -P of Python, for the workers too.
-test: $(READY)  ## the tests, a few minutes
+# Each worker uses one core. PYTHONSAFEPATH is -P for the workers too.
+test: $(READY)  ## run the tests, a few minutes
 	PYTHONSAFEPATH=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-test-slow: $(READY)  ## the tests that take long
+test-slow: $(READY)  ## run the tests that take long
 	$(BIN)/python -P -m pytest -m slow
 
-lint: $(READY)  ## ruff: rules and format
+lint: $(READY)  ## check rules and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-wheel: $(READY)  ## build the wheel, install it into an empty environment, and look at what it put there
+wheel: $(READY)  ## build the wheel, install it into an empty environment, and check its files
 	rm -rf dist build
 	$(BIN)/python -m build --quiet --wheel
 	$(BIN)/python -m venv --without-pip build/empty
 	$(BIN)/python -m pip --python build/empty install --quiet --no-deps dist/*.whl
 	$(BIN)/python tests/wheel.py build/empty
 
-types: wheel  ## mypy on the installed wheel
+types: wheel  ## check the types of the installed wheel with mypy
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 	cd build && MYPYPATH=site ../$(BIN)/mypy --config-file ../setup.cfg -p pyrovae
 
-bench: $(READY)  ## speed against peers; installs NumPyro into an environment of its own
+bench: $(READY)  ## measure speed against peers; installs NumPyro into an environment of its own
 	$(PYTHON) -m venv .bench
 	.bench/bin/python -m pip install --quiet numpyro
 	$(BIN)/python benchmarks/speed.py
 
-clean:  ## remove what was built; runs/ stays
+clean:  ## remove environments and builds; runs/ stays
 	rm -rf .venv .bench build dist *.egg-info

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyrovae import data
 from pyrovae.examples import iwae
-from pyrovae.inference import Annealing, Comparison, annealed, compare_evidence, fit, load_weights
+from pyrovae.inference import Annealing, EvidenceComparison, annealed, compare_evidence, fit, load_weights
 
 
 def faster(pair: Any, batch: dict[str, Tensor], transform: Any) -> float:
@@ -31,7 +31,7 @@ def faster(pair: Any, batch: dict[str, Tensor], transform: Any) -> float:
     return eager / compiled
 
 
-def agreement(table: Comparison) -> str:
+def agreement(table: EvidenceComparison) -> str:
     """How far annealed and importance sampling are apart, and how much of it is due to a tenth of the data."""
     apart = table.per_datum["guide"] - table.per_datum["log_evidence"]
     largest = apart.sort(descending=True).values
@@ -64,7 +64,7 @@ def main() -> None:
         fit(model, guide, digits.train, epochs=25, batch_size=100, transform=transform)
     batch = {"x": digits.test["x"][: args.images]}
     how = Annealing(num_temperatures=args.temperatures)
-    table = compare_evidence(model, guide, batch, how, transform=transform, simulated=args.simulated)
+    table = compare_evidence(model, guide, batch, how, transform=transform, num_simulations=args.simulated)
     print(f"{len(batch['x'])} test images of {args.data}; {how}\n{table}\n{agreement(table)}")
     if table.sandwich:
         print(table.sandwich)

@@ -261,7 +261,7 @@ def fill_images(flags: argparse.Namespace, dataset: data.Dataset) -> None:
     filled = fill_test(flags, trained)
     rows = [Row(name, f"{error:.4f}", "mean squared error, missing pixels") for name, error in filled.errors.items()]
     rows += [Row("coverage", str(shares[0.9]), f"90 % intervals, {name}") for name, shares in filled.coverage.items()]
-    effective = f"{filled.found.effective.median():.0f}"
+    effective = f"{filled.found.effective_sample_size.median():.0f}"
     rows.append(Row("effective", effective, f"draws out of {flags.num_samples}, by the weights; median"))
     shares = {name: share_entries(covered) for name, covered in filled.coverage.items()}
     entries = {"squared_error": filled.errors, "coverage": shares}

@@ -21,7 +21,7 @@ from pyrovae.examples import vae
 from pyrovae.examples._shared import Trained, load_data, main, score, scored, train, write_summary
 from pyrovae.inference import compare_evidence, diagnose, posterior, prior, to_arviz
 from pyrovae.report import write_report
-from pyrovae.report.__main__ import record
+from pyrovae.report.rerun import record
 
 SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "200", "--num-samples", "300"]
 """The flags of examples/vae.py without `--run`."""
@@ -77,7 +77,9 @@ def script(flags: argparse.Namespace) -> None:
     known: dict[str, Any] = {"measured": measured, "trust": trust}
     if flags.anneal:
         some, draws = first(trained, flags.anneal), flags.num_samples
-        known["comparison"] = compare_evidence(model, guide, some, num_samples=draws, simulated=flags.anneal, **shared)
+        known["comparison"] = compare_evidence(
+            model, guide, some, num_samples=draws, num_simulations=flags.anneal, **shared
+        )
         print(f"\n{known['comparison']}")
     write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
     print(f"\nposterior.nc and report.html are in {flags.out}/ too")

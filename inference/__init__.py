@@ -24,10 +24,10 @@ from pyrovae.inference.draws.arviz import to_arviz
 from pyrovae.inference.draws.draws import Draws
 from pyrovae.inference.draws.posterior import posterior, posterior_predictive
 from pyrovae.inference.draws.prior import prior, prior_predictive
-from pyrovae.inference.evidence.annealing import Annealed, Annealing, annealed
-from pyrovae.inference.evidence.comparison import Comparison, compare_evidence
+from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
+from pyrovae.inference.evidence.comparison import EvidenceComparison, compare_evidence
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate, log_evidence
-from pyrovae.inference.evidence.sandwich import Sandwich, sandwich
+from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.latent.codes import decode, encode, generate, reconstruct
 from pyrovae.inference.latent.maps import LatentMap, latent_map
 from pyrovae.inference.latent.neighbours import Neighbours, neighbours
@@ -37,18 +37,22 @@ from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate
 from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
 from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
-from pyrovae.inference.tasks.anomaly import anomaly_scores, complexity, entry_scores, threshold
+from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
+from pyrovae.inference.tasks.augmentation import augment
+from pyrovae.inference.tasks.complexity import complexity
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
 from pyrovae.inference.tasks.disentanglement import (
-    FactorScore,
-    InformationGap,
+    FactorVAEScore,
+    MutualInformationGap,
     factor_vae_score,
     mutual_information_gap,
 )
-from pyrovae.inference.tasks.imputation import Imputation, coverage, imputations, impute, interval
+from pyrovae.inference.tasks.entries import entry_scores
+from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
+from pyrovae.inference.tasks.intervals import coverage, interval
 from pyrovae.inference.tasks.perplexity import perplexity
-from pyrovae.inference.tasks.representation import Accuracy, Probe, augment, features, probe
+from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
@@ -63,33 +67,33 @@ __all__ = [
     "Accuracy",
     "Aggregate",
     "Aggressive",
-    "Annealed",
+    "AnnealedEvidence",
     "Annealing",
     "Beside",
     "BetaTCVAE",
     "Calibration",
-    "Comparison",
     "Cyclical",
     "Draws",
     "Estimate",
     "Evaluation",
-    "FactorScore",
+    "EvidenceBounds",
+    "EvidenceComparison",
+    "FactorVAEScore",
     "Gaps",
     "GradientNoise",
     "History",
     "Imputation",
-    "InformationGap",
     "Latent",
     "LatentMap",
     "Linear",
+    "MutualInformationGap",
     "Neighbours",
     "Objective",
-    "Probe",
+    "ProbeAccuracy",
     "QuantisedPCA",
     "RateDistortion",
     "Release",
     "Renyi",
-    "Sandwich",
     "Supervised",
     "Traversal",
     "Trust",

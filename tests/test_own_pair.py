@@ -117,7 +117,7 @@ def test_trust(trained):
 def test_evidence_from_both_sides(trained):
     model, guide, data = trained
     few, how = {n: t[:8] for n, t in data.items()}, Annealing(num_chains=4, num_temperatures=12, num_leapfrog=4)
-    table = compare_evidence(model, guide, few, how, num_samples=500, simulated=8, compile=False)
+    table = compare_evidence(model, guide, few, how, num_samples=500, num_simulations=8, compile=False)
     assert all(row.estimate is not None for row in table.rows)
     assert (table.per_datum["guide"] - table.per_datum["log_evidence"]).abs().mean() < 1
     both = sandwich(model, guide, 40, replace(how, num_temperatures=30), num_samples=200, compile=False)
@@ -128,9 +128,9 @@ def test_the_latent_space(trained):
     model, guide, data = trained
     assert set(encode(model, guide, data)) == {"z", "wind"}
     assert generate(model, 5).shape == (5, 4)
-    moved = traverse(model, guide, data, site="z", dims=2, steps=3, code={"kind": torch.tensor(1)})
+    moved = traverse(model, guide, data, latent="z", num_dims=2, num_steps=3, code={"kind": torch.tensor(1)})
     assert moved.x.shape == (2, 3, 4)
-    assert latent_map(model, guide, data, site="z").mean.shape == (40, 2)
+    assert latent_map(model, guide, data, latent="z").mean.shape == (40, 2)
     error = (reconstruct(model, guide, data) - data["x"]).square().mean()
     assert error < data["x"].var()
 

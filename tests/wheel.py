@@ -1,4 +1,4 @@
-"""Check an environment into which only the wheel was installed: its site-packages hold pyrovae and nothing else.
+"""Check an environment into which only the wheel was installed: site-packages hold all of pyrovae and nothing else.
 
 python tests/wheel.py ENVIRONMENT
 """
@@ -6,20 +6,32 @@ python tests/wheel.py ENVIRONMENT
 import sys
 from pathlib import Path
 
-EXPECTED = ["__init__.py", "cli.py", "data", "errors.py", "guides", "inference", "models", "networks.py", "plots.py"]
-TEMPLATES = ["report/page.html", "report/page.css", "report/page.js"]
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"pyrovae": "", "models": "models", "guides": "guides", "inference": "inference", "examples": "examples"}
+"""The folders of the sources, and where they are inside the installed package."""
+
+SUFFIXES = (".py", ".typed", ".html", ".css", ".js")
+
+
+def expected() -> list[Path]:
+    """The files of the installed package, relative to it."""
+    return [
+        Path(place) / file.relative_to(ROOT / folder)
+        for folder, place in FOLDERS.items()
+        for file in sorted((ROOT / folder).rglob("*"))
+        if file.suffix in SUFFIXES
+    ]
 
 
 def main(environment: str) -> int:
+    """Compare the environment with the sources; the exit status is 0 where both agree."""
     (site,) = Path(environment).glob("lib/python*/site-packages")
     foreign = [entry.name for entry in site.iterdir() if not entry.name.startswith("pyrovae")]
-    missing = [
-        name for name in [*EXPECTED, "py.typed", "version.py", *TEMPLATES] if not (site / "pyrovae" / name).exists()
-    ]
+    missing = [str(file) for file in expected() if not (site / "pyrovae" / file).is_file()]
     if foreign or missing:
-        print(f"the wheel put {foreign} beside pyrovae, and left out {missing}")
+        print(f"The wheel put {foreign} beside pyrovae, and left out {missing}.")
         return 1
-    print("the wheel puts nothing but pyrovae into site-packages")
+    print(f"The wheel puts pyrovae into site-packages, {len(expected())} files, and nothing else.")
     return 0
 
 

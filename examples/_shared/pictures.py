@@ -46,10 +46,10 @@ def save_picture(figure: "Figure", out: Path, name: str) -> None:
 
 def _latent_picture(trained: Trained, site: str, out: Path) -> None:
     """The map of a latent: codes by label, and the aggregate posterior on the prior."""
-    found = latent_map(trained.model, trained.guide, trained.test, site=site, transform=trained.transform)
+    found = latent_map(trained.model, trained.guide, trained.test, latent=site, transform=trained.transform)
     y, classes = trained.test.get("y"), trained.data.classes
     sets: dict[str, Any] = {"posterior": found.posterior, "prior": found.prior, "axes": found.axes}
-    save_picture(plots.latent_map(found.mean, y, classes=classes, site=site, **sets), out, f"latent_{site}")
+    save_picture(plots.latent_map(found.mean, y, classes=classes, latent=site, **sets), out, f"latent_{site}")
 
 
 def _image_pictures(trained: Trained, out: Path) -> None:

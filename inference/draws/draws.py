@@ -1,32 +1,42 @@
-"""Draws of a pair: named arrays with named dimensions, in memory or in a NetCDF file, and as an ArviZ object.
+"""The draws of a pair: named arrays with named dimensions, in memory or mapped from a NetCDF file.
 
-The dimensions are draw, datum, then the plates of a latent by their names, then those of its event: `z_dim` of a vector
-z; `channel`, `row`, `column` of images x.
+The dimensions are draw, datum, the plates of a latent by their names, and those of its event: `z_dim` for a vector z;
+`channel`, `row`, `column` for images x.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["EFFECTIVE", "LOG_WEIGHT", "Draws", "Key", "Memory", "Named", "Slot", "event_dims", "label_of"]
+__all__ = ["EFFECTIVE", "LOG_WEIGHT", "Draws", "Key", "Named", "Slot", "event_dims", "label_of"]
 
-
-LABEL = "y"  # the tensor of a data set that has each datum's class
+LABEL = "y"
+"""The name of the tensor that holds the class of each data point."""
 
 
 class Key(NamedTuple):
-    """Where an array stands in ArviZ's scheme."""
+    """The place of an array in ArviZ's schema.
+
+    Attributes:
+        group: such as `"posterior"`.
+        name: that of a site, or `"log_weight"`, for example.
+    """
 
     group: str
     name: str
 
 
 class Named(NamedTuple):
-    """An array and the names of its dimensions."""
+    """An array with named dimensions.
+
+    Attributes:
+        dims: the names.
+        values: the array.
+    """
 
     dims: tuple[str, ...]
     values: Tensor
@@ -37,7 +47,13 @@ class Named(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """An array to be filled: dimensions, sizes, type."""
+    """An array that is to be filled.
+
+    Attributes:
+        dims: the names of its dimensions.
+        shape: their sizes.
+        dtype: the type of its numbers.
+    """
 
     dims: tuple[str, ...]
     shape: tuple[int, ...]
@@ -45,20 +61,21 @@ class Slot(NamedTuple):
 
 
 LOG_WEIGHT = Key("sample_stats", "log_weight")
+"""log w of each draw and data point."""
 
-
-EFFECTIVE = Key("sample_stats", "effective_draws")
+EFFECTIVE = Key("sample_stats", "effective_sample_size")
+"""The effective sample size of each data point."""
 
 
 @dataclass(frozen=True, repr=False)
 class Draws:
-    """S draws for each of N data.
+    """S draws for each of N data points; print them for a table.
 
     Attributes:
         kind: `"posterior"` or `"prior"`.
-        arrays: all that there is, by ArviZ's group and name, with named dimensions.
+        arrays: every array with its dimensions, by its place in ArviZ's schema.
         corrected: whether the draws were chosen by their weights.
-        path: the NetCDF file that the arrays are mapped from; None in memory.
+        path: the NetCDF file from which the arrays are mapped; None in memory.
     """
 
     kind: str
@@ -67,22 +84,26 @@ class Draws:
     path: Path | None = None
 
     def group(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one of ArviZ's groups, by name."""
+        """The tensors of one of ArviZ's groups, by name.
+
+        Args:
+            name: that of the group, such as `"posterior"`.
+        """
         return {key.name: array.values for key, array in self.arrays.items() if key.group == name}
 
     @property
     def latents(self) -> dict[str, Tensor]:
-        """The draws of each latent site, `(S, N, *plates, *event)`; of one outside the plate "data", without N."""
+        """The draws of each latent site, `(S, N, *plates, *event)`, without N outside the plate "data"."""
         return self.group(self.kind)
 
     @property
     def predictive(self) -> dict[str, Tensor]:
-        """Draws of each observed site given the latents, `(S, N, *event)`; empty where they were not asked for."""
+        """The draws of each observed site given the latents, `(S, N, *event)`; empty where they were not requested."""
         return self.group(f"{self.kind}_predictive")
 
     @property
     def observed(self) -> dict[str, Tensor]:
-        """The data at the observed sites, as the model saw them, `(N, *event)`."""
+        """The data at the observed sites, as the model got them, `(N, *event)`."""
         return self.group("observed_data")
 
     @property
@@ -99,14 +120,20 @@ class Draws:
     def log_weights(self) -> Tensor | None:
         """log w_s = log p(x, z_s) - log q(z_s | x), `(S, N)`, in nats: log mean_s w_s estimates log p(x).
 
-        Corrected draws are all equally good: each has the mean weight of those that it was chosen from. None where
-        draws were not scored, and with a latent outside the plate "data", where no datum has weights of its own.
+        Corrected draws are equally probable: each has the mean weight of the proposals that it was chosen from. None
+        where draws were not scored, or where a latent is outside the plate "data", so no data point has weights of its
+        own.
         """
         return self.group(LOG_WEIGHT.group).get(LOG_WEIGHT.name)
 
     @property
-    def effective(self) -> Tensor | None:
-        """(sum w)^2 / sum w^2 over the guide's draws, `(N,)`: so many draws of p(z | x) are they worth. Kong (1992)."""
+    def effective_sample_size(self) -> Tensor | None:
+        """(sum w)^2 / sum w^2 over the guide's draws, `(N,)`: about how many draws of p(z | x) they replace.
+
+        None where `log_weights` is None.
+
+        References: Kong (1992), A note on importance sampling using standardized importance weights.
+        """
         return self.group(EFFECTIVE.group).get(EFFECTIVE.name)
 
     @property
@@ -117,16 +144,18 @@ class Draws:
     def __repr__(self) -> str:
         what = f"{'corrected ' * self.corrected}{self.kind} draws"
         count, size = self.sizes["draw"], self.sizes.get("datum", 1)
-        lines = [f"{count:,} {what} of {size:,} data" + (f", in {self.path}" if self.path else "")]
+        lines = [f"{count:,} {what} of {size:,} data points" + (f", in {self.path}" if self.path else "")]
         rows = [(key.group, key.name, str(array), _bytes(array.values)) for key, array in self.arrays.items()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows[:20]:
-            lines.append("  " + "  ".join(map(str.ljust, row, widths)).rstrip())
+        lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows[:20]]
         if len(rows) > 20:
             lines.append(f"  and {len(rows) - 20} more")
-        if self.effective is not None:
-            lowest, median = self.effective.min().item(), self.effective.median().item()
-            lines.append(f"effective draws of a datum: median {median:.1f}, lowest {lowest:.1f}")
+        effective = self.effective_sample_size
+        if effective is not None:
+            lines.append(
+                f"effective sample size of a data point: median {effective.median().item():.1f}, lowest "
+                f"{effective.min().item():.1f}"
+            )
         return "\n".join(lines)
 
 
@@ -140,7 +169,12 @@ def _bytes(array: Tensor) -> str:
 
 
 def event_dims(name: str, rank: int) -> tuple[str, ...]:
-    """The names of an event's dimensions: a vector's, an image's, else numbered; of x's pixels without prefix."""
+    """The names of the dimensions of an event: those of a vector or an image, or numbers where there are more.
+
+    Args:
+        name: that of the site, which is the prefix; the dimensions of an image x have none.
+        rank: how many dimensions the event has.
+    """
     if rank <= 1:
         return (f"{name}_dim",)[:rank]
     if rank > 3:
@@ -150,27 +184,10 @@ def event_dims(name: str, rank: int) -> tuple[str, ...]:
 
 
 def label_of(tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """The labels of a data set: integers named y, one for a datum."""
+    """The labels of the data: integers named y, one for each data point; None where there are none.
+
+    Args:
+        tensors: the tensors of the data, by name.
+    """
     y = tensors.get(LABEL)
     return None if y is None or y.dim() != 1 or y.is_floating_point() else y.cpu()
-
-
-class Memory:
-    """Arrays of draws as tensors."""
-
-    def __init__(self, slots: Mapping[Key, Slot]) -> None:
-        self.arrays = {key: Named(s.dims, torch.empty(s.shape, dtype=s.dtype)) for key, s in slots.items()}
-
-    def put(self, key: Key, place: tuple[slice, ...], values: Tensor) -> None:
-        """Write a part of an array."""
-        self.arrays[key].values[place] = values
-
-    def finish(self, rest: Draws) -> Draws:
-        """All arrays, with those that are known at the end."""
-        return replace(rest, arrays=self.arrays | rest.arrays)
-
-    def __enter__(self) -> "Memory":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass

@@ -1,4 +1,4 @@
-"""Netcdf."""
+"""Draws in a NetCDF file, written chunk by chunk and mapped into memory."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -12,21 +12,27 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import OutputError
-from pyrovae.inference.draws.arviz import attributes, coordinates, datasets, wanted
+from pyrovae.inference.draws.arviz import attributes, coordinates, datasets, require_package
 from pyrovae.inference.draws.draws import Draws, Key, Named, Slot
 
 __all__ = ["File"]
 
 
 class File:
-    """Arrays of draws in a NetCDF file, written part by part, and mapped into memory when all are there.
+    """The arrays of draws in a NetCDF file, written part by part, and mapped into memory when the file is complete.
 
-    The file is a temporary neighbour until it is whole. Each array lies in it in one piece, uncompressed: what is not
-    looked at is not read.
+    Until then it is a temporary file in the same folder. Each array is stored uncompressed in one piece, so only the
+    parts that are used are read.
+
+    Args:
+        path: the file.
+        slots: the arrays to fill.
+        label: the label of each data point, `(N,)`; None where there are none.
+        corrected: whether the draws are chosen by their weights.
 
     Raises:
         MissingExtraError: xarray, h5netcdf or h5py is not installed.
-        OutputError: the folder cannot be made or written, or the disk is full.
+        OutputError: the folder cannot be created or written, or the disk is full.
     """
 
     def __init__(self, path: str | Path, slots: Mapping[Key, Slot], label: Tensor | None, corrected: bool) -> None:
@@ -34,7 +40,7 @@ class File:
         self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
 
     def __enter__(self) -> "File":
-        xarray, h5netcdf, _ = (wanted(package) for package in ("xarray", "h5netcdf", "h5py"))
+        xarray, h5netcdf, _ = (require_package(package) for package in ("xarray", "h5netcdf", "h5py"))
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for group, sizes in self._sizes().items():
@@ -59,16 +65,26 @@ class File:
         dtype = torch.empty(0, dtype=slot.dtype).numpy().dtype
         variable = self.file[key.group].create_variable(key.name, ("chain", *slot.dims), dtype=dtype)
         if self.label is not None and "datum" in slot.dims:
-            variable.attrs["coordinates"] = "label"  # how NetCDF says that a variable is a coordinate
+            variable.attrs["coordinates"] = "label"  # NetCDF's mark of a coordinate
         return variable
 
     def put(self, key: Key, place: tuple[slice, ...], values: Tensor) -> None:
-        """Write a part of an array."""
+        """Write a part of an array.
+
+        Args:
+            key: the array.
+            place: the part.
+            values: the numbers.
+        """
         with self._explained():
             self.variables[key][(0, *place)] = values.numpy()
 
     def finish(self, rest: Draws) -> Draws:
-        """Add what is known at the end, put the file in place, and map the arrays from it."""
+        """Complete the file, move it into place, and map the arrays from it.
+
+        Args:
+            rest: the draws with the arrays that are known at the end only.
+        """
         with self._explained():
             self.file.close()
             for group, dataset in datasets(rest).items():
@@ -77,12 +93,12 @@ class File:
             return replace(rest, arrays=self._mapped() | rest.arrays, path=self.path)
 
     def _mapped(self) -> dict[Key, Named]:
-        with wanted("h5py").File(self.path) as file:
+        with require_package("h5py").File(self.path) as file:
             places = {key: file[key.group][key.name].id.get_offset() for key in self.slots}
         arrays = {}
         for key, slot in self.slots.items():
             dtype = torch.empty(0, dtype=slot.dtype).numpy().dtype
-            # Mode "c" is private: what is changed in a tensor never comes into the file.
+            # Mode "c" is private: changes of a tensor are not written into the file.
             array = np.memmap(self.path, dtype, "c", places[key], slot.shape)
             arrays[key] = Named(slot.dims, torch.from_numpy(array))
         return arrays
@@ -92,7 +108,7 @@ class File:
             self._discard()
 
     def _discard(self) -> None:
-        with suppress(OSError, AttributeError):  # on a full disk, or before it was opened
+        with suppress(OSError, AttributeError):  # the disk is full, or the file was not opened
             self.file.close()
         with suppress(OSError):
             self.temporary.unlink(missing_ok=True)
@@ -104,6 +120,6 @@ class File:
         except OSError as error:
             self._discard()
             raise OutputError(
-                f"cannot write {self.path.name!r} into {str(self.path.parent)!r}: {error.strerror or error}. Choose "
-                'another folder: out="runs/mine/posterior.nc".'
+                f"cannot write {self.path.name!r} into {str(self.path.parent)!r}: {error.strerror or error}. Write to "
+                'another folder, such as out="runs/mine/posterior.nc".'
             ) from error

@@ -1,4 +1,4 @@
-"""Draws in chunks of bounded memory."""
+"""How draws are split into chunks of bounded memory."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,20 +7,29 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Batch
+from pyrovae.errors import PairError
 from pyrovae.inference.draws.draws import Key
 from pyrovae.inference.draws.form import Forms
 from pyrovae.inference.pair.running import chunk_sizes
 
-__all__ = ["Draw", "Plan", "Values"]
+__all__ = ["Draw", "Plan", "Values", "require_counts"]
 
-Values = dict[Key, Tensor]  # draws of a chunk, each (S, B, *plates, *event), with B = 1 outside the plate "data"
-
+Values = dict[Key, Tensor]
+"""The draws of a chunk, `(S, B, *plates, *event)` each, with B = 1 outside the plate "data"."""
 
 Draw = Callable[[Batch, int, int, Values], Values]
+"""A function that draws: from a batch, B, S, and the values of latents outside the plate "data", to the draws."""
 
 
 class Plan(NamedTuple):
-    """Draws of a chunk of `rows` data, `draws` at a time; `proposals` to choose from where draws are corrected."""
+    """The chunks of draws: `rows` data points at a time, and for them `draws` draws at a time.
+
+    Attributes:
+        num_samples: S, the draws of each data point in the result.
+        proposals: from how many draws these are chosen where they are corrected; 0 where they are not.
+        rows: the data points of a chunk.
+        draws: the draws of each of them in a chunk.
+    """
 
     num_samples: int
     proposals: int
@@ -29,7 +38,16 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(cls, num_samples: int, proposals: int, first: Batch, busy: Forms, kept: Forms, memory: int) -> "Plan":
-        """Chunks by memory: a draw takes the `busy` sites' numbers, a datum those of `first`, and what is `kept`."""
+        """The chunks that fit into memory.
+
+        Args:
+            num_samples: S.
+            proposals: from how many draws these are chosen; 0 for plain draws.
+            first: a batch, which tells how many numbers a data point has.
+            busy: the forms of the sites that take memory while a chunk is drawn.
+            kept: the forms of the sites whose S draws are kept until all proposals were seen.
+            memory: about how many bytes a chunk may take.
+        """
         rows, draws = chunk_sizes(_numbers(busy), proposals or num_samples, memory)
         rows = min(rows, chunk_sizes(first, 1, memory)[0])
         if proposals:
@@ -37,7 +55,11 @@ class Plan(NamedTuple):
         return cls(num_samples, proposals, rows, draws)
 
     def parts(self, total: int) -> Iterator[slice]:
-        """So many draws, part by part."""
+        """The draws of a data point, part by part.
+
+        Args:
+            total: how many draws there are.
+        """
         return (slice(done, min(done + self.draws, total)) for done in range(0, total, self.draws))
 
 
@@ -45,3 +67,19 @@ def _numbers(forms: Forms) -> Batch:
     """Tensors of the forms' sizes that hold nothing."""
     shapes = {name: (1, *form.plates.values(), *form.event) for name, form in forms.items()}
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+def require_counts(what: str, num_samples: int, proposals: int | None = None) -> None:
+    """Require at least one draw, and at least one proposal.
+
+    Args:
+        what: the name of the function that asks, for the error.
+        num_samples: the number of draws.
+        proposals: the number of proposals; None for the default.
+
+    Raises:
+        PairError: a number is below 1.
+    """
+    for name, count, default in (("num_samples", num_samples, 100), ("proposals", proposals, 1000)):
+        if count is not None and count < 1:
+            raise PairError(f"{what} requires {name} >= 1, got {count}. Write {name}={default}.")

@@ -1,22 +1,23 @@
-"""Prior."""
+"""Draws of the latents and the data from the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import torch
 from pyro import poutine
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
+from pyrovae.inference.draws.collecting import collect
 from pyrovae.inference.draws.draws import Draws, Key
-from pyrovae.inference.draws.form import Form
-from pyrovae.inference.draws.plan import Plan, Values
-from pyrovae.inference.draws.source import Source, check_counts, collect, selected
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
-from pyrovae.inference.pair.running import batches, device_of, evaluating, seeded
+from pyrovae.inference.draws.form import Form, selected
+from pyrovae.inference.draws.plan import Plan, Values, require_counts
+from pyrovae.inference.draws.source import Source
+from pyrovae.inference.pair.contract import ProgramLike, call, filled, takes
+from pyrovae.inference.pair.running import MEMORY, device_of, evaluating, placed, seeded, unchanged
 from pyrovae.inference.pair.scoring import depth_of
-from pyrovae.inference.pair.tracing import sites as sites_of
+from pyrovae.inference.pair.tracing import sites
 
 __all__ = ["prior", "prior_predictive"]
 
@@ -28,53 +29,88 @@ def prior(
     given: Batch | None = None,
     sites: Sequence[str] | None = None,
     predictive: bool = False,
-    memory: int = 2**28,
+    memory: int = MEMORY,
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Draws:
-    """S draws of every latent site from the model, z_s ~ p(z), or p(z | y) for each of N rows of what is given.
+    """Draw every latent site S times from the model, z_s ~ p(z), or z_s ~ p(z | y) for each of N rows of `given`.
 
     Args:
+        model: the model.
         num_samples: S.
-        given: what the model conditions on, such as `y`, N rows; without it there is one datum, N = 1.
-        sites, memory, seed, out: as in `posterior`.
-        predictive: draw x ~ p(x | z_s) too.
+        given: what the model conditions on, such as `y`, N rows; without it there is one data point, N = 1.
+        sites: the names of the latent sites to keep, or of plates, for the sites in them; all latent sites by default.
+        predictive: whether to draw x ~ p(x | z_s) too.
+        memory, seed, out: as in `posterior`.
 
     Raises:
-        PairError: no samples; no such site; the model does not generate, or observes what is given.
+        PairError: `num_samples` is below 1; there is no such site; the model does not generate, or observes what is
+            given.
         MissingExtraError, OutputError: `out` cannot be written.
     """
-    given, size = given or {}, batch_size(given) if given else 1
-    check_counts("prior", size, num_samples, None)
-    device = device_of(model)
+    given, size, device = given or {}, filled("prior", given) if given else 1, device_of(model)
+    require_counts("prior", num_samples)
     with evaluating(model), seeded(seed, device):
-        first = {name: tensor[:2].to(device) for name, tensor in given.items()}
-        with poutine.trace() as tracer:
-            call(model, first, size=min(size, 2), data_size=size)
-        drawn, depth = sites_of(tracer.trace), depth_of(tracer.trace)
-        for name, site in drawn.items():
-            if site["is_observed"]:
-                raise PairError(f"the prior's draws are given '{name}', which the model observes. Drop it from given.")
-        forms = {name: Form.of(site, depth) for name, site in drawn.items()}
-        # Arguments are named after the sites that they observe.
-        observed = {name: form for name, form in forms.items() if name == "x" or takes(model, name)}
-        latents = {name: form for name, form in forms.items() if name not in observed}
-        source = _Prior(model, depth, size, latents, observed)
-        plan = Plan.of(num_samples, 0, first, forms, latents, memory)
-        wanted = [Key("prior", name) for name in selected(sites, latents)]
-        wanted += [Key("prior_predictive", name) for name in observed if predictive]
-        chunks = batches(given, plan.rows, dict, device) if given else [{}]
-        return collect(source, source.draw, plan, wanted, given, chunks, out)
+        first = placed(given, unchanged, device, slice(2))
+        source = _source(model, first, size)
+        forms = {**source.latents, **source.observed}
+        plan = Plan.of(num_samples, 0, first, forms, source.latents, memory)
+        keys = [Key("prior", name) for name in selected(sites, source.latents)]
+        keys += [Key("prior_predictive", name) for name in source.observed if predictive]
+        return collect(source, source.draw, plan, keys, given, _batches(given, size, plan.rows, device), out=out)
 
 
-def prior_predictive(model: ProgramLike, num_samples: int = 1000, **options: Any) -> Draws:
-    """Draws of z_s ~ p(z) and x_s ~ p(x | z_s): `prior(..., predictive=True)`."""
-    return prior(model, num_samples, predictive=True, **options)
+def prior_predictive(
+    model: ProgramLike,
+    num_samples: int = 1000,
+    *,
+    given: Batch | None = None,
+    sites: Sequence[str] | None = None,
+    memory: int = MEMORY,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Draws:
+    """Draw z_s ~ p(z) and x_s ~ p(x | z_s): `prior(..., predictive=True)`.
+
+    Args:
+        model: the model.
+        num_samples: S.
+        given, sites, memory, seed, out: as in `prior`.
+
+    Raises:
+        PairError, MissingExtraError, OutputError: as in `prior`.
+    """
+    return prior(model, num_samples, given=given, sites=sites, predictive=True, memory=memory, seed=seed, out=out)
 
 
 @dataclass(frozen=True)
 class _Prior(Source):
+    """Latents and observed sites, all from one run of the model."""
+
     kind = "prior"
 
-    def draw(self, batch: Batch, rows: int, count: int, common: Values) -> Values:
-        return self.generate(batch, rows, count, common)
+    def draw(self, batch: Batch, rows: int, num_samples: int, common: Values) -> Values:
+        return self.generate(batch, rows, num_samples, common)
+
+    def predict(self, batch: Batch, rows: int, num_samples: int, values: Values) -> Values:
+        return {}
+
+
+def _source(model: ProgramLike, first: Batch, size: int) -> _Prior:
+    """The sites of the model, read off one run. Arguments are named after the sites that they observe."""
+    with poutine.trace() as tracer:
+        call(model, first, size=min(size, 2), data_size=size)
+    drawn, depth = sites(tracer.trace), depth_of(tracer.trace)
+    for name, site in drawn.items():
+        if site["is_observed"]:
+            raise PairError(f"prior requires sites that the model draws, got a value of '{name}'. Drop it from given.")
+    forms = {name: Form.of(site, depth) for name, site in drawn.items()}
+    observed = {name: form for name, form in forms.items() if name == "x" or takes(model, name)}
+    latents = {name: form for name, form in forms.items() if name not in observed}
+    return _Prior(model, depth, size, latents, observed)
+
+
+def _batches(given: Batch, size: int, rows: int, device: torch.device) -> Iterator[tuple[slice, Batch]]:
+    for start in range(0, size, rows):
+        where = slice(start, min(start + rows, size))
+        yield where, placed(given, unchanged, device, where)

@@ -1,8 +1,4 @@
-"""Draws as they come from the guide, and draws chosen in proportion to their weights."""
-
-import math
-from collections.abc import Iterator
-from typing import Any
+"""Draws that are chosen in proportion to their weights."""
 
 import torch
 from torch import Tensor
@@ -11,80 +7,76 @@ from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError
 from pyrovae.inference.draws.draws import LOG_WEIGHT
 from pyrovae.inference.draws.plan import Draw, Plan, Values
+from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.numeric import wide
 
-__all__ = ["Weights", "corrected_draws", "plain_draws"]
+__all__ = ["corrected_draws", "share"]
 
 
-class Weights:
-    """The running sums of w and of w squared, in logarithms, for each datum of a chunk."""
+def corrected_draws(draw: Draw, plan: Plan, batch: Batch, where: slice) -> tuple[Values, WeightSums]:
+    """Choose S draws from more proposals than memory holds, by sampling-importance-resampling.
 
-    def __init__(self) -> None:
-        self.sums: Any = None  # (2, B)
+    Each of the S places holds one of the proposals so far, in proportion to its weight. A new part of the proposals
+    takes a place with the probability of its share in the sum of weights.
 
-    def add(self, log_weight: Tensor) -> Tensor:
-        """Take weights `(S, B)` in; return their share of the sum so far, `(B,)`."""
-        log_weight = wide(log_weight)
-        new = torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)])
-        self.sums = new if self.sums is None else torch.logaddexp(self.sums, new)
-        return (new[0] - self.sums[0]).exp()
+    Args:
+        draw: draws proposals with their log-weights.
+        plan: the chunks, and the numbers of draws and proposals.
+        batch: the data points of a chunk.
+        where: their rows in the data, for the error.
 
-    @property
-    def total(self) -> Tensor:
-        """log sum_s w_s."""
-        return self.sums[0]
+    Returns:
+        The S draws, each with the mean weight of the proposals, and the sums of the weights of the proposals.
 
-    @property
-    def effective(self) -> Tensor:
-        """(sum w)^2 / sum w^2."""
-        return (2 * self.sums[0] - self.sums[1]).exp()
-
-
-def plain_draws(
-    draw: Draw, plan: Plan, batch: Batch, rows: int, weights: Weights, common: dict[int, Values], shared: set[str]
-) -> Iterator[tuple[slice, Values]]:
-    """The draws of a chunk of data as they come; of the `shared` latents, of all data, those of the first chunk."""
-    for part in plan.parts(plan.num_samples):
-        values = draw(batch, rows, part.stop - part.start, common.get(part.start, {}))
-        common[part.start] = {key: v for key, v in values.items() if key.name in shared}
-        if LOG_WEIGHT in values:
-            weights.add(values[LOG_WEIGHT])
-        yield part, values
-
-
-def corrected_draws(
-    draw: Draw, plan: Plan, batch: Batch, place: slice, weights: Weights
-) -> Iterator[tuple[slice, Values]]:
-    """Sampling-importance-resampling, S draws chosen from more proposals than memory holds.
-
-    Each of the S places holds one of the proposals so far, in proportion to its weight: a new part of them takes the
-    place with the probability of its share in the sum of weights.
+    Raises:
+        NonFiniteError: the weights of a data point are all zero, or are not finite.
     """
+    rows = where.stop - where.start
     kept: Values = {}
-    rows = place.stop - place.start
+    total: WeightSums | None = None
     for part in plan.parts(plan.proposals):
         values = draw(batch, rows, part.stop - part.start, {})
-        share = weights.add(values[LOG_WEIGHT])
-        log_weight = wide(values[LOG_WEIGHT])
-        # Where all weights of the part are zero, its share is too, and any of it may be picked.
-        log_weight = log_weight.where(log_weight.logsumexp(0).isfinite(), 0.0)
-        picked = log_weight.softmax(0).T.multinomial(plan.num_samples, replacement=True).T
-        columns = torch.arange(rows, device=picked.device)
-        fresh = {key: value[picked, columns] for key, value in values.items()}
-        taken = torch.rand(picked.shape, device=picked.device) < share
-        kept = {key: _where(taken, value, kept.get(key, value)) for key, value in fresh.items()}
-    total = weights.total
-    if not total.isfinite().all():
-        bad = [place.start + row for row in (~total.isfinite()).nonzero().flatten().tolist()]
+        weights = WeightSums.of(values[LOG_WEIGHT])
+        total = weights if total is None else total.merge(weights)
+        fresh, shape = _picked(values, plan.num_samples)
+        taken = torch.rand(shape, device=total.logs.device) < share(weights, total)
+        kept = {key: _chosen(taken, value, kept.get(key, value)) for key, value in fresh.items()}
+    assert total is not None  # there is at least one proposal
+    _require_finite(total, where)
+    kept[LOG_WEIGHT] = total.log_mean.to(kept[LOG_WEIGHT].dtype).expand(plan.num_samples, rows)
+    return kept, total
+
+
+def share(part: WeightSums, total: WeightSums) -> Tensor:
+    """The share of some draws in the sum of the weights of all, `(B,)`.
+
+    Args:
+        part: the sums over these draws.
+        total: the sums over all draws, with these.
+    """
+    return (part.log_sum - total.log_sum).exp()
+
+
+def _picked(values: Values, num_samples: int) -> tuple[Values, torch.Size]:
+    """Draws picked with replacement, in proportion to their weights, and the shape `(S, B)` of the picks."""
+    log_weight = wide(values[LOG_WEIGHT])
+    # Where all weights of a part are zero, its share is zero too, and any of its draws may be picked.
+    log_weight = log_weight.where(log_weight.logsumexp(0).isfinite(), 0.0)
+    picked = log_weight.softmax(0).T.multinomial(num_samples, replacement=True).T
+    columns = torch.arange(picked.shape[1], device=picked.device)
+    return {key: value[picked, columns] for key, value in values.items()}, picked.shape
+
+
+def _chosen(taken: Tensor, value: Tensor, other: Tensor) -> Tensor:
+    """One of two values by draw and data point, `taken` of shape `(S, B)`."""
+    return value.where(taken.reshape(*taken.shape, *[1] * (value.dim() - 2)), other)
+
+
+def _require_finite(weights: WeightSums, where: slice) -> None:
+    bad = [where.start + row for row in (~weights.log_sum.isfinite()).nonzero().flatten().tolist()]
+    if bad:
         raise NonFiniteError(
-            f"the {plan.proposals} weights of a datum are all zero, or not finite, at rows {bad[:5]} of the data, so "
-            "no draw can be chosen by them. check_pair says what is not finite; otherwise take more proposals=..., or "
-            "corrected=False."
+            f"corrected draws require weights that are finite and not all zero, got {weights.num_samples} weights that are "
+            f"not at rows {bad[:5]} of the data. check_pair(model, guide, batch) names what is not finite. Where all "
+            "are zero, increase proposals=..., or write corrected=False."
         )
-    kept[LOG_WEIGHT] = (total - math.log(plan.proposals)).to(kept[LOG_WEIGHT].dtype).expand(plan.num_samples, rows)
-    return ((part, {key: value[part] for key, value in kept.items()}) for part in plan.parts(plan.num_samples))
-
-
-def _where(chosen: Tensor, value: Tensor, other: Tensor) -> Tensor:
-    """By draw and datum, `chosen` of shape `(S, B)`."""
-    return value.where(chosen.reshape(*chosen.shape, *[1] * (value.dim() - 2)), other)

@@ -1,1 +1,4 @@
-"""Estimators with the scikit-learn interface."""
+"""Estimators with the interface of scikit-learn.
+
+Import each from its module, or from `pyrovae.inference`: this package alone imports nothing.
+"""

@@ -1,9 +1,9 @@
-"""A detector of anomalies behind scikit-learn's interface. Needs scikit-learn."""
+"""A detector of anomalies with the interface of scikit-learn."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,48 +11,50 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import DataError
-from pyrovae.inference.estimators.estimator import VAEEstimator
-from pyrovae.inference.pair.contract import ProgramLike, Site, modules
+from pyrovae.inference.estimators.numeric import NumericEstimator
+from pyrovae.inference.estimators.scikit_learn import OutlierMixin
+from pyrovae.inference.pair.contract import Site, modules
 from pyrovae.inference.pair.running import MEMORY, device_of
 from pyrovae.inference.pair.tracing import innermost
-from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, entry_scores, threshold
+from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, threshold
+from pyrovae.inference.tasks.entries import entry_scores
 from pyrovae.models import Likelihood
 from pyrovae.numeric import wide
 
-# isort: split
-# After the estimator, which says what to install.
-from sklearn.base import OutlierMixin
-
-__all__ = ["VAEDetector"]
+__all__ = ["SameNoise", "VAEDetector"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAEDetector(OutlierMixin, VAEEstimator):
-    """Rows of a table that are unlike those it was trained on: `predict` says 1 for a normal row, -1 for an anomaly.
+class VAEDetector(OutlierMixin, NumericEstimator):
+    """Finds the rows of a table that are unlike the rows it was trained on. `predict` gives -1 for an anomaly, else 1.
 
         detector = VAEDetector().fit(normal).calibrate(other_normal, false_alarms=0.05)
         detector.predict(table), detector.explain(table)
 
-    Each row gets the same noise, so its score does not depend on the rows beside it (draws of a guide whose
-    distributions have no inverse cdf by entry apart, and the regret).
+    Each row gets the same noise, so its score does not depend on the other rows of the table. Two cases are excepted:
+    a guide whose distributions have no inverse cdf per entry, and the regret.
 
-    A normal likelihood with a predicted scale is the default: how far a row may lie from what is expected of it depends
-    on the row.
+    The default likelihood is normal with a predicted scale: how far a row may lie from its expected value depends on
+    the row.
 
     Args:
-        kind: of score, as `anomaly_scores` has them.
-        num_samples: draws per row.
+        latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
+            `VAEEstimator`.
+        likelihood, standardize, pair, loss: as in `NumericEstimator`.
+        kind: the kind of score, as in `anomaly_scores`.
+        num_samples: the number of draws per row.
         contamination: the share of the training rows that `predict` calls anomalous, in [0, 0.5].
-        others: those of `VAEEstimator`.
 
     Attributes:
-        offset_: `decision_function` is `score_samples - offset_`, and below 0 for an anomaly.
-        typical_: what `explain` compares with, the training rows' mean by column, `(D,)`, nats.
-        others: those of `VAEEstimator`.
+        offset_: `decision_function` is `score_samples - offset_`.
+        typical_: the mean over the training rows of the score of each column, `(D,)`, in nats.
+        model_, guide_, history_, mean_, scale_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
 
     Raises:
-        ValueError, DataError, SupportError: those of `VAEEstimator`; no such score, no such contamination.
+        ValueError, SupportError: as in `NumericEstimator`.
+        DataError: in `fit`, a parameter outside its range, or an unknown kind.
     """
 
     likelihood: str | Callable[[int], Likelihood] = "normal-predicted"
@@ -61,37 +63,64 @@ class VAEDetector(OutlierMixin, VAEEstimator):
     contamination: float = 0.05
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Minus the anomaly score of each row, `(N,)`, nats: higher for the more normal."""
+        """Minus the anomaly score of each row, `(N,)`, in nats: higher for the more normal.
+
+        Args:
+            X: a table of numbers, `(N, D)`.
+        """
         return self._score(self._rows(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """`score_samples(X) - offset_`, `(N,)`: below 0 for an anomaly."""
+        """`score_samples(X) - offset_`, `(N,)`: below 0 for an anomaly.
+
+        Args:
+            X: a table of numbers, `(N, D)`.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """1 for a normal row, -1 for an anomaly, `(N,)`."""
+        """1 for a normal row, -1 for an anomaly, `(N,)`.
+
+        Args:
+            X: a table of numbers, `(N, D)`.
+        """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def calibrate(self, X: Any, *, false_alarms: float | None = None, quantile: float | None = None) -> "VAEDetector":
-        """Set `offset_` by clean rows that were not trained on, as `threshold` does, and return the detector."""
+    def calibrate(self, X: Any, *, false_alarms: float | None = None, quantile: float | None = None) -> Self:
+        """Set `offset_` by the scores of clean rows that were not trained on, and return the detector.
+
+        Args:
+            X: a table of clean rows, `(N, D)`.
+            false_alarms, quantile: one of the two, as in `threshold`.
+
+        Raises:
+            DataError: as in `threshold`.
+        """
         scores = torch.from_numpy(-self.score_samples(X))
         self.offset_ = -threshold(scores, false_alarms=false_alarms, quantile=quantile)
         return self
 
     def explain(self, X: Any) -> np.ndarray:
-        """By how many nats each entry is less expected than in the training rows, `(N, D)`: which columns did it."""
+        """By how many nats each entry is more surprising than in the training rows, `(N, D)`.
+
+        Args:
+            X: a table of numbers, `(N, D)`.
+        """
         return self._entries(self._rows(X)) - self.typical_
 
-    def _likelihood(self, width: int) -> Likelihood:
+    def _check_parameters(self) -> None:
+        self._require_positive("latent_dim", "epochs", "batch_size", "num_samples")
         if self.kind not in SCORES:
-            raise DataError(f"VAEDetector has no kind {self.kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
+            raise DataError(f"VAEDetector knows no kind {self.kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
         if not 0 <= self.contamination <= 0.5:
-            raise DataError(f"VAEDetector wants a contamination in [0, 0.5], got {self.contamination!r}.")
-        return super()._likelihood(width)
+            raise DataError(
+                f"VAEDetector requires a contamination in [0, 0.5], got {self.contamination!r}. Write "
+                "contamination=0.05."
+            )
 
-    def _fitted(self, x: Tensor) -> None:
+    def _after_training(self, x: Tensor) -> None:
         rows = x.to(device_of(self.model_))
-        if rows.device.type != "mps":  # a matrix product of float32 numbers depends on the rows beside, a little
+        if rows.device.type != "mps":  # a float32 matrix product of a row depends slightly on the other rows
             for module in modules(self.model_, self.guide_):
                 module.double()
         self.offset_ = np.percentile(self._score(rows), 100 * self.contamination)
@@ -99,24 +128,35 @@ class VAEDetector(OutlierMixin, VAEEstimator):
 
     def _score(self, rows: Tensor) -> np.ndarray:
         with SameNoise() if self.kind != "regret" else nullcontext():
-            return -anomaly_scores(*self._subject(rows), kind=self.kind, **self._draws(rows)).numpy()
+            scores = anomaly_scores(
+                self.model_,
+                self.guide_,
+                _batch(rows),
+                kind=self.kind,
+                num_samples=self.num_samples,
+                memory=self._memory(rows),
+            )
+        return -scores.numpy()
 
     def _entries(self, rows: Tensor) -> np.ndarray:
         with SameNoise():
-            return entry_scores(*self._subject(rows), **self._draws(rows)).numpy()
+            return entry_scores(
+                self.model_, self.guide_, _batch(rows), num_samples=self.num_samples, memory=self._memory(rows)
+            ).numpy()
 
-    def _draws(self, rows: Tensor) -> dict[str, Any]:
-        """All draws of a row at once, since each portion of them would have the same noise."""
-        return {"num_samples": self.num_samples, "memory": max(MEMORY, 64 * (rows[0].numel() + 128) * self.num_samples)}
+    def _memory(self, rows: Tensor) -> int:
+        """Enough for all draws of a row at once: the same noise would come back in each further portion of them."""
+        return max(MEMORY, 64 * (rows[0].numel() + 128) * self.num_samples)
 
-    def _subject(self, rows: Tensor) -> tuple[ProgramLike, ProgramLike, dict[str, Tensor]]:
-        return self.model_, self.guide_, {"x": wide(rows)}
+
+def _batch(rows: Tensor) -> Batch:
+    return {"x": wide(rows)}
 
 
 class SameNoise(Messenger):
-    """Gives each datum the same noise at the sites that are drawn: value = cdf^-1(u), u of shape `(S, 1, *event)`.
+    """Gives each data point the same noise u: a draw is cdf^-1(u), with u of shape `(S, 1, *event)`.
 
-    A distribution without an inverse cdf by entry is left to draw.
+    A distribution without an inverse cdf per entry draws as usual.
     """
 
     def __init__(self) -> None:

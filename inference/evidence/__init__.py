@@ -1,1 +1,1 @@
-"""The evidence log p(x), estimated from below and from above."""
+"""Estimates of the evidence log p(x), from below and from above."""

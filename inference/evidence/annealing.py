@@ -1,13 +1,12 @@
-"""The evidence from both sides: annealed importance sampling, and bidirectional Monte Carlo.
+"""Annealed importance sampling: log p(x) by chains that go from q(z | x), or from p(z), to p(x, z).
 
-Chains walk from q(z | x), or from p(z), to p(x, z) over temperatures 0 = t_0 < ... < t_T = 1, an HMC transition at each
-one between (`inference.hmc`). With pi_t the density of the path at temperature t, and u_k where a chain is at t_k,
+The chains pass temperatures 0 = t_0 < ... < t_T = 1, with an HMC transition at each one between (`evidence.hmc`). Let
+pi_t be the density of the path at temperature t, and u_k the position of a chain at t_k. Then
 
-    log w = sum over k = 1 ... T of log pi_(t_k)(u_(k-1)) - log pi_(t_(k-1))(u_(k-1)),    E[w] = p(x):
+    log w = sum over k = 1 ... T of log pi_(t_k)(u_(k-1)) - log pi_(t_(k-1))(u_(k-1)),    E[w] = p(x),
 
-the log of the mean of w is, on average, below log p(x). On data that the model draws together with their latents, the
-same walk backwards from those latents, which are exact draws of p(z | x), has E[1/w] = 1/p(x), and bounds log p(x) from
-above. With one temperature, T = 1, there is no transition, and what is left is importance sampling.
+so the log of the mean of w is below log p(x) on average. Chains that go backwards, from an exact draw of p(z | x), have
+E[1/w] = 1/p(x), and bound log p(x) from above. With T = 1 there is no transition: that is importance sampling.
 """
 
 import math
@@ -17,54 +16,50 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
+from pyrovae.inference.evidence.estimates import Estimate, summary
 from pyrovae.inference.evidence.hmc import Path, Start, transition
-from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.pair.running import (
-    COMPILE_FROM,
-    batches,
-    chunk_sizes,
-    device_of,
-    evaluating,
-    numbers,
-    seeded,
-)
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.on_data import PairOnData, on_data
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, chunk_sizes, numbers
+from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.numeric import wide
 
-__all__ = ["Annealed", "Annealing", "anneal", "annealed", "effective_sample_size_of"]
+__all__ = ["AnnealedEvidence", "Annealing", "anneal", "annealed"]
 
+SCALE_DRAWS = 32
+"""Draws of pi_0, whose spread sets the relative scales of the latents."""
 
-SCALE_DRAWS = 32  # of pi_0, whose spread sets the relative scales of the latents
+GAIN = 0.5
+"""The change of log step per unit of the acceptance rate, when step sizes are adapted."""
 
+THINNING = 4
+"""The preliminary pass visits every fourth temperature."""
 
-GAIN = 0.5  # of log step, in units of the acceptance rate
-
-
-THINNING = 4  # the preliminary pass visits every fourth temperature
-
-
-PRELIMINARY = 40  # transitions that it has at least
+PRELIMINARY = 40
+"""The fewest transitions of the preliminary pass along the path."""
 
 
 @dataclass(frozen=True)
 class Annealing:
     """How chains go from one density to the other.
 
-    Attributes:
-        num_chains: C, chains for each datum.
+    Args:
+        num_chains: C, the chains of each data point.
         num_temperatures: T, of which T - 1 have an HMC transition.
-        num_leapfrog: L, leapfrog steps of a transition.
-        start: `"guide"`, from q(z | x), or `"prior"`, from p(z).
-        schedule: `"sigmoid"`, temperatures dense at both ends, t = (s(8 k / T - 4) - s(-4)) / (s(4) - s(-4)) with the
-            logistic function s; or `"linear"`, t = k / T.
-        acceptance: the rate that step sizes are adapted to.
+        num_leapfrog: the leapfrog steps of a transition.
+        start: `"guide"`, to start at q(z | x), or `"prior"`, to start at p(z).
+        schedule: `"sigmoid"`, with temperatures dense at both ends, t = (s(8 k / T - 4) - s(-4)) / (s(4) - s(-4)) for
+            the logistic function s; or `"linear"`, t = k / T.
+        acceptance: the acceptance rate to which step sizes are adapted.
 
     Raises:
-        PairError: a number out of range, a start or schedule of another name.
+        PairError: a number is out of range, or a start or schedule has another name.
 
     References: Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273, for the sigmoid and 0.65.
     """
@@ -77,16 +72,19 @@ class Annealing:
     acceptance: float = 0.65
 
     def __post_init__(self) -> None:
-        for name in ("num_chains", "num_temperatures", "num_leapfrog"):
+        for name, default in (("num_chains", 16), ("num_temperatures", 100), ("num_leapfrog", 10)):
             if getattr(self, name) < 1:
-                raise PairError(f"Annealing wants {name} >= 1, got {getattr(self, name)}. The default is a start.")
+                raise PairError(f"Annealing requires {name} >= 1, got {getattr(self, name)}. Write {name}={default}.")
         for name, known in (("start", ("guide", "prior")), ("schedule", ("sigmoid", "linear"))):
             if getattr(self, name) not in known:
                 raise PairError(
-                    f"Annealing knows the {name}s {known[0]!r} and {known[1]!r}, got {getattr(self, name)!r}."
+                    f"Annealing requires {name} to be {known[0]!r} or {known[1]!r}, got {getattr(self, name)!r}. Write "
+                    f'{name}="{known[0]}".'
                 )
         if not 0 < self.acceptance < 1:
-            raise PairError(f"Annealing wants acceptance between 0 and 1, got {self.acceptance}. Write 0.65.")
+            raise PairError(
+                f"Annealing requires acceptance between 0 and 1, got {self.acceptance}. Write acceptance=0.65."
+            )
 
     @property
     def temperatures(self) -> list[float]:
@@ -99,20 +97,22 @@ class Annealing:
 
 
 @dataclass(frozen=True)
-class Annealed:
-    """What `annealed` measured, in nats per datum.
+class AnnealedEvidence:
+    """The estimate of `annealed`, in nats per data point; print it for a table.
 
     Attributes:
-        log_evidence: the mean over the data of log 1/C sum_c w_c, below log p(x) on average, and its standard error.
-        ess: effective sample size of the C chains, mean over the data.
-        acceptance: rate of accepted transitions, mean over the data; NaN with one temperature.
-        annealing: how it was done.
-        log_weights: of each chain and datum, `(C, N)`, in float64.
-        per_datum: `log_evidence`, `log_evidence_error`, `ess`, `acceptance`, of shape `(N,)`.
+        log_evidence: the mean over the data of log 1/C sum_c w_c, and its standard error. It is below log p(x) on
+            average. For chains that go backwards, E[w] = 1/p(x), and it is the mean of -log 1/C sum_c w_c, above log
+            p(x) on average.
+        effective_sample_size: that of the C chains, the mean over the data.
+        acceptance: the rate of accepted transitions, the mean over the data; NaN with one temperature.
+        annealing: the chains, temperatures and start.
+        log_weights: log w_c of each chain and data point, `(C, N)`, in float64.
+        per_datum: `log_evidence`, `log_evidence_error`, `effective_sample_size`, `acceptance`, of shape `(N,)`.
     """
 
     log_evidence: Estimate
-    ess: float
+    effective_sample_size: float
     acceptance: float
     annealing: Annealing
     log_weights: Tensor
@@ -121,12 +121,12 @@ class Annealed:
     def __str__(self) -> str:
         how = self.annealing
         rows = {
-            "log_evidence": f"{self.log_evidence}, nats per datum",
-            "ess": f"{self.ess:.1f} of {how.num_chains} chains",
+            "log_evidence": f"{self.log_evidence}, nats per data point",
+            "effective_sample_size": f"{self.effective_sample_size:.1f} of {how.num_chains} chains",
             "acceptance": f"{self.acceptance:.2f}",
             "path": f"from the {how.start}, {how.num_temperatures} temperatures of {how.num_leapfrog} leapfrog steps",
         }
-        return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+        return "\n".join(f"{name:<23}{value}" for name, value in rows.items())
 
 
 def annealed(
@@ -135,134 +135,165 @@ def annealed(
     data: Batch,
     annealing: Annealing = Annealing(),
     *,
-    transform: Any = None,
-    memory: int = 2**28,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
     seed: int = 0,
     compile: bool | None = None,
-) -> Annealed:
-    """log p(x) by annealed importance sampling with HMC, all data and chains at once.
+    progress: bool = False,
+) -> AnnealedEvidence:
+    """Estimate log p(x) by annealed importance sampling with HMC, for all data points and chains at once.
 
-    The step sizes, one for each datum and temperature, are adapted in a preliminary pass with chains of its own, and
-    fixed in the pass that is measured: so each transition leaves its density as it is, and E[w] = p(x) holds exactly.
-    (Adaptation along the measured chain itself, which is common, makes transitions depend on the past, and the
-    estimate loses its meaning as a bound.) The pass visits every fourth temperature: a fourth of the work,
-    or 50 transitions where there are few temperatures.
+    A preliminary pass with chains of its own adapts the step sizes, one for each data point and temperature. The
+    measured pass keeps them fixed, so each transition leaves its density unchanged, and E[w] = p(x) holds exactly.
+    (Step sizes that are adapted along the measured chains make transitions depend on the past, and the estimate is then
+    no bound.) The preliminary pass costs a fourth of the measured one, or 50 transitions where there are few
+    temperatures.
 
     Args:
-        data: named tensors of N data, all of them used.
-        annealing: chains, temperatures, start.
-        transform: what training applied to a batch (`pyrovae.data.Scale()` by default).
-        memory: about how many bytes a chunk of data may take.
-        seed: of all draws; the global random state is left alone.
-        compile: replay one compiled graph per leapfrog step; by default where that pays.
+        model, guide, data: the pair, and named tensors of N data points, all of which are used.
+        annealing: the chains, temperatures and start.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        memory: about how many bytes a chunk of data points may take.
+        seed: the seed of all random numbers; the global random state is left alone.
+        compile: whether to replay one compiled graph per leapfrog step; by default where that pays.
+        progress: whether to show a progress bar.
 
     Raises:
-        PairError: no data; a latent that is discrete and drawn, outside the plate "data", a point mass.
+        PairError: there is no data point; a latent is drawn and discrete, is outside the plate "data", or is a point
+            mass.
 
     References: Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273.
     """
-    (measured,) = anneal(model, guide, data, None, annealing, transform, memory, seed, compile)
+    with on_data("annealed", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        (measured,) = anneal(pair, annealing, compile=compile, progress=progress)
     return measured
 
 
+def anneal(
+    pair: PairOnData,
+    annealing: Annealing,
+    *,
+    simulated: Trace | None = None,
+    compile: bool | None = None,
+    progress: bool = False,
+) -> list[AnnealedEvidence]:
+    """Go forwards from pi_0 and, where the latents of the data are known, also backwards from these.
+
+    Args:
+        pair: the pair on its data.
+        annealing: the chains, temperatures and start.
+        simulated: the trace of the model that drew the data, whose latents are exact draws of p(z | x).
+        compile: whether to replay one compiled graph per leapfrog step; by default where that pays.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The estimate from below and, with `simulated`, the one from above.
+    """
+    steps = annealing.num_chains * (annealing.num_temperatures - 1) * annealing.num_leapfrog
+    pays = pair.size * steps * numbers(pair.first) > COMPILE_FROM
+    compiled = pays if compile is None else compile
+    path = Path(pair, annealing.start, compile=compiled)
+    ends = None if simulated is None else path.find(pair.data, simulated)
+    rows, _ = chunk_sizes(pair.first, annealing.num_chains, pair.memory)
+    forward, backward = [], []
+    total = math.ceil(pair.size / rows) * _stops(annealing, both=ends is not None)
+    with progress_bar(progress, total, "temperature") as bar:
+        if compiled:
+            bar.set_postfix_str("compiling")
+        for where, batch in pair.batches(rows):
+            chains = _Chains(path, batch, annealing, bar)
+            tuned = chains.tune()
+            u = path.draw(batch, annealing.num_chains)
+            forward.append(chains.walk(u, annealing.temperatures, tuned))
+            if ends is not None:
+                u = ends[:, where].expand_as(u)
+                backward.append(chains.walk(u, annealing.temperatures[::-1], tuned[::-1]))
+    return [_measured(forward, annealing), *([_measured(backward, annealing, -1)] if backward else [])]
+
+
+def _visited(annealing: Annealing) -> list[float]:
+    """The temperatures of the preliminary pass."""
+    return annealing.temperatures[1:-1:THINNING]
+
+
+def _stops(annealing: Annealing, both: bool) -> int:
+    """How often the chains of a chunk reach a temperature, in the preliminary pass and in one walk, or in both."""
+    return len(_visited(annealing)) + annealing.num_temperatures * (2 if both else 1)
+
+
 class _Walk(NamedTuple):
-    """What chains bring back: the sum of log-weights `(C, B)`, and the mean acceptance rate `(B,)`."""
+    """The result of a walk: the log-weights `(C, B)`, and the mean acceptance rate `(B,)`."""
 
     log_weights: Tensor
     acceptance: Tensor
 
 
-def anneal(
-    model: ProgramLike,
-    guide: ProgramLike,
-    data: Batch,
-    simulated: Any,
-    annealing: Annealing,
-    transform: Any,
-    memory: int,
-    seed: int,
-    compile: bool | None,
-) -> list[Annealed]:
-    """Forwards from pi_0; then backwards from the latents of `simulated`, a trace of the model, where there is one."""
-    size = batch_size(data)
-    if size == 0:
-        raise PairError("annealed wants data, got an empty batch. Pass a split that is not empty, data.test say.")
-    transform, device = transform or Scale(), device_of(model, guide)
-    with evaluating(model, guide), seeded(seed, device):
-        first = transform({name: tensor[:2].to(device) for name, tensor in data.items()})
-        steps = annealing.num_chains * (annealing.num_temperatures - 1) * annealing.num_leapfrog
-        pays = size * steps * numbers(first) > COMPILE_FROM
-        path = Path(model, guide, first, start=annealing.start, size=size, compile=pays if compile is None else compile)
-        ends = None if simulated is None else path.find(data, simulated)
-        rows, _ = chunk_sizes(first, annealing.num_chains, memory)
-        forward, backward = [], []
-        for start, batch in zip(range(0, size, rows), batches(data, rows, transform, device), strict=True):
-            tuned = _tune(path, batch, annealing)
-            u = path.draw(batch, annealing.num_chains)
-            forward.append(_walk(path, u, batch, annealing, annealing.temperatures, tuned))
-            if ends is not None:
-                u = ends[:, start : start + rows].expand_as(u)
-                backward.append(_walk(path, u, batch, annealing, annealing.temperatures[::-1], tuned[::-1]))
-    return [_measured(forward, annealing), *([_measured(backward, annealing, -1)] if backward else [])]
+class _Chains(NamedTuple):
+    """The chains of one chunk of data points."""
+
+    path: Path
+    batch: Batch
+    annealing: Annealing
+    bar: Any
+
+    def arrived(self) -> None:
+        """Count a temperature."""
+        self.bar.set_postfix_str("", refresh=False)
+        self.bar.update()
+
+    def tune(self) -> list[Tensor]:
+        """The step sizes `(B, K)` at each temperature between 0 and 1, by stochastic approximation of log step.
+
+        log step rises where the acceptance rate of a data point's chains is above the desired one, and falls where it
+        is below: first at temperature 0, then along the path. The numbers of u have steps in proportion to their
+        spread under pi_0.
+        """
+        path, annealing, visited = self.path, self.annealing, _visited(self.annealing)
+        if not visited:
+            return []
+        scale = path.draw(self.batch, SCALE_DRAWS).std(0)
+        point = path.point(path.draw(self.batch, annealing.num_chains), self.batch)
+        log_step = scale.new_full((len(scale), 1), -0.25 * math.log(path.vector.dim))
+        tuned = []
+        for temperature in [0.0, *visited]:
+            for _ in range(math.ceil(PRELIMINARY / len(visited)) if temperature else PRELIMINARY // 4):
+                step = log_step.exp() * scale
+                point, rate = transition(path, point, self.batch, temperature, step, annealing.num_leapfrog)
+                log_step = log_step + GAIN * (rate.mean(0).unsqueeze(-1) - annealing.acceptance)
+            if temperature:
+                tuned.append(log_step.exp() * scale)
+                self.arrived()
+        return [tuned[index // THINNING] for index in range(annealing.num_temperatures - 1)]
+
+    def walk(self, u: Tensor, temperatures: list[float], tuned: Sequence[Tensor]) -> _Walk:
+        """Go from u at the first temperature to the last, with a transition at each one between."""
+        point = self.path.point(u, self.batch)
+        log_weights, rates = torch.zeros_like(wide(point.log_ratio)), []
+        for index, (old, new) in enumerate(pairwise(temperatures)):
+            log_weights = log_weights + (new - old) * wide(point.log_ratio)
+            if index < len(tuned):
+                point, rate = transition(self.path, point, self.batch, new, tuned[index], self.annealing.num_leapfrog)
+                rates.append(rate.mean(0))
+            self.arrived()
+        acceptance = torch.stack(rates).mean(0) if rates else torch.full_like(log_weights[0], math.nan)
+        return _Walk(log_weights.cpu(), acceptance.cpu())
 
 
-def _tune(path: Path, batch: Batch, annealing: Annealing) -> list[Tensor]:
-    """The step sizes `(B, K)` at each temperature between 0 and 1, by stochastic approximation of log step.
-
-    Up and down as the acceptance rate of the datum's chains is above or below the one wanted; at first where the chains
-    start, then along the path. The numbers of u have steps in proportion to their spread under pi_0.
-    """
-    between = annealing.temperatures[1:-1]
-    if not between:
-        return []
-    scale = path.draw(batch, SCALE_DRAWS).std(0)
-    point = path.point(path.draw(batch, annealing.num_chains), batch)
-    log_step = scale.new_full((len(scale), 1), -0.25 * math.log(path.dim))
-    visited = between[::THINNING]
-    times = math.ceil(PRELIMINARY / len(visited))
-    tuned = []
-    for temperature in [0.0, *visited]:
-        for _ in range(times if temperature else PRELIMINARY // 4):
-            step = log_step.exp() * scale
-            point, rate = transition(path, point, batch, temperature, step, annealing.num_leapfrog)
-            log_step = log_step + GAIN * (rate.mean(0).unsqueeze(-1) - annealing.acceptance)
-        tuned.append(log_step.exp() * scale)
-    return [tuned[1 + index // THINNING] for index in range(len(between))]
-
-
-def _walk(
-    path: Path, u: Tensor, batch: Batch, annealing: Annealing, temperatures: list[float], tuned: Sequence[Tensor]
-) -> _Walk:
-    """From u at the first temperature to the last, with a transition at each one between."""
-    point = path.point(u, batch)
-    log_weights, rates = torch.zeros_like(wide(point.log_ratio)), []
-    for index, (old, new) in enumerate(pairwise(temperatures)):
-        log_weights = log_weights + (new - old) * wide(point.log_ratio)
-        if index < len(tuned):
-            point, rate = transition(path, point, batch, new, tuned[index], annealing.num_leapfrog)
-            rates.append(rate.mean(0))
-    acceptance = torch.stack(rates).mean(0) if rates else torch.full_like(log_weights[0], math.nan)
-    return _Walk(log_weights.cpu(), acceptance.cpu())
-
-
-def _measured(walks: list[_Walk], annealing: Annealing, sign: int = 1) -> Annealed:
+def _measured(walks: list[_Walk], annealing: Annealing, sign: int = 1) -> AnnealedEvidence:
     """sign log 1/C sum_c w_c; backwards, where the weights are those of 1/p(x), the sign is -1."""
     log_weights = torch.cat([walk.log_weights for walk in walks], 1)
-    sums = Sums({}, torch.stack([log_weights.logsumexp(0), (2 * log_weights).logsumexp(0)]))
-    per_datum = sums.per_datum(annealing.num_chains)
-    per_datum["log_evidence"] = sign * per_datum["log_evidence"]
-    per_datum["ess"] = effective_sample_size_of(per_datum["log_evidence_error"], annealing.num_chains)
-    per_datum["acceptance"] = torch.cat([walk.acceptance for walk in walks])
-    return Annealed(
+    weights = WeightSums.of(log_weights)
+    per_datum = {
+        "log_evidence": sign * weights.log_mean,
+        "log_evidence_error": weights.log_mean_error,
+        "effective_sample_size": weights.effective_sample_size,
+        "acceptance": torch.cat([walk.acceptance for walk in walks]),
+    }
+    return AnnealedEvidence(
         log_evidence=summary(per_datum, "log_evidence"),
-        ess=per_datum["ess"].mean().item(),
+        effective_sample_size=per_datum["effective_sample_size"].mean().item(),
         acceptance=per_datum["acceptance"].mean().item(),
         annealing=annealing,
         log_weights=log_weights,
         per_datum=per_datum,
     )
-
-
-def effective_sample_size_of(error: Tensor, count: int) -> Tensor:
-    """(sum w)^2 / sum w^2, which the delta method's error of log 1/S sum w tells."""
-    return count / (1 + error.square() * (count - 1))

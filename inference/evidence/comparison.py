@@ -1,70 +1,74 @@
-"""Comparison."""
+"""Several estimators of log p(x) in one table, on given and on simulated data."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence.annealing import Annealed, Annealing, annealed, effective_sample_size_of
+from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
-from pyrovae.inference.evidence.sandwich import Sandwich, sandwich
+from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
-from pyrovae.inference.pair.running import device_of, evaluating, seeded, unchanged
-from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.pair.on_data import given, on_data
+from pyrovae.inference.pair.running import MEMORY, Transform, device_of, placed, seeded, unchanged
 
-__all__ = ["Comparison", "Row", "compare_evidence"]
+__all__ = ["ComparisonRow", "EvidenceComparison", "compare_evidence"]
+
+T = TypeVar("T")
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class ComparisonRow:
     """One estimator on one set of data.
 
     Attributes:
         data: `"given"` or `"simulated"`.
         estimator: its name.
-        estimate: nats per datum; None where it could not be made, and the note says why.
-        ess: effective sample size, mean over the data.
-        seconds: of wall time; the ELBO comes with importance sampling, the upper bound with the lower.
-        note: a word on it.
+        estimate: its estimate, in nats per data point; None where it could not be computed, for the reason in the note.
+        effective_sample_size: the mean over the data; None for the ELBO, which weighs no draws.
+        seconds: the wall time. The ELBO is computed together with importance sampling, the upper bound with the lower.
+        note: a remark.
     """
 
     data: str
     estimator: str
     estimate: Estimate | None
-    ess: float | None
+    effective_sample_size: float | None
     seconds: float
     note: str
 
     def __str__(self) -> str:
-        ess = "" if self.ess is None else f"{self.ess:,.1f}"
+        size = "" if self.effective_sample_size is None else f"{self.effective_sample_size:,.1f}"
         estimate = "-" if self.estimate is None else str(self.estimate)
-        return f"{self.data:<11}{self.estimator:<36}{estimate:>18}{ess:>10}{self.seconds:>9.1f}  {self.note}".rstrip()
+        return f"{self.data:<11}{self.estimator:<36}{estimate:>19}{size:>10}{self.seconds:>9.1f}  {self.note}".rstrip()
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What `compare_evidence` measured.
+class EvidenceComparison:
+    """The estimates of `compare_evidence`; print it for a table, in which ESS is the effective sample size.
 
     Attributes:
         rows: one for each estimator and set of data.
         per_datum: the estimates on `data`, `(N,)`, by name: `elbo`, `log_evidence` (importance sampling), `guide` and
             `prior` (annealed from there).
-        sandwich: what the rows on simulated data are of, where there is one.
+        sandwich: the bounds on simulated data; None where there are none.
     """
 
-    rows: list[Row]
+    rows: list[ComparisonRow]
     per_datum: dict[str, Tensor]
-    sandwich: Sandwich | None
+    sandwich: EvidenceBounds | None
 
-    def __getitem__(self, key: tuple[str, str]) -> Row:
+    def __getitem__(self, key: tuple[str, str]) -> ComparisonRow:
         """The row of `(data, start of the estimator's name)`."""
         return next(row for row in self.rows if row.data == key[0] and row.estimator.startswith(key[1]))
 
     def __str__(self) -> str:
-        head = f"{'data':<11}{'estimator':<36}{'nats per datum':>18}{'ESS':>10}{'seconds':>9}  note"
+        head = f"{'data':<11}{'estimator':<36}{'nats per data point':>19}{'ESS':>10}{'seconds':>9}  note"
         return "\n".join([head, *map(str, self.rows)])
 
 
@@ -75,88 +79,105 @@ def compare_evidence(
     annealing: Annealing = Annealing(),
     *,
     num_samples: int = 5000,
-    simulated: int = 100,
-    transform: Any = None,
-    memory: int = 2**28,
+    num_simulations: int = 100,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
     seed: int = 0,
     compile: bool | None = None,
-) -> Comparison:
-    """Estimators of log p(x) side by side, with error, effective sample size and time; `print` it.
+    progress: bool = False,
+) -> EvidenceComparison:
+    """Compare estimators of log p(x) by their error, effective sample size and time; print the result.
 
-    On `data`: ELBO, importance sampling, annealed importance sampling from the guide and from the prior. On data that
-    the model simulates: these, and the upper bound, so that the table says how far each is off.
+    The estimators on `data` are the ELBO, importance sampling, and annealed importance sampling from the guide and from
+    the prior. On data that the model simulates they are the ELBO, importance sampling, and both bounds of `sandwich`,
+    which tell how far each estimate is from log p(x).
 
     Args:
-        data: named tensors of N data; transformed once, so that all estimators see the same.
-        num_samples: draws of importance sampling.
-        simulated: data to simulate, 0 for none; what the model conditions on is taken from the first rows of `data`.
-        transform, memory, seed, compile: as in `annealed`.
+        model, guide, data: the pair, and named tensors of N data points. They are transformed once, so all estimators
+            get the same.
+        annealing: the chains and temperatures; its start holds for the simulated data.
+        num_samples: the draws of each data point for importance sampling.
+        num_simulations: the number of simulated data points; 0 for none. The model conditions them on the first rows of
+            `data`, so there are at most N of them where it conditions on anything.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        memory: about how many bytes a chunk of data points or draws may take.
+        seed: the seed of all random numbers; the global random state is left alone.
+        compile: whether to replay compiled graphs; by default where that pays.
+        progress: whether to show a progress bar for each estimator.
 
     Raises:
-        PairError: as `evaluate`. What an annealed estimate cannot do (a discrete latent, say) is noted in its row.
+        PairError: as in `evaluate`. Where only an annealed estimate is impossible, because of a discrete latent for
+            example, its row has no estimate, and a note with the reason.
     """
     device = device_of(model, guide)
     with seeded(seed, device):
-        whole = (transform or Scale())({name: tensor.to(device) for name, tensor in data.items()})
-    options: dict[str, Any] = {"memory": memory, "compile": compile}
-    begin = time.perf_counter()
-    evaluation = evaluate(model, guide, whole, num_samples=num_samples, transform=unchanged, seed=seed, **options)
-    rows = _sampled("given", evaluation, time.perf_counter() - begin)
+        whole = placed(data, transform, device)
+    shared: dict[str, Any] = {"memory": memory, "seed": seed, "compile": compile, "progress": progress}
+    sample = partial(evaluate, model, guide, whole, num_samples=num_samples, transform=unchanged, **shared)
+    walk = partial(annealed, model, guide, whole, transform=unchanged, **shared)
+    bound = partial(sandwich, model, guide, annealing=annealing, num_samples=num_samples, **shared)
+    evaluation, seconds = _timed(sample)
     per_datum = {name: evaluation.per_datum[name] for name in ("elbo", "log_evidence")}
+    rows = _sampled("given", evaluation, seconds)
     for start in ("guide", "prior"):
-        how, begin = replace(annealing, start=start), time.perf_counter()
         try:
-            measured = annealed(model, guide, whole, how, transform=unchanged, seed=seed, **options)
+            measured, seconds = _timed(partial(walk, replace(annealing, start=start)))
         except PairError as error:
-            rows.append(Row("given", f"AIS from the {start}", None, None, 0.0, str(error)))
+            rows.append(ComparisonRow("given", f"AIS from the {start}", None, None, 0.0, str(error)))
         else:
             per_datum[start] = measured.per_datum["log_evidence"]
-            rows.append(_annealed_row("given", measured, time.perf_counter() - begin))
-    both = None
-    if simulated:
-        given = _conditions(model, guide, whole)
-        count = min(simulated, batch_size(data)) if given else simulated
-        try:
-            both = sandwich(model, guide, count, annealing, given=given, num_samples=num_samples, seed=seed, **options)
-            rows += _sides(both)
-        except PairError as error:
-            rows.append(Row("simulated", "sandwich", None, None, 0.0, str(error)))
-    return Comparison(rows, per_datum, both)
+            rows.append(_annealed("given", measured, seconds))
+    simulated, bounds = _simulated(model, guide, whole, num_simulations, bound) if num_simulations else ([], None)
+    return EvidenceComparison(rows + simulated, per_datum, bounds)
 
 
-def _conditions(model: ProgramLike, guide: ProgramLike, batch: Batch) -> Batch:
-    """What the model is given of a batch and does not observe."""
-    with evaluating(model, guide), seeded(0, device_of(model, guide)):
-        first = {name: tensor[:2] for name, tensor in batch.items()}
-        observed = trace_pair(model, guide, first, data_size=batch_size(batch)).observed()
-    return {name: tensor for name, tensor in batch.items() if takes(model, name) and name not in observed}
+def _timed(measure: Callable[[], T]) -> tuple[T, float]:
+    """The result, and the seconds that it took."""
+    start = time.perf_counter()
+    return measure(), time.perf_counter() - start
 
 
-def _sampled(data: str, evaluation: Evaluation, seconds: float, notes: Sequence[str] = ("", "")) -> list[Row]:
+def _simulated(
+    model: ProgramLike, guide: ProgramLike, batch: Batch, count: int, bound: Callable[..., EvidenceBounds]
+) -> tuple[list[ComparisonRow], EvidenceBounds | None]:
+    """The rows on simulated data, and their bounds."""
+    with on_data("compare_evidence", model, guide, batch, unchanged) as pair:
+        conditions = given(pair.traces, batch)
+    # A tensor that no program takes, such as a label, would only limit how many data points can be simulated.
+    conditions = {name: tensor for name, tensor in conditions.items() if takes(model, name) or takes(guide, name)}
+    try:
+        bounds = bound(min(count, batch_size(conditions)) if conditions else count, given=conditions)
+    except PairError as error:
+        return [ComparisonRow("simulated", "sandwich", None, None, 0.0, str(error))], None
+    return _sides(bounds), bounds
+
+
+def _sampled(data: str, evaluation: Evaluation, seconds: float, notes: Sequence[str] = ("", "")) -> list[ComparisonRow]:
     """The rows of an `Evaluation`."""
-    count = evaluation.num_samples
-    ess = effective_sample_size_of(evaluation.per_datum["log_evidence_error"], count).mean().item()
+    name, size = f"importance sampling, {evaluation.num_samples:,} draws", evaluation.effective_sample_size
     return [
-        Row(data, "ELBO", evaluation.elbo, None, seconds, notes[0]),
-        Row(data, f"importance sampling, {count:,} draws", evaluation.log_evidence, ess, seconds, notes[1]),
+        ComparisonRow(data, "ELBO", evaluation.elbo, None, seconds, notes[0]),
+        ComparisonRow(data, name, evaluation.log_evidence, size, seconds, notes[1]),
     ]
 
 
-def _annealed_row(data: str, measured: Annealed, seconds: float) -> Row:
-    note = f"acceptance {measured.acceptance:.2f}"
-    return Row(data, f"AIS from the {measured.annealing.start}", measured.log_evidence, measured.ess, seconds, note)
+def _annealed(data: str, measured: AnnealedEvidence, seconds: float) -> ComparisonRow:
+    """The row of an `AnnealedEvidence`."""
+    name, note = f"AIS from the {measured.annealing.start}", f"acceptance {measured.acceptance:.2f}"
+    return ComparisonRow(data, name, measured.log_evidence, measured.effective_sample_size, seconds, note)
 
 
-def _sides(both: Sandwich) -> list[Row]:
-    """The rows of a `Sandwich`."""
+def _sides(bounds: EvidenceBounds) -> list[ComparisonRow]:
+    """The rows of an `EvidenceBounds`."""
     notes = []
     for name in ("elbo", "log_evidence"):
-        low, high = both.shortfall(name)
+        low, high = bounds.shortfall(name)
         notes.append(f"below log p(x) by {low.value:.3f} to {high.value:.3f}")
-    walks, draws = both.seconds
-    gap = f"gap {both.gap.value:.3f} ± {both.gap.error:.3f}"
+    walks, draws = bounds.seconds
+    name, note = "the same backwards, upper bound", f"gap {bounds.gap.value:.3f} ± {bounds.gap.error:.3f}"
+    upper = bounds.upper
     return [
-        *_sampled("simulated", both.evaluation, draws, notes),
-        _annealed_row("simulated", both.lower, walks),
-        Row("simulated", "the same backwards, upper bound", both.upper.log_evidence, both.upper.ess, walks, gap),
+        *_sampled("simulated", bounds.evaluation, draws, notes),
+        _annealed("simulated", bounds.lower, walks),
+        ComparisonRow("simulated", name, upper.log_evidence, upper.effective_sample_size, walks, note),
     ]

@@ -1,40 +1,40 @@
-"""What a pair says of a datum: log-weights of draws from the guide, and the estimates made of them.
+"""ELBO, rate, distortion and log p(x) of each data point, estimated from draws of the guide.
 
-With z ~ q(z | x), the log-weight is log w = log p(x | z) + log p(z) - log q(z | x), unscaled, per draw and datum.
-Its mean is the ELBO, and log E[w] is the evidence log p(x).
+With z ~ q(z | x), the log-weight of a draw is log w = log p(x | z) + log p(z) - log q(z | x), without any scale of the
+programs. The mean of log w is the ELBO, and log E[w] is the log-evidence log p(x).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.compiled import Compiled
-from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.pair.running import (
-    COMPILE_FROM,
-    batches,
-    chunk_sizes,
-    device_of,
-    evaluating,
-    numbers,
-    portions,
-    seeded,
-)
-from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Terms, layout, log_terms
-from pyrovae.inference.pair.tracing import sites, trace_pair
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.on_data import PairOnData, on_data
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, chunk_sizes, numbers, portions
+from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Terms
+from pyrovae.inference.pair.tracing import sites
+from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.numeric import wide
 
 __all__ = ["Estimate", "Evaluation", "Sums", "evaluate", "log_evidence", "summary"]
 
 
 class Estimate(NamedTuple):
-    """A mean over the data and its Monte Carlo standard error, in nats per datum."""
+    """An estimate of a mean over the data, and its Monte Carlo standard error, in nats per data point.
+
+    Attributes:
+        value: the estimate.
+        error: its standard error.
+    """
 
     value: float
     error: float
@@ -43,32 +43,39 @@ class Estimate(NamedTuple):
         return f"{self.value:.2f} ± {self.error:.2f}"
 
     def bits_per_dim(self, dims: int) -> "Estimate":
-        """Of a log-evidence, -log p(x) in bits per number, of data of `dims` numbers."""
+        """-log p(x) in bits per number, where this estimate is a log-evidence.
+
+        Args:
+            dims: how many numbers one data point has.
+        """
         return Estimate(-self.value / (dims * math.log(2)), self.error / (dims * math.log(2)))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` measured, in nats per datum.
+    """The estimates of `evaluate`, in nats per data point; print it for a table.
 
-    `elbo = -(rate + distortion) <= log_evidence`. The errors are Monte Carlo standard errors, of the draws alone.
+    `elbo = -(rate + distortion) <= log_evidence`. The errors are Monte Carlo standard errors: they measure the
+    randomness of the draws, not that of the data.
 
     Attributes:
         elbo: E_q log w.
-        rate: KL(q(z | x) || p(z)), by E_q [log q - log p].
+        rate: KL(q(z | x) || p(z)), estimated by the mean of log q - log p.
         distortion: -E_q log p(x | z).
-        log_evidence: log 1/S sum_s w_s, an estimate from below of log p(x).
-        num_samples: S, draws per datum.
-        dims: numbers in one datum.
-        per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` of each latent site z, and `*_error` of each,
-            all of shape `(N,)`.
-        rates: the rate of each latent site; of a hierarchy, of each level given those above it.
+        log_evidence: log 1/S sum_s w_s, which is below log p(x) on average.
+        effective_sample_size: (sum w)^2 / sum w^2 of the S weights, the mean over the data.
+        num_samples: S, the draws of each data point.
+        dims: how many numbers `x` has in one data point.
+        per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` for each latent site z, and `*_error` for each
+            of these, all of shape `(N,)`.
+        rates: the rate of each latent site; in a hierarchy, that of each level given the levels above it.
     """
 
     elbo: Estimate
     rate: Estimate
     distortion: Estimate
     log_evidence: Estimate
+    effective_sample_size: float
     num_samples: int
     dims: int
     per_datum: dict[str, Tensor]
@@ -84,43 +91,51 @@ class Evaluation:
         if len(self.rates) > 1:
             rows |= {f"rate {name}": rate for name, rate in self.rates.items()}
         text = "\n".join(f"{name:<13}{value}" for name, value in rows.items())
-        return text + f"\n{'num_samples':<13}{self.num_samples}, nats per datum"
+        return text + f"\n{'num_samples':<13}{self.num_samples}, nats per data point"
 
 
 class Sums(NamedTuple):
-    """Sums of a chunk of draws per datum, in float64: by name, of a quantity and its square, shape `(2, B)`, and in
-    logarithms of w and its square, shape `(2, B)`."""
+    """Sums over the draws of each data point, in float64.
+
+    Attributes:
+        moments: by name, the sum of a quantity and that of its square, `(2, B)`.
+        weights: the sums of the importance weights.
+    """
 
     moments: dict[str, Tensor]
-    evidence: Tensor
+    weights: WeightSums
 
     @classmethod
     def of(cls, terms: Terms) -> "Sums":
+        """The sums over one chunk of draws.
+
+        Args:
+            terms: the parts of the log-weights, `(S, B)` each.
+        """
         log_weight = wide(terms.log_weight)
         parts = {"elbo": log_weight, "rate": terms.log_guide - terms.log_prior, "distortion": -terms.log_likelihood}
         parts |= {f"rate_{name}": level.rate for name, level in terms.levels.items()}
         moments = {n: torch.stack([wide(part).sum(0), wide(part).square().sum(0)]) for n, part in parts.items()}
-        return cls(moments, torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)]))
+        return cls(moments, WeightSums.of(log_weight))
 
     def merge(self, other: "Sums") -> "Sums":
-        """The sums of both chunks."""
-        moments = {name: total + other.moments[name] for name, total in self.moments.items()}
-        return Sums(moments, torch.logaddexp(self.evidence, other.evidence))
+        """The sums over the draws of both.
 
-    def per_datum(self, count: int) -> dict[str, Tensor]:
-        """Means over `count` draws and their standard errors; of the evidence by the delta method."""
-        result = {}
+        Args:
+            other: the sums over other draws of the same data points.
+        """
+        moments = {name: total + other.moments[name] for name, total in self.moments.items()}
+        return Sums(moments, self.weights.merge(other.weights))
+
+    def per_datum(self) -> dict[str, Tensor]:
+        """The means over the draws, the log-evidence, and the standard error of each, `(B,)`."""
+        count, result = self.weights.num_samples, {}
         for name, total in self.moments.items():
             mean, square = total / count
-            result[name], result[f"{name}_error"] = mean, _error(square - mean.square(), count)
-        log_mean, log_square = self.evidence - math.log(count)
-        result["log_evidence"] = log_mean
-        result["log_evidence_error"] = _error((log_square - 2 * log_mean).exp() - 1, count)
+            variance = (square - mean.square()).clamp_min(0) / max(count - 1, 1)
+            result[name], result[f"{name}_error"] = mean, variance.sqrt()
+        result["log_evidence"], result["log_evidence_error"] = self.weights.log_mean, self.weights.log_mean_error
         return result
-
-
-def _error(variance: Tensor, count: int) -> Tensor:
-    return (variance.clamp_min(0) / max(count - 1, 1)).sqrt()
 
 
 def evaluate(
@@ -129,83 +144,128 @@ def evaluate(
     data: Batch,
     *,
     num_samples: int = 100,
-    transform: Any = None,
-    memory: int = 2**28,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
     seed: int = 0,
     compile: bool | None = None,
+    progress: bool = False,
 ) -> Evaluation:
-    """ELBO, rate, distortion and importance-sampled log-evidence of a pair on `data`.
+    """Estimate ELBO, rate, distortion and log-evidence of a pair on `data`; log p(x) by importance sampling.
+
+    With a latent outside the plate "data" the data points are not independent, so `log_evidence` is NaN.
 
     Args:
-        data: named tensors of N data, all of them used.
-        num_samples: draws per datum, S.
-        transform: what training applied to a batch (`pyrovae.data.Scale()` by default).
-        memory: about how many bytes a chunk of draws may take; it changes time, not the result's meaning.
-        seed: of the draws; the global random state is left alone.
-        compile: replay a compiled graph; by default where there is so much to draw that compiling pays.
+        model, guide, data: the pair, and named tensors of N data points, all of which are used.
+        num_samples: S, the draws of each data point.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` by default.
+        memory: about how many bytes a chunk of draws may take. Other chunks give other draws of the same distribution.
+        seed: the seed of all random numbers; the global random state is left alone.
+        compile: whether to replay a compiled graph; by default where the work is so large that compiling pays.
+        progress: whether to show a progress bar.
 
     Raises:
-        PairError: no data, or no samples.
+        PairError: there is no data point, or `num_samples` is below 1.
 
-    With a latent outside the plate "data" the data are not independent given x: `log_evidence` is NaN then.
-
-    References: Burda et al. (2016), arXiv:1509.00519, for the bound; the error is the delta method's.
+    References: Burda et al. (2016), arXiv:1509.00519, for the bound; its error is that of the delta method.
     """
-    size = batch_size(data)
-    if size == 0:
-        raise PairError("evaluate wants data, got an empty batch. Pass a split that is not empty, data.train say.")
     if num_samples < 1:
-        raise PairError(f"evaluate wants num_samples >= 1, got {num_samples}. 100 is a start.")
-    transform = transform or Scale()
-    device = device_of(model, guide)
-    with evaluating(model, guide), seeded(seed, device):
-        first = transform({name: tensor[:2].to(device) for name, tensor in data.items()})
-        pair = trace_pair(model, guide, first, data_size=size)
-        (depth, has_global), levels = layout(pair), list(sites(pair.guide))
-        rows, draws = chunk_sizes(first, num_samples, memory)
-
-        def score(batch: Batch, count: int) -> Sums:
-            return Sums.of(log_terms(model, guide, batch, count, depth, data_size=size))
-
-        pays = size * num_samples * numbers(first) > COMPILE_FROM
-        scored = Compiled(score, model, guide) if (pays if compile is None else compile) else score
-        per_datum: dict[str, Tensor] = {}
-        for start, batch in zip(range(0, size, rows), batches(data, rows, transform, device), strict=True):
-            sums = reduce(Sums.merge, (scored(batch, count) for count in portions(num_samples, draws)))
-            for name, part in sums.per_datum(num_samples).items():
-                # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
-                whole = per_datum.setdefault(name, torch.empty(size, dtype=part.dtype))
-                whole[start : start + rows] = part
-    if has_global:
+        raise PairError(f"evaluate requires num_samples >= 1, got {num_samples}. Write num_samples=100.")
+    with on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        per_datum = _measure(pair, num_samples, compile, progress)
+    effective = per_datum.pop("effective_sample_size").mean().item()
+    if pair.layout.has_global:
         per_datum["log_evidence"].fill_(math.nan)
-    dims = sum(t[0].numel() for n, t in first.items() if n == "x")
     return Evaluation(
         elbo=summary(per_datum, "elbo"),
         rate=summary(per_datum, "rate"),
         distortion=summary(per_datum, "distortion"),
         log_evidence=summary(per_datum, "log_evidence"),
+        effective_sample_size=effective,
         num_samples=num_samples,
-        dims=dims,
+        dims=pair.first["x"][0].numel() if "x" in pair.first else 0,
         per_datum=per_datum,
-        rates={name: summary(per_datum, f"rate_{name}") for name in levels},
+        rates={name: summary(per_datum, f"rate_{name}") for name in sites(pair.traces.guide)},
     )
 
 
+def _measure(pair: PairOnData, num_samples: int, compile: bool | None, progress: bool) -> dict[str, Tensor]:
+    """Every estimate for each data point, and its effective sample size, `(N,)`, chunk by chunk."""
+    rows, draws = chunk_sizes(pair.first, num_samples, pair.memory)
+    counts, score = portions(num_samples, draws), _scorer(pair, num_samples, compile)
+    per_datum: dict[str, Tensor] = {}
+    with progress_bar(progress, math.ceil(pair.size / rows) * len(counts), "chunk") as bar:
+        if isinstance(score, Compiled):
+            bar.set_postfix_str("compiling")
+
+        def scored(batch: Batch, count: int) -> Sums:
+            sums = score(batch, count)
+            bar.set_postfix_str("", refresh=False)
+            bar.update()
+            return sums
+
+        for where, batch in pair.batches(rows):
+            sums = reduce(Sums.merge, (scored(batch, count) for count in counts))
+            parts = sums.per_datum() | {"effective_sample_size": sums.weights.effective_sample_size}
+            for name, part in parts.items():
+                # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
+                per_datum.setdefault(name, torch.empty(pair.size, dtype=part.dtype))[where] = part
+    return per_datum
+
+
+def _scorer(pair: PairOnData, num_samples: int, compile: bool | None) -> Callable[[Batch, int], Sums]:
+    """From a batch and a number of draws to their sums; compiled where asked for, or where it pays."""
+
+    def score(batch: Batch, count: int) -> Sums:
+        return Sums.of(pair.score(batch, count).terms)
+
+    pays = pair.size * num_samples * numbers(pair.first) > COMPILE_FROM
+    return Compiled(score, pair.model, pair.guide) if (pays if compile is None else compile) else score
+
+
 def log_evidence(
-    model: ProgramLike, guide: ProgramLike, data: Batch, *, num_samples: int = 5000, **options: Any
+    model: ProgramLike,
+    guide: ProgramLike,
+    data: Batch,
+    *,
+    num_samples: int = 5000,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
+    seed: int = 0,
+    compile: bool | None = None,
+    progress: bool = False,
 ) -> Estimate:
-    """The importance-sampled estimate of log p(x), nats per datum: `evaluate(...).log_evidence`.
+    """Estimate log p(x) by importance sampling, in nats per data point: `evaluate(...).log_evidence`.
+
+    Args:
+        model, guide, data: as in `evaluate`.
+        num_samples: S, the draws of each data point.
+        transform, memory, seed, compile, progress: as in `evaluate`.
 
     Raises:
-        PairError: a latent outside the plate "data": log p(x) of one datum does not exist then.
+        PairError: as in `evaluate`; a latent is outside the plate "data", so no data point has a log p(x) of its own.
     """
-    evidence = evaluate(model, guide, data, num_samples=num_samples, **options).log_evidence
-    if math.isnan(evidence.value):
+    evaluation = evaluate(
+        model,
+        guide,
+        data,
+        num_samples=num_samples,
+        transform=transform,
+        memory=memory,
+        seed=seed,
+        compile=compile,
+        progress=progress,
+    )
+    if math.isnan(evaluation.log_evidence.value):
         raise PairError(NOT_INDEPENDENT)
-    return evidence
+    return evaluation.log_evidence
 
 
 def summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
-    """The mean over the data of a part, whose errors `name_error` are independent."""
+    """The mean over the data, and its standard error, where the errors of the data points are independent.
+
+    Args:
+        per_datum: estimates and their errors, `(N,)` each.
+        name: which estimate; its errors are at `name_error`.
+    """
     values, errors = per_datum[name], per_datum[f"{name}_error"]
     return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())

@@ -1,47 +1,55 @@
-"""Sandwich."""
+"""Bidirectional Monte Carlo: log p(x) from below and from above, on data that the model simulates.
+
+The latents that made the data are exact draws of p(z | x). Annealed chains that start there and go backwards bound
+log p(x) from above; chains that go forwards bound it from below (`evidence.annealing`).
+"""
 
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.evidence.annealing import Annealed, Annealing, anneal
+from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.pair.contract import ProgramLike
-from pyrovae.inference.pair.running import (
-    unchanged,
-)
+from pyrovae.inference.pair.on_data import on_data
+from pyrovae.inference.pair.running import MEMORY, unchanged
 from pyrovae.inference.pair.simulation import simulate
 
-__all__ = ["Sandwich", "sandwich"]
+__all__ = ["EvidenceBounds", "sandwich"]
 
 
 @dataclass(frozen=True)
-class Sandwich:
-    """What `sandwich` measured on simulated data, in nats per datum; lower <= log p(x) <= upper on average.
+class EvidenceBounds:
+    """The bounds of `sandwich`, in nats per data point: lower <= log p(x) <= upper on average. Print it for a table.
 
     Attributes:
-        lower: annealed importance sampling.
-        upper: the same chains backwards, from an exact draw of p(z | x) for each datum. Its error is that of the chains
-            given the draws; what the draws add is in the error of the gap.
-        gap: upper - lower, which bounds how far either is off; its error is that of a mean over the data.
+        lower: the annealed estimate from below.
+        upper: the same chains backwards, from an exact draw of p(z | x) for each data point. Its error is that of the
+            chains given these draws; the error of the gap contains the randomness of the draws as well.
+        gap: upper - lower, which bounds how far either is from log p(x). Its error is that of a mean over the data.
         evaluation: ELBO and importance sampling on the same data.
-        seconds: of both annealed estimates, and of the evaluation.
+        seconds: the wall time of both annealed estimates, and that of the evaluation.
         per_datum: `lower`, `upper`, `log_evidence`, `elbo`, of shape `(N,)`.
     """
 
-    lower: Annealed
-    upper: Annealed
+    lower: AnnealedEvidence
+    upper: AnnealedEvidence
     gap: Estimate
     evaluation: Evaluation
     seconds: tuple[float, float]
     per_datum: dict[str, Tensor]
 
     def shortfall(self, name: str) -> tuple[Estimate, Estimate]:
-        """By how much `"log_evidence"` (importance sampling), or `"elbo"`, is below log p(x): from, to."""
+        """The least and the greatest distance of an estimate below log p(x), by the lower and the upper bound.
+
+        Args:
+            name: `"log_evidence"`, for importance sampling, or `"elbo"`.
+        """
         low, high = (self.per_datum[side] - self.per_datum[name] for side in ("lower", "upper"))
         return _over_data(low), _over_data(high)
 
@@ -58,50 +66,65 @@ class Sandwich:
                 f"{label:<22}{getattr(self.evaluation, name)}, below log p(x) by {low.value:.3f} ± {low.error:.3f} to "
                 f"{high.value:.3f} ± {high.error:.3f}"
             )
-        return "\n".join([*lines, f"nats per datum, {count} data simulated by the model"])
+        return "\n".join([*lines, f"nats per data point, {count} data points simulated by the model"])
 
 
 def sandwich(
     model: ProgramLike,
     guide: ProgramLike,
-    size: int = 100,
+    num_simulations: int = 100,
     annealing: Annealing = Annealing(),
     *,
     given: Batch | None = None,
     num_samples: int = 5000,
-    memory: int = 2**28,
+    memory: int = MEMORY,
     seed: int = 0,
     compile: bool | None = None,
-) -> Sandwich:
-    """log p(x) from both sides, on data that the model simulates: bidirectional Monte Carlo.
+    progress: bool = False,
+) -> EvidenceBounds:
+    """Bound log p(x) from both sides, on data that the model simulates: bidirectional Monte Carlo.
 
-    The model draws z and x; then z is an exact draw of p(z | x), from which chains go backwards to pi_0. The gap
-    between both bounds says how far the estimators are off on data like these, to within the gap.
+    The model draws z and x. That z is an exact draw of p(z | x), from which chains go backwards to pi_0. On average,
+    neither bound is further from log p(x) than the gap between them, on data like these.
 
     Args:
-        size: N, data to simulate.
-        annealing: as in `annealed`; more temperatures narrow the gap.
-        given: what the model conditions on, such as `y`, at least N rows.
-        num_samples: draws of importance sampling on the same data, for comparison.
-        memory, seed, compile: as in `annealed`.
+        model, guide: the pair.
+        num_simulations: N, the number of simulated data points.
+        annealing: the chains, temperatures and start; more temperatures narrow the gap.
+        given: what the model conditions on, such as `y`, with at least N rows.
+        num_samples: the draws of each data point for importance sampling on the same data.
+        memory: about how many bytes a chunk of data points or draws may take.
+        seed: the seed of all random numbers; the global random state is left alone.
+        compile: whether to replay compiled graphs; by default where that pays.
+        progress: whether to show progress bars.
 
     Raises:
-        PairError: as `annealed`; a model that does not generate, or whose arguments do not hold what it drew.
-        ShapeError: too few rows are given.
+        PairError: as in `annealed`; `num_simulations` is below 2; the model does not generate, or its arguments do not
+            hold what it drew.
+        ShapeError: `given` has fewer than N rows.
 
     References: Grosse et al. (2015), arXiv:1511.02543; Grosse et al. (2016), arXiv:1606.02275.
     """
-    if size < 2:
-        raise PairError(f"sandwich wants size >= 2, got {size}: the error of the gap is that of a mean over the data.")
-    data, simulated = simulate("sandwich", model, guide, size, given or {}, seed)
-    seed += 1  # the estimates' draws are to be independent of those that made z and x
+    if num_simulations < 2:
+        raise PairError(
+            f"sandwich requires num_simulations >= 2, got {num_simulations}, because the error of the gap is that of a "
+            "mean over the data. Write num_simulations=100."
+        )
+    data, simulated = simulate("sandwich", model, guide, num_simulations, given or {}, seed)
+    seed += 1  # the draws of the estimates must be independent of those that made z and x
     clock = [time.perf_counter()]
-    lower, upper = anneal(model, guide, data, simulated, annealing, unchanged, memory, seed, compile)
+    with on_data("sandwich", model, guide, data, unchanged, memory=memory, seed=seed) as pair:
+        lower, upper = anneal(pair, annealing, simulated=simulated, compile=compile, progress=progress)
     clock.append(time.perf_counter())
-    evaluation = evaluate(
-        model, guide, data, num_samples=num_samples, transform=unchanged, memory=memory, seed=seed, compile=compile
-    )
+    shared: dict[str, Any] = {"memory": memory, "seed": seed, "compile": compile, "progress": progress}
+    evaluation = evaluate(model, guide, data, num_samples=num_samples, transform=unchanged, **shared)
     clock.append(time.perf_counter())
+    return _bounds(lower, upper, evaluation, (clock[1] - clock[0], clock[2] - clock[1]))
+
+
+def _bounds(
+    lower: AnnealedEvidence, upper: AnnealedEvidence, evaluation: Evaluation, seconds: tuple[float, float]
+) -> EvidenceBounds:
     per_datum = {
         "lower": lower.per_datum["log_evidence"],
         "upper": upper.per_datum["log_evidence"],
@@ -109,9 +132,9 @@ def sandwich(
         "elbo": evaluation.per_datum["elbo"],
     }
     gap = _over_data(per_datum["upper"] - per_datum["lower"])
-    return Sandwich(lower, upper, gap, evaluation, (clock[1] - clock[0], clock[2] - clock[1]), per_datum)
+    return EvidenceBounds(lower, upper, gap, evaluation, seconds, per_datum)
 
 
 def _over_data(values: Tensor) -> Estimate:
-    """A mean over simulated data, and its standard error: all randomness is in it."""
+    """The mean over simulated data points, and its standard error, which contains all randomness."""
     return Estimate(values.mean().item(), (values.std() / math.sqrt(len(values))).item())

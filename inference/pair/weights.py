@@ -20,7 +20,7 @@ class WeightSums(NamedTuple):
     """
 
     logs: Tensor
-    count: int
+    num_samples: int
 
     @classmethod
     def of(cls, log_weight: Tensor) -> "WeightSums":
@@ -38,7 +38,7 @@ class WeightSums(NamedTuple):
         Args:
             other: the sums over further draws for the same data points.
         """
-        return WeightSums(torch.logaddexp(self.logs, other.logs), self.count + other.count)
+        return WeightSums(torch.logaddexp(self.logs, other.logs), self.num_samples + other.num_samples)
 
     @property
     def log_sum(self) -> Tensor:
@@ -48,14 +48,14 @@ class WeightSums(NamedTuple):
     @property
     def log_mean(self) -> Tensor:
         """log 1/S sum_s w_s, the importance-sampled estimate of log p(x), `(B,)`."""
-        return self.logs[0] - math.log(self.count)
+        return self.logs[0] - math.log(self.num_samples)
 
     @property
     def log_mean_error(self) -> Tensor:
         """The standard error of `log_mean` by the delta method, `(B,)`: sqrt((S sum w^2 / (sum w)^2 - 1) / (S - 1))."""
-        log_mean, log_square = self.logs - math.log(self.count)
+        log_mean, log_square = self.logs - math.log(self.num_samples)
         variance = (log_square - 2 * log_mean).exp() - 1
-        return (variance.clamp_min(0) / max(self.count - 1, 1)).sqrt()
+        return (variance.clamp_min(0) / max(self.num_samples - 1, 1)).sqrt()
 
     @property
     def effective_sample_size(self) -> Tensor:

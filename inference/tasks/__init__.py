@@ -1,1 +1,1 @@
-"""What a trained pair is used for: imputation, anomaly detection, classification, compression, text."""
+"""Uses of a trained pair: imputation, anomaly detection, classification, compression, representation, text."""

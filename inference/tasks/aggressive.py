@@ -1,4 +1,4 @@
-"""Aggressive updates of the guide: it is trained to be near p(z | x) before the model learns to do without z."""
+"""Aggressive updates of the guide: it is fitted closely to p(z | x) before the model learns to ignore z."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,41 +10,67 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics import aggregate_posterior
 from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.running import Transform
 
 __all__ = ["Aggressive", "Release"]
 
 
 class Aggressive(torch.optim.Adam):
-    """Adam that updates the guide at every step, and the model at one step of `every`.
+    """Adam that updates the guide at every step, and the model only at every k-th step, k = `every`.
 
-    Write `fit(..., optim=(Aggressive, {"model": model, "every": 10}), scheduler=partial(Release, ...))`. He et al. go
-    on with the guide until its bound no longer rises; here the number of steps is fixed, so that an epoch is one pass
-    over the data for the guide, and a part of one for the model. With every=1 it is Adam.
+    Write `fit(..., optim=(Aggressive, {"model": model, "every": 10}), scheduler=partial(Release, ...))`. He et al.
+    update the guide until its bound stops rising; here the number of its updates is fixed, so an epoch is one pass over
+    the data for the guide and 1/k of a pass for the model. With every=1 this is Adam.
 
     Args:
-        params: those of the pair, as `fit` passes them.
-        model: the program that is held back.
-        every: guide's steps for one of the model's.
-        options: those of `torch.optim.Adam`.
+        params: the parameters of the pair, as `fit` passes them.
+        model: the program whose updates are rarer.
+        every: the number k of updates of the guide per update of the model.
+        lr: the learning rate.
+        betas: the decay rates of the running means of the gradient and of its square.
+        eps: the number added to the denominator of an update.
+        weight_decay: the coefficient of the L2 penalty, or of the decay.
+        amsgrad: whether to divide by the largest running mean of the squared gradient so far.
+        decoupled_weight_decay: decay the weights themselves, as AdamW does, instead of the gradient.
 
     Raises:
-        PairError: every < 1, or the model has no parameter among them.
+        PairError: every < 1, or no parameter of the model is among `params`.
 
     References: He et al. (2019), Lagging inference networks and posterior collapse, arXiv:1901.05534.
     """
 
-    def __init__(self, params: Iterable[Tensor], *, model: nn.Module, every: int = 10, **options: Any) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        *,
+        model: nn.Module,
+        every: int = 10,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
         held, params = {id(p) for p in model.parameters()}, list(params)
         slow = [p for p in params if id(p) in held]
         if every < 1 or not slow:
             raise PairError(
-                f"Aggressive wants every >= 1 and a model with parameters, got every={every} and {len(slow)} of the "
-                "model's. Write optim=(Aggressive, {'model': model, 'every': 10})."
+                f"Aggressive requires every >= 1 and parameters of the model, got every={every} and {len(slow)} of the "
+                "model's parameters. Write optim=(Aggressive, {'model': model, 'every': 10})."
             )
         fast = [p for p in params if id(p) not in held]
-        # The counter is in the group, so that a checkpoint has it.
+        # A checkpoint stores the groups, and with them the counter.
         groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "every": every, "seen": 0}]
-        super().__init__(groups, **options)
+        super().__init__(
+            groups,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
 
     @property
     def held_back(self) -> dict[str, Any]:
@@ -53,7 +79,11 @@ class Aggressive(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step; parameters without a gradient stay as they are, and so do their moments."""
+        """Take one step. A parameter without a gradient keeps its value and its moments.
+
+        Args:
+            closure: as in `torch.optim.Adam.step`.
+        """
         group = self.held_back
         group["seen"] += 1
         if group["seen"] % group["every"]:
@@ -63,25 +93,32 @@ class Aggressive(torch.optim.Adam):
 
 
 class Release:
-    """Ends the aggressive updates when the codes tell no more of held-out data than an epoch before.
+    """Ends the aggressive updates once the codes carry less information about held-out data than an epoch before.
 
-    What `fit` takes as scheduler, `partial(Release, model=model, guide=guide, data=valid)`: after each epoch I_q(x; z)
-    is measured, and once it falls, `every` becomes 1.
+    `fit` takes it as its scheduler: `partial(Release, model=model, guide=guide, data=valid)`. It measures I_q(x; z)
+    after each epoch; when that falls, it sets `every` to 1.
 
     Args:
-        optimizer: `Aggressive`.
-        data: held-out data, a thousand are enough.
-        transform: what training applies to a batch.
+        optimizer: the `Aggressive` of the training.
+        model, guide: the pair.
+        data: held-out data; a thousand data points are enough.
+        transform: the transform that training applies to a batch; `pyrovae.data.Scale()` if None.
     """
 
     def __init__(
-        self, optimizer: Aggressive, *, model: ProgramLike, guide: ProgramLike, data: Batch, transform: Any = None
+        self,
+        optimizer: Aggressive,
+        *,
+        model: ProgramLike,
+        guide: ProgramLike,
+        data: Batch,
+        transform: Transform | None = None,
     ) -> None:
         self.optimizer, self.model, self.guide, self.data, self.transform = optimizer, model, guide, data, transform
         self.information = float("-inf")
 
     def step(self) -> None:
-        """Measure, and compare with the epoch before."""
+        """Measure the information, and compare it with that of the epoch before."""
         if self.optimizer.held_back["every"] == 1:
             return
         measured = aggregate_posterior(self.model, self.guide, self.data, transform=self.transform)
@@ -90,7 +127,13 @@ class Release:
         self.information = measured.mutual_information.value
 
     def state_dict(self) -> dict[str, float]:
+        """The information after the last epoch, for a checkpoint."""
         return {"information": self.information}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restore what `state_dict` gave.
+
+        Args:
+            state: a result of `state_dict`.
+        """
         self.information = state["information"]

@@ -1,32 +1,28 @@
-"""Anomaly scores of any pair: how surprising a datum is, which of its entries made it so, and where to draw the line.
+"""Anomaly scores of any pair: how surprising a data point is, and above which score it is called anomalous.
 
-Every score is higher for the more anomalous. All but the squared errors are in nats per datum.
+A higher score means a more anomalous data point. All scores but the squared error are in nats per data point.
 """
 
-import io
 import math
-import zlib
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.diagnostics import gaps
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import reconstruct
-from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.pair.on_data import by_dimension, on_data
-from pyrovae.inference.pair.running import MEMORY, ROWS, batches, device_of, seeded
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, filled
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import MEMORY, ROWS, Transform, batches, device_of, seeded, unchanged
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT
-from pyrovae.inference.pair.tracing import sites
-from pyrovae.models.distributions.columns import Columns
+from pyrovae.inference.tasks.complexity import complexity
 
-__all__ = ["SCORES", "anomaly_scores", "complexity", "entry_scores", "threshold"]
+__all__ = ["SCORES", "anomaly_scores", "threshold"]
 
 
 def anomaly_scores(
@@ -36,220 +32,188 @@ def anomaly_scores(
     *,
     kind: str = "elbo",
     num_samples: int = 100,
-    transform: Any = None,
+    transform: Transform | None = None,
     seed: int = 0,
-    **options: Any,
+    memory: int = MEMORY,
+    compile: bool | None = None,
+    num_steps: int | None = None,
+    lr: float | None = None,
+    num_particles: int | None = None,
+    progress: bool = False,
 ) -> Tensor:
-    """The score of each datum, `(N,)` in float64, higher for the more anomalous.
+    """The score of each data point, `(N,)` in float64, higher for the more anomalous.
 
     `"elbo"`: -ELBO(x) = -E_q log p(x | z) + KL(q || p).
-    `"evidence"`: -log p(x), importance-sampled.
+    `"evidence"`: -log p(x), by importance sampling.
     `"reconstruction"`: -E_q log p(x | z), the reconstruction probability.
     `"error"`: |x - E[x | z]|^2 at the mean code z, in squares of the data's unit.
-    `"error+rate"`: the same plus KL(q || p), as tutorials do; -ELBO of a normal likelihood of scale 1 / sqrt(2), but
-        for a constant.
-    `"regret"`: max_q' ELBO(q') - ELBO(q), q' free for this datum: by how much the encoder fails on it.
-    `"complexity"`: -log p(x) - `complexity(x)`, since simple data are probable whatever a model was trained on.
+    `"error+rate"`: |x - E[x | z]|^2 + KL(q || p), the loss of many tutorials; up to a constant it is -ELBO with a
+        normal likelihood of scale 1 / sqrt(2).
+    `"regret"`: max_q' ELBO(q') - ELBO(q), where q' is fitted to this data point alone: the loss that is due to the
+        encoder.
+    `"complexity"`: -log p(x) - `complexity(x)`, because simple data are probable under any model of images.
 
     Args:
-        kind: one of these.
-        num_samples: draws per datum.
-        transform: what training applied to a batch (`pyrovae.data.Scale()` by default); a random one is drawn once.
-        seed: of all draws; the global random state is left alone.
-        options: further ones of `evaluate`, or for the regret of `gaps` (`num_steps`, `lr`, `num_particles`).
+        model, guide: the pair.
+        data: named tensors of N data points.
+        kind: one of the kinds above.
+        num_samples: the number of draws per data point.
+        transform: the transform that training applied to a batch, `pyrovae.data.Scale()` if None. A random one is
+            drawn once.
+        seed: the seed of all draws; the global random state is left alone.
+        memory: about how many bytes a chunk of draws may take.
+        compile: replay a compiled graph; None leaves the choice to `evaluate`, and is False for the regret.
+            `"error"` has no such option.
+        num_steps, lr, num_particles: the options of `gaps`, for the regret alone; None takes its defaults.
+        progress: show a bar.
 
     Raises:
-        PairError: no such kind, no data, or a latent of all data where p(x) of one datum is asked for.
-        ShapeError, DataError: data whose complexity is not known.
+        PairError: an unknown kind, an option that the kind does not use, no data, or a latent outside the plate "data"
+            where the kind needs p(x) of one data point.
+        DataError: data whose complexity is not known.
 
     References: An & Cho (2015), Variational autoencoder based anomaly detection using reconstruction probability; Xiao
     et al. (2020), Likelihood regret, arXiv:2003.02977; Serrà et al. (2020), Input complexity, arXiv:1909.11480.
     """
-    if kind not in SCORES:
-        raise PairError(f"anomaly_scores knows no kind {kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
-    if batch_size(data) == 0:
-        raise PairError("anomaly_scores wants data, got an empty batch. Pass a split that is not empty, data.test say.")
+    steps = {"num_steps": num_steps, "lr": lr, "num_particles": num_particles}
+    _check(kind, {**steps, "compile": compile})
+    filled("anomaly_scores", data)
     device = device_of(model, guide)
     with seeded(seed, device):
-        parts = list(batches(data, ROWS, transform or Scale(), device))
+        parts = list(batches(data, ROWS, transform, device))
     seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return SCORES[kind](model, guide, seen, num_samples=num_samples, seed=seed, **options)
+    steps = {name: value for name, value in steps.items() if value is not None}
+    return SCORES[kind](_Measured(model, guide, seen, num_samples, seed, memory, compile, steps, progress))
 
 
-def _evaluated(name: str, model: ProgramLike, guide: ProgramLike, data: Batch, **options: Any) -> Tensor:
-    """A part of the ELBO, or the evidence, of each datum."""
-    value = evaluate(model, guide, data, **options).per_datum[name]
-    if value.isnan().all():
-        raise PairError(NOT_INDEPENDENT)
-    return value
+def _check(kind: str, options: dict[str, Any]) -> None:
+    """Refuse an unknown kind, and an option that is given and not used by the kind."""
+    if kind not in SCORES:
+        raise PairError(f"anomaly_scores knows no kind {kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
+    for name, value in options.items():
+        users = [used for used in SCORES if used != "error"] if name == "compile" else ["regret"]
+        if value is not None and kind not in users:
+            raise PairError(
+                f"anomaly_scores of kind {kind!r} has no option {name}, got {name}={value!r}. Leave it out; the kinds "
+                f"that use it are {', '.join(map(repr, users))}."
+            )
 
 
-def _negative(name: str, *pair: Any, **options: Any) -> Tensor:
-    return -_evaluated(name, *pair, **options)
+@dataclass(frozen=True)
+class _Measured:
+    """What scores are made of, measured on data that are transformed already; each number is per data point, `(N,)`."""
+
+    model: ProgramLike
+    guide: ProgramLike
+    data: Batch
+    num_samples: int
+    seed: int
+    memory: int
+    compile: bool | None
+    steps: dict[str, Any]
+    progress: bool
+
+    def part(self, name: str) -> Tensor:
+        """A part of the ELBO, or the evidence."""
+        measured = evaluate(
+            self.model,
+            self.guide,
+            self.data,
+            num_samples=self.num_samples,
+            transform=unchanged,
+            memory=self.memory,
+            seed=self.seed,
+            compile=self.compile,
+        )
+        value = measured.per_datum[name]
+        if value.isnan().all():
+            raise PairError(NOT_INDEPENDENT)
+        return value
+
+    def error(self) -> Tensor:
+        """|x - E[x | z]|^2 at the mean code."""
+        errors = []
+        with progress_bar(self.progress, batch_size(self.data), "data point") as bar:
+            for batch in batches(self.data, ROWS, unchanged, device_of(self.model, self.guide)):
+                residual = batch["x"] - reconstruct(self.model, self.guide, batch, transform=unchanged, seed=self.seed)
+                errors.append(residual.double().flatten(1).square().sum(1))
+                bar.update(len(residual))
+        return torch.cat(errors).cpu()
+
+    def regret(self) -> Tensor:
+        """What the ELBO gains when the guide is fitted to the data point alone."""
+        measured = gaps(
+            self.model,
+            self.guide,
+            self.data,
+            num_samples=self.num_samples,
+            transform=unchanged,
+            memory=self.memory,
+            seed=self.seed,
+            compile=bool(self.compile),
+            **self.steps,
+        )
+        return measured.per_datum["amortisation"]
 
 
-def _error(model: ProgramLike, guide: ProgramLike, data: Batch, **_: Any) -> Tensor:
-    """|x - E[x | z]|^2 at the mean code."""
-    errors = []
-    for start in range(0, batch_size(data), ROWS):
-        batch = {name: tensor[start : start + ROWS] for name, tensor in data.items()}
-        residual = batch["x"] - reconstruct(model, guide, batch)
-        errors.append(residual.double().flatten(1).square().sum(1))
-    return torch.cat(errors).cpu()
-
-
-def _error_and_rate(*pair: Any, **options: Any) -> Tensor:
-    return _error(*pair) + _evaluated("rate", *pair, **options)
-
-
-def _regret(*pair: Any, **options: Any) -> Tensor:
-    return gaps(*pair, **options).per_datum["amortisation"]
-
-
-def _beyond_complexity(model: ProgramLike, guide: ProgramLike, data: Batch, **options: Any) -> Tensor:
-    return -_evaluated("log_evidence", model, guide, data, **options) - complexity(data["x"])
-
-
-SCORES: dict[str, Callable[..., Tensor]] = {
-    "elbo": partial(_negative, "elbo"),
-    "evidence": partial(_negative, "log_evidence"),
-    "reconstruction": partial(_evaluated, "distortion"),
-    "error": _error,
-    "error+rate": _error_and_rate,
-    "regret": _regret,
-    "complexity": _beyond_complexity,
+SCORES: dict[str, Callable[[_Measured], Tensor]] = {
+    "elbo": lambda measured: -measured.part("elbo"),
+    "evidence": lambda measured: -measured.part("log_evidence"),
+    "reconstruction": lambda measured: measured.part("distortion"),
+    "error": lambda measured: measured.error(),
+    "error+rate": lambda measured: measured.error() + measured.part("rate"),
+    "regret": lambda measured: measured.regret(),
+    "complexity": lambda measured: -measured.part("log_evidence") - complexity(measured.data["x"]),
 }
 """The kinds of score."""
 
 
-def complexity(x: Tensor) -> Tensor:
-    """How long a datum is when compressed, in nats, `(N,)` in float64: an upper bound of its complexity.
-
-    Images `(N, C, H, W)` of C = 1 or 3 and values in [0, 1] are written as 8-bit PNG, a header of the same length for
-    all included; whole numbers in 0 ... 255 of any other shape by zlib.
-
-    Raises:
-        DataError: x is neither.
-
-    References: Serrà et al. (2020), arXiv:1909.11480.
-    """
-    x = x.detach().cpu()
-    low, high = x.min().item(), x.max().item()
-    if x.dim() == 4 and x.shape[1] in (1, 3) and x.is_floating_point() and low >= 0 and high <= 1:
-        lengths = [len(_png(image)) for image in (x * 255).round().byte()]
-    elif low >= 0 and high <= 255 and (x == x.round()).all():
-        lengths = [len(zlib.compress(datum.numpy().tobytes(), 9)) for datum in x.byte()]
-    else:
-        raise DataError(
-            f"complexity wants images (N, C, H, W), C = 1 or 3, with values in [0, 1], or whole numbers in 0 ... 255, "
-            f"got {tuple(x.shape)} with values from {low:.3g} to {high:.3g}. Score such data by "
-            "kind='evidence'."
-        )
-    return torch.tensor(lengths, dtype=torch.float64) * 8 * math.log(2)
-
-
-def _png(image: Tensor) -> bytes:
-    """Bytes `(C, H, W)` as a PNG file."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file, "png", optimize=True)
-    return file.getvalue()
-
-
-def entry_scores(
-    model: ProgramLike,
-    guide: ProgramLike,
-    data: Batch,
-    *,
-    num_samples: int = 100,
-    transform: Any = None,
-    site: str = "x",
-    memory: int = MEMORY,
-    seed: int = 0,
-) -> Tensor:
-    """-E_q log p(x_i | z) of each entry i, `(N, *plates, *event)`, in nats: the pixels or columns that surprise.
-
-    Their sum is the datum's distortion at that site. Compare an entry with the same one of clean data: one that no z
-    tells has a high score in all of them.
-
-    Raises:
-        PairError: no data, no such site, a latent that the guide leaves out, or a distribution whose log-probability
-            is no sum over entries.
-    """
-    with on_data("entry_scores", model, guide, data, transform, memory=memory, seed=seed) as subject:
-        found = subject.traces.observed()
-        if site not in found:
-            raise PairError(
-                f"the model observes no site '{site}', but {', '.join(map(repr, found))}. Pass one of them."
-            )
-        if undrawn := subject.traces.undrawn():
-            raise PairError(f"entry_scores wants all latents drawn, and '{undrawn[0]}' is summed out.")
-        results = []
-        for where, draws in subject.chunks(num_samples):
-            shape, total = (0, where.stop - where.start), torch.zeros(())
-            for scored in draws:
-                node = sites(scored.pair.model)[site]
-                shape = (len(scored.terms.log_likelihood), shape[1])
-                by_entry = by_dimension(-by_entries(node["fn"], node["value"], site), node, shape, subject.layout.depth)
-                total = total + by_entry.double().sum(0)
-            results.append(total.cpu() / num_samples)
-        value, depth = found[site]["value"], found[site]["value"].dim() - found[site]["fn"].event_dim
-        return torch.cat(results).unflatten(-1, (*value.shape[: depth - 1], *value.shape[depth:], 1)).squeeze(-1)
-
-
-def by_entries(fn: Any, value: Tensor, site: str = "x") -> Tensor:
-    """log p(x_i) of each entry, `(*batch, *event)`.
-
-    Raises:
-        PairError: the entries are not independent under `fn`.
-    """
-    if not fn.event_shape:
-        return fn.log_prob(value)
-    if isinstance(fn, Columns):
-        return torch.cat([by_entries(part, x, site) for part, x in fn.split(value)], -1)
-    if isinstance(fn, dist.MaskedDistribution):
-        mask = torch.as_tensor(fn._mask)
-        return by_entries(fn.base_dist, value, site) * mask.reshape(*mask.shape, *[1] * len(fn.event_shape))
-    if hasattr(fn, "reinterpreted_batch_ndims"):
-        return by_entries(fn.base_dist, value, site)
-    raise PairError(
-        f"site '{site}' has the distribution {type(fn).__name__}, scoring {tuple(fn.event_shape)} numbers together. "
-        "Entries have scores where the likelihood is independent by entry, as those that end with .to_event(n)."
-    )
-
-
 def threshold(scores: Tensor, *, quantile: float | None = None, false_alarms: float | None = None) -> float:
-    """Where to draw the line: what scores higher is called anomalous.
+    """The threshold of an alarm: a data point with a higher score is called anomalous.
+
+    Give one of `quantile` and `false_alarms`.
 
     Args:
-        scores: of clean data that the pair was not trained on, `(N,)`; of its training data they are too low.
-        quantile: that quantile of the scores, in [0, 1].
-        false_alarms: instead, so that a new clean datum lies above it with at most this probability, in (0, 1): the
-            ceil((N + 1) (1 - false_alarms))-th smallest score. It holds on average over such sets of N, for any pair.
+        scores: the scores of clean data, `(N,)`, that the pair was not trained on; those of its training data are too
+            low.
+        quantile: the threshold is this quantile of the scores, in [0, 1].
+        false_alarms: the threshold is exceeded by a new clean data point with at most this probability, in (0, 1). It
+            is the ceil((N + 1) (1 - false_alarms))-th smallest score. The probability holds for any pair, on average
+            over sets of N clean data points.
 
     Raises:
-        DataError: neither or both are asked for, or one outside its range; scores that are NaN, or too few for so
-            small a rate, which takes N >= 1 / false_alarms - 1.
+        DataError: both or none of the two, or a value outside its range; NaN among the scores; too few scores for such
+            a low rate, which requires N >= 1 / false_alarms - 1.
+        ShapeError: scores of another shape, or none.
 
     References: Vovk et al. (2005), Algorithmic learning in a random world (conformal prediction).
     """
-    if (quantile is None) == (false_alarms is None):
-        raise DataError("threshold wants one of the two: quantile=0.95, or false_alarms=0.05.")
     if scores.dim() != 1 or len(scores) == 0:
-        raise ShapeError(f"threshold wants the scores of N > 0 data, (N,), got {tuple(scores.shape)}.")
+        raise ShapeError(f"threshold requires the scores of N > 0 data points, (N,), got {tuple(scores.shape)}.")
     if scores.isnan().any():
-        raise DataError(f"threshold wants numbers, got {int(scores.isnan().sum())} NaN of {len(scores)} scores.")
-    if quantile is not None:
+        raise DataError(f"threshold requires numbers, got {int(scores.isnan().sum())} NaN of {len(scores)} scores.")
+    if quantile is not None and false_alarms is None:
         if not 0 <= quantile <= 1:
-            raise DataError(f"threshold wants a quantile in [0, 1], got {quantile!r}.")
+            raise DataError(f"threshold requires a quantile in [0, 1], got {quantile!r}. Write quantile=0.95.")
         return scores.double().quantile(quantile).item()
-    if not 0 < false_alarms < 1:  # type: ignore[operator]
-        raise DataError(f"threshold wants a rate of false alarms in (0, 1), got {false_alarms!r}.")
-    rank = math.ceil(round((len(scores) + 1) * (1 - false_alarms), 9))  # type: ignore[operator]
+    if false_alarms is not None and quantile is None:
+        return _conformal(scores, false_alarms)
+    raise DataError(
+        f"threshold requires one of quantile and false_alarms, got quantile={quantile!r} and "
+        f"false_alarms={false_alarms!r}. Write quantile=0.95, or false_alarms=0.05."
+    )
+
+
+def _conformal(scores: Tensor, false_alarms: float) -> float:
+    """The score that a new one exceeds with at most that probability."""
+    if not 0 < false_alarms < 1:
+        raise DataError(
+            f"threshold requires a rate of false alarms in (0, 1), got {false_alarms!r}. Write false_alarms=0.05."
+        )
+    rank = math.ceil(round((len(scores) + 1) * (1 - false_alarms), 9))
     if rank > len(scores):
         raise DataError(
-            f"no threshold has at most {false_alarms:g} false alarms by {len(scores)} scores: take at least "
-            f"{math.ceil(1 / false_alarms) - 1} clean data, or a higher rate."  # type: ignore[operator]
+            f"threshold requires at least {math.ceil(1 / false_alarms) - 1} scores for at most {false_alarms:g} false "
+            f"alarms, got {len(scores)}. Pass more clean data points, or write a higher rate."
         )
     return scores.double().sort().values[rank - 1].item()

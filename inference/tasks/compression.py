@@ -1,7 +1,7 @@
-"""A pair as a lossy code: the rate that the latents cost against the distortion of what is decoded from them."""
+"""A pair as a lossy code: the rate of the latents against the distortion of the data decoded from them."""
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,62 +10,84 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.tasks.representation import around
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import Transform
+from pyrovae.inference.tasks.augmentation import around
 from pyrovae.numeric import wide
 
 __all__ = ["QuantisedPCA", "RateDistortion", "rate_distortion"]
 
 
-class RateDistortion(NamedTuple):
-    """One point of a rate-distortion curve, means over the data.
+@dataclass(frozen=True)
+class RateDistortion:
+    """One point of a rate-distortion curve: means over the data.
 
     Attributes:
-        rate: bits per dimension of the datum, `x.numel()` of them.
-        mse: squared error per dimension.
+        rate: bits per dimension; a data point has `x[0].numel()` dimensions.
+        mse: the squared error per dimension.
     """
 
     rate: float
     mse: float
 
     def psnr(self, peak: float = 1.0) -> float:
-        """10 log10(peak^2 / mse), in dB, for data from 0 to `peak`."""
+        """10 log10(peak^2 / mse), in dB.
+
+        Args:
+            peak: the range of the data, which go from 0 to `peak`.
+        """
         return 10 * math.log10(peak**2 / self.mse) if self.mse > 0 else math.inf
+
+    def __str__(self) -> str:
+        return f"rate  {self.rate:.4f} bits per dimension\nmse   {self.mse:.4g} per dimension"
 
 
 def rate_distortion(
-    model: ProgramLike, guide: ProgramLike, data: Batch, *, num_samples: int = 10, transform: Any = None, seed: int = 0
+    model: ProgramLike,
+    guide: ProgramLike,
+    data: Batch,
+    *,
+    num_samples: int = 10,
+    transform: Transform | None = None,
+    seed: int = 0,
+    progress: bool = False,
 ) -> RateDistortion:
     """The rate KL(q(z | x) || p(z)) / (dims log 2), and the squared error of E[x | z], z ~ q(z | x).
 
-    The rate is what an ideal coder needs, and none is run: relative entropy coding sends a draw of q(z | x) in
-    KL + O(log KL) bits to one who knows p(z). Bits-back coding pays the same for z, but gets there only where x itself
-    follows without loss, in -E log p(x | z) more: discrete x in -ELBO. Pairs trained with different
+    The rate is that of an ideal coder; no coder is run. Relative entropy coding sends a draw of q(z | x) in
+    KL + O(log KL) bits to a receiver that knows p(z). Bits-back coding reaches the same rate for z only where x is sent
+    too, without loss: it then takes -ELBO in all, and x must be discrete. Pairs trained with different
     `ELBO(kl_weight=...)` make a curve.
 
     Args:
-        data: named tensors of N data, scored at the site `x`.
-        num_samples: draws per datum.
-        transform: what training applied to a batch (`pyrovae.data.Scale()` by default).
+        model, guide: the pair.
+        data: named tensors of N data points; the distortion is measured at the site `x`.
+        num_samples: the number of draws per data point.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        seed: the seed of the draws; the global random state is left alone.
+        progress: show a bar.
 
     Raises:
-        PairError: no data, or no samples; p(x | z) has no mean.
+        PairError: no data, or num_samples < 1; p(x | z) has no mean.
 
     References: Alemi et al. (2018), arXiv:1711.00464, for the curve; Flamich et al. (2020), arXiv:2010.01185, for
     relative entropy coding; Townsend et al. (2019), arXiv:1901.04866, for bits-back coding.
     """
-    options: dict[str, Any] = {"transform": transform, "seed": seed}
-    measured = evaluate(model, guide, data, num_samples=num_samples, **options)
-    drawn = around(model, guide, data, num_samples, **options)
-    total = sum(wide(decoded - batch["x"]).square().mean(0).sum().item() for batch, decoded in drawn)
+    measured = evaluate(model, guide, data, num_samples=num_samples, transform=transform, seed=seed)
+    total = 0.0
+    with progress_bar(progress, batch_size(data), "data point") as bar:
+        for batch, decoded in around(model, guide, data, num_samples, transform=transform, seed=seed):
+            total += wide(decoded - batch["x"]).square().mean(0).sum().item()
+            bar.update(batch_size(batch))
     size = batch_size(data) * measured.dims
     return RateDistortion(measured.rate.value / (measured.dims * math.log(2)), total / size)
 
 
 class QuantisedPCA:
-    """Transform coding, to be compared with: all principal components, each rounded to multiples of a step.
+    """Transform coding as a baseline: all principal components, each rounded to multiples of a step.
 
     Args:
-        train: what components and frequencies are of, `(N, *event)`.
+        train: data `(N, *event)`, from which the components and the frequencies of their integers are computed.
 
     Raises:
         ShapeError: no data.
@@ -75,27 +97,33 @@ class QuantisedPCA:
 
     def __init__(self, train: Tensor) -> None:
         if not len(train):
-            raise ShapeError(f"QuantisedPCA wants data (N, *event), got {tuple(train.shape)}.")
+            raise ShapeError(f"QuantisedPCA requires data (N, *event), N > 0, got {tuple(train.shape)}.")
         flat = wide(train.flatten(1))
         self.loc = flat.mean(0)
         self.axes = torch.linalg.eigh((flat - self.loc).T @ (flat - self.loc)).eigenvectors
         self.train = self._components(flat)
 
     def code(self, x: Tensor, step: float) -> tuple[RateDistortion, Tensor]:
-        """The rate and distortion of data `(M, *event)` in multiples of a step, and what is decoded from these.
+        """Code data at one step: the rate and the distortion, and the decoded data, of the shape of `x`.
 
-        The rate is that of an ideal entropy coder of each component's integers, by their frequencies in the training
-        data, a half added to each count. Components that vary less than a step cost next to nothing, as in reverse
-        water-filling.
+        The rate is that of an ideal entropy coder of each component's integers. Their probabilities are the frequencies
+        in the training data, with 1/2 added to each count. A component that varies less than a step costs almost
+        nothing, as in reverse water-filling.
+
+        Args:
+            x: data `(M, *event)`.
+            step: the distance between neighbouring values of a coded component, in the unit of the data.
 
         Raises:
-            ShapeError: data of another shape, or none.
-            PairError: a step that is not above 0.
+            ShapeError: no data, or data of another shape.
+            PairError: step <= 0.
         """
         if not len(x) or x[0].numel() != len(self.loc):
-            raise ShapeError(f"this QuantisedPCA codes data of {len(self.loc)} numbers, got {tuple(x.shape)}.")
+            raise ShapeError(
+                f"QuantisedPCA requires data (M, *event) of {len(self.loc)} numbers each, M > 0, got {tuple(x.shape)}."
+            )
         if step <= 0:
-            raise PairError(f"a step of quantisation is above 0, got {step}.")
+            raise PairError(f"QuantisedPCA requires step > 0, got {step}. Write step=0.1.")
         known, sent = (self.train / step).round(), (self._components(wide(x.flatten(1))) / step).round()
         low, high = torch.minimum(known.amin(0), sent.amin(0)), torch.maximum(known.amax(0), sent.amax(0))
         counts = known.new_zeros(int((high - low).max()) + 1, known.shape[1])

@@ -1,4 +1,4 @@
-"""Sentences from codes: greedily, at random, of the likeliest words, by beam search; all codes at once."""
+"""Sentences from codes: greedily, at random, or by beam search; all codes are decoded together."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +18,11 @@ __all__ = ["decode_beam", "decode_greedy", "decode_sampled"]
 
 
 def decode_greedy(model: Any, z: Tensor, *, unknown: bool = False) -> Tensor:
-    """x_t = argmax p(x_t | x_<t, z): the likeliest word at each step, `(*, D) -> (*, T)`.
+    """x_t = argmax p(x_t | x_<t, z): the most probable word at each step, `(*, D) -> (*, T)`.
 
     Args:
         model: a `TextVAE`, or any program whose `likelihood` is `Autoregressive`.
-        z: codes, `encode(model, guide, data)["z"]`, or draws of the prior.
+        z: codes, such as `encode(model, guide, data)["z"]` or draws of the prior.
         unknown: whether UNK may be written.
 
     Raises:
@@ -34,74 +34,78 @@ def decode_greedy(model: Any, z: Tensor, *, unknown: bool = False) -> Tensor:
 def decode_sampled(
     model: Any, z: Tensor, *, temperature: float = 1.0, top_p: float = 1.0, unknown: bool = False, seed: int = 0
 ) -> Tensor:
-    """x_t ~ p(x_t | x_<t, z)^(1 / temperature), of the likeliest words only: `(*, D) -> (*, T)`.
+    """x_t ~ p(x_t | x_<t, z)^(1 / temperature), restricted to the most probable words: `(*, D) -> (*, T)`.
 
     Args:
         model, z, unknown: as in `decode_greedy`.
-        temperature: below 1 the likely words become likelier.
-        top_p: keep the fewest words whose probabilities sum to it; 1 keeps all.
-        seed: of the draws; the global random state is left alone.
+        temperature: below 1 it makes probable words more probable.
+        top_p: keep the fewest words whose probabilities sum to top_p; 1 keeps all.
+        seed: the seed of the draws; the global random state is left alone.
 
     Raises:
-        PairError: a temperature that is not positive, top_p outside (0, 1]; a model without such a likelihood.
+        PairError: temperature <= 0; top_p outside (0, 1]; a model without such a likelihood.
 
     References: Holtzman et al. (2020), arXiv:1904.09751, for top_p.
     """
     if temperature <= 0 or not 0 < top_p <= 1:
-        raise PairError(f"decode_sampled wants temperature > 0 and 0 < top_p <= 1, got {temperature} and {top_p}.")
+        raise PairError(
+            f"decode_sampled requires temperature > 0 and 0 < top_p <= 1, got {temperature} and {top_p}. Write "
+            "temperature=1.0, top_p=1.0 for draws of the model."
+        )
     with seeded(seed, z.device):
         return _write(model, z, unknown, lambda logits: _draw(logits / temperature, top_p))
 
 
 def _draw(logits: Tensor, top_p: float) -> Tensor:
-    """Of logits `(N, W)`, among the fewest words that hold `top_p`."""
+    """A word for each row of logits `(N, W)`, among the fewest words whose probabilities sum to `top_p`."""
     probs, order = logits.softmax(-1).sort(-1, descending=True)
     probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0)
     return order.gather(-1, dist.Categorical(probs).sample().unsqueeze(-1)).squeeze(-1)
 
 
-def decode_beam(model: Any, z: Tensor, *, beams: int = 5, unknown: bool = False) -> Tensor:
-    """About argmax p(x | z), by keeping the `beams` likeliest begins at each step: `(*, D) -> (*, T)`.
+def decode_beam(model: Any, z: Tensor, *, num_beams: int = 5, unknown: bool = False) -> Tensor:
+    """An approximation of argmax p(x | z), by beam search: `(*, D) -> (*, T)`.
 
     Args:
         model, z, unknown: as in `decode_greedy`.
-        beams: 1 is greedy.
+        num_beams: the number of most probable beginnings that are kept at each step; 1 is greedy.
 
     Raises:
-        PairError: beams < 1; a model without such a likelihood.
+        PairError: num_beams < 1; a model without such a likelihood.
     """
-    if beams < 1:
-        raise PairError(f"decode_beam wants beams >= 1, got {beams}.")
+    if num_beams < 1:
+        raise PairError(f"decode_beam requires num_beams >= 1, got {num_beams}. Write num_beams=5.")
     likelihood = _likelihood(model)
     with evaluating(model):
-        x = _search(likelihood, z.reshape(-1, z.shape[-1]), beams, unknown)
+        x = _search(likelihood, z.reshape(-1, z.shape[-1]), num_beams, unknown)
     return x.reshape(*z.shape[:-1], -1)
 
 
-def _search(likelihood: Autoregressive, z: Tensor, beams: int, unknown: bool) -> Tensor:
-    """The best sentence of each code, `(N, D) -> (N, T)`; beams of a code lie side by side, N x beams of them."""
-    decoder, first = likelihood.decoder, torch.arange(len(z), device=z.device).unsqueeze(1) * beams
-    state = decoder.start(z.repeat_interleave(beams, 0))
-    token = torch.full((len(z) * beams,), BOS, device=z.device)
+def _search(likelihood: Autoregressive, z: Tensor, num_beams: int, unknown: bool) -> Tensor:
+    """The best sentence of each code, `(N, D) -> (N, T)`; the beams of a code are consecutive rows, N x num_beams."""
+    decoder, first = likelihood.decoder, torch.arange(len(z), device=z.device).unsqueeze(1) * num_beams
+    state = decoder.start(z.repeat_interleave(num_beams, 0))
+    token = torch.full((len(z) * num_beams,), BOS, device=z.device)
     written = token.new_empty(len(token), 0)
-    score = torch.full((len(z), beams), -torch.inf, device=z.device)
-    score[:, 0] = 0.0  # at the start all beams are one
+    score = torch.full((len(z), num_beams), -torch.inf, device=z.device)
+    score[:, 0] = 0.0  # all beams are equal at the start
     while written.shape[1] < likelihood.length and not ((token == EOS) | (token == PAD)).all():
         logits, state = decoder.step(token, state)
         ended = (token == EOS) | (token == PAD)
         scores = _allowed(logits, unknown).log_softmax(-1)
         only = torch.full_like(scores[0], -torch.inf).index_fill(0, torch.zeros_like(token[:1]), 0.0)
-        scores = torch.where(ended.unsqueeze(1), only, scores)  # a sentence that has ended goes on in one way
-        total = score.unsqueeze(-1) + scores.unflatten(0, (len(z), beams))
-        score, best = total.flatten(1).topk(beams)
+        scores = torch.where(ended.unsqueeze(1), only, scores)  # an ended sentence has one continuation
+        total = score.unsqueeze(-1) + scores.unflatten(0, (len(z), num_beams))
+        score, best = total.flatten(1).topk(num_beams)
         rows = (first + best // logits.shape[-1]).flatten()
         token = (best.flatten() % logits.shape[-1] + EOS).masked_fill(ended[rows], PAD)
         state = tuple(part[rows] for part in state)
         written = torch.cat([written[rows], token.unsqueeze(1)], 1)
-    return pad(written[::beams], (0, likelihood.length - written.shape[1]), value=PAD)
+    return pad(written[::num_beams], (0, likelihood.length - written.shape[1]), value=PAD)
 
 
 def _write(model: Any, z: Tensor, unknown: bool, choose: Callable[[Tensor], Tensor]) -> Tensor:
+    """A sentence for each code, word by word as `choose` picks from the logits."""
     likelihood = _likelihood(model)
     with evaluating(model):
         codes = z.reshape(-1, z.shape[-1])
@@ -110,7 +114,7 @@ def _write(model: Any, z: Tensor, unknown: bool, choose: Callable[[Tensor], Tens
 
 
 def _allowed(logits: Tensor, unknown: bool) -> Tensor:
-    """Logits of what may be written."""
+    """The logits, with that of UNK at minus infinity unless it may be written."""
     return logits if unknown else logits.index_fill(-1, torch.tensor([UNK - EOS], device=logits.device), -torch.inf)
 
 
@@ -118,7 +122,7 @@ def _likelihood(model: Any) -> Autoregressive:
     likelihood = getattr(model, "likelihood", None)
     if not isinstance(likelihood, Autoregressive):
         raise PairError(
-            f"sentences are written by a likelihood Autoregressive, and {type(model).__name__} has "
+            f"sentences require a model whose likelihood is Autoregressive, {type(model).__name__} has "
             f"{type(likelihood).__name__}. Write TextVAE(prior, Autoregressive(decoder, length))."
         )
     return likelihood

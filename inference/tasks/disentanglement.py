@@ -5,33 +5,38 @@ The factors are labels of the data: further tensors of the batch, integers of sh
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
-from pyrovae.inference.pair.contract import ProgramLike, Site, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, call, filled
 from pyrovae.inference.pair.divergence import marginals
-from pyrovae.inference.pair.running import ROWS, batches, device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import MEMORY, ROWS, Transform, batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.scoring import is_global
-from pyrovae.inference.pair.tracing import sites
+from pyrovae.inference.pair.tracing import datum_first, sites
 from pyrovae.numeric import wide
 
-__all__ = ["FactorScore", "InformationGap", "factor_vae_score", "mutual_information_gap"]
+__all__ = ["FactorVAEScore", "MutualInformationGap", "factor_vae_score", "mutual_information_gap"]
+
+_Densities = Callable[[Tensor], Tensor]
+"""From draws `(R, *)` to log q(z_d | x_n), `(R, N, D)`."""
 
 
-class InformationGap(NamedTuple):
+@dataclass(frozen=True)
+class MutualInformationGap:
     """What `mutual_information_gap` measured.
 
     Attributes:
         value: the mean of the gaps, from 0 to 1.
-        gaps: of each factor v, (the largest I(z_d; v) - the second largest) / H(v).
-        information: of each factor v, I(z_d; v) in nats, `(D,)`.
-        entropies: of each factor v, H(v) in nats.
+        gaps: for each factor v, (the largest I(z_d; v) - the second largest) / H(v).
+        information: for each factor v, I(z_d; v) in nats, `(D,)`.
+        entropies: for each factor v, H(v) in nats.
     """
 
     value: float
@@ -39,8 +44,18 @@ class InformationGap(NamedTuple):
     information: dict[str, Tensor]
     entropies: dict[str, float]
 
+    def __str__(self) -> str:
+        width = 2 + max(map(len, (*self.gaps, "factor")))
+        rows = [f"{'factor':<{width}}{'gap':>6}{'H(v)':>8}{'largest I(z_d; v)':>22}{'second largest':>22}"]
+        for name, gap in self.gaps.items():
+            best = self.information[name].topk(2)
+            cells = [f"{value:.3f} at d = {d}" for value, d in zip(best.values.tolist(), best.indices, strict=True)]
+            rows.append(f"{name:<{width}}{gap:>6.3f}{self.entropies[name]:>8.3f}{cells[0]:>22}{cells[1]:>22}")
+        return "\n".join([*rows, f"{'mean':<{width}}{self.value:>6.3f}", "H and I in nats"])
 
-class FactorScore(NamedTuple):
+
+@dataclass(frozen=True)
+class FactorVAEScore:
     """What `factor_vae_score` measured.
 
     Attributes:
@@ -53,6 +68,13 @@ class FactorScore(NamedTuple):
     votes: Tensor
     active: Tensor
 
+    def __str__(self) -> str:
+        active = self.active.nonzero().flatten().tolist()
+        rows = [f"d = {d:<8}" + "".join(f"{count:>8}" for count in self.votes[d].tolist()) for d in active]
+        named = "".join(f"{f'k = {k}':>8}" for k in range(self.votes.shape[1]))
+        last = f"accuracy {self.value:.3f}, {len(active)} of {len(self.active)} dimensions active"
+        return "\n".join([f"{'votes':<12}{named}", *rows, last])
+
 
 def mutual_information_gap(
     model: ProgramLike,
@@ -60,57 +82,74 @@ def mutual_information_gap(
     data: Batch,
     factors: Iterable[str],
     *,
-    site: str = "z",
-    bins: int | None = None,
-    transform: Any = None,
-    memory: int = 2**28,
+    latent: str = "z",
+    num_bins: int | None = None,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
     seed: int = 0,
-) -> InformationGap:
-    """MIG: of each factor v, the gap between the largest and the second largest I(z_d; v) over the dimensions d, over
-    H(v); and the mean of them. 1: each factor is in one dimension alone. 0: each is in none, or in several alike.
+    progress: bool = False,
+) -> MutualInformationGap:
+    """MIG: for each factor v, the gap between the largest and the second largest I(z_d; v) over the dimensions d,
+    divided by H(v); and the mean of these gaps.
 
-    I is the paper's estimator, of one draw z of q(z | x) for each datum, under q(z_d) = 1/N sum_n q(z_d | x_n):
+    It is 1 where each factor is in one dimension alone, and 0 where each is in none, or in several alike.
+
+    I is the estimator of the paper, with one draw z of q(z | x) for each data point, under the aggregate posterior
+    q(z_d) = 1/N sum_n q(z_d | x_n):
 
         I(z_d; v) = E[log q(z_d | v) - log q(z_d)] = H(v) + E log [sum_{n: v_n = v} q(z_d | x_n) / sum_n q(z_d | x_n)],
 
-    which is never above H(v). It takes N^2 D densities, and data so many that the q(z_d | x_n) overlap: where they do
-    not, a draw tells its datum, and with it every factor.
+    which is never above H(v). It takes N^2 D densities. It needs so many data points that the q(z_d | x_n) overlap:
+    where they do not, a draw identifies its data point, and with it every factor.
 
     Args:
-        data: named tensors of N data, the factors among them.
-        factors: names of the factors, each an integer tensor `(N,)`.
-        site: a latent site of the guide, in the plate "data"; each number of a datum is a dimension.
-        bins: for a guide whose single dimensions have no density in closed form, a flow or a point mass: take
-            histograms of the draws instead, with so many bins of equal width; 20 is the custom.
-        transform: what training applied to a batch.
+        model, guide: the pair.
+        data: named tensors of N data points, with the factors.
+        factors: the names of the factors, each an integer tensor `(N,)`.
+        latent: a latent site of the guide, in the plate "data"; each number of a data point is a dimension.
+        num_bins: None for the densities of the guide. A flow or a point mass has no density of single dimensions in
+            closed form; give the number of bins of equal width of a histogram of the draws then, 20 as is usual.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes the densities may take at a time.
-        seed: of the draws.
+        seed: the seed of the draws; the global random state is left alone.
+        progress: show a bar.
 
     Raises:
-        PairError: no such factor or site; a factor that is no integer label or has one value; one dimension only; a
-            guide without densities of single dimensions.
+        PairError: no data; no such factor or site; a factor that is no integer label or has one value; a site of one
+            dimension; a guide without densities of single dimensions.
 
     References: Chen et al. (2018), arXiv:1802.04942; Locatello et al. (2019), arXiv:1811.12359, for the bins.
     """
-    labels = _labels(data, factors)
-    device = device_of(model, guide)
+    filled("mutual_information_gap", data)
+    labels, device = _labels(data, factors), device_of(model, guide)
     values = torch.stack([*labels.values()], -1).to(device)
     with evaluating(model, guide), seeded(seed, device):
-        drawn = _drawn(guide, data, site, transform, device)
-        z, log_densities = _binned(drawn, bins) if bins else _scored(drawn)
+        drawn = _drawn(guide, data, latent, transform, device)
+        z, log_densities = _binned(drawn, num_bins) if num_bins else _scored(drawn)
         dims = log_densities(z[:1]).shape[-1]
         if dims < 2:
-            raise PairError(f"a gap is between two dimensions, and site '{site}' has one. Use more latent dimensions.")
-        total = torch.zeros(dims, len(labels), dtype=torch.float64, device="cpu")
-        for rows in torch.arange(len(z), device=device).split(max(1, memory // (16 * len(z) * (dims + len(labels))))):
-            posterior = log_densities(z[rows]).softmax(1)  # p(n | z_d), (R, N, D)
-            same = (values[rows].unsqueeze(1) == values).to(posterior.dtype)  # (R, N, K)
-            total += wide(torch.einsum("rnd,rnk->rdk", posterior, same)).log().sum(0).cpu()
+            raise PairError(
+                f"a gap requires two dimensions, and site '{latent}' has {dims}. Use more latent dimensions."
+            )
+        rows = max(1, memory // (16 * len(z) * (dims + len(labels))))
+        shares = _log_shares(z, log_densities, values, rows, progress)
     entropies = {name: _entropy(v) for name, v in labels.items()}
-    information = {name: entropies[name] + part / len(z) for name, part in zip(labels, total.T, strict=True)}
+    information = {name: entropies[name] + part / len(z) for name, part in zip(labels, shares.T, strict=True)}
     best = {name: part.topk(2).values for name, part in information.items()}
     gaps = {name: ((first - second) / entropies[name]).item() for name, (first, second) in best.items()}
-    return InformationGap(sum(gaps.values()) / len(gaps), gaps, information, entropies)
+    return MutualInformationGap(sum(gaps.values()) / len(gaps), gaps, information, entropies)
+
+
+def _log_shares(z: Tensor, log_densities: _Densities, values: Tensor, rows: int, progress: bool) -> Tensor:
+    """The sum over draws of log [sum_{n: v_n = v} q(z_d | x_n) / sum_n q(z_d | x_n)], `(D, K)`, `rows` at a time."""
+    total = torch.zeros((), dtype=torch.float64, device="cpu")
+    with progress_bar(progress, len(z), "data point") as bar:
+        for part in torch.arange(len(z), device=values.device).split(rows):
+            posterior = log_densities(z[part]).softmax(1)  # p(n | z_d), (R, N, D)
+            same = (values[part].unsqueeze(1) == values).to(posterior.dtype)  # (R, N, K)
+            total = total + wide(torch.einsum("rnd,rnk->rdk", posterior, same)).log().sum(0).cpu()
+            bar.update(len(part))
+    return total
 
 
 def factor_vae_score(
@@ -119,45 +158,47 @@ def factor_vae_score(
     data: Batch,
     factors: Iterable[str],
     *,
-    site: str = "z",
-    votes: int = 200,
-    group: int = 100,
+    latent: str = "z",
+    num_votes: int = 200,
+    group_size: int = 100,
     collapsed: float = 0.05,
     mean: bool = True,
-    transform: Any = None,
+    transform: Transform | None = None,
     seed: int = 0,
-) -> FactorScore:
-    """How well the dimension that varies least tells which factor was fixed.
+) -> FactorVAEScore:
+    """How well the dimension that varies least predicts which factor was fixed.
 
-    A vote: fix a factor at the value of a random datum, take L such data, and let d be the dimension of the least
-    variance of the codes, each dimension in units of its standard deviation over all data. The classifier says for
-    each d the factor that got the most votes; its accuracy is that on as many fresh votes. 1: each factor is in
-    dimensions of its own; 1 / K, for K factors: chance.
+    A vote: fix a factor at the value of a random data point, take `group_size` data points with that value, and let d
+    be the dimension of the least variance of their codes, each dimension in units of its standard deviation over all
+    data. The classifier gives each d the factor with the most votes; its accuracy is measured on as many fresh votes.
+    It is 1 where each factor has dimensions of its own, and 1 / K at chance, for K factors.
 
     Args:
-        data: named tensors of N data, the factors among them.
-        factors: names of the factors, each an integer tensor `(N,)`.
-        site: a latent site of the guide, in the plate "data"; each number of a datum is a dimension.
-        votes: of each factor, to train and again to evaluate.
-        group: L, data of a vote.
-        collapsed: a dimension in which two draws for the same datum correlate less, over the data, takes no part; at
-            least 3 / sqrt(N), which chance may give.
-        mean: the codes are the means of q(z | x); or else draws, where there is no mean.
-        transform: what training applied to a batch.
-        seed: of the draws and of the votes.
+        model, guide: the pair.
+        data: named tensors of N data points, with the factors.
+        factors: the names of the factors, each an integer tensor `(N,)`.
+        latent: a latent site of the guide, in the plate "data"; each number of a data point is a dimension.
+        num_votes: the number of votes for each factor, to train the classifier and again to evaluate it.
+        group_size: the number of data points of a vote.
+        collapsed: a dimension takes no part where the correlation of two draws for the same data point, over the data,
+            is below this number; at least 3 / sqrt(N), which chance may give.
+        mean: whether the codes are the means of q(z | x), or draws, for a guide without a mean.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        seed: the seed of the draws and of the votes; the global random state is left alone.
 
     Raises:
-        PairError: no such factor or site; a factor that is no integer label or has one value; no mean.
+        PairError: no data; no such factor or site; a factor that is no integer label or has one value; no mean.
 
     References: Kim & Mnih (2018), arXiv:1802.05983.
     """
+    filled("factor_vae_score", data)
     labels = _labels(data, factors)
 
     def codes(mean: bool, seed: int) -> Tensor:
-        found = encode(model, guide, data, transform=transform, mean=mean, seed=seed)
-        if site not in found:
-            raise _no_site(site, found)
-        z = wide(found[site].flatten(1) if found[site].dim() > 1 else found[site].unsqueeze(1)).cpu()
+        found = encode(model, guide, data, transform=transform or Scale(), mean=mean, seed=seed)
+        if latent not in found:
+            raise _no_site(latent, found)
+        z = wide(found[latent].flatten(1) if found[latent].dim() > 1 else found[latent].unsqueeze(1)).cpu()
         return (z - z.mean(0)) / z.std(0).clamp_min(1e-12)
 
     z = codes(mean, seed)
@@ -166,15 +207,16 @@ def factor_vae_score(
 
     def vote() -> Tensor:
         """The votes of each factor for each dimension, `(D, K)`."""
-        return torch.stack([_least(z, v.cpu(), active, votes, group, generator) for v in labels.values()], -1)
+        columns = [_least(z, v.cpu(), active, num_votes, group_size, generator) for v in labels.values()]
+        return torch.stack(columns, -1)
 
-    told = vote().argmax(1, keepdim=True)
+    predicted = vote().argmax(1, keepdim=True)
     checked = vote()
-    return FactorScore((checked.gather(1, told).sum() / checked.sum()).item(), checked, active)
+    return FactorVAEScore((checked.gather(1, predicted).sum() / checked.sum()).item(), checked, active)
 
 
 def _least(z: Tensor, labels: Tensor, active: Tensor, votes: int, group: int, generator: torch.Generator) -> Tensor:
-    """How often each dimension varies least among `group` data with the same label, `(D,)`."""
+    """How often each dimension varies least among `group` data points with the same label, `(D,)`."""
     order = labels.argsort()
     _, place, counts = labels.unique(return_inverse=True, return_counts=True)
     fixed = place[torch.randint(len(z), (votes,), generator=generator)].unsqueeze(1)
@@ -188,17 +230,21 @@ def _labels(data: Batch, factors: Iterable[str]) -> dict[str, Tensor]:
     labels = {}
     for name in factors:
         if name not in data:
-            raise PairError(f"the data have no factor '{name}', they have {', '.join(map(repr, data))}. Name one.")
-        labels[name] = data[name]
-        if data[name].dim() != 1 or data[name].is_floating_point():
             raise PairError(
-                f"a factor is an integer label of each datum, shape (N,), got '{name}' of {data[name].dtype} "
-                f"{tuple(data[name].shape)}. Write torch.bucketize(v, edges) for a number."
+                f"the data have no factor '{name}', they have {', '.join(map(repr, data))}. Name one of them."
             )
-        if len(data[name].unique()) < 2:
-            raise PairError(f"factor '{name}' has one value in all the data: nothing can tell it. Leave it out.")
+        labels[name] = label = data[name]
+        if label.dim() != 1 or label.is_floating_point():
+            raise PairError(
+                f"a factor requires an integer label for each data point, shape (N,), got '{name}' of {label.dtype} "
+                f"and shape {tuple(label.shape)}. Write torch.bucketize(v, edges) for a number."
+            )
+        if len(label.unique()) < 2:
+            raise PairError(
+                f"factor '{name}' has one value in all the data, so H(v) = 0 and there is no gap. Leave it out."
+            )
     if not labels:
-        raise PairError("no factor is named. Write factors=['y'] for the labels.")
+        raise PairError("no factor is named, got factors=[]. Write factors=['y'] for the labels.")
     return labels
 
 
@@ -209,54 +255,53 @@ def _entropy(labels: Tensor) -> float:
 
 # One latent site of the guide -----------------------------------------------------------------------------------
 
-_Densities = Callable[[Tensor], Tensor]  # draws (R, *) -> log q(z_d | x_n), (R, N, D)
 
-
-def _drawn(guide: ProgramLike, data: Batch, site: str, transform: Any, device: torch.device) -> list[Site]:
-    """The guide's site, run over all data."""
+def _drawn(
+    guide: ProgramLike, data: Batch, latent: str, transform: Transform | None, device: torch.device
+) -> list[Site]:
+    """The latent site of the guide in a run on each batch of the data."""
     found = []
-    for batch in batches(data, ROWS, transform or unchanged, device):
+    for batch in batches(data, ROWS, transform, device):
         with poutine.trace() as tracer:
             call(guide, batch)
         drawn = sites(tracer.trace)
-        if site not in drawn:
-            raise _no_site(site, drawn)
-        if is_global(drawn[site]):
-            raise PairError(f"site '{site}' is one for all data, outside the plate 'data', and has no code of a datum.")
-        found.append(drawn[site])
+        if latent not in drawn:
+            raise _no_site(latent, drawn)
+        if is_global(drawn[latent]):
+            raise PairError(
+                f"site '{latent}' is outside the plate 'data', so all data points share it and it has no code of a "
+                "data point. Write latent=... for a site inside the plate."
+            )
+        found.append(drawn[latent])
     return found
 
 
-def _no_site(site: str, found: Iterable[str]) -> PairError:
-    return PairError(f"the guide has no site '{site}', it has {', '.join(map(repr, found))}. Write site=... for one.")
-
-
-def _leading(site: Site) -> tuple[Tensor, int]:
-    """The draw with the datum first, `(B, *)`, and the number of inner plates."""
-    inner = len(site["fn"].batch_shape) - 1
-    return site["value"].movedim(inner, 0), inner
+def _no_site(latent: str, found: Iterable[str]) -> PairError:
+    names = ", ".join(map(repr, found))
+    return PairError(f"the guide has no site '{latent}', it has {names}. Write latent=... for one of them.")
 
 
 def _scored(drawn: list[Site]) -> tuple[Tensor, _Densities]:
     """The draws, and their densities under the guide."""
-    dims, inner = [q for site in drawn if (q := marginals(site["fn"])) is not None], _leading(drawn[0])[1]
+    dims = [q for site in drawn if (q := marginals(site["fn"])) is not None]
+    inner = len(drawn[0]["fn"].batch_shape) - 1  # the number of inner plates
     if len(dims) < len(drawn):
         raise PairError(
             f"{type(drawn[0]['fn']).__name__} at site '{drawn[0]['name']}' has no density of single dimensions in "
-            "closed form. Compare histograms of its draws: bins=20."
+            "closed form. Write num_bins=20, for histograms of its draws."
         )
 
     def log_densities(z: Tensor) -> Tensor:
         every = [q.log_prob(z.unsqueeze(1 + inner)).movedim(1 + inner, 1) for q in dims]
         return torch.cat([part.reshape(*part.shape[:2], -1) for part in every], 1)
 
-    return torch.cat([_leading(site)[0] for site in drawn]), log_densities
+    return torch.cat([datum_first(site) for site in drawn]), log_densities
 
 
-def _binned(drawn: list[Site], bins: int) -> tuple[Tensor, _Densities]:
+def _binned(drawn: list[Site], num_bins: int) -> tuple[Tensor, _Densities]:
     """The bins of the draws, `(N, D)`, and the logarithm of whether two share one."""
-    values = [_leading(site)[0] for site in drawn]
+    values = [datum_first(site) for site in drawn]
     z = torch.cat([value.reshape(len(value), -1) for value in values])
     low, high = z.amin(0), z.amax(0)
-    index = ((z - low) / (high - low).clamp_min(1e-12) * bins).floor().clamp_max(bins - 1)
+    index = ((z - low) / (high - low).clamp_min(1e-12) * num_bins).floor().clamp_max(num_bins - 1)
     return index, lambda rows: (rows.unsqueeze(1) == index).to(torch.get_default_dtype()).log()

@@ -1,54 +1,58 @@
-"""What is missing of a datum given what was observed of it: E[x_missing | x_observed], draws, intervals, coverage.
+"""Imputation: E[x_missing | x_observed], and draws of p(x_missing | x_observed).
 
-With z_s ~ q(z | x_observed) and w_s = p(x_observed, z_s) / q(z_s | x_observed), the weights of one datum divided by
-their sum stand for p(z | x_observed), and p(x_missing | x_observed) is the mixture of p(x_missing | z_s) by them.
+With z_s ~ q(z | x_observed) and w_s = p(x_observed, z_s) / q(z_s | x_observed), the draws weighted by w_s / sum w
+represent p(z | x_observed). p(x_missing | x_observed) is the mixture of p(x_missing | z_s) with these weights.
 """
 
 import math
+from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
-from pyrovae.errors import NonFiniteError, PairError, ShapeError
+from pyrovae.data import Batch
+from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.draws.posterior import posterior
-from pyrovae.inference.evidence.estimates import Estimate
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
-from pyrovae.inference.pair.running import (
-    COMPILE_FROM,
-    batches,
-    chunk_sizes,
-    device_of,
-    evaluating,
-    numbers,
-    portions,
-    seeded,
-)
-from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, layout, run_pair, scores
-from pyrovae.inference.pair.tracing import innermost, sites, trace_pair
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, filled, takes
+from pyrovae.inference.pair.on_data import on_data
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, chunk_sizes, numbers, portions
+from pyrovae.inference.pair.scoring import run_pair, scores
+from pyrovae.inference.pair.tracing import innermost, sites
+from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.models.distributions.columns import Columns
 from pyrovae.numeric import wide
 
-__all__ = ["Imputation", "coverage", "imputations", "impute", "interval"]
+__all__ = ["Imputation", "imputations", "impute"]
 
 
-class Imputation(NamedTuple):
+@dataclass(frozen=True)
+class Imputation:
     """What `impute` found.
 
     Attributes:
-        x: the data `(N, *event)`, where they are missing E[x | x_observed]; of categories the most probable one.
+        x: the data `(N, *event)`, with E[x | x_observed] where they are missing, and the most probable category.
         error: the Monte Carlo standard error of that mean, `(N, *event)`; 0 where x was observed, NaN for categories.
-        effective: (sum w)^2 / sum w^2 of each datum, `(N,)`: so many draws of p(z | x_observed) the weights are worth.
+        effective_sample_size: (sum w)^2 / sum w^2, `(N,)`: the weights are worth that many draws of p(z | x_observed).
     """
 
     x: Tensor
     error: Tensor
-    effective: Tensor
+    effective_sample_size: Tensor
+
+    def __str__(self) -> str:
+        size = self.effective_sample_size
+        rows = {
+            "data points": f"{len(self.x)}",
+            "largest standard error": f"{self.error.nan_to_num(0.0).max().item():.3g}",
+            "effective_sample_size": f"lowest {size.min().item():.1f}, median {size.median().item():.1f}",
+        }
+        return "\n".join(f"{name:<24}{value}" for name, value in rows.items())
 
 
 def impute(
@@ -57,193 +61,165 @@ def impute(
     data: Batch,
     *,
     num_samples: int = 1000,
-    transform: Any = None,
-    memory: int = 2**28,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
     seed: int = 0,
     compile: bool | None = None,
+    progress: bool = False,
 ) -> Imputation:
     """The mean of what is missing, by self-normalised importance sampling with S draws of the guide.
 
         E[x | x_observed] ~ sum_s w_s E[x | z_s] / sum_s w_s
 
-    It has the least squared error of all imputations. Categories (`Categorical`, `Ordinal`) have no mean: theirs is
-    the most probable value, by the mixture of p(x | z_s).
+    Under the model no imputation has a smaller expected squared error. Categories (`Categorical`, `Ordinal`) have no
+    mean: they are imputed by the most probable value under the mixture of p(x | z_s).
 
     Args:
         model, guide: any pair that takes a mask: `models.Masked(model)` and `guides.ZeroFilled(guide)`.
-        data: `x` and `mask` of N data, as `data.incomplete` makes them.
-        num_samples: S; the more is missing, and the wider the guide, the more it takes.
-        transform: what training applied to a batch (`pyrovae.data.Scale()` by default).
+        data: `x` and `mask` of N data points, as `data.incomplete` makes them.
+        num_samples: S; more are needed the more is missing, and the further the guide is from p(z | x_observed).
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
-        seed: of the draws; the global random state is left alone.
-        compile: replay a compiled graph; by default where there is so much to draw that compiling pays.
+        seed: the seed of the draws; the global random state is left alone.
+        compile: replay a compiled graph; None compiles where there is so much to draw that it pays.
+        progress: show a bar.
 
     Raises:
         PairError: no data, no mask; a model that scores what is missing; a latent outside the plate "data".
-        NonFiniteError: the weights of a datum are all zero, or NaN.
+        NonFiniteError: the weights of a data point are all zero, or NaN.
 
     References: Mattei & Frellsen (2019), MIWAE, arXiv:1812.02633, section 3.2; Owen (2013), Monte Carlo theory,
     methods and examples, section 9.2, for the error.
     """
-    size, transform = _check(model, data, num_samples), transform or Scale()
-    device = device_of(model, guide)
-    with evaluating(model, guide), seeded(seed, device):
-        first = transform({name: tensor[:2].to(device) for name, tensor in data.items()})
-        pair = trace_pair(model, guide, first, data_size=size)
-        depth, has_global = layout(pair)
-        if has_global:
-            raise PairError(NOT_INDEPENDENT)
-        observed = sites(pair.model)["x"]["fn"]
-        rows, draws = chunk_sizes(first, num_samples, memory)
-        pays = size * num_samples * numbers(first) > COMPILE_FROM
-        score = partial(_score, model, guide, depth=depth)
+    _check("impute", model, data, num_samples)
+    found = []
+    with (
+        on_data("impute", model, guide, data, transform, memory=memory, seed=seed) as pair,
+        progress_bar(progress, pair.size, "data point") as bar,
+    ):
+        pair.require_independent()
+        fn = sites(pair.traces.model)["x"]["fn"]
+        rows, draws = chunk_sizes(pair.first, num_samples, memory)
+        pays = pair.size * num_samples * numbers(pair.first) > COMPILE_FROM
+        score = partial(_score, model, guide, depth=pair.layout.depth)
         scored = Compiled(score, model, guide) if (pays if compile is None else compile) else score
-        found = []
-        for batch in batches(data, rows, transform, device):
+        for _, batch in pair.batches(rows):
             sums = reduce(_Sums.merge, (scored(batch, count) for count in portions(num_samples, draws)))
-            found.append([part.cpu() for part in (*sums.result(observed, batch["x"], batch["mask"]), sums.log)])
-    x, error, log = (torch.cat(parts, dim) for parts, dim in zip(zip(*found, strict=True), (0, 0, 1), strict=True))
-    bad = (~log.isfinite().all(0)).nonzero().flatten().tolist()
+            found.append([part.cpu() for part in (*sums.result(fn, batch["x"], batch["mask"]), sums.weights.logs)])
+            bar.update(batch_size(batch))
+    x, error, logs = (torch.cat(parts, dim) for parts, dim in zip(zip(*found, strict=True), (0, 0, 1), strict=True))
+    bad = (~logs.isfinite().all(0)).nonzero().flatten().tolist()
     if bad:
         raise NonFiniteError(
-            f"the {num_samples} weights of a datum are all zero, or not finite, at rows {bad[:5]} of the data. "
-            "check_pair says what is not finite; otherwise take more num_samples=..."
+            f"the {num_samples} weights of a data point are all zero, or not finite, at rows {bad[:5]} of the data. "
+            "Run check_pair, which names what is not finite; otherwise write a larger num_samples=..."
         )
-    return Imputation(x, error, (2 * log[0] - log[1]).exp())
+    return Imputation(x, error, WeightSums(logs, num_samples).effective_sample_size)
 
 
 def imputations(
-    model: ProgramLike, guide: ProgramLike, data: Batch, count: int = 19, *, num_samples: int = 1000, **options: Any
+    model: ProgramLike,
+    guide: ProgramLike,
+    data: Batch,
+    num_imputations: int = 19,
+    *,
+    num_samples: int = 1000,
+    transform: Transform | None = None,
+    memory: int = MEMORY,
+    seed: int = 0,
+    compile: bool | None = None,
+    progress: bool = False,
 ) -> Tensor:
-    """Draws of what is missing, beside what was observed: multiple imputation, `(count, N, *event)`.
+    """Multiple imputation: completed data sets with draws of what is missing, `(num_imputations, N, *event)`.
 
-    z is chosen from `num_samples` draws of the guide in proportion to w, then x_missing ~ p(x | z). Each draw is a
-    completed data set; what is computed on each of them varies as much as the data leave it open.
+    z is chosen from `num_samples` draws of the guide with probabilities proportional to w, then x_missing ~ p(x | z).
+    A statistic computed on each completed data set varies by as much as the observed data leave it uncertain.
 
     Args:
         model, guide, data: as in `impute`.
-        count: how many; 19 are the fewest that have an interval of 90 %.
-        num_samples: S, draws of the guide to choose from, for each datum.
-        options: `transform`, `memory`, `seed`, `compile`, as in `posterior`.
+        num_imputations: the number of completed data sets; an interval of 90 % requires at least 19.
+        num_samples: S, the number of draws of the guide to choose from, per data point.
+        transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
+        memory: about how many bytes a chunk of draws may take; the result comes on top.
+        seed: the seed of the draws; the global random state is left alone.
+        compile: replay a compiled graph; None compiles where there is so much to draw that it pays.
+        progress: show a bar.
 
     Raises:
         PairError: as in `impute`; the model does not generate without data.
-        NonFiniteError: the weights of a datum are all zero, or NaN.
+        NonFiniteError: the weights of a data point are all zero, or NaN.
 
     References: Rubin (1987), Multiple imputation for nonresponse in surveys; Mattei & Frellsen (2019),
     arXiv:1812.02633, section 3.2.
     """
-    _check(model, data, num_samples)
-    chosen: dict[str, Any] = {"corrected": True, "proposals": num_samples, "predictive": True}
-    draws = posterior(model, guide, data, count, sites=[], log_weights=False, **chosen, **options)
+    _check("imputations", model, data, num_samples)
+    draws = posterior(
+        model,
+        guide,
+        data,
+        num_imputations,
+        sites=[],
+        corrected=True,
+        proposals=num_samples,
+        predictive=True,
+        log_weights=False,
+        transform=transform,
+        memory=memory,
+        seed=seed,
+        compile=compile,
+    )
     x, drawn = draws.observed["x"], draws.predictive["x"]
     return torch.where(draws.given["mask"].bool().expand_as(x), x.to(drawn.dtype), drawn)
 
 
-def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
-    """The lower and upper ends, `(N, *event)`, of the central interval of `draws` `(S, N, *event)`.
-
-    They are the k-th smallest and the k-th largest draw, k = floor((S + 1) (1 - level) / 2). One more draw of the same
-    distribution lies between them with probability 1 - 2k / (S + 1), which is `level` where (S + 1) (1 - level) / 2
-    is whole: S = 19, 39, ... 99, 199 at 0.9.
-
-    Raises:
-        ShapeError: too few draws for that level.
-    """
-    k = _tail(draws, level)
-    ordered = draws.sort(0).values
-    return ordered[k - 1], ordered[len(draws) - k]
-
-
-def coverage(
-    draws: Tensor, truth: Tensor, level: float = 0.9, *, where: Tensor | None = None, seed: int = 0
-) -> Estimate:
-    """How often the central interval of `draws` `(S, N, *event)` holds the truth `(N, *event)`, with its error.
-
-    Counted by the rank of the truth among the draws, r = (below + u (ties + 1)) / (S + 1), u uniform: a tie is inside
-    by its share. If truth and draws have one distribution, r is uniform, of continuous values and of discrete ones
-    alike, and the coverage is `level` exactly. An interval between quantiles would hold a binary pixel always or
-    never.
-
-    Args:
-        where: bool, of a shape that broadcasts to the truth: the entries to count, `~mask` for those that were
-            missing; all by default.
-        seed: of u.
-
-    Returns:
-        The share, and its standard error over data, whose entries depend on each other.
-
-    Raises:
-        ShapeError: shapes that do not fit, too few draws for that level, or no entry to count.
-    """
-    _tail(draws, level)
-    if draws.shape[1:] != truth.shape:
-        raise ShapeError(f"coverage wants draws (S, *truth.shape), got {tuple(draws.shape)} and {tuple(truth.shape)}.")
-    counted = torch.ones_like(truth, dtype=torch.bool) if where is None else where.bool().expand_as(truth)
-    if not counted.any():
-        raise ShapeError("coverage wants entries to count, got where=... of none. Pass where=~mask.")
-    below, ties = (draws < truth).sum(0), (draws == truth).sum(0)
-    uniform = torch.rand(truth.shape, generator=torch.Generator().manual_seed(seed)).to(draws.device)
-    rank = (below + uniform * (ties + 1)) / (len(draws) + 1)
-    inside = (((rank - 0.5).abs() <= level / 2) & counted).double().reshape(len(truth), -1).sum(1)
-    each = counted.double().reshape(len(truth), -1).sum(1)
-    share = (inside.sum() / each.sum()).item()
-    spread = (inside - share * each).square().sum().sqrt() / each.sum()
-    return Estimate(share, spread.item())
-
-
-def _tail(draws: Tensor, level: float) -> int:
-    if not 0 < level < 1:
-        raise ShapeError(f"an interval wants a level between 0 and 1, got {level}. Write level=0.9.")
-    k = math.floor((len(draws) + 1) * (1 - level) / 2 + 1e-9)
-    if k < 1:
-        least = math.ceil(2 / (1 - level) - 1e-9) - 1
-        raise ShapeError(f"an interval of level {level} wants at least {least} draws, got {len(draws)}.")
-    return k
-
-
-def _check(model: ProgramLike, data: Batch, num_samples: int) -> int:
-    size = batch_size(data)
-    if size == 0 or num_samples < 1:
-        raise PairError(f"imputation wants data and num_samples >= 1, got {size} data and {num_samples}.")
+def _check(what: str, model: ProgramLike, data: Batch, num_samples: int) -> None:
+    filled(what, data)
+    if num_samples < 1:
+        raise PairError(f"{what} requires num_samples >= 1, got {num_samples}. Write num_samples=1000.")
     if "x" not in data or "mask" not in data:
         raise PairError(
-            f"imputation wants x and its mask, got {', '.join(map(repr, data))}. Write data.incomplete(x), with NaN in "
-            "x where it is missing."
+            f"{what} requires 'x' and its 'mask', got {', '.join(map(repr, data))}. Write data.incomplete(x), with NaN "
+            "in x where it is missing."
         )
     if not takes(model, "mask"):
-        raise PairError("the model takes no mask, so it scores what is missing too. Write models.Masked(model).")
-    return size
+        raise PairError(
+            f"{what} requires a model that takes a mask; this one scores what is missing too. Write "
+            "models.Masked(model)."
+        )
 
 
 # -------------------------------------------------------------------------------------------- sums over draws
 
 
 class _Sums(NamedTuple):
-    """Of a chunk of draws: log sum w and log sum w^2, `(2, B)`, and for each part f of a datum its means.
+    """The sums of a chunk of draws: of the weights, and for each part f of a data point its weighted means.
 
-    `first` are those of f weighted by w, `(B, *)`; `second` those of f and f^2 weighted by w^2, `(2, B, *)`.
+    Attributes:
+        weights: log sum w and log sum w^2.
+        first: the means of f weighted by w, `(B, *)`.
+        second: the means of f and of f^2 weighted by w^2, `(2, B, *)`.
     """
 
-    log: Tensor
+    weights: WeightSums
     first: list[Tensor]
     second: list[Tensor]
 
     def merge(self, other: "_Sums") -> "_Sums":
         """The sums of both chunks."""
-        log = torch.logaddexp(self.log, other.log)
-        share = (self.log - log).exp()
+        weights = self.weights.merge(other.weights)
+        share = (self.weights.logs - weights.logs).exp()
 
         def mixed(ours: Tensor, theirs: Tensor, weight: Tensor) -> Tensor:
             return theirs + weight.reshape(*weight.shape, *[1] * (ours.dim() - weight.dim())) * (ours - theirs)
 
         first = [mixed(a, b, share[0]) for a, b in zip(self.first, other.first, strict=True)]
         second = [mixed(a, b, share[1].expand(2, -1)) for a, b in zip(self.second, other.second, strict=True)]
-        return _Sums(log, first, second)
+        return _Sums(weights, first, second)
 
     def result(self, fn: TorchDistribution, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The completed data and the errors, of the distribution `fn` at the site x."""
-        relative = (self.log[1] - 2 * self.log[0]).exp()  # sum w^2 / (sum w)^2
+        """The completed data and the errors, where `fn` is the distribution at the site x."""
+        log_sum, log_square = self.weights.logs
+        relative = (log_square - 2 * log_sum).exp()  # sum w^2 / (sum w)^2
         values, errors = [], []
         for part, mean, (of_f, of_square) in zip(_parts(fn), self.first, self.second, strict=True):
             if _is_category(part):
@@ -270,8 +246,8 @@ def _score(model: ProgramLike, guide: ProgramLike, batch: Batch, count: int, *, 
     table = wide(log_joint - log_guide)  # (*enumerated, S, B)
     enumerated = tuple(range(table.dim() - 2))
     log_weight = table.logsumexp(enumerated) if enumerated else table
-    log = torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)])
-    by_w, by_square = (log_weight - log[0]).exp(), (2 * log_weight - log[1]).exp()
+    weights = WeightSums.of(log_weight)
+    by_w, by_square = (log_weight - weights.logs[0]).exp(), (2 * log_weight - weights.logs[1]).exp()
     first, second = [], []
     for part in _parts(sites(pair.model)["x"]["fn"]):
         f = _statistic(part, tuple(table.shape), depth)
@@ -280,7 +256,7 @@ def _score(model: ProgramLike, guide: ProgramLike, batch: Batch, count: int, *, 
             f = (given.reshape(*given.shape, *[1] * (f.dim() - given.dim())) * f).sum(enumerated)
         first.append(_mean(by_w, f))
         second.append(torch.stack([_mean(by_square, f), _mean(by_square, f * f)]))
-    return _Sums(log, first, second)
+    return _Sums(weights, first, second)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -293,7 +269,7 @@ def _mean(weights: Tensor, f: Tensor) -> Tensor:
 
 
 def _parts(fn: TorchDistribution) -> list[TorchDistribution]:
-    """The distributions of the columns of a table, or the one that there is."""
+    """The distributions of the columns of a table, or the single distribution."""
     return fn.parts if isinstance(fn, Columns) else [fn]
 
 

@@ -12,20 +12,20 @@ __all__ = ["perplexity"]
 
 
 def perplexity(measured: Evaluation, x: Tensor) -> Estimate:
-    """exp(-sum_n log p(x_n) / sum_n T_n), T_n the tokens of sentence n, EOS among them.
+    """exp(-sum_n log p(x_n) / sum_n T_n), where T_n is the number of tokens of sentence n, with EOS.
 
-    Of an importance-sampled evidence it is an estimate from above; the error is that of the draws, by the delta method.
+    An importance-sampled evidence makes it an estimate from above. The error is that of the draws, by the delta method.
 
     Args:
         measured: `evaluate(model, guide, {"x": x})`.
         x: the same sentences, `(N, T)`.
 
     Raises:
-        ShapeError: other sentences than were measured.
+        ShapeError: another number of sentences than was measured.
     """
     count = len(measured.per_datum["log_evidence"])
     if len(x) != count:
-        raise ShapeError(f"perplexity wants the sentences that were measured, {count} of them, got {len(x)}.")
+        raise ShapeError(f"perplexity requires the {count} sentences that were measured, got {len(x)}. Pass those.")
     per_token = count / int(lengths(x).sum())
     value = math.exp(-measured.log_evidence.value * per_token)
     return Estimate(value, value * per_token * measured.log_evidence.error)

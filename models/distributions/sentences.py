@@ -47,7 +47,7 @@ class Sentences(TorchDistribution):
         return Sentences(self.decoder, z, self.event_shape[0], validate_args=self._validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(x | z) in nats, `(*,)`. Sentences of similar length are scored together, which saves padding."""
+        """log p(x | z) of sentences `value`, `(*,)`, in nats. Similar lengths are scored together, to save padding."""
         lead = torch.broadcast_shapes(self.batch_shape, value.shape[:-1])
         z, x = (part.expand(*lead, -1).reshape(lead.numel(), part.shape[-1]) for part in (self.z, value))
         rows = max(1, AT_ONCE // (x.shape[-1] * self.decoder.numbers))

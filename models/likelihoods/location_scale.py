@@ -66,7 +66,7 @@ class LocationScale(Likelihood):
 
     @abstractmethod
     def member(self, loc: Tensor, scale: Tensor) -> TorchDistribution:
-        """The distribution of one entry, event shape ()."""
+        """The distribution of one entry, event shape (), by its location `loc` and its `scale`."""
 
     def forward(self, params: Tensor) -> TorchDistribution:
         if self.mode == "predicted":

@@ -14,7 +14,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import PyrovaeError
 from pyrovae.inference import Evaluation, evaluate
 from pyrovae.inference.diagnostics import Trust, diagnose
-from pyrovae.inference.evidence.comparison import Comparison
+from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import unchanged
 from pyrovae.inference.training.checkpoint import write_atomically
@@ -43,7 +43,7 @@ def write_report(
     classes: Sequence[str] = (),
     measured: Evaluation | None = None,
     trust: Trust | None = None,
-    comparison: Comparison | None = None,
+    comparison: EvidenceComparison | None = None,
     num_samples: int = 100,
     seed: int = 0,
 ) -> Path:
@@ -89,7 +89,7 @@ def write_report(
 
 
 def _sections(
-    pair: ReportedPair, measured: Evaluation, trust: Trust | None, comparison: Comparison | None, run: Path
+    pair: ReportedPair, measured: Evaluation, trust: Trust | None, comparison: EvidenceComparison | None, run: Path
 ) -> list[Section]:
     """All sections that apply to this pair."""
     maps = pair.vectors[:MAPS]

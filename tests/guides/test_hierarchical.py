@@ -136,13 +136,15 @@ def pair():
     return model, TopDownGuide(model, [MLP(9, 5, (6,)), MLP(5, 5, (6,)), MLP(5, 5, (6,))], messages)
 
 
-def test_parameters_are_registered_once(pair):
+def test_parameters_are_registered_once(representative):
+    pair = representative
     model, guide = pair
     assert not {*model.parameters()} & {*guide.parameters()}
     assert all(name.startswith(("encoders.", "messages.")) for name in guide.state_dict())
 
 
-def test_it_trains_the_models_networks_too(pair):
+def test_it_trains_the_models_networks_too(representative):
+    pair = representative
     model, guide = pair
     z = guide(torch.rand(5, 9))["z1"]
     z.sum().backward()
@@ -150,7 +152,8 @@ def test_it_trains_the_models_networks_too(pair):
     check_pair(model, guide, {"x": torch.rand(5, 9).round()})
 
 
-def test_its_top_makes_a_vamp_prior(pair):
+def test_its_top_makes_a_vamp_prior(representative):
+    pair = representative
     model, guide = pair
     x = torch.rand(7, 9).round()
     model.prior = priors.VampPrior(guide.top, x[:3])
@@ -169,7 +172,8 @@ def same(one, other):
     return torch.equal(*draws)
 
 
-def test_a_copy_of_the_pair_belongs_together(pair):
+def test_a_copy_of_the_pair_belongs_together(representative):
+    pair = representative
     twin = copy.deepcopy(pair)
     assert same(pair, twin)
     with torch.no_grad():
@@ -181,7 +185,8 @@ def test_a_copy_of_the_pair_belongs_together(pair):
     assert any(p.grad is not None for p in twin[0].parameters())
 
 
-def test_weights_go_from_one_pair_to_another(pair):
+def test_weights_go_from_one_pair_to_another(representative):
+    pair = representative
     other = copy.deepcopy(pair)
     with torch.no_grad():
         for parameter in (*other[0].parameters(), *other[1].parameters()):
@@ -190,16 +195,19 @@ def test_weights_go_from_one_pair_to_another(pair):
     assert same(pair, other)
 
 
-def test_it_moves_with_the_model(pair):
+def test_it_moves_with_the_model(representative):
+    pair = representative
     _, guide = pair[0].double(), pair[1].double()
     assert guide(torch.rand(5, 9).double())["z1"].dtype == torch.float64
 
 
-def test_one_message_for_each_level(pair, says):
+def test_one_message_for_each_level(representative, says):
+    pair = representative
     model, guide = pair
     with says(PairError, "each of the model's 3 latents", "got 2 and 3"):
         TopDownGuide(model, guide.encoders[:2], guide.messages)
 
 
-def test_repr_names_the_model(pair):
+def test_repr_names_the_model(representative):
+    pair = representative
     assert "through HierarchicalVAE" in repr(pair[1])

@@ -6,7 +6,7 @@ import torch
 
 from pyrovae.inference import Evaluation
 from pyrovae.inference.diagnostics import Calibration, Trust
-from pyrovae.inference.evidence.comparison import Comparison
+from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.report.sections.section import Section, dimension, rounded, subscripted
 
 __all__ = ["evidence", "trust"]
@@ -83,7 +83,7 @@ def _rank_bars(calibration: Calibration | None) -> list[dict[str, Any]]:
     return bars
 
 
-def evidence(measured: Evaluation, comparison: Comparison | None) -> Section:
+def evidence(measured: Evaluation, comparison: EvidenceComparison | None) -> Section:
     """The ELBO and the estimates of log p(x), with their standard errors.
 
     Args:
@@ -104,12 +104,12 @@ def _measured(measured: Evaluation) -> list[dict[str, Any]]:
     return [{"name": name, "value": one.value, "error": one.error} for name, one in named.items()]
 
 
-def _compared(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+def _compared(comparison: EvidenceComparison) -> dict[str, list[dict[str, Any]]]:
     """The rows of a comparison, by the data that they are about."""
     titles = {"given": "On the data", "simulated": "On data that the model simulates, where both bounds are known"}
     groups: dict[str, list[dict[str, Any]]] = {title: [] for title in titles.values()}
     for row in comparison.rows:
         value, error = row.estimate or (None, None)
         one = {"name": row.estimator, "value": value, "error": error, "seconds": row.seconds, "note": row.note}
-        groups[titles[row.data]].append({**one, "effective_sample_size": row.ess})
+        groups[titles[row.data]].append({**one, "effective_sample_size": row.effective_sample_size})
     return groups

@@ -24,26 +24,30 @@ def pair():
     return model, NormalGuide(encoder), {"x": torch.zeros(1, 1).double()}
 
 
-def test_the_signal_is_the_gradient_of_the_exact_bound(pair):
+def test_the_signal_is_the_gradient_of_the_exact_bound(representative):
     """-ELBO = (loc - x/2)^2 + scale^2 - log scale + ...: at x = 0, 2 in loc, 0 in log scale, none in x's weight."""
+    pair = representative
     model, guide, batch = pair
     noise = gradient_noise(model, guide, ELBO(num_particles=50), batch, repeats=400)
     assert noise.norm == pytest.approx(2, rel=0.05)
     assert noise.signal_to_noise == noise.norm / noise.scale
 
 
-def test_noise_falls_with_the_root_of_the_particles(pair):
+def test_noise_falls_with_the_root_of_the_particles(representative):
+    pair = representative
     few, many = (gradient_noise(*pair[:2], ELBO(num_particles=n), pair[2], repeats=400) for n in (4, 64))
     assert few.scale / many.scale == pytest.approx(4, rel=0.15)
 
 
-def test_doubly_reparameterised_gradients_have_the_same_signal_and_less_noise(pair):
+def test_doubly_reparameterised_gradients_have_the_same_signal_and_less_noise(representative):
+    pair = representative
     plain, dreg = (gradient_noise(*pair[:2], IWAE(8, gradient=g), pair[2], repeats=600) for g in ("plain", "dreg"))
     assert dreg.norm == pytest.approx(plain.norm, rel=0.15)
     assert dreg.scale < 0.7 * plain.scale
 
 
-def test_sticking_the_landing_has_no_noise_at_the_posterior(pair):
+def test_sticking_the_landing_has_no_noise_at_the_posterior(representative):
+    pair = representative
     model, guide, batch = pair
     with torch.no_grad():
         guide.encoder.bias[0] = 0.0
@@ -53,7 +57,8 @@ def test_sticking_the_landing_has_no_noise_at_the_posterior(pair):
     assert gradient_noise(model, guide, ELBO(), batch, repeats=50).scale > 0.1
 
 
-def test_it_disturbs_nothing(pair):
+def test_it_disturbs_nothing(representative):
+    pair = representative
     before = torch.get_rng_state()
     one, two = (gradient_noise(*pair[:2], ELBO(), pair[2], repeats=5) for _ in range(2))
     assert one == two
@@ -62,6 +67,7 @@ def test_it_disturbs_nothing(pair):
     assert not list(pyro.get_param_store())
 
 
-def test_one_draw_has_no_variance(pair, says):
+def test_one_draw_has_no_variance(representative, says):
+    pair = representative
     with says(PairError, "repeats >= 2", "got 1"):
         gradient_noise(*pair[:2], ELBO(), pair[2], repeats=1)

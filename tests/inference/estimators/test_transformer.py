@@ -26,7 +26,7 @@ def test_what_scikit_learn_checks(estimator, check):
 
 @pytest.fixture(scope="module")
 def plane():
-    """500 rows near a plane in R^5, in units of 100, and the half of it that each is in."""
+    """500 rows near a plane in R^5, in units of 100, and which half of the plane each is in."""
     generator = np.random.default_rng(0)
     z = generator.normal(size=(500, 2))
     x = z @ generator.normal(size=(2, 5)) + 0.1 * generator.normal(size=(500, 5))
@@ -97,7 +97,7 @@ def test_data_frames_in_and_out(plane, says):
 
 
 class Two(Program):
-    """p(kind) p(u) p(v) p(x | u, v, kind): a matrix and a number, and a label which is no feature."""
+    """p(kind) p(u) p(v) p(x | u, v, kind): u is a matrix, v a number, and the label is no feature."""
 
     def forward(self, x=None, *, size=None):
         with pyro.plate("data", len(x) if size is None else size, dim=-1):

@@ -17,7 +17,7 @@ def log_weight():
 
 def test_log_sum_and_log_mean(log_weight):
     sums, wide = WeightSums.of(log_weight), log_weight.double()
-    assert sums.count == DRAWS
+    assert sums.num_samples == DRAWS
     assert sums.logs.dtype == torch.float64
     torch.testing.assert_close(sums.log_sum, (wide + 700).exp().sum(0).log() - 700)
     torch.testing.assert_close(sums.log_mean, (wide + 700).exp().mean(0).log() - 700)
@@ -29,7 +29,7 @@ def test_merged_chunks_are_the_whole(log_weight, sizes):
     for other in others:
         first = first.merge(other)
     whole = WeightSums.of(log_weight)
-    assert first.count == whole.count
+    assert first.num_samples == whole.num_samples
     torch.testing.assert_close(first.logs, whole.logs)
 
 

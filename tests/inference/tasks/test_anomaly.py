@@ -1,4 +1,4 @@
-"""Anomaly scores against closed forms, entries that add up to the distortion, and thresholds that keep their rate."""
+"""Anomaly scores against closed forms, and thresholds that keep their rate."""
 
 import math
 
@@ -9,10 +9,11 @@ import torch
 
 from pyrovae import data
 from pyrovae.errors import DataError, PairError, ShapeError
-from pyrovae.guides import NormalGuide
-from pyrovae.inference import evaluate, gaps
-from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, complexity, entry_scores, threshold
-from pyrovae.models import VAE, TextVAE, likelihoods, priors
+from pyrovae.guides import FlowGuide, NormalGuide
+from pyrovae.inference import gaps
+from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, threshold
+from pyrovae.inference.tasks.complexity import complexity
+from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
 
@@ -89,6 +90,15 @@ def test_the_same_seed_gives_the_same_scores_and_leaves_the_global_state_alone(p
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_the_error_of_a_guide_without_a_mean_follows_the_seed():
+    """The code of a flow is a transformed draw, even where the mean is asked for."""
+    model = VAE(priors.StandardNormal(3), likelihoods.Normal(3), MLP(3, 3))
+    guide, batch = FlowGuide(MLP(3, 10, (5,)), dim=3, context=4, hidden=(5,)), {"x": torch.randn(4, 3)}
+    one, same, other = (anomaly_scores(model, guide, batch, kind="error", seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
 @pytest.mark.parametrize("kind", sorted(SCORES.keys() - {"complexity", "regret"}))
 def test_any_pair_has_scores(kind, representative):
     pair = representative
@@ -97,28 +107,11 @@ def test_any_pair_has_scores(kind, representative):
     assert found.isfinite().all()
 
 
-# ---------------------------------------------------------------------------------------------- complexity
-
-
-def test_noise_is_longer_than_a_picture_and_a_picture_longer_than_nothing():
-    ramp = torch.linspace(0, 1, 28).expand(28, 28)
-    x = torch.stack([torch.zeros(28, 28), ramp, torch.rand(28, 28)]).unsqueeze(1)
-    nothing, picture, noise = complexity(x).tolist()
-    assert 0 < nothing < picture < noise
-    assert noise > 28 * 28 * math.log(256)  # eight bits a pixel, and a header
-    assert complexity(x.expand(-1, 3, -1, -1)).shape == (3,)
-
-
-def test_whole_numbers_are_compressed_as_bytes():
-    x = torch.stack([torch.zeros(400), torch.randint(4, (400,)).float()])
-    constant, random = complexity(x).tolist()
-    assert constant < 0.2 * random
-    assert 400 * math.log(4) < random < 2 * 400 * math.log(4)
-    assert torch.equal(complexity(x.long()), complexity(x))
+# ------------------------------------------------------------------------------- corrected by complexity
 
 
 def small_vae():
-    """A pair of 8 x 6 images, and eight of them."""
+    """A pair of 8 x 6 images, and eight images."""
     likelihood = likelihoods.Bernoulli((1, 8, 6))
     model = VAE(priors.StandardNormal(2), likelihood, MLP(2, (1, 8, 6), (5,)))
     return model, NormalGuide(MLP((1, 8, 6), 4, (5,))), {"x": torch.rand(8, 1, 8, 6).round()}
@@ -134,81 +127,8 @@ def test_the_corrected_score_is_the_evidence_less_the_complexity():
 
 
 def test_data_of_unknown_complexity(ppca, batch, says):
-    with says(DataError, "complexity wants images", "(40, 5)", "kind='evidence'"):
+    with says(DataError, "complexity requires images", "(40, 5)", "kind='evidence'"):
         scores(ppca, batch, "complexity")
-
-
-# ------------------------------------------------------------------------------------------------- entries
-
-
-def test_entries_add_up_to_the_distortion(representative):
-    """The same seed draws the same codes."""
-    pair = representative
-    if "y" in pair.latent or isinstance(pair.model, TextVAE):
-        pytest.skip("labels are observed beside x, or tokens are scored together")
-    by_entry = entry_scores(pair.model, pair.guide, pair.batch, num_samples=7)
-    assert by_entry.shape == pair.batch["x"].shape
-    distortion = evaluate(pair.model, pair.guide, pair.batch, num_samples=7).per_datum["distortion"]
-    assert torch.allclose(by_entry.flatten(1).sum(1), distortion, rtol=1e-4)
-
-
-def test_an_entry_that_is_off_has_the_highest_score(ppca, batch):
-    x = batch["x"].clone()
-    x[:, 3] += 10
-    assert (entry_scores(ppca.model, ppca.guide(), {"x": x}).argmax(1) == 3).double().mean() > 0.9
-
-
-def test_chunks_of_draws_are_averaged(ppca, batch):
-    whole = entry_scores(ppca.model, ppca.guide(), batch, num_samples=2000)
-    parts = entry_scores(ppca.model, ppca.guide(), batch, num_samples=2000, memory=2**22)
-    assert torch.allclose(whole, parts, atol=0.3)
-
-
-def in_plates(x=None, *, size=None):
-    """Each datum is T = 3 steps of two numbers, in a plate of their own."""
-    with pyro.plate("data", size or len(x), dim=-1):
-        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        with pyro.plate("time", 3, dim=-2):
-            return pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=None if x is None else x.transpose(0, 1))
-
-
-def in_plates_guide(x):
-    with pyro.plate("data", len(x), dim=-1):
-        pyro.sample("z", dist.Normal(x.mean(1), 0.1).to_event(1))
-
-
-@pytest.mark.parametrize("num_samples", [1, 40])
-def test_inner_plates_are_dimensions_of_the_entries(num_samples):
-    x = torch.randn(4, 3, 2)
-    by_entry = entry_scores(in_plates, in_plates_guide, {"x": x}, num_samples=num_samples)
-    assert by_entry.shape == (4, 3, 2)
-    expected = (x - x.mean(1, keepdim=True)).square() / 2 + math.log(2 * math.pi) / 2
-    assert torch.allclose(by_entry.float(), expected, atol=0.5)
-
-
-def test_a_likelihood_that_scores_entries_together_has_no_entries(ppca, batch, says):
-    def together(x=None, *, size=None):
-        with pyro.plate("data", size or len(x), dim=-1):
-            z = pyro.sample("z", dist.Normal(torch.zeros(2).double(), 1.0).to_event(1))
-            pyro.sample("x", dist.MultivariateNormal(ppca.decode(z), torch.eye(5).double()), obs=x)
-
-    with says(PairError, "'x'", "MultivariateNormal", "(5,)", "to_event"):
-        entry_scores(together, ppca.guide(), batch)
-
-
-def test_entries_of_a_site_that_is_not_there(ppca, batch, says):
-    with says(PairError, "no site 'w'", "'x'"):
-        entry_scores(ppca.model, ppca.guide(), batch, site="w")
-
-
-def test_a_latent_that_is_summed_out_has_no_entries(says):
-    def mixture(x=None, *, size=None):
-        with pyro.plate("data", size or len(x), dim=-1):
-            c = pyro.sample("c", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
-            pyro.sample("x", dist.Normal(c.unsqueeze(-1).expand((*c.shape, 2)), 1.0).to_event(1), obs=x)
-
-    with says(PairError, "'c' is summed out"):
-        entry_scores(mixture, lambda x: None, {"x": torch.randn(3, 2)})
 
 
 # ----------------------------------------------------------------------------------------------- threshold
@@ -234,19 +154,19 @@ def test_the_rank_of_the_threshold():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, ["one of the two"]),
-        ({"quantile": 0.5, "false_alarms": 0.5}, ["one of the two"]),
+        ({}, ["one of quantile and false_alarms", "quantile=None"]),
+        ({"quantile": 0.5, "false_alarms": 0.5}, ["one of quantile and false_alarms", "false_alarms=0.5"]),
         ({"quantile": 1.5}, ["quantile in [0, 1]", "1.5"]),
         ({"false_alarms": 0.0}, ["in (0, 1)", "0.0"]),
-        ({"false_alarms": 0.01}, ["at most 0.01", "10 scores", "99 clean data"]),
+        ({"false_alarms": 0.01}, ["at most 0.01", "got 10", "at least 99 scores"]),
     ],
 )
-def test_a_threshold_that_there_is_not(options, words, says):
+def test_thresholds_that_do_not_exist(options, words, says):
     with says(DataError, *words):
         threshold(torch.randn(10), **options)
 
 
-def test_scores_that_are_none(says):
+def test_scores_that_have_no_threshold(says):
     with says(DataError, "2 NaN of 3"):
         threshold(torch.tensor([math.nan, 1.0, math.nan]), quantile=0.5)
     with says(ShapeError, "(3, 2)"):
@@ -290,3 +210,33 @@ def test_the_regret_is_the_amortisation_gap():
     options = {"num_steps": 10, "num_samples": 5}
     regret = anomaly_scores(model, guide, batch, kind="regret", **options)
     assert torch.equal(regret, gaps(model, guide, batch, **options).per_datum["amortisation"])
+
+
+@pytest.mark.parametrize("option", ["num_steps", "lr", "num_particles"])
+def test_an_option_that_the_kind_does_not_use(option, ppca, batch, says):
+    with says(PairError, "'elbo'", f"{option}=3", "are 'regret'"):
+        scores(ppca, batch, "elbo", **{option: 3})
+
+
+def test_the_error_is_not_compiled(ppca, batch, says):
+    with says(PairError, "'error'", "compile=True", "'elbo', 'evidence'"):
+        scores(ppca, batch, "error", compile=True)
+
+
+def test_a_misspelt_option_is_refused(ppca, batch, says):
+    with says(TypeError, "num_sample"):
+        scores(ppca, batch, "error", num_sample=3)
+
+
+@pytest.mark.parametrize("kind", ["elbo", "evidence", "error"])
+def test_bytes_are_scaled_once(kind):
+    model, guide, batch = small_vae()
+    grey = {"x": (255 * batch["x"]).byte()}
+    assert torch.equal(*(anomaly_scores(model, guide, one, kind=kind, num_samples=3) for one in (grey, batch)))
+
+
+def test_the_bar_is_shown_and_changes_nothing(ppca, batch, capsys):
+    quiet = scores(ppca, batch, "error")
+    assert "data point" not in capsys.readouterr().err
+    assert torch.equal(scores(ppca, batch, "error", progress=True), quiet)
+    assert "40/40" in capsys.readouterr().err

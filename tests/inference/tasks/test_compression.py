@@ -86,6 +86,18 @@ def test_decibels():
     assert RateDistortion(1.0, 0.0).psnr() == math.inf
 
 
+def test_the_table():
+    assert str(RateDistortion(0.25, 0.01)) == "rate  0.2500 bits per dimension\nmse   0.01 per dimension"
+
+
+def test_the_bar_is_shown_and_changes_nothing(ppca, capsys):
+    data = ppca.data(30)
+    quiet = rate_distortion(ppca.model, ppca.guide(), data)
+    assert "data point" not in capsys.readouterr().err
+    assert rate_distortion(ppca.model, ppca.guide(), data, progress=True) == quiet
+    assert "30/30" in capsys.readouterr().err
+
+
 def test_errors(ppca, says):
     pca = QuantisedPCA(torch.randn(4, 3))
     with says(ShapeError, "3 numbers", "(4, 2)"):

@@ -46,7 +46,7 @@ def log_prob(model, z, x):
 def test_enough_beams_find_the_most_probable_sentence(model):
     z = torch.randn(5, LATENT)
     x, scores = scored(model, z)
-    found = decode_beam(model, z, beams=200, unknown=True)
+    found = decode_beam(model, z, num_beams=200, unknown=True)
     assert found.equal(x[scores.argmax(1)])
     torch.testing.assert_close(log_prob(model, z, found), scores.amax(1))
 
@@ -54,11 +54,11 @@ def test_enough_beams_find_the_most_probable_sentence(model):
 def test_one_beam_is_greedy_and_more_are_no_worse(model):
     z = torch.randn(20, LATENT)
     greedy = decode_greedy(model, z)
-    assert decode_beam(model, z, beams=1).equal(greedy)
+    assert decode_beam(model, z, num_beams=1).equal(greedy)
     assert greedy.equal(torch.cat([decode_greedy(model, one[None]) for one in z]))
     assert greedy.equal(decode_sampled(model, z, temperature=1e-4))
     assert greedy.equal(decode_sampled(model, z, top_p=1e-9))
-    assert (log_prob(model, z, decode_beam(model, z, beams=50)) >= log_prob(model, z, greedy) - 1e-5).all()
+    assert (log_prob(model, z, decode_beam(model, z, num_beams=50)) >= log_prob(model, z, greedy) - 1e-5).all()
 
 
 def test_samples_have_the_probabilities_of_the_model(model):
@@ -103,8 +103,8 @@ def test_codes_of_any_leading_dimensions_and_seeds(model):
 
 def test_what_cannot_write(model, says):
     z = torch.zeros(1, LATENT)
-    with says(PairError, "beams >= 1", "got 0"):
-        decode_beam(model, z, beams=0)
+    with says(PairError, "num_beams >= 1", "got 0"):
+        decode_beam(model, z, num_beams=0)
     for wrong in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}):
         with says(PairError, "temperature > 0 and 0 < top_p <= 1"):
             decode_sampled(model, z, **wrong)

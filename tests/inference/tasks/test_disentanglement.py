@@ -43,16 +43,16 @@ IDENTITY = guide_of(lambda x: x)
 NOISE = guide_of(lambda x: torch.zeros(len(x), 3), 1.0)
 
 
-# A reflection: two dimensions have as much of each factor, 2/3 of it, the third 1/3.
+# A reflection: each factor has the weights 1/3, -2/3 and -2/3 in the three dimensions, two of them alike.
 MIXED = torch.eye(3) - 2 / 3
 
 
 # ------------------------------------------------------------------------------------ what the two must say
 
 
-@pytest.mark.parametrize("bins", [None, 20])
-def test_dimensions_that_are_the_factors(grid, bins):
-    found = mutual_information_gap(model, IDENTITY, grid, SIZES, bins=bins)
+@pytest.mark.parametrize("num_bins", [None, 20])
+def test_dimensions_that_are_the_factors(grid, num_bins):
+    found = mutual_information_gap(model, IDENTITY, grid, SIZES, num_bins=num_bins)
     assert found.value > 0.95
     assert found.value == pytest.approx(sum(found.gaps.values()) / 3)
     for k, (name, size) in enumerate(SIZES.items()):
@@ -74,7 +74,7 @@ def test_factors_that_are_mixed(grid):
 
 
 def test_a_factor_in_two_dimensions_has_no_gap(grid):
-    """The gap is of compactness: copies of one factor cancel, and the score does not mind them."""
+    """The gap measures compactness: two copies of a factor leave no gap, but do not lower the score."""
     guide = guide_of(lambda x: torch.cat([x, x], -1))
     found = mutual_information_gap(model, guide, grid, SIZES)
     assert found.value < 0.01
@@ -91,7 +91,7 @@ def test_a_guide_that_ignores_x_is_at_chance(grid):
 
 
 def test_collapsed_dimensions_take_no_part(grid):
-    """Scaled by its own deviation a collapsed dimension varies as much as any; as a draw it must not win votes."""
+    """In units of its own deviation a collapsed dimension varies as much as any; its draws must not win votes."""
     guide = guide_of(lambda x: torch.cat([x, torch.zeros(len(x), 2)], -1), torch.tensor([0.02, 0.02, 0.02, 1.0, 1.0]))
     score = factor_vae_score(model, guide, grid, SIZES)
     assert score.active.tolist() == [True] * 3 + [False] * 2
@@ -110,7 +110,7 @@ def test_two_factors_in_one_dimension_cannot_be_told(grid):
 
 
 def discrete(probs):
-    """q(z_d | x) = Categorical(probs[d, x]), over several plates of labels: `(D, X, V)`."""
+    """q(z_d | x) = Categorical(probs[d, x]), in a plate of dimensions; `probs` is `(D, X, V)`."""
 
     def guide(x):
         with pyro.plate("data", len(x), dim=-1), pyro.plate("dims", len(probs), dim=-2):
@@ -120,7 +120,7 @@ def discrete(probs):
 
 
 def exact(joint):
-    """I of a joint table of probabilities."""
+    """The mutual information of a joint table of probabilities."""
     outer = joint.sum(0, keepdim=True) * joint.sum(1, keepdim=True)
     return (joint * (joint / outer).log()).sum().item()
 
@@ -142,7 +142,7 @@ def test_the_information_of_labels_in_a_plate_is_the_exact_one():
 
 
 def test_the_information_of_a_normal_is_the_exact_one():
-    """Two values of a factor, q(z | v) = Normal(-+1, 1): the integral on a grid. Unequal shares, 1 in 4."""
+    """Two values of a factor in unequal shares, 3 to 1, q(z | v) = Normal(-+1, 1): the integral on a grid."""
     v = (torch.arange(2000) % 4 == 0).long()
     found = mutual_information_gap(
         model, guide_of(lambda x: torch.stack([x, 0 * x], -1), 1.0), {"x": 2.0 * v - 1, "v": v}, "v"
@@ -155,13 +155,13 @@ def test_the_information_of_a_normal_is_the_exact_one():
 
 
 def test_histograms_of_draws_have_the_plug_in_information(grid):
-    """Of a point mass on a coarse code: I(z; v) = H(v) - H(v | z), by counting."""
+    """For a point mass on a coarse code, I(z; v) = H(v) - H(v | z) by counting."""
 
     def guide(x):
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("z", dist.Delta(torch.stack([(x[:, 1] > 0).float(), x[:, 2]], -1), event_dim=1))
 
-    found = mutual_information_gap(model, guide, grid, ["b"], bins=10)
+    found = mutual_information_gap(model, guide, grid, ["b"], num_bins=10)
     assert found.information["b"].tolist() == pytest.approx([math.log(2), 0], abs=1e-5)
     assert found.gaps["b"] == pytest.approx(0.5, abs=1e-5)
 
@@ -171,7 +171,7 @@ def test_histograms_of_draws_have_the_plug_in_information(grid):
 
 @pytest.mark.parametrize("scale", [0.05, 1.0])
 def test_marginals_of_a_full_normal_are_what_counts(grid, scale):
-    """A diagonal normal written as a full one gives the same."""
+    """A diagonal normal, written as a full one, gives the same gap."""
 
     def full(x):
         with pyro.plate("data", len(x), dim=-1):
@@ -185,24 +185,26 @@ def test_marginals_of_a_full_normal_are_what_counts(grid, scale):
 def test_guides_of_the_suite(grid, says):
     few = {name: tensor[:60] for name, tensor in grid.items()}
     for guide in (FullNormalGuide(MLP(3, 9, (5,))), DeltaGuide(MLP(3, 3, (5,)))):
-        found = mutual_information_gap(model, guide, few, SIZES, bins=20)
+        found = mutual_information_gap(model, guide, few, SIZES, num_bins=20)
         assert 0 <= found.value <= 1
     flow = FlowGuide(MLP(3, 10, (5,)), dim=3, context=4, hidden=(5,))
-    with says(PairError, "site 'z'", "bins=20"):
+    with says(PairError, "site 'z'", "num_bins=20"):
         mutual_information_gap(model, flow, few, SIZES)
-    assert 0 <= mutual_information_gap(model, flow, few, SIZES, bins=20).value <= 1
+    assert 0 <= mutual_information_gap(model, flow, few, SIZES, num_bins=20).value <= 1
     assert 0 < factor_vae_score(model, flow, few, SIZES, mean=False).value <= 1
 
 
 def test_every_pair_of_the_suite(representative):
     pair = representative
     data = {**pair.batch, "v": torch.arange(len(pair.batch["x"])) % 2}
-    for site, event in pair.latent.items():
-        score = factor_vae_score(pair.model, pair.guide, data, ["v"], site=site, mean=False, votes=3, group=3)
-        assert score.value == 1  # of one factor
+    for latent, event in pair.latent.items():
+        score = factor_vae_score(
+            pair.model, pair.guide, data, ["v"], latent=latent, mean=False, num_votes=3, group_size=3
+        )
+        assert score.value == 1  # there is one factor
         assert score.votes.shape == (math.prod(event), 1)
         if math.prod(event) > 1:
-            found = mutual_information_gap(pair.model, pair.guide, data, ["v"], site=site, bins=3)
+            found = mutual_information_gap(pair.model, pair.guide, data, ["v"], latent=latent, num_bins=3)
             assert 0 <= found.value <= 1
             assert found.information["v"].shape == (math.prod(event),)
 
@@ -232,6 +234,31 @@ def test_the_transform_is_applied(grid):
     assert encode(model, IDENTITY, grid, transform=mirrored)["z"][:, 2].equal(grid["x"][:, 0])
 
 
+def test_bytes_are_scaled(grid):
+    x = (255 * grid["x"].sigmoid()).byte()
+    for measure in (mutual_information_gap, factor_vae_score):
+        found, scaled = (measure(model, IDENTITY, {**grid, "x": value}, SIZES) for value in (x, x / 255))
+        assert str(found) == str(scaled)
+        assert found.value == scaled.value
+
+
+def test_the_bar_is_shown_and_changes_nothing(grid, capsys):
+    quiet = mutual_information_gap(model, IDENTITY, grid, SIZES)
+    assert "data point" not in capsys.readouterr().err
+    assert mutual_information_gap(model, IDENTITY, grid, SIZES, progress=True).value == quiet.value
+    assert "600/600" in capsys.readouterr().err
+
+
+def test_the_tables(grid):
+    rows = str(mutual_information_gap(model, IDENTITY, grid, SIZES)).splitlines()
+    assert rows[0].split()[:3] == ["factor", "gap", "H(v)"]
+    assert [row.split()[0] for row in rows[1:5]] == ["a", "b", "c", "mean"]
+    assert "1.386 at d = 1" in rows[2]
+    rows = str(factor_vae_score(model, IDENTITY, grid, SIZES)).splitlines()
+    assert rows[1].split() == ["d", "=", "0", "200", "0", "0"]
+    assert rows[-1] == "accuracy 1.000, 3 of 3 dimensions active"
+
+
 # -------------------------------------------------------------------------------------------------------- errors
 
 
@@ -245,13 +272,19 @@ def test_what_is_no_factor(measure, grid, says):
         measure(model, IDENTITY, {**grid, "one": torch.ones(600).long()}, ["one"])
     with says(PairError, "no factor is named"):
         measure(model, IDENTITY, grid, [])
-    with says(PairError, "no site 'w'", "'z'", "site="):
-        measure(model, IDENTITY, grid, SIZES, site="w")
+    with says(PairError, "no site 'w'", "'z'", "latent="):
+        measure(model, IDENTITY, grid, SIZES, latent="w")
 
 
 def test_one_dimension_has_no_gap(grid, says):
     with says(PairError, "two dimensions", "site 'z'"):
         mutual_information_gap(model, guide_of(lambda x: x[:, :1]), grid, SIZES)
+
+
+@pytest.mark.parametrize("measure", [mutual_information_gap, factor_vae_score])
+def test_no_data(measure, grid, says):
+    with says(PairError, f"{measure.__name__} requires data", "empty batch"):
+        measure(model, IDENTITY, {name: tensor[:0] for name, tensor in grid.items()}, SIZES)
 
 
 def test_a_latent_of_all_data_has_no_codes(grid, says):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pyrovae import data
-from pyrovae.errors import NonFiniteError, PairError, ShapeError
+from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.guides import NormalGuide, ZeroFilled
 from pyrovae.inference import IWAE, SVI, coverage, evaluate, imputations, impute, interval
 from pyrovae.models import VAE, Masked, likelihoods, priors
@@ -19,13 +19,13 @@ SIZE = 12
 
 
 class Known:
-    """What is missing of `ppca`'s data given what was observed of them: normal, by the formula of a partition."""
+    """The exact conditional of what is missing of `ppca`'s data, which is normal: the formula of a partition."""
 
     def __init__(self, ppca, size=SIZE):
         self.x = ppca.data(size)["x"]
         self.batch = data.incomplete(self.x, data.mcar(self.x, 0.5, seed=1))
         self.mask = self.batch["mask"]
-        self.mask[0], self.mask[1] = False, True  # a row that is all missing, and one where nothing is
+        self.mask[0], self.mask[1] = False, True  # a row where everything is missing, and one where nothing is
         self.batch = data.incomplete(self.x, self.mask)
         whole = ppca.evidence
         self.mean, self.covariance, self.log_evidence = whole.loc.repeat(size, 1), [], torch.zeros(size).double()
@@ -41,7 +41,7 @@ class Known:
 
 @pytest.fixture
 def ppca(ppca):
-    """So noisy that the prior of z, the guide here, is a fair proposal."""
+    """Noisy data, for which the prior of z, the guide here, is a fair proposal."""
     return type(ppca)(scale=2.0)
 
 
@@ -52,7 +52,7 @@ def known(ppca):
 
 @pytest.fixture
 def pair(ppca):
-    """The model, and its prior for a guide: weights that vary."""
+    """The model, with its prior as the guide, so the weights vary."""
 
     def guide(x):
         with pyro.plate("data", len(x), dim=-1):
@@ -61,14 +61,16 @@ def pair(ppca):
     return Masked(ppca.model), ZeroFilled(guide)
 
 
-def test_the_evidence_is_that_of_the_marginal(known, pair):
+def test_the_evidence_is_that_of_the_marginal(known, representative):
+    pair = representative
     measured = evaluate(*pair, known.batch, num_samples=20_000)
     off = measured.per_datum["log_evidence"] - known.log_evidence
     assert (off.abs() < 4 * measured.per_datum["log_evidence_error"] + 1e-9).all()
     assert measured.log_evidence.error < 0.05
 
 
-def test_the_mean_is_that_of_the_conditional_within_its_error(known, pair):
+def test_the_mean_is_that_of_the_conditional_within_its_error(known, representative):
+    pair = representative
     found = impute(*pair, known.batch, num_samples=20_000, memory=2**24)
     missing = ~known.mask
     torch.testing.assert_close(found.x[known.mask], known.x[known.mask], rtol=0, atol=0)
@@ -76,10 +78,12 @@ def test_the_mean_is_that_of_the_conditional_within_its_error(known, pair):
     score = ((found.x - known.mean) / found.error)[missing]
     assert found.error[missing].max() < 0.1
     assert 0.5 < score.square().mean() < 2
-    assert found.effective[1] < found.effective[0] <= 20_000 + 1e-3  # the prior is the posterior of a row of gaps
+    nothing_seen, all_seen = found.effective_sample_size[:2]
+    assert all_seen < nothing_seen <= 20_000 + 1e-3  # the posterior of a row of gaps is the prior
 
 
-def test_chunks_change_the_draws_alone(known, pair):
+def test_chunks_change_the_draws_alone(known, representative):
+    pair = representative
     whole = impute(*pair, known.batch, num_samples=3000)
     parts = impute(*pair, known.batch, num_samples=3000, memory=2**22)
     error = (whole.error.square() + parts.error.square()).sqrt()
@@ -87,7 +91,8 @@ def test_chunks_change_the_draws_alone(known, pair):
     torch.testing.assert_close(whole.error, parts.error, rtol=0.3, atol=0.01)
 
 
-def test_the_draws_have_the_covariance_of_the_conditional(known, pair):
+def test_the_draws_have_the_covariance_of_the_conditional(known, representative):
+    pair = representative
     draws = imputations(*pair, known.batch, 3000, num_samples=6000)
     assert draws.shape == (3000, *known.x.shape)
     assert (draws[:, known.mask] == known.x[known.mask]).all()
@@ -99,66 +104,31 @@ def test_the_draws_have_the_covariance_of_the_conditional(known, pair):
         torch.testing.assert_close(drawn.T.cov().reshape(len(drawn[0]), -1), known.covariance[i], rtol=0.25, atol=0.15)
 
 
-def test_intervals_of_the_exact_conditional_cover_as_often_as_they_say(ppca, pair):
+def test_intervals_of_the_exact_conditional_cover_as_often_as_they_say(ppca, representative):
+    pair = representative
     known = Known(ppca, 300)
     draws = imputations(*pair, known.batch, 39, num_samples=1000)
     found = coverage(draws, known.x, where=~known.mask)
     low, high = interval(draws)
     between = ((low <= known.x) & (known.x <= high))[~known.mask].double().mean().item()
     assert abs(found.value - 0.9) < 4 * found.error < 0.08
-    assert found.value == pytest.approx(between, abs=1e-12)  # of continuous values the two are one
+    assert found.value == pytest.approx(between, abs=1e-12)  # for continuous values the two are equal
     assert (low[known.mask] == known.x[known.mask]).all()
 
 
-def test_miwae_is_iwae_on_the_masked_pair(known, pair):
+def test_miwae_is_iwae_on_the_masked_pair(known, representative):
+    pair = representative
     bound = IWAE(2000).differentiable_loss
     model, guide = pair
     loss = bound(lambda: model(**known.batch), lambda: guide(**known.batch)) / SIZE
     assert -loss.item() == pytest.approx(known.log_evidence.mean().item(), abs=0.2)
 
 
-# ------------------------------------------------------------------------------------ coverage of what is discrete
-
-
-@pytest.mark.parametrize("probability", [0.02, 0.3])
-def test_a_calibrated_binary_pixel_is_covered_as_often_as_it_says(probability):
-    draws = torch.bernoulli(torch.full((19, 4000, 3), probability))
-    truth = torch.bernoulli(torch.full((4000, 3), probability))
-    found = coverage(draws, truth)
-    assert abs(found.value - 0.9) < 4 * found.error < 0.03
-
-
-def test_overconfident_draws_cover_too_rarely():
-    truth = torch.bernoulli(torch.full((4000, 3), 0.3))
-    assert coverage(torch.zeros(19, 4000, 3), truth).value < 0.7
-    assert coverage(0.2 * torch.randn(99, 500, 3), torch.randn(500, 3), 0.9).value < 0.4
-
-
-def test_an_interval_is_of_order_statistics():
-    draws = torch.arange(19.0)[torch.randperm(19)].reshape(19, 1, 1)
-    low, high = interval(draws)
-    assert (low.item(), high.item()) == (0, 18)
-    low, high = interval(torch.arange(99.0).reshape(99, 1))
-    assert (low.item(), high.item()) == (4, 94)
-
-
-def test_coverage_refuses_what_it_cannot_count(says):
-    draws, truth = torch.randn(19, 4, 2), torch.randn(4, 2)
-    with says(ShapeError, "level 0.9", "at least 19 draws", "18"):
-        interval(draws[:18])
-    with says(ShapeError, "between 0 and 1"):
-        interval(draws, 1.0)
-    with says(ShapeError, "(19, 4, 2)", "(4, 1)"):
-        coverage(draws, truth[:, :1])
-    with says(ShapeError, "where"):
-        coverage(draws, truth, where=torch.zeros(2))
-
-
 # ---------------------------------------------------------------------------------------------- kinds of data
 
 
 def test_categories_are_imputed_by_the_most_probable(says):
-    """The label of a two-valued latent: the observed column tells z, and z the other column."""
+    """A latent with two values: the observed column determines it, and it determines the other column."""
     columns = {"real": likelihoods.Normal(1, scale=0.1), "kind": likelihoods.Categorical(1, 3)}
     likelihood = likelihoods.Heterogeneous(columns)
 
@@ -185,7 +155,7 @@ def test_categories_are_imputed_by_the_most_probable(says):
 
 
 def test_images_and_counts(captured_only):
-    """A mask of pixels, shared by the channels; training on it, compiled; a column that no datum has."""
+    """A mask of pixels that the channels share; training on it, compiled; a pixel that no data point has."""
     torch.manual_seed(0)
     x = torch.poisson(torch.full((8, 2, 3, 3), 2.0))
     batch = data.incomplete(x, data.mcar(x[:, :1], 0.4))
@@ -205,19 +175,34 @@ def test_images_and_counts(captured_only):
     assert (draws == draws.round()).all()
 
 
-def test_nothing_missing_comes_back(known, pair):
+def test_the_table_and_the_bar(known, representative, capsys):
+    pair = representative
+    quiet = impute(*pair, known.batch)
+    assert "data point" not in capsys.readouterr().err
+    found = impute(*pair, known.batch, progress=True)
+    assert f"{SIZE}/{SIZE}" in capsys.readouterr().err
+    assert torch.equal(found.x, quiet.x)
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["data", "points", str(SIZE)]
+    assert lines[2].startswith("effective_sample_size")
+    assert f"lowest {found.effective_sample_size.min().item():.1f}" in lines[2]
+
+
+def test_nothing_missing_comes_back(known, representative):
+    pair = representative
     batch = {"x": known.x, "mask": torch.ones_like(known.mask)}
     assert torch.equal(impute(*pair, batch, num_samples=2).x, known.x)
     assert torch.equal(imputations(*pair, batch, 2, num_samples=3)[0], known.x)
 
 
-def test_it_says_what_is_wrong(ppca, known, pair, says):
+def test_it_says_what_is_wrong(ppca, known, representative, says):
+    pair = representative
     model, guide = pair
     with says(PairError, "'x'", "data.incomplete"):
         impute(model, guide, {"x": known.x})
     with says(PairError, "models.Masked"):
         impute(ppca.model, guide, known.batch)
-    with says(PairError, "0 data"):
+    with says(PairError, "imputations requires data", "empty batch"):
         imputations(model, guide, {name: tensor[:0] for name, tensor in known.batch.items()})
     broken = known.batch | {"x": torch.where(known.mask, math.nan, known.x)}
     with says(NonFiniteError, "rows [1, "):

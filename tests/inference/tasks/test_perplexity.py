@@ -9,7 +9,7 @@ from pyrovae.inference import evaluate, perplexity
 from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder
 
 
-def test_of_uniform_words_it_is_their_number(says):
+def test_the_perplexity_of_uniform_words_is_their_number(says):
     model = LanguageModel(Autoregressive(LSTMDecoder(9, 0, 3, 4), 3))
     torch.nn.init.zeros_(model.likelihood.decoder.head.weight)
     torch.nn.init.zeros_(model.likelihood.decoder.head.bias)
@@ -18,5 +18,5 @@ def test_of_uniform_words_it_is_their_number(says):
     found = perplexity(measured, x)
     assert found.value == pytest.approx(7)  # EOS, UNK and five words
     assert found.error == pytest.approx(0, abs=1e-6)
-    with says(ShapeError, "2 of them, got 1"):
+    with says(ShapeError, "2 sentences", "got 1"):
         perplexity(measured, x[:1])

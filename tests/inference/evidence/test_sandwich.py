@@ -1,0 +1,86 @@
+"""Bidirectional Monte Carlo, where p(x) is exact, and on other pairs."""
+
+from dataclasses import replace
+
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+
+from pyrovae.errors import PairError, ShapeError
+from pyrovae.guides import ConditionalGuide, NormalGuide
+from pyrovae.inference import Annealing, sandwich
+from pyrovae.inference.pair.running import seeded
+from pyrovae.models import ConditionalVAE, likelihoods, priors
+from pyrovae.networks.joint import JointMLP
+
+CPU = torch.device("cpu")
+SHORT = Annealing(num_temperatures=12, num_leapfrog=4)
+
+
+def test_the_sandwich_brackets_the_exact_evidence(ppca):
+    both = sandwich(ppca.model, ppca.guide(0.1, 1.2), 100, SHORT, num_samples=200, compile=False)
+    assert both.gap.value < 0.1
+    assert both.gap.value > -3 * both.gap.error
+    with seeded(0, CPU):
+        x = poutine.trace(ppca.model).get_trace(size=100).nodes["x"]["value"]
+    exact = ppca.evidence.log_prob(x).mean().item()
+    assert both.lower.log_evidence.value < exact + 3 * both.lower.log_evidence.error
+    assert both.upper.log_evidence.value > exact - 3 * both.gap.error
+    assert both.gap.value == pytest.approx(both.upper.log_evidence.value - both.lower.log_evidence.value)
+
+
+def test_the_sandwich_measures_how_far_the_elbo_is_off(ppca):
+    """log p(x) - ELBO = KL(q || p(z | x)), which has a closed form."""
+    both = sandwich(ppca.model, ppca.guide(0.3, 1.3), 60, replace(SHORT, num_temperatures=40), compile=False)
+    q = dist.MultivariateNormal(torch.full((2,), 0.3).double(), ppca.covariance * 1.3**2)
+    kl = torch.distributions.kl_divergence(q, dist.MultivariateNormal(torch.zeros(2).double(), ppca.covariance)).item()
+    low, high = both.shortfall("elbo")
+    assert low.value - 3 * low.error < kl < high.value + 3 * high.error
+    assert high.value - low.value == pytest.approx(both.gap.value)
+    assert "below log p(x) by" in str(both)
+    assert [line.split()[0] for line in str(both).splitlines()] == ["upper", "lower", "gap", "5,000", "ELBO", "nats"]
+
+
+def test_the_sandwich_of_constrained_latents(two_supports):
+    both = sandwich(two_supports.model, two_supports.guide, 40, replace(SHORT, num_temperatures=30), compile=False)
+    assert -3 * both.gap.error < both.gap.value < 0.15
+
+
+def test_the_sandwich_of_enumerated_latents_and_inner_plates(mixture):
+    both = sandwich(mixture.model, mixture.guide, 60, replace(SHORT, num_temperatures=30), compile=False)
+    assert -3 * both.gap.error < both.gap.value < 0.1
+
+
+def test_the_progress_bars(ppca, capsys):
+    how = Annealing(num_chains=3, num_temperatures=3, num_leapfrog=1)
+    sandwich(ppca.model, ppca.guide(0.1), 5, how, num_samples=20, compile=False)
+    assert not capsys.readouterr().err
+    sandwich(ppca.model, ppca.guide(0.1), 5, how, num_samples=20, compile=False, progress=True)
+    shown = capsys.readouterr().err
+    assert all(word in shown for word in ("7/7", "temperature", "1/1", "chunk"))
+
+
+# --------------------------------------------------------------------------------------------------- errors
+
+
+def test_a_model_that_does_not_generate(ppca, says):
+    with says(PairError, "sandwich", "size", "def model(x=None, *, size=None)"):
+        sandwich(lambda x: ppca.model(x), ppca.guide())
+    with says(PairError, "num_simulations >= 2", "got 1", "num_simulations=100"):
+        sandwich(ppca.model, ppca.guide(), 1)
+
+
+def test_too_little_to_condition_on(says):
+    model = ConditionalVAE(priors.StandardNormal(2), likelihoods.Bernoulli(6), JointMLP([2, 3], 6, (5,)))
+    guide = ConditionalGuide(NormalGuide(JointMLP([6, 3], 4, (5,))))
+    with says(ShapeError, "10 rows", "'y'", "4"):
+        sandwich(model, guide, 10, given={"y": torch.zeros(4, dtype=torch.long)})
+
+
+def test_a_model_that_observes_another_thing_than_it_was_given(ppca, says):
+    def model(x=None, *, size=None):
+        return ppca.model(None if x is None else x + 1, size=size)
+
+    with says(PairError, "'x'", "obs=x"):
+        sandwich(model, ppca.guide(), 5)
