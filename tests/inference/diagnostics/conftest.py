@@ -8,12 +8,12 @@ import torch
 
 @pytest.fixture
 def two_dimensions():
-    """From the scale of q(z1 | x) to a pair in which z1 carries x and z2 nothing."""
+    """Builds a pair in which z1 copies x and z2 ignores it, from the scale of q(z1 | x)."""
     return _two_dimensions
 
 
 def _two_dimensions(scale):
-    """z1 carries x, z2 nothing: q(z1 | x) = Normal(x, scale), q(z2 | x) = p(z2) = Normal(0, 1)."""
+    """q(z1 | x) = Normal(x, scale), q(z2 | x) = p(z2) = Normal(0, 1)."""
 
     def model(x=None, *, size=None):
         with pyro.plate("data", len(x) if size is None else size, dim=-1):
@@ -30,5 +30,10 @@ def _two_dimensions(scale):
 
 @pytest.fixture
 def shows_bar(capsys):
-    """Whether what was printed since the last call has a progress bar that counts those units."""
-    return lambda unit: f"{unit}/s" in capsys.readouterr().err.replace("s/" + unit, unit + "/s")
+    """Tells whether a progress bar that counts in a unit was printed since the last call."""
+
+    def shown(unit):
+        printed = capsys.readouterr().err
+        return f"{unit}/s" in printed or f"s/{unit}" in printed
+
+    return shown

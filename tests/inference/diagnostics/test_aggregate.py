@@ -13,7 +13,7 @@ from pyrovae.inference.evidence.estimates import Estimate
 
 
 def test_mutual_information_and_marginal_kl(ppca, two_dimensions):
-    """Of x in R: z | x ~ Normal(x, s), so q(z) is a mixture, integrated on a grid."""
+    """For x in R, z | x ~ Normal(x, s), so q(z) is a mixture, integrated on a grid."""
     model, guide = two_dimensions(0.3)
     x = torch.randn(40, 1, dtype=torch.float64)
     found = aggregate_posterior(model, guide, {"x": x}, num_samples=4000)

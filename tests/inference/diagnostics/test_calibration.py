@@ -6,10 +6,7 @@ import pytest
 import torch
 
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.diagnostics import (
-    Calibration,
-    calibration,
-)
+from pyrovae.inference.diagnostics import Calibration, calibration
 
 
 def test_ranks_of_the_exact_guide_are_uniform(ppca):
@@ -30,7 +27,7 @@ def test_ranks_of_a_wrong_guide_are_not(ppca, change, words):
 
 
 def test_labels_are_ranked_at_random_among_equals():
-    """p(y | x) = p(y), and the guide draws just that."""
+    """p(y | x) = p(y), and the guide is p(y)."""
 
     def model(x=None, *, size=None):
         with pyro.plate("data", len(x) if size is None else size, dim=-1):

@@ -10,9 +10,7 @@ from torch.distributions import kl_divergence
 
 from pyrovae.errors import PairError
 from pyrovae.guides import NormalGuide
-from pyrovae.inference.diagnostics import (
-    gaps,
-)
+from pyrovae.inference.diagnostics import gaps
 from pyrovae.models import VAE, Program, likelihoods, priors
 from pyrovae.networks.dense import MLP
 

@@ -15,7 +15,7 @@ from pyrovae.models import VAE, likelihoods, priors
 
 @pytest.fixture
 def pair():
-    """p(x | z) = Normal(x; z, 1), so p(z | x) = Normal(x / 2, 1 / 2); the guide says Normal(x / 2 + 1, 1 / 2)."""
+    """p(x | z) = Normal(x; z, 1), so p(z | x) = Normal(x / 2, 1 / 2); the guide is Normal(x / 2 + 1, 1 / 2)."""
     decoder, encoder = nn.Identity().requires_grad_(False), nn.Linear(1, 2).double()
     with torch.no_grad():
         encoder.weight[:, 0] = torch.tensor([0.5, 0.0])

@@ -7,10 +7,7 @@ import pytest
 import torch
 
 from pyrovae.errors import NonFiniteError, PairError
-from pyrovae.inference.diagnostics import (
-    effective_sample_size,
-    psis_khat,
-)
+from pyrovae.inference.diagnostics import effective_sample_size, psis_khat
 
 
 @pytest.mark.parametrize("draws", [21, 100, 1000])

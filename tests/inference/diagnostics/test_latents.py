@@ -7,9 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.inference.diagnostics import (
-    diagnose,
-)
+from pyrovae.inference.diagnostics import diagnose
 
 
 def test_rates_activity_and_moments_are_the_exact_ones(two_dimensions):

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics import (
-    nuts,
-)
+from pyrovae.inference.diagnostics import nuts
 
 
 @pytest.mark.slow

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from pyrovae.errors import PairError
-from pyrovae.inference.diagnostics import (
-    gaps,
-)
+from pyrovae.inference.diagnostics import gaps
 from pyrovae.inference.diagnostics.refine import Refined, shifted
 
 

@@ -7,9 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.inference.diagnostics import (
-    diagnose,
-)
+from pyrovae.inference.diagnostics import diagnose
 
 
 def test_a_guide_ten_times_too_narrow_is_not(ppca):
