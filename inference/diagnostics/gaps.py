@@ -196,7 +196,7 @@ def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Ten
 def _sums(pair: PairOnData, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     _, draws = chunk_sizes(pair.first, max(1, num_samples // 8), pair.memory // batch_size(batch))
     parts = (Sums.of(pair.score(batch, n, guide).terms) for n in portions(num_samples, draws))
-    return reduce(Sums.merge, parts).per_datum(num_samples)
+    return reduce(Sums.merge, parts).per_datum()
 
 
 def _family(pair: PairOnData) -> str:

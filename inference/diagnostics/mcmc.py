@@ -24,8 +24,10 @@ from pyrovae.inference.pair.tracing import sites
 __all__ = ["NUTSComparison", "nuts"]
 
 MIXED = 1.05  # R-hat up to which chains agree
-MOMENTS = ("mean", "scale", "guide_mean", "guide_scale")
-COMPARED = (*MOMENTS, "mean_z", "shift", "ratio", "effective_sample_size", "r_hat")
+COMPARED = (
+    *("mean", "scale", "guide_mean", "guide_scale"),
+    *("mean_z", "shift", "ratio", "effective_sample_size", "r_hat"),
+)
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def _draws(
         for rows, chunks in pair.chunks(num_samples):
             sums, log_weight = _sums(rows, chunks, kept)
             if "weights" not in absent:
-                parts = sums.per_datum(num_samples)
+                parts = sums.per_datum()
                 parts |= {"khat": psis_khat(log_weight), "effective_sample_size": effective_sample_size(log_weight)}
                 for name, part in parts.items():
                     per_datum.setdefault(name, torch.empty(pair.size, dtype=part.dtype))[rows] = part.cpu()
