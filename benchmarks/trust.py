@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if trust.calibration is not None and args.ranks:
         plots.save(plots.ranks(trust.calibration.ranks["z"], trust.calibration.num_samples), args.ranks)
     one = {name: tensor[:1] for name, tensor in test.items()}
-    timed("nuts, one digit", partial(nuts, model, guide, one, transform=binarize, num_samples=300, warmup=200))
+    timed("nuts, one digit", partial(nuts, model, guide, one, transform=binarize, num_samples=300, num_warmup=200))
 
 
 if __name__ == "__main__":

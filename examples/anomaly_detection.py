@@ -265,10 +265,12 @@ def is_anomalous(flags: argparse.Namespace, held: int, split: data.Batch) -> Ten
     return (split["y"] == held) == (flags.normal == "rest")
 
 
-def vae_scores(flags: argparse.Namespace, trained: Trained, batch: data.Batch, kind: str, **regret: int) -> Tensor:
-    """The scores of one kind; the regret has further options."""
+def vae_scores(
+    flags: argparse.Namespace, trained: Trained, batch: data.Batch, kind: str, num_steps: int | None = None
+) -> Tensor:
+    """The scores of one kind; the regret takes a number of steps."""
     options: dict[str, Any] = {"num_samples": flags.num_samples, "transform": trained.transform, "seed": flags.seed}
-    return anomaly_scores(trained.model, trained.guide, batch, kind=kind, **options, **regret)
+    return anomaly_scores(trained.model, trained.guide, batch, kind=kind, num_steps=num_steps, **options)
 
 
 def regret(flags: argparse.Namespace, trained: Trained, anomalous: np.ndarray) -> Detection:

@@ -87,8 +87,7 @@ def per_step(batch: data.Batch, measured: Evaluation, *, exact: bool) -> dict[st
 
 def play(trained: Trained, flags: argparse.Namespace) -> None:
     """Draw a test sequence, its reconstruction and two new sequences, and write the first of these as sound."""
-    one = {name: tensor[:1] for name, tensor in trained.test.items()}
-    one = trained.transform({name: tensor.to(trained.device) for name, tensor in one.items()})
+    one = trained.transform({name: tensor[:1].to(trained.device) for name, tensor in trained.test.items()})
     code = encode(trained.model, trained.guide, one)
     again = decode(trained.model, code, given={"within": one["within"]})
     drawn = generate(trained.model, 2, mean=False, seed=flags.seed)

@@ -57,7 +57,7 @@ def save_draws(trained: Trained, flags: argparse.Namespace) -> None:
     model, few = trained.model, first(trained, flags.drawn)
     options: dict[str, Any] = {"predictive": True, "transform": trained.transform, "seed": flags.seed}
     draws = posterior(model, trained.guide, few, flags.draws, **options)
-    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), chains=2).to_netcdf(flags.out / "posterior.nc")
+    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), num_chains=2).to_netcdf(flags.out / "posterior.nc")
     print(f"\n{draws}")
 
 

@@ -106,11 +106,11 @@ def test_draws_and_their_file(trained, tmp_path):
 
 def test_trust(trained):
     model, guide, data = trained
-    trust = diagnose(model, guide, data, num_samples=60, simulations=30, refine=3)
+    trust = diagnose(model, guide, data, num_samples=60, num_simulations=30, num_refined=3)
     assert {"z", "wind"} == set(trust.latents)
     assert trust.gaps is not None
     assert "summed out" in trust.absent["latent kind"]
-    compared = nuts(model, guide, {n: t[:1] for n, t in data.items()}, num_samples=6, warmup=6, max_tree_depth=3)
+    compared = nuts(model, guide, {n: t[:1] for n, t in data.items()}, num_samples=6, num_warmup=6, max_tree_depth=3)
     assert set(compared.draws) == {"z", "wind"}
 
 

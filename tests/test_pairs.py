@@ -1,4 +1,4 @@
-"""The contract that every pair of the suite keeps. A new pair is one line in conftest.py."""
+"""The contract that every pair of the suite keeps. Add a new pair to PAIRS in conftest.py."""
 
 import pyro
 import pytest
@@ -47,7 +47,7 @@ def test_sites_and_shapes(pair):
 @pytest.mark.parametrize("objective", [Trace_ELBO, TraceMeanField_ELBO])
 def test_the_loss_is_finite_and_every_parameter_has_a_gradient(pair, objective):
     if objective is TraceMeanField_ELBO and isinstance(pair.guide, BottomUpGuide | SemiSupervisedGuide):
-        pytest.skip("a guide that draws in another order than the model, or labels, is no mean field")
+        pytest.skip("not a mean field: the guide draws labels, or in another order than the model")
     with local_params(pair.model, pair.guide):
         loss = objective().differentiable_loss(
             lambda: call(pair.model, pair.batch), lambda: call(pair.guide, pair.batch)
@@ -148,31 +148,38 @@ def trail(build, compile, dtype, reduce=None):
     return svi.run(batch, 10, order=order), svi.parameters
 
 
-def check_gradients(build):
-    """Losses and every gradient, over ten steps, in both precisions."""
-    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
-        gradients, losses = {True: [], False: []}, {}
-        for compile, seen in gradients.items():
-            losses[compile], _ = trail(build, compile, dtype, lambda g, seen=seen: seen.append([x.clone() for x in g]))
-        torch.testing.assert_close(losses[True], losses[False], rtol=tolerance, atol=0)
-        for ours, theirs in zip(*gradients.values(), strict=True):
-            whole = torch.cat([g.flatten() for g in theirs]).norm()
-            for a, b in zip(ours, theirs, strict=True):
-                assert (a - b).norm() <= 10 * tolerance * b.norm() + 0.1 * tolerance * whole
+def check_gradients(build, dtype, tolerance):
+    """Losses and every gradient over ten steps."""
+    gradients, losses = {True: [], False: []}, {}
+    for compile, seen in gradients.items():
+        losses[compile], _ = trail(build, compile, dtype, lambda g, seen=seen: seen.append([x.clone() for x in g]))
+    torch.testing.assert_close(losses[True], losses[False], rtol=tolerance, atol=0)
+    for ours, theirs in zip(*gradients.values(), strict=True):
+        whole = torch.cat([g.flatten() for g in theirs]).norm()
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a - b).norm() <= 10 * tolerance * b.norm() + 0.1 * tolerance * whole
+
+
+def skip_sentences(request):
+    if "text" in request.node.callspec.id:
+        pytest.skip("sentences are packed, which no graph can stand for: they train with compile=False")
 
 
 def test_captured_equals_eager(build, captured_only, request):
-    if request.node.callspec.id.startswith("text"):
-        pytest.skip("sentences are packed, which no graph can stand for: they train with compile=False")
-    check_gradients(build)
-    for dtype, tolerance in ((torch.float32, 1e-3), (torch.float64, 1e-8)):  # of Adam's update, inside the graph
-        (losses, parameters), (wanted, trained) = trail(build, True, dtype), trail(build, False, dtype)
-        torch.testing.assert_close(losses, wanted, rtol=1e-2 * tolerance, atol=0)
-        torch.testing.assert_close(parameters, trained, rtol=0, atol=tolerance)
+    """Gradients in single precision, and whole steps in double precision.
+
+    Adam's update hardly depends on the scale of a gradient, so gradients are compared alone too; double precision shows
+    a constant that the capture rounded. Almost all of the time goes into the two captures.
+    """
+    skip_sentences(request)
+    check_gradients(build, torch.float32, 1e-5)
+    (losses, parameters), (wanted, trained) = (trail(build, compile, torch.float64) for compile in (True, False))
+    torch.testing.assert_close(losses, wanted, rtol=1e-10, atol=0)
+    torch.testing.assert_close(parameters, trained, rtol=0, atol=1e-8)
 
 
 @pytest.mark.slow
-def test_compiled_equals_eager(build, request):
-    if request.node.callspec.id.startswith("text"):
-        pytest.skip("sentences are packed, which no graph can stand for: they train with compile=False")
-    check_gradients(build)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_compiled_equals_eager(build, dtype, tolerance, request):
+    skip_sentences(request)
+    check_gradients(build, dtype, tolerance)

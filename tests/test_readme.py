@@ -74,7 +74,7 @@ def test_no_command_is_left_untested():
     assert sorted(tested) == sorted(COMMANDS)
 
 
-def test_the_pair_of_ones_own_runs_as_printed(tmp_path):
+def test_the_pair_in_the_readme_runs_as_printed(tmp_path):
     (code,) = (text for kind, text in BLOCKS if kind == "python")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

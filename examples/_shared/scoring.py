@@ -7,7 +7,7 @@ from typing import Any
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.training import Trained
-from pyrovae.inference import Evaluation, Gaps, evaluate, gaps
+from pyrovae.inference import Evaluation, InferenceGaps, evaluate, gaps
 from pyrovae.inference.pair.running import seeded, unchanged
 
 __all__ = ["refine", "score", "scored"]
@@ -35,7 +35,7 @@ def score(trained: Trained, flags: argparse.Namespace) -> Evaluation:
     return evaluate(trained.model, trained.guide, batch, **options)
 
 
-def refine(trained: Trained, flags: argparse.Namespace) -> Gaps | PairError | None:
+def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairError | None:
     """The gaps of the guide on the scored data, the reason why a pair has none, or None without `--refine`.
 
     Args:

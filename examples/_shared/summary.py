@@ -13,7 +13,7 @@ import torch
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.scoring import refine, scored
 from pyrovae.examples._shared.training import Trained
-from pyrovae.inference import Estimate, Evaluation, Gaps
+from pyrovae.inference import Estimate, Evaluation, InferenceGaps
 from pyrovae.inference.training.checkpoint import write_atomically
 from pyrovae.report import write_report
 from pyrovae.version import __version__
@@ -82,7 +82,7 @@ def write_comparison(out: Path, results: Mapping[str, Any]) -> None:
 def _table(
     trained: Trained,
     measured: Evaluation,
-    refined: Gaps | PairError | None,
+    refined: InferenceGaps | PairError | None,
     rows: Sequence[tuple[str, str, str]],
     bits: bool,
 ) -> list[tuple[str, str, str]]:
@@ -111,7 +111,7 @@ def _evidence(evidence: Estimate, how: str, dims: int | None) -> list[Row]:
     return rows
 
 
-def _refined(refined: Gaps | PairError | None, dims: int | None) -> list[Row]:
+def _refined(refined: InferenceGaps | PairError | None, dims: int | None) -> list[Row]:
     """The rows of the refined guide, or of the reason why there is none."""
     if refined is None:
         return []
@@ -127,7 +127,7 @@ def _refined(refined: Gaps | PairError | None, dims: int | None) -> list[Row]:
 
 
 def _content(
-    trained: Trained, measured: Evaluation, flags: argparse.Namespace, refined: Gaps | PairError | None
+    trained: Trained, measured: Evaluation, flags: argparse.Namespace, refined: InferenceGaps | PairError | None
 ) -> dict[str, Any]:
     """The entries of `summary.json` that every example has."""
     estimates = {name: getattr(measured, name)._asdict() for name in ("elbo", "rate", "distortion", "log_evidence")}
@@ -139,7 +139,7 @@ def _content(
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
         "num_samples": measured.num_samples,
         "bits_per_dim": measured.bits_per_dim,
-        "refined": _gap_entries(refined) if isinstance(refined, Gaps) else {},
+        "refined": _gap_entries(refined) if isinstance(refined, InferenceGaps) else {},
         "train_loss_per_epoch": trained.history["loss"],
         "epochs": len(trained.history.rows),
         "best_epoch": trained.history.best_epoch,
@@ -151,7 +151,7 @@ def _content(
     }
 
 
-def _gap_entries(refined: Gaps) -> dict[str, Any]:
+def _gap_entries(refined: InferenceGaps) -> dict[str, Any]:
     names = ("refined", "log_evidence", "approximation", "amortisation")
     return {name: getattr(refined, name)._asdict() for name in names} | {"rise": refined.rise}
 

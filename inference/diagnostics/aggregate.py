@@ -1,4 +1,4 @@
-"""The aggregate posterior q(z) = 1/N sum_n q(z | x_n): what codes say of their data, how near it is to the prior."""
+"""The aggregate posterior q(z) = 1/N sum_n q(z | x_n): its mutual information with x, and its KL to the prior."""
 
 import math
 from collections.abc import Callable
@@ -15,30 +15,37 @@ from pyrovae.inference.evidence.estimates import Estimate
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.handlers import ChangeDraws
 from pyrovae.inference.pair.on_data import PairOnData, on_data
-from pyrovae.inference.pair.running import MEMORY
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import MEMORY, Transform
 from pyrovae.inference.pair.scoring import run_pair, scores, terms_of
 from pyrovae.inference.pair.tracing import PairTrace, sites
 from pyrovae.numeric import wide
 
-__all__ = ["Aggregate", "aggregate_posterior"]
+__all__ = ["AggregatePosterior", "aggregate_posterior", "aggregate_posterior_on"]
 
 
 @dataclass(frozen=True)
-class Aggregate:
-    """E_x KL(q(z | x) || p(z)) = I_q(x; z) + KL(q(z) || p(z)), z being all latents of a datum; in nats.
+class AggregatePosterior:
+    """E_x KL(q(z | x) || p(z)) = I_q(x; z) + KL(q(z) || p(z)), in nats; z are all latents of a data point.
 
     Attributes:
-        mutual_information: I_q(x; z). For the N data as the population it is unbiased, and at most log N; for the
-            distribution that they come from it is biased downwards, and says little within a nat of log N.
-        marginal_kl: KL(q(z) || p(z)), biased upwards by as much; None where each datum has a prior of its own.
+        mutual_information: I_q(x; z). It is unbiased for the N data points as the population, and at most log N. For
+            the distribution that they come from it is biased downwards; within a nat of log N it is only a lower bound.
+        marginal_kl: KL(q(z) || p(z)), biased upwards by the same amount; None where each data point has its own prior.
         size: N.
-        absent: why there is no marginal_kl.
+        absent: why there is no marginal_kl, by name.
     """
 
     mutual_information: Estimate
     marginal_kl: Estimate | None
     size: int
     absent: dict[str, str]
+
+    def __str__(self) -> str:
+        rows = [f"{'mutual information':<20}{self.mutual_information}, at most log N = {math.log(self.size):.2f}"]
+        rows += [f"{'marginal KL':<20}{self.marginal_kl}"] if self.marginal_kl else []
+        rows += [f"{name:<20}-, {reason}" for name, reason in self.absent.items()]
+        return "\n".join([*rows, f"nats per data point, {self.size:,} data points"])
 
 
 def aggregate_posterior(
@@ -47,41 +54,62 @@ def aggregate_posterior(
     data: Batch,
     *,
     num_samples: int = 500,
-    transform: Any = None,
+    transform: Transform | None = None,
     memory: int = MEMORY,
     seed: int = 0,
-) -> Aggregate:
-    """Mutual information and marginal KL of the aggregate posterior over the N data.
+    progress: bool = False,
+) -> AggregatePosterior:
+    """Mutual information and marginal KL of the aggregate posterior over N data points.
 
-    I_q(x; z) = E_n E_{q(z | x_n)} [log q(z | x_n) - log 1/N sum_m q(z | x_m)], with `num_samples`
-    draws, of as many data or of each in turn, and all N data in the sum: num_samples x N densities.
+    I_q(x; z) = E_n E_{q(z | x_n)} [log q(z | x_n) - log 1/N sum_m q(z | x_m)]. Each draw comes from a data point chosen
+    at random; no data point is chosen again before all others were. The sum runs over all N data points, so the cost is
+    num_samples x N densities.
+
+    Args:
+        model, guide: the pair.
+        data: named tensors of N data points.
+        num_samples: the number of draws.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
+        memory: about how many bytes a chunk of draws may take.
+        seed: of the draws; the global random state is left alone.
+        progress: show a bar over the data points.
 
     Raises:
-        PairError: no data; a latent of all data; a guide with a point mass or with auxiliary draws.
+        PairError: no data; a latent outside the plate "data"; a guide with a point mass or with auxiliary draws.
 
     References: Hoffman & Johnson (2016), ELBO surgery: yet another way to carve up the variational evidence lower
     bound.
     """
-    with on_data("aggregate_posterior", model, guide, data, transform, memory=memory, seed=seed) as subject:
-        return _measure(subject, num_samples)
+    with on_data("aggregate_posterior", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        return aggregate_posterior_on(pair, num_samples, progress=progress)
 
 
-def _measure(subject: PairOnData, num_samples: int) -> Aggregate:
-    subject.require_weights()
-    auxiliary = set(sites(subject.traces.guide)) - set(subject.traces.latent())
+def aggregate_posterior_on(pair: PairOnData, num_samples: int = 500, *, progress: bool = False) -> AggregatePosterior:
+    """`aggregate_posterior` of a pair that is open on its data.
+
+    Args:
+        pair: the pair on N data points.
+        num_samples: the number of draws.
+        progress: show a bar over the data points.
+
+    Raises:
+        PairError: a latent outside the plate "data"; a guide with a point mass or with auxiliary draws.
+    """
+    pair.require_weights()
+    auxiliary = set(sites(pair.traces.guide)) - set(pair.traces.latent())
     if auxiliary:
         raise PairError(f"the guide's auxiliary draw '{min(auxiliary)}' leaves q(z | x) without a closed form.")
-    turns = -(-num_samples // subject.size)
-    chosen = torch.cat([torch.randperm(subject.size) for _ in range(turns)])[:num_samples]
-    values, log_prior = _draw(subject, chosen)
-    log_guide = _densities(subject, values, len(chosen))  # (K, N), of the draw for a chosen datum under each datum
+    rounds = -(-num_samples // pair.size)
+    chosen = torch.cat([torch.randperm(pair.size) for _ in range(rounds)])[:num_samples]
+    values, log_prior = _draw(pair, chosen)
+    log_guide = _densities(pair, values, len(chosen), progress)
     own = log_guide.gather(1, chosen.unsqueeze(1))[:, 0]
-    log_aggregate = log_guide.logsumexp(1) - math.log(subject.size)
-    reason = _own_priors(subject, values)
-    return Aggregate(
+    log_aggregate = log_guide.logsumexp(1) - math.log(pair.size)
+    reason = _own_priors(pair, values)
+    return AggregatePosterior(
         mutual_information=_estimate(own - log_aggregate),
         marginal_kl=None if reason else _estimate(log_aggregate - log_prior),
-        size=subject.size,
+        size=pair.size,
         absent={"marginal KL": reason} if reason else {},
     )
 
@@ -90,18 +118,16 @@ def _estimate(parts: Tensor) -> Estimate:
     return Estimate(parts.mean().item(), (parts.std(correction=0) / max(len(parts) - 1, 1) ** 0.5).item())
 
 
-def _draw(subject: PairOnData, chosen: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """A draw for each chosen datum, `(K, *inner plates, 1, *event)` by site, and its log p(z), `(K,)`."""
-    rows = max(1, subject.memory // (64 * 1024))
+def _draw(pair: PairOnData, chosen: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """A draw for each chosen data point, `(K, *inner plates, 1, *event)` by site, and its log p(z), `(K,)`."""
+    rows = max(1, pair.memory // (64 * 1024))
     parts: dict[str, list[Tensor]] = {}
     log_prior = []
     for start in range(0, len(chosen), rows):
-        mine = chosen[start : start + rows]
-        batch = subject.transform({n: t[mine.to(t.device)].to(subject.device) for n, t in subject.data.items()})
-        pair, terms = subject.score(batch, 1)
+        drawn, terms = pair.score(pair.place(chosen[start : start + rows]), 1)
         log_prior.append(wide(terms.log_prior)[0].cpu())
-        for name, (inner, _) in pair.latent().items():
-            parts.setdefault(name, []).append(_data_first(inner, subject.layout.depth))
+        for name, (inner, _) in drawn.latent().items():
+            parts.setdefault(name, []).append(_data_first(inner, pair.layout.depth))
     return {name: torch.cat(part) for name, part in parts.items()}, torch.cat(log_prior)
 
 
@@ -113,37 +139,42 @@ def _data_first(site: Site, depth: int) -> Tensor:
     return value.movedim(depth - 1, 0).unsqueeze(depth)
 
 
-def _densities(subject: PairOnData, values: dict[str, Tensor], count: int) -> Tensor:
-    """log q(z_k | x_n) of K draws under all N data, `(K, N)`."""
+def _densities(pair: PairOnData, values: dict[str, Tensor], count: int, progress: bool) -> Tensor:
+    """log q(z_k | x_n) of K draws for each of N data points, `(K, N)`."""
     widest = max(value[0].numel() for value in values.values())
-    rows = max(1, subject.memory // (64 * count * max(widest, 16)))
-    result = torch.empty(count, subject.size, dtype=torch.float64)
-    for where, batch in subject.batches(rows):
-        pair = _under(subject, values, lambda: None, batch)
-        shape = count, batch_size(batch)
-        parts = scores(pair.guide, shape, subject.layout.depth, subject.size).values()
-        result[:, where] = wide(torch.stack(list(parts)).sum(0)).cpu()
+    rows = max(1, pair.memory // (64 * count * max(widest, 16)))
+    result = torch.empty(count, pair.size, dtype=torch.float64)
+    with progress_bar(progress, pair.size, "data point") as bar:
+        for where, batch in pair.batches(rows):
+            scored = _under(pair, values, lambda: None, batch)
+            shape = count, batch_size(batch)
+            parts = scores(scored.guide, shape, pair.layout.depth, pair.size).values()
+            result[:, where] = wide(torch.stack(list(parts)).sum(0)).cpu()
+            bar.update(batch_size(batch))
     return result
 
 
-def _own_priors(subject: PairOnData, values: dict[str, Tensor]) -> str:
-    """Why p(z) is not one for all data, if it is not: the same draw has another density under another datum."""
-    batch = next(batch for _, batch in subject.batches(64))
+def _own_priors(pair: PairOnData, values: dict[str, Tensor]) -> str:
+    """Why no single p(z) holds for all data points; empty if one does.
+
+    Each data point has its own prior if the same draw has another density for another data point.
+    """
+    batch = next(batch for _, batch in pair.batches(64))
     one = {name: value[:1] for name, value in values.items()}
-    pair = _under(subject, one, partial(call, subject.model, batch, data_size=subject.size), batch)
-    terms = terms_of(pair, (1, batch_size(batch)), subject.layout.depth, subject.size)
+    scored = _under(pair, one, partial(call, pair.model, batch, data_size=pair.size), batch)
+    terms = terms_of(scored, (1, batch_size(batch)), pair.layout.depth, pair.size)
     same = torch.allclose(terms.log_prior, terms.log_prior[:, :1], rtol=1e-4, atol=1e-4)
-    return "" if same else "each datum has a prior of its own, by what the model conditions on"
+    return "" if same else "each data point has its own prior, because the model conditions on part of the data"
 
 
-def _under(subject: PairOnData, values: dict[str, Tensor], model: Callable[[], Any], batch: Batch) -> PairTrace:
-    """A run on a batch in which each datum has all K draws, values `(K, *inner plates, 1, *event)`."""
-    depth, count = subject.layout.depth, len(next(iter(values.values())))
+def _under(pair: PairOnData, values: dict[str, Tensor], model: Callable[[], Any], batch: Batch) -> PairTrace:
+    """A run on a batch in which each data point gets all K draws, values `(K, *inner plates, 1, *event)`."""
+    depth, count = pair.layout.depth, len(next(iter(values.values())))
 
     def draw(site: Site) -> Tensor:
         value = values[site["name"]]
         value = value.expand(*value.shape[:depth], batch_size(batch), *value.shape[depth + 1 :])
-        return value if count > 1 else value.reshape(value.shape[-site["value"].dim() :])  # no plates but its own
+        return value if count > 1 else value.reshape(value.shape[-site["value"].dim() :])  # without a plate of draws
 
-    guide = partial(call, subject.guide, batch, data_size=subject.size)
+    guide = partial(call, pair.guide, batch, data_size=pair.size)
     return run_pair(model, guide, count, depth, in_guide=ChangeDraws(draw))

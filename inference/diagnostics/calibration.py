@@ -1,4 +1,4 @@
-"""Simulation-based calibration of a guide: where a simulated latent ranks among the guide's draws."""
+"""Simulation-based calibration of a guide: the rank of a simulated latent among the guide's draws."""
 
 import math
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
+from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, unchanged
 from pyrovae.inference.pair.scoring import run_pair
 from pyrovae.inference.pair.simulation import simulate
@@ -19,17 +20,18 @@ from pyrovae.inference.pair.tracing import sites
 __all__ = ["Calibration", "calibration"]
 
 MOST_BINS = 20
-PER_BIN = 5  # expected ranks in a bin, for the chi-square to hold
+PER_BIN = 5  # expected ranks in a bin; with fewer the chi-square approximation fails
 SIGMAS = 3.0
+MOST_ROWS = 1000  # data points per call
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Ranks of simulated latents among draws of the guide: uniform on {0 ... L} where the guide is the posterior.
+    """Ranks of simulated latents among draws of the guide: uniform on {0 ... L} if the guide is the posterior.
 
     Attributes:
-        ranks: for each latent site `(N, D)`, int64: how many of the L draws of q(z | x_n) are below z_n.
-        p_values: of the chi-square test of uniformity of each dimension, `(D,)`.
+        ranks: the number of the L draws of q(z | x_n) that are below z_n, `(N, D)` by latent site, int64.
+        p_values: p-values of the chi-square test of uniformity in each dimension, `(D,)` by latent site.
         num_samples: L.
     """
 
@@ -39,24 +41,31 @@ class Calibration:
 
     @property
     def p_value(self) -> float:
-        """Of the hypothesis that all ranks are uniform: the smallest p-value times their number (Bonferroni)."""
+        """The p-value of the hypothesis that all ranks are uniform: the smallest times their number (Bonferroni)."""
         every = torch.cat(list(self.p_values.values()))
         return min(1.0, every.min().item() * len(every))
 
-    def shape(self, site: str) -> tuple[Tensor, Tensor]:
-        """How many standard errors variance and mean of the ranks of each dimension are off, `(D,)` each.
+    def shape(self, latent: str) -> tuple[Tensor, Tensor]:
+        """How many standard errors the variance and the mean of the ranks are off in each dimension, `(D,)` each.
 
-        A variance too high (ranks at both ends) says that the guide is too narrow, one too low that it is too wide; a
-        mean too high that its draws lie too low.
+        A variance that is too high (ranks at both ends) means that the guide is too narrow, one that is too low that it
+        is too wide. A mean that is too high means that the guide's draws are too low.
+
+        Args:
+            latent: the name of a latent site.
         """
-        levels, count = self.num_samples + 1, len(self.ranks[site])
-        u = (self.ranks[site].double() + 0.5) / levels
+        levels, count = self.num_samples + 1, len(self.ranks[latent])
+        u = (self.ranks[latent].double() + 0.5) / levels
         variance = (1 - levels**-2) / 12
         spread = (u.var(0, correction=0) - variance) / math.sqrt(1 / 180 / count)
         return spread, (u.mean(0) - 0.5) / math.sqrt(variance / count)
 
     def words(self, threshold: float = 0.01) -> str:
-        """What the ranks say; a dimension whose mean is further off than its variance is shifted."""
+        """The verdict on the ranks; a dimension is shifted if its mean is further off than its variance.
+
+        Args:
+            threshold: the p-value below which ranks are not uniform; Bonferroni divides it by their number.
+        """
         every = torch.cat(list(self.p_values.values()))
         bad = every < threshold / len(every)
         if not bad.any():
@@ -68,71 +77,100 @@ class Calibration:
             "shifted": (off.abs() > SIGMAS) & (off.abs() >= spread.abs()),
         }
         said = [f"{words} in {int(n.sum())} of {len(every)} dimensions" for words, n in found.items() if n.any()]
-        return "the guide is " + (", ".join(said) or f"of another shape in {int(bad.sum())} of {len(every)} dimensions")
+        return "the guide is " + (
+            ", ".join(said) or f"of the wrong shape in {int(bad.sum())} of {len(every)} dimensions"
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{'dimension':<12}{'p-value':>10}{'variance':>10}{'mean':>8}"]
+        for name, p_values in self.p_values.items():
+            spread, off = self.shape(name)
+            for d, p in enumerate(p_values.tolist()):
+                lines.append(f"{f'{name}[{d}]':<12}{p:>10.3g}{spread[d].item():>10.1f}{off[d].item():>8.1f}")
+        count = len(next(iter(self.ranks.values())))
+        lines.append(f"variance and mean of the ranks in standard errors from uniform ones; {count:,} simulations")
+        return "\n".join([*lines, f"p-value {self.p_value:.3g}: {self.words()}"])
 
 
 def calibration(
     model: ProgramLike,
     guide: ProgramLike,
-    size: int = 500,
+    num_simulations: int = 500,
     *,
     num_samples: int = 99,
     given: Batch | None = None,
     memory: int = MEMORY,
     seed: int = 0,
+    progress: bool = False,
 ) -> Calibration:
     """Simulate z_n and x_n from the model, draw z from q(z | x_n), and rank z_n among the draws in each dimension.
 
-    This judges the guide on the model's own data, where it may do worse, or better, than on yours. Equal values, as
-    labels have, are ranked at random.
+    This judges the guide on the model's own data, where it may do worse or better than on yours. Equal values, such as
+    equal labels, are ranked at random.
 
     Args:
-        size: N simulations.
-        num_samples: L draws; L + 1 with many divisors suits the bins of the test.
+        model, guide: the pair; the model takes an argument `size`.
+        num_simulations: N, the number of simulated data points.
+        num_samples: L, draws per data point. Choose L + 1 with many divisors: the bins of the test are then equal.
         given: what the model conditions on, such as `y`, at least N rows.
+        memory: about how many bytes a chunk of draws may take.
+        seed: of the simulations and the draws; the global random state is left alone.
+        progress: show a bar over the simulated data points.
 
     Raises:
-        PairError: fewer than 25 simulations, fewer than 4 draws, a latent of all data, a model that does not generate.
+        PairError: fewer than 25 simulations or 4 draws; a latent outside the plate "data"; a model that does not
+            generate.
         ShapeError: too few rows are given.
 
     References: Talts et al. (2018), Validating Bayesian inference algorithms with simulation-based calibration,
     arXiv:1804.06788; Yao et al. (2018), arXiv:1802.02538, for guides.
     """
-    if size < 5 * PER_BIN or num_samples < 4:
-        raise PairError(f"calibration wants size >= {5 * PER_BIN} and num_samples >= 4, got {size} and {num_samples}.")
-    data, simulated = simulate("calibration", model, guide, size, given or {}, seed)
-    with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as subject:
-        subject.require_independent()
-        parts: dict[str, list[Tensor]] = {}
-        drawn = {name: site for name, site in sites(simulated).items() if name in subject.traces.latent()}
-        truth = {n: by_dimension(s["value"], s, (1, size), subject.layout.depth)[0] for n, s in drawn.items()}
-        rows = max(1, memory // (64 * num_samples * max(t.shape[1] for t in truth.values())))
-        for where, batch in subject.batches(min(rows, 1000)):
-            for name, draws in _draws(subject, batch, num_samples).items():
-                parts.setdefault(name, []).append(_ranks(draws, truth[name][where]))
-    ranks = {name: torch.cat(part).cpu() for name, part in parts.items()}
+    if num_simulations < 5 * PER_BIN or num_samples < 4:
+        raise PairError(
+            f"calibration requires num_simulations >= {5 * PER_BIN} and num_samples >= 4, got {num_simulations} and "
+            f"{num_samples}. Write num_simulations=500, num_samples=99."
+        )
+    data, simulated = simulate("calibration", model, guide, num_simulations, given or {}, seed)
+    with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as pair:
+        pair.require_independent()
+        drawn = {name: site for name, site in sites(simulated).items() if name in pair.traces.latent()}
+        shape, depth = (1, num_simulations), pair.layout.depth
+        truth = {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
+        ranks = _all_ranks(pair, truth, num_samples, progress)
     return Calibration(ranks, {name: _p_values(r, num_samples) for name, r in ranks.items()}, num_samples)
 
 
-def _draws(subject: PairOnData, batch: Batch, count: int) -> dict[str, Tensor]:
+def _all_ranks(pair: PairOnData, truth: dict[str, Tensor], count: int, progress: bool) -> dict[str, Tensor]:
+    """The ranks of the true latents `(N, D)` among `count` draws of the guide for each data point, `(N, D)`."""
+    parts: dict[str, list[Tensor]] = {}
+    rows = max(1, pair.memory // (64 * count * max(t.shape[1] for t in truth.values())))
+    with progress_bar(progress, pair.size, "data point") as bar:
+        for where, batch in pair.batches(min(rows, MOST_ROWS)):
+            for name, draws in _draws(pair, batch, count).items():
+                parts.setdefault(name, []).append(_ranks(draws, truth[name][where]))
+            bar.update(batch_size(batch))
+    return {name: torch.cat(part).cpu() for name, part in parts.items()}
+
+
+def _draws(pair: PairOnData, batch: Batch, count: int) -> dict[str, Tensor]:
     """Draws of the guide at each latent, `(L, B, D)`."""
-    depth, shape = subject.layout.depth, (count, batch_size(batch))
-    pair = run_pair(lambda: None, partial(call, subject.guide, batch), count, depth)
-    latent = {name: site for name, site in sites(pair.guide).items() if name in subject.traces.latent()}
+    depth, shape = pair.layout.depth, (count, batch_size(batch))
+    drawn = run_pair(lambda: None, partial(call, pair.guide, batch), count, depth)
+    latent = {name: site for name, site in sites(drawn.guide).items() if name in pair.traces.latent()}
     return {name: by_dimension(site["value"], site, shape, depth) for name, site in latent.items()}
 
 
 def _ranks(draws: Tensor, truth: Tensor) -> Tensor:
-    """How many draws `(L, B, D)` are below the truth `(B, D)`; of those equal to it, a random number."""
+    """The number of draws `(L, B, D)` below the truth `(B, D)`, plus a random number of those equal to it."""
     equal = (draws == truth).sum(0)
     return (draws < truth).sum(0) + (torch.rand(equal.shape, device=equal.device) * (equal + 1)).long()
 
 
 def _p_values(ranks: Tensor, num_samples: int) -> Tensor:
-    """Of the chi-square test of each column's uniformity on {0 ... L}, `(D,)`."""
+    """p-values of the chi-square test that each column is uniform on {0 ... L}, `(D,)`."""
     levels, most = num_samples + 1, min(MOST_BINS, len(ranks) // PER_BIN)
     bins = max(b for b in range(1, most + 1) if levels % b == 0)
-    if bins < 2:  # a prime number of ranks: bins of unequal width
+    if bins < 2:  # the number of ranks is prime, so the bins differ in width
         bins = min(most, levels)
     edges = torch.arange(levels) * bins // levels
     expected = len(ranks) * edges.bincount(minlength=bins).double() / levels

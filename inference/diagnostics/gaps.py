@@ -1,4 +1,4 @@
-"""The inference gap, split: what the family of the guide costs, and what amortising it costs."""
+"""The inference gap and its two parts: the cost of the guide's family, and the cost of amortisation."""
 
 import math
 from dataclasses import dataclass
@@ -15,31 +15,35 @@ from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
 from pyrovae.inference.objectives import ELBO
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.on_data import PairOnData, on_data
-from pyrovae.inference.pair.running import MEMORY, chunk_sizes, frozen, portions
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, frozen, portions
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.training.svi import SVI
 
-__all__ = ["Gaps", "gaps"]
+__all__ = ["InferenceGaps", "gaps", "gaps_on"]
 
-STAGES = 10  # of the learning rate, which falls to 0 along half a cosine
+STAGES = 10  # steps of the learning rate, which falls to 0 along half a cosine
 
 
 @dataclass(frozen=True)
-class Gaps:
-    """log p(x) - ELBO = approximation + amortisation, in nats per datum; errors are of the draws.
+class InferenceGaps:
+    """log p(x) - ELBO = approximation + amortisation, in nats per data point, with the Monte Carlo errors of the draws.
 
-    With q* the guide refined for each datum, approximation = log p(x) - ELBO(q*) = KL(q* || p(z | x)), what the family
-    cannot do; amortisation = ELBO(q*) - ELBO(q), what one network for all data cannot do.
+    Let q* be the guide refined for each data point. approximation = log p(x) - ELBO(q*) = KL(q* || p(z | x)) is the
+    cost of the guide's family, and amortisation = ELBO(q*) - ELBO(q) is the cost of one network for all data points.
 
     Attributes:
-        log_evidence: of importance sampling with q*, an estimate of log p(x) from below.
-        elbo: of the guide.
-        refined: the ELBO of q*. What the optimisation leaves undone counts as approximation.
-        rise: by how much the ELBO of q* rose in the last fifth of the steps; near 0 when they sufficed.
-        rate: of the guide, the scale on which the gaps are seen.
-        family: in words, what was free.
-        per_datum: `inference`, `approximation`, `amortisation`, `log_evidence`, `elbo`, `refined`, and `*_error` of
-            each, all `(N,)`.
+        inference: log p(x) - ELBO(q).
+        approximation, amortisation: its parts. What the optimisation leaves undone counts as approximation.
+        log_evidence: the importance-sampled estimate of log p(x) with q*, a lower bound in expectation.
+        elbo: the ELBO of the guide.
+        refined: the ELBO of q*.
+        rise: how much the ELBO of q* rose in the last fifth of the steps; near 0 if they sufficed.
+        rate: the rate of the guide, the scale to judge the gaps by.
+        family: in words, which parameters were free.
+        num_samples: draws per data point.
+        per_datum: `inference`, `approximation`, `amortisation`, `log_evidence`, `elbo`, `refined`, `rate`, and
+            `*_error` of each, all `(N,)`.
     """
 
     inference: Estimate
@@ -57,7 +61,7 @@ class Gaps:
     def __str__(self) -> str:
         names = ("log_evidence", "elbo", "refined", "inference", "approximation", "amortisation")
         rows = "\n".join(f"{name:<14}{getattr(self, name)}" for name in names)
-        return f"{rows}\nnats per datum, {self.num_samples} draws; free for each datum: {self.family}"
+        return f"{rows}\nnats per data point, {self.num_samples} draws; free for each data point: {self.family}"
 
 
 def gaps(
@@ -69,62 +73,109 @@ def gaps(
     lr: float = 0.02,
     num_particles: int = 8,
     num_samples: int = 1000,
-    transform: Any = None,
+    transform: Transform | None = None,
     memory: int = MEMORY,
     seed: int = 0,
     compile: bool = False,
-) -> Gaps:
-    """Refine the guide for each datum by Adam on its ELBO, and split log p(x) - ELBO.
+    progress: bool = False,
+) -> InferenceGaps:
+    """Refine the guide for each data point by Adam on its ELBO, and split log p(x) - ELBO.
 
-    The weights of model and guide stay as they are. A random transform (`Binarize("dynamic")`) is drawn once.
+    The weights of model and guide do not change. A random transform (`Binarize("dynamic")`) is drawn once.
 
     Args:
-        num_steps: of Adam, all data at once; the learning rate falls from `lr` to 0.
-        num_particles: draws per datum in a step.
-        num_samples: draws per datum of the estimates.
+        model, guide: the pair.
+        data: named tensors of N data points.
+        num_steps: steps of Adam, each on all data points of a chunk.
+        lr: the initial learning rate, which falls to 0.
+        num_particles: draws per data point in a step.
+        num_samples: draws per data point for the estimates.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
+        memory: about how many bytes a chunk of draws may take.
+        seed: of the draws; the global random state is left alone.
         compile: replay the steps as compiled graphs, which pays for large networks.
+        progress: show a bar over the steps.
 
     Raises:
-        PairError: no data, a latent of all data, a point mass, a guide that draws labels or anything else without a
-            pathwise gradient, a distribution whose parameters cannot be freed.
+        PairError: fewer than 10 steps or 2 draws; no data; a latent outside the plate "data"; a point mass; a guide
+            that draws labels or anything else without a pathwise gradient; a distribution whose parameters cannot be
+            freed.
 
     References: Cremer et al. (2018), Inference suboptimality in variational autoencoders, arXiv:1801.03558.
     """
+    with on_data("gaps", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        return gaps_on(pair, num_steps, lr, num_particles, num_samples, compile=compile, progress=progress)
+
+
+def gaps_on(
+    pair: PairOnData,
+    num_steps: int = 500,
+    lr: float = 0.02,
+    num_particles: int = 8,
+    num_samples: int = 1000,
+    *,
+    compile: bool = False,
+    progress: bool = False,
+) -> InferenceGaps:
+    """`gaps` of a pair that is open on its data.
+
+    Args:
+        pair: the pair on N data points.
+        num_steps: steps of Adam, each on all data points of a chunk.
+        lr: the initial learning rate, which falls to 0.
+        num_particles: draws per data point in a step.
+        num_samples: draws per data point for the estimates.
+        compile: replay the steps as compiled graphs.
+        progress: show a bar over the steps.
+
+    Raises:
+        PairError: as `gaps`.
+    """
     if num_steps < STAGES or num_samples < 2:
-        raise PairError(f"gaps wants num_steps >= {STAGES}, num_samples >= 2, got {num_steps} and {num_samples}.")
-    with on_data("gaps", model, guide, data, transform, memory=memory, seed=seed) as subject, frozen(model, guide):
-        subject.require_weights()
-        rows, _ = chunk_sizes(subject.first, 4 * num_particles, memory)  # a step keeps its way back
-        parts, rise = [], 0.0
-        for _, batch in subject.batches(rows):
-            refined = Refined(guide, batch)
-            elbos = _refine(subject, refined, batch, num_steps, lr, num_particles, compile)
-            fifth = num_steps // 5
+        raise PairError(
+            f"gaps requires num_steps >= {STAGES} and num_samples >= 2, got {num_steps} and {num_samples}. "
+            "Write num_steps=500, num_samples=1000."
+        )
+    pair.require_weights()
+    rows, _ = chunk_sizes(pair.first, 4 * num_particles, pair.memory)  # a step also keeps what its gradient needs
+    total, fifth = num_steps * -(-pair.size // rows), num_steps // 5
+    parts, rise = [], 0.0
+    with frozen(pair.model, pair.guide), progress_bar(progress, total, "step") as bar:
+        for _, batch in pair.batches(rows):
+            refined = Refined(pair.guide, batch)
+            elbos = _refine(pair, refined, batch, num_steps, lr, num_particles, compile, bar)
             last, before = elbos[-fifth:].mean(), elbos[-2 * fifth : -fifth].mean()
-            rise += (last - before).item() * batch_size(batch) / subject.size
-            parts.append(_compare(subject, refined, batch, num_samples))
-        per_datum = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return _result(per_datum, rise, _family(subject), num_samples)
+            rise += (last - before).item() * batch_size(batch) / pair.size
+            parts.append(_compare(pair, refined, batch, num_samples))
+    per_datum = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return _result(per_datum, rise, _family(pair), num_samples)
 
 
 def _refine(
-    subject: PairOnData, refined: Refined, batch: Batch, num_steps: int, lr: float, particles: int, compile: bool
+    pair: PairOnData,
+    refined: Refined,
+    batch: Batch,
+    num_steps: int,
+    lr: float,
+    num_particles: int,
+    compile: bool,
+    bar: Any,
 ) -> Tensor:
     """The ELBO of each step, the mean over the batch."""
     adam = torch.optim.Adam(refined.parameters(), lr=lr)
-    svi = SVI(subject.model, refined, adam, ELBO(particles), compile=compile)
-    stages = torch.arange(num_steps).tensor_split(STAGES)
+    svi = SVI(pair.model, refined, adam, ELBO(num_particles), compile=compile)
     losses = []
-    for number, stage in enumerate(stages):
+    for number, stage in enumerate(torch.arange(num_steps).tensor_split(STAGES)):
         adam.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * (number + 0.5) / STAGES)) / 2
-        everything = torch.arange(batch_size(batch), device=subject.device).expand(len(stage), -1)
+        everything = torch.arange(batch_size(batch), device=pair.device).expand(len(stage), -1)
         losses.append(svi.run(dict(batch), len(stage), order=everything))
+        bar.update(len(stage))
     return -torch.cat(losses).double() / batch_size(batch)
 
 
-def _compare(subject: PairOnData, refined: Refined, batch: Batch, num_samples: int) -> dict[str, Tensor]:
-    """Per datum: the ELBOs of the guide and of the refined one, log p(x), and the gaps."""
-    theirs, ours = (_sums(subject, guide, batch, num_samples) for guide in (subject.guide, refined))
+def _compare(pair: PairOnData, refined: Refined, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+    """The ELBOs of the guide and of the refined one, log p(x), and the gaps, `(B,)` each."""
+    theirs, ours = (_sums(pair, guide, batch, num_samples) for guide in (pair.guide, refined))
     parts = {
         "elbo": (theirs["elbo"], theirs["elbo_error"]),
         "refined": (ours["elbo"], ours["elbo_error"]),
@@ -142,19 +193,19 @@ def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Ten
     return a[0] - b[0], (a[1].square() + b[1].square()).sqrt()
 
 
-def _sums(subject: PairOnData, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
-    _, draws = chunk_sizes(subject.first, max(1, num_samples // 8), subject.memory // batch_size(batch))
-    parts = (Sums.of(subject.score(batch, n, guide).terms) for n in portions(num_samples, draws))
-    return reduce(Sums.merge, parts).per_datum(num_samples)
+def _sums(pair: PairOnData, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
+    _, draws = chunk_sizes(pair.first, max(1, num_samples // 8), pair.memory // batch_size(batch))
+    parts = (Sums.of(pair.score(batch, n, guide).terms) for n in portions(num_samples, draws))
+    return reduce(Sums.merge, parts).per_datum()
 
 
-def _family(subject: PairOnData) -> str:
-    kinds = {n: type(innermost(s["fn"])).__name__.lstrip("_") for n, s in sites(subject.traces.guide).items()}
+def _family(pair: PairOnData) -> str:
+    kinds = {n: type(innermost(s["fn"])).__name__.lstrip("_") for n, s in sites(pair.traces.guide).items()}
     free = ", ".join(f"the parameters of '{name}' ({kind})" for name, kind in kinds.items())
     return free + ("; each given the draws before it" if len(kinds) > 1 else "")
 
 
-def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> Gaps:
+def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> InferenceGaps:
     names = ("inference", "approximation", "amortisation", "log_evidence", "elbo", "refined", "rate")
     estimates = {name: summary(per_datum, name) for name in names}
-    return Gaps(**estimates, rise=rise, family=family, num_samples=num_samples, per_datum=per_datum)
+    return InferenceGaps(**estimates, rise=rise, family=family, num_samples=num_samples, per_datum=per_datum)

@@ -1,10 +1,10 @@
 """How noisy an objective's gradient is: the signal-to-noise ratio that the guide learns from."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import pyro
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
@@ -15,12 +15,13 @@ from pyrovae.inference.pair.running import device_of, seeded
 __all__ = ["GradientNoise", "gradient_noise"]
 
 
-class GradientNoise(NamedTuple):
-    """Of the gradient of a mean over the batch, with respect to all parameters of the guide together.
+@dataclass(frozen=True)
+class GradientNoise:
+    """The gradient g of an objective's mean over a batch, with respect to all parameters of the guide together.
 
     Attributes:
         norm: |E g|, the length of the mean gradient.
-        scale: its standard deviation, the root of the sum of the parameters' variances.
+        scale: the standard deviation of g: the root of the sum of the variances of its entries.
     """
 
     norm: float
@@ -28,36 +29,48 @@ class GradientNoise(NamedTuple):
 
     @property
     def signal_to_noise(self) -> float:
+        """|E g| divided by the standard deviation of g."""
         return self.norm / self.scale
+
+    def __str__(self) -> str:
+        ratio = f"{self.signal_to_noise:.3g}" if self.scale else "-"
+        return f"{'norm':<17}{self.norm:.3g}\n{'scale':<17}{self.scale:.3g}\n{'signal to noise':<17}{ratio}"
 
 
 def gradient_noise(
-    model: ProgramLike, guide: nn.Module, objective: Objective, batch: Batch, *, repeats: int = 100, seed: int = 0
+    model: ProgramLike, guide: nn.Module, objective: Objective, batch: Batch, *, num_samples: int = 100, seed: int = 0
 ) -> GradientNoise:
-    """Draw the gradient of `objective` on one batch `repeats` times; what varies is the noise of the draws alone.
+    """Draw the gradient of an objective on one batch several times; only the draws of the objective vary.
 
-    Nothing is learned, and the global random state is left alone. The square of the mean's own error is taken off
-    |E g|^2, so that noise does not pass for signal.
+    Nothing is learned, and the global random state is left alone. The squared error of the mean is subtracted from
+    |E g|^2; otherwise noise would count as signal.
+
+    Args:
+        model, guide: the pair.
+        objective: whose gradient is drawn, such as `ELBO()`.
+        batch: named tensors, as the programs get them.
+        num_samples: how often the gradient is drawn.
+        seed: of the draws.
 
     Raises:
-        PairError: repeats < 2, of which no variance can be told.
+        PairError: num_samples < 2, which leaves no variance to compute.
 
     References: Rainforth et al. (2018), Tighter variational bounds are not necessarily better, arXiv:1802.04537.
     """
-    if repeats < 2:
-        raise PairError(f"gradient_noise wants repeats >= 2, got {repeats}. 100 is a start.")
+    if num_samples < 2:
+        raise PairError(f"gradient_noise requires num_samples >= 2, got {num_samples}. Write num_samples=100.")
     parameters = [p for p in guide.parameters() if p.requires_grad]
 
-    def gradient() -> torch.Tensor:
+    def gradient() -> Tensor:
         loss = objective.differentiable_loss(lambda: call(model, batch), lambda: call(guide, batch))
         parts = torch.autograd.grad(loss / batch_size(batch), parameters)
         return torch.cat([part.flatten() for part in parts]).cpu().double()
 
     with seeded(seed, device_of(model, guide)), local_params(model, guide), pyro.validation_enabled(False):
         total = square = torch.zeros((), dtype=torch.float64)
-        for _ in range(repeats):
+        for _ in range(num_samples):
             g = gradient()
             total, square = total + g, square + g.square()
-    mean = total / repeats
-    variance = ((square / repeats - mean.square()).sum() * repeats / (repeats - 1)).item()
-    return GradientNoise(max(mean.square().sum().item() - variance / repeats, 0.0) ** 0.5, variance**0.5)
+    mean = total / num_samples
+    variance = ((square / num_samples - mean.square()).sum() * num_samples / (num_samples - 1)).item()
+    return GradientNoise(max(mean.square().sum().item() - variance / num_samples, 0.0) ** 0.5, variance**0.5)

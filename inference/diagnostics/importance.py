@@ -1,4 +1,4 @@
-"""How far the weights of a guide's draws can be trusted: effective sample size, and the shape of their tail."""
+"""How far the importance weights of a guide can be trusted: effective sample size, and the shape of their tail."""
 
 import math
 
@@ -6,35 +6,46 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import NonFiniteError, PairError
+from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.numeric import wide
 
-__all__ = ["effective_sample_size", "psis_khat"]
+__all__ = ["FEWEST", "effective_sample_size", "psis_khat"]
 
-FEWEST = 21  # draws of which the tail, a fifth, is long enough for a fit
-NEGLIGIBLE = 0.01  # weights nearer to each other than this, relatively, have no tail that matters
-ROWS = 500  # data fitted at once: bounds the memory of the grid
+FEWEST = 21
+"""The fewest draws whose tail, a fifth of them, is long enough for a fit."""
+
+NEGLIGIBLE = 0.01  # weights that differ by less than this, relatively, have no tail that matters
+FITTED = 500  # data points fitted at once: bounds the memory of the grid
 
 
 def effective_sample_size(log_weight: Tensor) -> Tensor:
-    """(sum_s w_s)^2 / sum_s w_s^2 of log-weights `(S, B)`, shape `(B,)`: between 1 and S.
+    """(sum_s w_s)^2 / sum_s w_s^2 for each data point, shape `(B,)`, between 1 and S.
+
+    Args:
+        log_weight: log-weights of S draws, `(S, B)`.
+
+    Raises:
+        NonFiniteError: a log-weight is NaN or plus infinity, or all of a data point are minus infinity.
 
     References: Kong (1992), A note on importance sampling using standardized weights.
     """
-    log_weight = wide(_finite(log_weight))
-    return (2 * log_weight.logsumexp(0) - (2 * log_weight).logsumexp(0)).exp()
+    return WeightSums.of(_finite(log_weight)).effective_sample_size
 
 
 def psis_khat(log_weight: Tensor) -> Tensor:
-    """k-hat of log-weights `(S, B)`, shape `(B,)`: the shape of the generalised Pareto distribution that fits the
-    largest min(S / 5, 3 sqrt(S)) weights of a datum.
+    """The Pareto tail index k-hat of the importance weights of each data point, shape `(B,)`.
 
-    The weights have finite moments up to 1 / k. Below 0.5 importance sampling works as it should, up to 0.7 with some
-    more draws; above, its mean and its stated error are not to be trusted. It is 0 where all weights are within 1 % of
+    k-hat is the shape of the generalised Pareto distribution fitted to the largest min(S / 5, 3 sqrt(S)) weights. The
+    weights have finite moments up to 1 / k. Below 0.5 importance sampling works well, and up to 0.7 with more draws;
+    above 0.7 neither its mean nor its standard error can be trusted. k-hat is 0 where all weights are within 1 % of
     each other, and infinite where fewer than five weights are in the tail.
+
+    Args:
+        log_weight: log-weights of S draws, `(S, B)`.
 
     Raises:
         PairError: fewer than 21 draws.
-        NonFiniteError: a log-weight is NaN or plus infinity, or all of a datum are minus infinity.
+        NonFiniteError: a log-weight is NaN or plus infinity, or all of a data point are minus infinity.
 
     References: Vehtari et al. (2024), Pareto smoothed importance sampling, arXiv:1507.02646; Zhang & Stephens (2009), A
     new and efficient estimation method for the generalized Pareto distribution; Yao et al. (2018), Yes, but did it
@@ -42,7 +53,7 @@ def psis_khat(log_weight: Tensor) -> Tensor:
     """
     draws = len(log_weight)
     if draws < FEWEST:
-        raise PairError(f"k-hat wants {FEWEST} draws or more for a datum, got {draws}. num_samples=1000 is a start.")
+        raise PairError(f"k-hat requires at least {FEWEST} draws per data point, got {draws}. Write num_samples=1000.")
     relative = wide(_finite(log_weight)).T  # (B, S)
     relative = relative - relative.amax(-1, keepdim=True)
     longest = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
@@ -50,10 +61,10 @@ def psis_khat(log_weight: Tensor) -> Tensor:
     cutoff = tail[:, :1].clamp_min(math.log(torch.finfo(torch.float64).tiny))
     excess, lengths = tail[:, 1:].exp() - cutoff.exp(), (tail[:, 1:] > cutoff).sum(-1)
     khat = torch.full_like(cutoff[:, 0], math.inf)
-    for length in lengths.unique().tolist():  # the same for all data, unless weights are equal or vanish
+    for length in lengths.unique().tolist():  # one length for all data points, unless weights are equal or vanish
         if length > 4:
             mine = (lengths == length).nonzero()[:, 0]
-            khat[mine] = torch.cat([_pareto_shape(part) for part in excess[mine, -length:].split(ROWS)])
+            khat[mine] = torch.cat([_pareto_shape(part) for part in excess[mine, -length:].split(FITTED)])
     khat[relative.amin(-1) > -NEGLIGIBLE] = 0.0
     return khat.nan_to_num(nan=math.inf, posinf=math.inf)
 
@@ -63,15 +74,18 @@ def _finite(log_weight: Tensor) -> Tensor:
     if not best.isfinite().all():  # amax keeps NaN
         rows = (~best.isfinite()).nonzero()[:, 0].tolist()
         raise NonFiniteError(
-            f"the log-weights of {len(rows)} of {len(best)} data, rows {rows[:5]}, have no finite largest value. "
-            "check_pair(model, guide, batch) names the site."
+            f"the log-weights of {len(rows)} of {len(best)} data points, rows {rows[:5]}, have no finite largest "
+            "value. check_pair(model, guide, batch) names the site."
         )
     return log_weight
 
 
 def _pareto_shape(excess: Tensor) -> Tensor:
-    """k for rows `(R, n)` of excesses over a cutoff, ascending: the posterior mean of Zhang & Stephens over a grid of
-    b = -k / scale, drawn towards 1/2 with the weight of ten observations."""
+    """k of each row of ascending excesses over a cutoff `(R, n)`, shape `(R,)`.
+
+    This is the posterior mean of Zhang & Stephens over a grid of b = -k / scale, shrunk towards 1/2 with the weight of
+    ten observations.
+    """
     n = excess.shape[-1]
     size = 30 + math.isqrt(n)
     steps = torch.arange(1, size + 1, dtype=excess.dtype, device=excess.device) - 0.5

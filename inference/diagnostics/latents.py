@@ -1,4 +1,4 @@
-"""What the guide does with each latent dimension: its rate, whether it is active, and what it shares with others."""
+"""Rate, moments, activity and correlation of each latent dimension under the guide."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,28 +13,31 @@ from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import PairTrace
 from pyrovae.numeric import wide
 
-__all__ = ["ACTIVE", "Latent", "Tally", "tallies"]
+__all__ = ["ACTIVE", "LatentSummary", "Tally", "tallies"]
 
-ACTIVE = 0.01  # Burda et al. (2016)
-WIDEST = 512  # dimensions up to which correlations are taken
-PAIRED = 8  # draws of a chunk that they are taken of
+ACTIVE = 0.01
+"""The activity above which a dimension is active; Burda et al. (2016)."""
+
+WIDEST = 512  # most dimensions for which correlations are computed
+PAIRED = 8  # draws of each chunk that the correlations are computed from
 
 
 @dataclass(frozen=True)
-class Latent:
-    """One latent site of D dimensions (event and inner plates side by side) under the guide, over N data.
+class LatentSummary:
+    """One latent site under the guide, over N data points. Its D dimensions are those of event and inner plates.
 
-    A quantity without a meaning here is None, and `absent` says why, by name.
+    A quantity that has no meaning for the site is None, and `absent` gives the reason.
 
     Attributes:
-        rate: KL(q(z_d | x) || p(z_d)) of each datum and dimension, `(N, D)`, in nats; in a hierarchy both given the
-            levels above.
-        rate_error: its Monte Carlo standard error, `(N, D)`.
-        how: how the rate was had: in closed form or by draws; of the factors of q, or of its marginals, whose sum
-            leaves out what the dimensions share.
-        mean, variance: of q(z_d | x), by draws, `(N, D)`.
-        activity: Cov_x(E_q[z_d]), `(D,)`, unbiased: the part of it that is noise of the draws is taken off.
-        correlation: of the aggregate posterior 1/N sum_n q(z | x_n), `(D, D)`.
+        rate: KL(q(z_d | x) || p(z_d)) of each data point and dimension, `(N, D)`, in nats. In a hierarchy both q and p
+            are conditional on the levels above.
+        rate_error: the Monte Carlo standard error of the rate, `(N, D)`.
+        how: how the rate was computed: in closed form or by draws, from the factors of q or from its marginals. The sum
+            over marginals leaves out what the dimensions share.
+        mean, variance: the moments of q(z_d | x), computed from draws, `(N, D)`.
+        activity: Var_x(E_q[z_d]), `(D,)`, unbiased: the noise of the draws is subtracted.
+        correlation: the correlations under the aggregate posterior 1/N sum_n q(z | x_n), `(D, D)`.
+        absent: why a quantity is None, by name.
 
     References: Burda et al. (2016), arXiv:1509.00519, for activity; Hoffman & Johnson (2016), ELBO surgery, for the
     aggregate posterior.
@@ -51,26 +54,47 @@ class Latent:
 
     @property
     def active(self) -> Tensor | None:
-        """Which dimensions are active, Cov_x(E_q[z_d]) > 0.01, `(D,)`."""
+        """Which dimensions are active, Var_x(E_q[z_d]) > 0.01, `(D,)`."""
         return None if self.activity is None else self.activity > ACTIVE
 
     @property
     def aggregate_variance(self) -> Tensor | None:
-        """Var(z_d) under the aggregate posterior, `(D,)`: activity and mean variance together."""
+        """Var(z_d) under the aggregate posterior, `(D,)`: the activity plus the mean of the variance."""
         if self.activity is None or self.variance is None:
             return None
         return self.activity + self.variance.mean(0)
 
+    def __str__(self) -> str:
+        columns = {"rate": self._over_data(self.rate), "mean": self._over_data(self.mean)}
+        columns |= {"variance": self._over_data(self.variance), "activity": self.activity}
+        present = {name: column.tolist() for name, column in columns.items() if column is not None}
+        lines = ["dimension" + "".join(f"{name:>10}" for name in present)] if present else []
+        for d, numbers in enumerate(zip(*present.values(), strict=True)):
+            mark = "  active" if self.active is not None and self.active[d] else ""
+            lines.append(f"{d:<9}" + "".join(f"{number:>10.3f}" for number in numbers) + mark)
+        lines += [f"means over the data points; rate in nats, {self.how}"] if self.rate is not None else []
+        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self.absent.items())])
+
+    @staticmethod
+    def _over_data(moment: Tensor | None) -> Tensor | None:
+        return None if moment is None else moment.mean(0)
+
 
 class Tally:
-    """Sums over the draws of one latent site, in float64."""
+    """Sums over the draws of one latent site, in float64.
 
-    def __init__(self, subject: PairOnData, probe: PairTrace, name: str) -> None:
+    Args:
+        pair: the pair on N data points.
+        probe: a scored run on the first two data points.
+        name: the name of the latent site.
+    """
+
+    def __init__(self, pair: PairOnData, probe: PairTrace, name: str) -> None:
         inner, outer = probe.latent()[name]
-        self.name, self.depth, self.size = name, subject.layout.depth, subject.size
+        self.name, self.depth, self.size = name, pair.layout.depth, pair.size
         self.absent: dict[str, str] = {}
         self.count = self.paired = 0
-        drawn = by_dimension(inner["value"], inner, (1, len(next(iter(subject.first.values())))), self.depth)
+        drawn = by_dimension(inner["value"], inner, (1, len(next(iter(pair.first.values())))), self.depth)
         self.dims = drawn.shape[-1]
         self.moments = torch.zeros(2, self.size, self.dims, dtype=torch.float64)
         self.rates = torch.zeros(2, self.size, self.dims, dtype=torch.float64)
@@ -79,14 +103,14 @@ class Tally:
         if not drawn.is_floating_point():
             self._leave_out("labels have no mean and no variance", "mean", "activity", "correlation")
         elif self.size < 2:
-            self._leave_out("one datum has no variance over data", "activity", "correlation")
+            self._leave_out("one data point has no variance over the data", "activity", "correlation")
         elif self.dims > WIDEST:
-            self._leave_out(f"{self.dims} dimensions are more than the {WIDEST} that are paired", "correlation")
+            self._leave_out(f"computed for at most {WIDEST} dimensions, the site has {self.dims}", "correlation")
 
     def _leave_out(self, reason: str, *names: str) -> None:
         self.absent |= dict.fromkeys(names, reason)
 
-    def _method(self, pair: PairTrace, inner: Any, outer: Any) -> str:
+    def _method(self, probe: PairTrace, inner: Any, outer: Any) -> str:
         q: Any = marginals(inner["fn"])
         p: Any = marginals(outer["fn"])
         if is_point(inner):
@@ -95,15 +119,20 @@ class Tally:
             whose, fn = ("guide", inner["fn"]) if q is None else ("model", outer["fn"])
             self._leave_out(f"the {whose}'s {type(fn).__name__} has no marginals in closed form", "rate")
         elif len(outer["fn"].batch_shape) > len(inner["fn"].batch_shape):
-            self._leave_out("its prior is mixed by a latent that is summed out", "rate")
+            self._leave_out("its prior is a mixture over a latent that is summed out", "rate")
         if "rate" in self.absent:
             return ""
-        closed = self.name in in_both_orders(pair) and closed_kl(q, p) is not None
+        closed = self.name in in_both_orders(probe) and closed_kl(q, p) is not None
         product = all(site["fn"].event_dim == 0 or hasattr(site["fn"], "base_dist") for site in (inner, outer))
-        return f"{'closed form' if closed else 'by draws'}, of {'factors' if product else 'marginals'}"
+        return f"{'closed form' if closed else 'by draws'}, from {'factors' if product else 'marginals'}"
 
     def add(self, rows: slice, scored: ScoredDraws) -> None:
-        """Take some draws for some rows of the data into the sums."""
+        """Add the draws for some rows of the data to the sums.
+
+        Args:
+            rows: which rows of the data.
+            scored: the draws.
+        """
         inner, outer = scored.pair.latent()[self.name]
         samples, size = scored.terms.log_likelihood.shape
         shape = samples, size
@@ -116,10 +145,10 @@ class Tally:
             self.products += (few.T @ few).cpu()
             self.paired += len(few)
         if "rate" not in self.absent:
-            rate = wide(by_dimension(self._rate(scored.pair, inner, outer), inner, shape, self.depth))
+            rate = wide(by_dimension(self._rate(inner, outer), inner, shape, self.depth))
             self.rates[:, rows] += torch.stack([rate.sum(0), rate.square().sum(0)]).cpu()
 
-    def _rate(self, pair: PairTrace, inner: Any, outer: Any) -> Tensor:
+    def _rate(self, inner: Any, outer: Any) -> Tensor:
         q: Any = marginals(inner["fn"])
         p: Any = marginals(outer["fn"])
         rate = closed_kl(q, p) if self.how.startswith("closed") else None
@@ -127,20 +156,20 @@ class Tally:
             rate = q.log_prob(inner["value"]) - p.log_prob(inner["value"])
         return masked(rate, inner)
 
-    def result(self) -> Latent:
-        """What the sums say."""
-        there = {name: name not in self.absent for name in ("rate", "mean", "activity", "correlation")}
+    def result(self) -> LatentSummary:
+        """The summary of all draws added so far."""
+        has = {name: name not in self.absent for name in ("rate", "mean", "activity", "correlation")}
         rate, rate_variance = self._mean_and_variance(self.rates)
         mean, variance = self._mean_and_variance(self.moments)
-        activity = (mean.var(0) - variance.mean(0) / self.count).clamp_min(0) if there["activity"] else None
-        return Latent(
-            rate=rate if there["rate"] else None,
-            rate_error=(rate_variance / self.count).sqrt() if there["rate"] else None,
+        activity = (mean.var(0) - variance.mean(0) / self.count).clamp_min(0) if has["activity"] else None
+        return LatentSummary(
+            rate=rate if has["rate"] else None,
+            rate_error=(rate_variance / self.count).sqrt() if has["rate"] else None,
             how=self.how,
-            mean=mean if there["mean"] else None,
-            variance=variance if there["mean"] else None,
+            mean=mean if has["mean"] else None,
+            variance=variance if has["mean"] else None,
             activity=activity,
-            correlation=self._correlation(mean.mean(0)) if there["correlation"] else None,
+            correlation=self._correlation(mean.mean(0)) if has["correlation"] else None,
             absent=self.absent,
         )
 
@@ -154,16 +183,23 @@ class Tally:
         return covariance / scale.outer(scale)
 
 
-def tallies(subject: PairOnData) -> tuple[dict[str, Tally], dict[str, str]]:
-    """Empty sums for each latent of a datum, and why other latents have none."""
+def tallies(pair: PairOnData) -> tuple[dict[str, Tally], dict[str, str]]:
+    """Empty sums for each latent site in the plate "data", and the reasons why other latents have none, by name.
+
+    Args:
+        pair: the pair on its data.
+
+    Raises:
+        PairError: the guide draws no latent.
+    """
     kept, absent = {}, {}
-    probe = subject.score(subject.first, 1).pair  # unlike `subject.traces`, with what is summed out
-    for name, (inner, _) in subject.traces.latent().items():
+    probe = pair.score(pair.first, 1).pair  # unlike `pair.traces` it has the latents that are summed out
+    for name, (inner, _) in pair.traces.latent().items():
         if is_global(inner):
-            absent[name] = "one for all data"
+            absent[name] = "all data points share it"
         else:
-            kept[name] = Tally(subject, probe, name)
-    absent |= dict.fromkeys(subject.traces.undrawn(), "summed out, so the guide says nothing of it")
+            kept[name] = Tally(pair, probe, name)
+    absent |= dict.fromkeys(pair.traces.undrawn(), "summed out, so the guide does not draw it")
     if not kept and not absent:
-        raise PairError("the guide draws no latent. Add pyro.sample(...) of each latent of the model to it.")
+        raise PairError("the guide draws no latent. Add pyro.sample(...) to it for each latent of the model.")
     return kept, absent

@@ -1,4 +1,4 @@
-"""A guide refined for each datum: its distributions' parameters shifted by free numbers, none shared between data."""
+"""A guide refined for each data point: free numbers, which no two data points share, shift its parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,38 +13,37 @@ from torch.distributions import Independent, TransformedDistribution, constraint
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike as AnyProgram
-from pyrovae.inference.pair.contract import Site, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.models import Program
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
 
 __all__ = ["Refined", "shifted"]
 
-REDUNDANT = {"probs", "covariance_matrix", "precision_matrix"}  # where the distribution has logits, or scale_tril
+REDUNDANT = {"probs", "covariance_matrix", "precision_matrix"}  # if the distribution has logits or scale_tril
 
 Shift = Callable[[str, Tensor], Tensor]
 
 
 class Refined(Program):
-    """q_n(z) for each of B data: the guide's q(z | x_n), each parameter shifted in unconstrained space by a free number
-    of that datum. With all shifts 0 it is the guide.
+    """q_n(z) for each of B data points: q(z | x_n), with a free shift of each parameter in unconstrained space.
 
-    A guide of one site thus has all of its family free: the loc and scale of a normal, also ones that the guide holds
-    fixed; of a flow, base and context; of a Markov chain, what each step is given beside z. Their steps are shared. In
-    a guide of several sites each conditional is shifted, and depends on the draws before it as the guide has it.
+    With all shifts 0 it is the guide. In a guide of one site the whole family is free: the loc and scale of a normal,
+    even where the guide holds them fixed; the base and context of a flow; the context of each step of a Markov chain.
+    The steps of flows and chains stay shared. In a guide of several sites each conditional is shifted, and depends on
+    the draws before it as in the guide.
 
     Args:
         guide: any guide.
-        batch: the B data.
+        batch: B data points, as the guide gets them.
 
     Raises:
-        PairError: a distribution without parameters that can be freed.
+        PairError: a distribution has no parameters that can be freed.
     """
 
-    def __init__(self, guide: AnyProgram, batch: Batch) -> None:
+    def __init__(self, guide: ProgramLike, batch: Batch) -> None:
         super().__init__()
-        self._guide = (guide,)  # in a tuple, since its parameters are not this program's to train
+        self._guide = (guide,)  # in a tuple, so that its parameters do not become those of this program
         self._names: list[str] = []
         with _AtSites(self._create):
             call(guide, batch)
@@ -55,13 +54,14 @@ class Refined(Program):
         return value
 
     def forward(self, **batch: Tensor) -> Any:
+        """Run the shifted guide on the same B data points."""
         free = {name: getattr(self, name) for name in self._names}
         with _AtSites(lambda name, value: value + free[name]):
             return call(self._guide[0], batch)
 
 
 class _AtSites(Messenger):
-    """Shifts the distribution of each site that is drawn."""
+    """Shifts the distribution of each sampled site."""
 
     def __init__(self, shift: Shift) -> None:
         super().__init__()
@@ -73,10 +73,15 @@ class _AtSites(Messenger):
 
 
 def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution:
-    """The same kind of distribution, of parameters `shift(name_parameter, parameter)` in unconstrained space.
+    """The same kind of distribution with shifted parameters: f(shift(name, f^-1(parameter))), f onto its constraint.
+
+    Args:
+        fn: the distribution.
+        name: prefix of the names of the parameters.
+        shift: from the name and the unconstrained value of a parameter to its new unconstrained value.
 
     Raises:
-        PairError: it has no parameters that can be freed.
+        PairError: the distribution has no parameters that can be freed.
     """
     if isinstance(fn, Independent):
         return shifted(fn.base_dist, name, shift).to_event(fn.reinterpreted_batch_ndims)
@@ -96,7 +101,7 @@ def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution
     except (NotImplementedError, AttributeError, TypeError) as error:
         raise PairError(
             f"the guide's {type(fn).__name__} ('{name.removeprefix('shift_')}') has no parameters that can be freed "
-            "for each datum. Write it with a distribution of torch's or Pyro's own."
+            "for each data point. Use a distribution of torch or Pyro."
         ) from error
 
 

@@ -1,9 +1,9 @@
-"""How far a guide can be trusted: all that is cheap to measure, in one call and in words."""
+"""How far a guide can be trusted: all diagnostics that are cheap to compute, in one call and in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, TypeVar
+from functools import partial, reduce
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,35 +11,36 @@ from torch import Tensor
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics import verdicts
-from pyrovae.inference.diagnostics.aggregate import Aggregate, aggregate_posterior
+from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior_on
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
-from pyrovae.inference.diagnostics.gaps import Gaps, gaps
-from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
-from pyrovae.inference.diagnostics.latents import Latent, tallies
+from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps_on
+from pyrovae.inference.diagnostics.importance import FEWEST, effective_sample_size, psis_khat
+from pyrovae.inference.diagnostics.latents import LatentSummary, Tally, tallies
 from pyrovae.inference.diagnostics.verdicts import Verdict
 from pyrovae.inference.evidence.estimates import Sums
 from pyrovae.inference.pair.contract import ProgramLike
-from pyrovae.inference.pair.on_data import PairOnData, on_data
-from pyrovae.inference.pair.running import MEMORY
+from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, on_data
+from pyrovae.inference.pair.progress import progress_bar
+from pyrovae.inference.pair.running import MEMORY, Transform
 
-__all__ = ["Trust", "diagnose"]
+__all__ = ["Diagnosis", "diagnose"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Trust:
+class Diagnosis:
     """What `diagnose` measured. Print it for the table of verdicts.
 
     Attributes:
-        verdicts: name, value, error, verdict, good.
-        absent: what has no meaning for this pair, or was not asked for, and why.
-        per_datum: `khat`, `effective`, and what `evaluate` has (`elbo`, `rate`, `distortion`, `log_evidence`,
-            `*_error`), `(N,)` each.
-        latents: rates, moments, activity, correlation of each latent site.
+        size: N, the number of data points.
+        num_samples: draws per data point.
+        verdicts: one line each: name, value, error, verdict, good.
+        absent: why a part has no meaning for this pair or was not computed, by name.
+        per_datum: `khat`, `effective_sample_size`, and the quantities of `evaluate` (`elbo`, `rate`, `distortion`,
+            `log_evidence`, `*_error`), `(N,)` each.
+        latents: rates, moments, activity and correlation of each latent site.
         aggregate, calibration, gaps: the parts, None where absent.
-        num_samples: draws per datum.
-        size: N.
     """
 
     size: int
@@ -47,14 +48,14 @@ class Trust:
     verdicts: list[Verdict]
     absent: dict[str, str]
     per_datum: dict[str, Tensor]
-    latents: dict[str, Latent]
-    aggregate: Aggregate | None
+    latents: dict[str, LatentSummary]
+    aggregate: AggregatePosterior | None
     calibration: Calibration | None
-    gaps: Gaps | None
+    gaps: InferenceGaps | None
 
     @property
     def good(self) -> bool:
-        """Whether every verdict is."""
+        """Whether every verdict is good."""
         return all(verdict.good for verdict in self.verdicts)
 
     def __getitem__(self, name: str) -> Verdict:
@@ -62,7 +63,7 @@ class Trust:
         return next(verdict for verdict in self.verdicts if verdict.name == name)
 
     def __str__(self) -> str:
-        head = f"{self.size:,} data, {self.num_samples:,} draws each; ! marks what to look at"
+        head = f"{self.size:,} data points, {self.num_samples:,} draws each; ! marks what needs attention"
         missing = [f"  {name:<24}{'-':>16}   {reason}" for name, reason in self.absent.items()]
         return "\n".join([head, *map(str, self.verdicts), *missing])
 
@@ -73,65 +74,54 @@ def diagnose(
     data: Batch,
     *,
     num_samples: int = 1000,
-    simulations: int = 500,
-    refine: int = 0,
-    transform: Any = None,
+    num_simulations: int = 500,
+    num_refined: int = 0,
+    transform: Transform | None = None,
     memory: int = MEMORY,
     seed: int = 0,
-) -> Trust:
-    """Importance weights, latent dimensions, aggregate posterior and calibration of any pair; on request its gaps.
+    progress: bool = False,
+) -> Diagnosis:
+    """Check importance weights, latent dimensions, aggregate posterior, calibration and, on request, gaps of a pair.
+
+    A part that has no meaning for the pair is left out, and the result gives the reason.
 
     Args:
-        data: named tensors of N data; a thousand show most.
-        num_samples: draws per datum.
-        simulations: data that the model simulates for calibration; 0 for none.
-        refine: on how many of the data the guide is refined to split the inference gap, which takes longer; 0 for none.
-        transform: what training applied to a batch (`pyrovae.data.Scale()` by default).
+        model, guide: the pair.
+        data: named tensors of N data points; a thousand are enough for most purposes.
+        num_samples: draws per data point.
+        num_simulations: data points that the model simulates for the calibration; 0 leaves it out.
+        num_refined: data points for which the guide is refined, to split the inference gap; this takes longer. 0 leaves
+            it out.
+        transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
+        memory: about how many bytes a chunk of draws may take.
+        seed: of the draws; the global random state is left alone.
+        progress: show a bar for each part.
 
     Raises:
         PairError: no data, or fewer than 21 draws.
         NonFiniteError: a log-weight is not finite.
 
-    References: `psis_khat`, `Latent`, `aggregate_posterior`, `calibration` and `gaps` name theirs.
+    References: `psis_khat`, `LatentSummary`, `aggregate_posterior`, `calibration` and `gaps` name theirs.
     """
-    if num_samples < 21:
-        raise PairError(f"diagnose wants num_samples >= 21, got {num_samples}. 1000 is a start.")
+    if num_samples < FEWEST:
+        raise PairError(f"diagnose requires num_samples >= {FEWEST}, got {num_samples}. Write num_samples=1000.")
     absent: dict[str, str] = {}
-    with on_data("diagnose", model, guide, data, transform, memory=memory, seed=seed) as subject:
-        per_datum, latents = _draws(subject, num_samples, absent)
-        given, size = _given(subject, simulations), subject.size
-
-    def aggregated() -> Aggregate:
-        return aggregate_posterior(model, guide, data, transform=transform, memory=memory, seed=seed)
-
-    def calibrated() -> Calibration:
-        if not simulations:
-            raise PairError("not asked for (simulations=500)")
-        return calibration(model, guide, simulations, given=given, memory=memory, seed=seed)
-
-    def split() -> Gaps:
-        if not refine:
-            raise PairError("not asked for (refine=100)")
-        few = {name: tensor[:refine] for name, tensor in data.items()}
-        return gaps(model, guide, few, transform=transform, memory=memory, seed=seed, num_samples=num_samples)
-
-    aggregate = _unless_refused(absent, "aggregate posterior", aggregated)
-    ranks = _unless_refused(absent, "calibration", calibrated)
-    parts = _unless_refused(absent, "gaps", split)
-    found = verdicts.of_weights(per_datum["khat"], per_datum["effective"], num_samples) if per_datum else []
+    with on_data("diagnose", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        per_datum, latents = _draws(pair, num_samples, absent, progress)
+        given = pair.given(pair.place(torch.arange(num_simulations) % pair.size)) if num_simulations else {}
+        calibrated = partial(_calibration, pair, num_simulations, given, seed, progress)
+        aggregate = _unless_refused(absent, "aggregate posterior", partial(_aggregate, pair, progress))
+        ranks = _unless_refused(absent, "calibration", calibrated)
+        parts = _unless_refused(absent, "gaps", partial(_gaps, pair, num_refined, num_samples, progress))
     for name, latent in latents.items():
-        found += verdicts.of_latent(name, latent)
         absent |= {f"{what} of {name}": reason for what, reason in latent.absent.items()}
-    if aggregate:
-        found += verdicts.of_aggregate(aggregate)
-        absent |= aggregate.absent
-    found += [verdicts.of_calibration(ranks)] if ranks else []
-    found += verdicts.of_gaps(parts) if parts else []
-    return Trust(size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts)
+    absent |= aggregate.absent if aggregate else {}
+    found = _verdicts(per_datum, latents, aggregate, ranks, parts, num_samples)
+    return Diagnosis(pair.size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts)
 
 
 def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) -> T | None:
-    """The part, or None with the reason kept."""
+    """The part; None if it was refused, and `absent` gets the reason."""
     try:
         return part()
     except PairError as error:
@@ -139,35 +129,71 @@ def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) ->
         return None
 
 
+def _aggregate(pair: PairOnData, progress: bool) -> AggregatePosterior:
+    pair.rewind()
+    return aggregate_posterior_on(pair, progress=progress)
+
+
+def _calibration(pair: PairOnData, num_simulations: int, given: Batch, seed: int, progress: bool) -> Calibration:
+    if not num_simulations:
+        raise PairError("not requested (num_simulations=500)")
+    return calibration(
+        pair.model, pair.guide, num_simulations, given=given, memory=pair.memory, seed=seed, progress=progress
+    )
+
+
+def _gaps(pair: PairOnData, num_refined: int, num_samples: int, progress: bool) -> InferenceGaps:
+    if not num_refined:
+        raise PairError("not requested (num_refined=100)")
+    pair.rewind()
+    return gaps_on(pair.narrowed(num_refined), num_samples=num_samples, progress=progress)
+
+
 def _draws(
-    subject: PairOnData, num_samples: int, absent: dict[str, str]
-) -> tuple[dict[str, Tensor], dict[str, Latent]]:
-    """All that draws of the guide and their weights say, in one pass."""
-    kept, others = tallies(subject)
+    pair: PairOnData, num_samples: int, absent: dict[str, str], progress: bool
+) -> tuple[dict[str, Tensor], dict[str, LatentSummary]]:
+    """The quantities per data point and the latent summaries, computed in one pass over the draws."""
+    kept, others = tallies(pair)
     absent |= {f"latent {name}": reason for name, reason in others.items()}
-    weighed = _unless_refused(absent, "weights", subject.require_weights)
+    _unless_refused(absent, "weights", pair.require_weights)
     per_datum: dict[str, Tensor] = {}
-    for where, chunks in subject.chunks(num_samples):
-        sums, log_weights = [], []
-        for chunk in chunks:
-            sums.append(Sums.of(chunk.terms))
-            log_weights.append(chunk.terms.log_weight)
-            for tally in kept.values():
-                tally.add(where, chunk)
-        if weighed:
-            log_weight = torch.cat(log_weights)
-            parts = reduce(Sums.merge, sums).per_datum(num_samples)
-            parts |= {"khat": psis_khat(log_weight), "effective": effective_sample_size(log_weight)}
-            for name, part in parts.items():
-                per_datum.setdefault(name, torch.empty(subject.size, dtype=part.dtype))[where] = part.cpu()
+    with progress_bar(progress, pair.size, "data point") as bar:
+        for rows, chunks in pair.chunks(num_samples):
+            sums, log_weight = _sums(rows, chunks, kept)
+            if "weights" not in absent:
+                parts = sums.per_datum()
+                parts |= {"khat": psis_khat(log_weight), "effective_sample_size": effective_sample_size(log_weight)}
+                for name, part in parts.items():
+                    per_datum.setdefault(name, torch.empty(pair.size, dtype=part.dtype))[rows] = part.cpu()
+            bar.update(rows.stop - rows.start)
     return per_datum, {name: tally.result() for name, tally in kept.items()}
 
 
-def _given(subject: PairOnData, count: int) -> Batch:
-    """What the model conditions on, repeated or cut to `count` rows."""
-    drawn = {*subject.traces.observed(), *subject.traces.latent(), *subject.traces.undrawn()}
-    if not count or set(subject.data) <= drawn:
-        return {}
-    rows = torch.arange(count) % subject.size
-    batch = subject.transform({n: t[rows.to(t.device)].to(subject.device) for n, t in subject.data.items()})
-    return {name: tensor for name, tensor in batch.items() if name not in drawn}
+def _sums(rows: slice, chunks: Iterator[ScoredDraws], kept: dict[str, Tally]) -> tuple[Sums, Tensor]:
+    """The sums over all draws for some rows, and their log-weights `(S, B)`; the tallies see each chunk once."""
+    sums, log_weights = [], []
+    for chunk in chunks:
+        sums.append(Sums.of(chunk.terms))
+        log_weights.append(chunk.terms.log_weight)
+        for tally in kept.values():
+            tally.add(rows, chunk)
+    return reduce(Sums.merge, sums), torch.cat(log_weights)
+
+
+def _verdicts(
+    per_datum: dict[str, Tensor],
+    latents: dict[str, LatentSummary],
+    aggregate: AggregatePosterior | None,
+    ranks: Calibration | None,
+    parts: InferenceGaps | None,
+    num_samples: int,
+) -> list[Verdict]:
+    """The verdicts on all parts that are present."""
+    found = []
+    if per_datum:
+        found += verdicts.of_weights(per_datum["khat"], per_datum["effective_sample_size"], num_samples)
+    for name, latent in latents.items():
+        found += verdicts.of_latent(name, latent)
+    found += verdicts.of_aggregate(aggregate) if aggregate else []
+    found += [verdicts.of_calibration(ranks)] if ranks else []
+    return found + (verdicts.of_gaps(parts) if parts else [])

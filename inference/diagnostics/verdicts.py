@@ -1,4 +1,4 @@
-"""Diagnostics in words: each a number, its error, what it says, and whether that is good."""
+"""Diagnostics in words: each line is a number, its error, what it means, and whether that is good."""
 
 import math
 from typing import NamedTuple
@@ -6,24 +6,32 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.inference.diagnostics.aggregate import Aggregate
+from pyrovae.inference.diagnostics.aggregate import AggregatePosterior
 from pyrovae.inference.diagnostics.calibration import Calibration
-from pyrovae.inference.diagnostics.gaps import Gaps
-from pyrovae.inference.diagnostics.latents import Latent
+from pyrovae.inference.diagnostics.gaps import InferenceGaps
+from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.evidence.estimates import Estimate
 
 __all__ = ["Verdict", "of_aggregate", "of_calibration", "of_gaps", "of_latent", "of_weights"]
 
-UNTRUSTED = 0.7  # k-hat above which weights have no use: Vehtari et al. (2024)
-RARE = 0.05  # share of data that may be so
-WORTH = 0.1  # share of draws that should count
+UNTRUSTED = 0.7  # k-hat above which weights are unreliable: Vehtari et al. (2024)
+RARE = 0.05  # share of the data points that may have such weights
+WORTH = 0.1  # the least good ratio of effective sample size to draws
 SMALL = 0.1  # nats; also the share of the rate below which a divergence is small
 CORRELATED = 0.5
 UNLIKELY = 0.01  # p-value
 
 
 class Verdict(NamedTuple):
-    """One line of the trust table. `error` is a standard error, None where the number is exact or has none."""
+    """One line of a diagnosis.
+
+    Attributes:
+        name: what was measured.
+        value: the number.
+        error: its standard error; None where it is exact or has no error.
+        verdict: what the number means, in words.
+        good: whether that is good.
+    """
 
     name: str
     value: float
@@ -36,25 +44,38 @@ class Verdict(NamedTuple):
         return f"{'  ' if self.good else '! '}{self.name:<24}{number:>16}   {self.verdict}"
 
 
-def of_weights(khat: Tensor, effective: Tensor, num_samples: int) -> list[Verdict]:
-    """Of k-hat and effective sample size, `(N,)` each."""
+def of_weights(khat: Tensor, effective_sample_size: Tensor, num_samples: int) -> list[Verdict]:
+    """Verdicts on k-hat and effective sample size.
+
+    Args:
+        khat: k-hat of each data point, `(N,)`.
+        effective_sample_size: the effective sample size of each data point, `(N,)`.
+        num_samples: draws per data point.
+    """
     count = len(khat)
     share = (khat > UNTRUSTED).double().mean().item()
     if share:
-        words = f"k-hat above 0.7 on {_percent(share)} of the data: do not trust importance-sampled numbers there"
+        words = f"k-hat above 0.7 for {_percent(share)} of the data points: do not trust importance sampling there"
     else:
-        words = "k-hat at most 0.7 on all data: importance-sampled numbers can be trusted"
-    worth = effective.median().item() / num_samples
-    draws = f"for the median datum {num_samples:,} draws of the guide are worth {worth * num_samples:,.0f} exact ones"
-    spread = (effective.std(correction=0) / count**0.5).item()
+        words = "k-hat at most 0.7 for all data points: importance sampling can be trusted"
+    worth = effective_sample_size.median().item() / num_samples
+    draws = (
+        f"for the median data point {num_samples:,} draws of the guide are worth {worth * num_samples:,.0f} exact ones"
+    )
+    spread = (effective_sample_size.std(correction=0) / count**0.5).item()
     return [
         Verdict("k-hat above 0.7", share, math.sqrt(share * (1 - share) / count), words, share <= RARE),
-        Verdict("effective sample size", effective.mean().item(), spread, draws, worth >= WORTH),
+        Verdict("effective sample size", effective_sample_size.mean().item(), spread, draws, worth >= WORTH),
     ]
 
 
-def of_latent(name: str, latent: Latent) -> list[Verdict]:
-    """Of one latent site: rate, active dimensions, correlation."""
+def of_latent(name: str, latent: LatentSummary) -> list[Verdict]:
+    """Verdicts on one latent site: rate, active dimensions, correlation.
+
+    Args:
+        name: the name of the site.
+        latent: its summary.
+    """
     found = []
     total = None
     if latent.rate is not None and latent.rate_error is not None:
@@ -68,21 +89,21 @@ def of_latent(name: str, latent: Latent) -> list[Verdict]:
     return found
 
 
-def _where(latent: Latent) -> str:
-    """In how many dimensions most of the rate is."""
+def _where(latent: LatentSummary) -> str:
+    """How many dimensions hold most of the rate."""
     rates = torch.as_tensor(latent.rate).mean(0).clamp_min(0).sort(descending=True).values
     share = rates.cumsum(0) / rates.sum().clamp_min(1e-300)
     most = int((share < 0.9).sum()) + 1
-    return f"nats, nine tenths in {min(most, len(rates))} of {len(rates)} dimensions ({latent.how})"
+    return f"nats, 90 % of them in {min(most, len(rates))} of {len(rates)} dimensions ({latent.how})"
 
 
 def _activity(name: str, active: Tensor, rate: float | None) -> Verdict:
     count, dims = int(active.sum()), len(active)
     words = f"{count} of {dims} latent dimensions are active"
     if count == 0 or (rate is not None and rate < SMALL):
-        words = f"posterior collapse: {words}, {name} says next to nothing of x"
+        words = f"posterior collapse: {words}, {name} carries almost no information about x"
     elif count < dims:
-        words += "; the others say next to nothing of x"
+        words += "; the others carry almost no information about x"
     return Verdict(f"active in {name}", count, None, words, count > 0 and not (rate is not None and rate < SMALL))
 
 
@@ -91,61 +112,69 @@ def _correlation(name: str, correlation: Tensor, active: Tensor) -> Verdict:
     strength = correlation[among][:, among].abs().fill_diagonal_(0)
     largest = strength.max().item()
     first, second = (int(among[i]) for i in divmod(int(strength.argmax()), len(among)))
-    words = f"the strongest, of {name}[{first}] and {name}[{second}], over all data"
+    words = f"the strongest correlation over all data points: {name}[{first}] and {name}[{second}]"
     return Verdict(f"correlation in {name}", largest, None, words, largest <= CORRELATED)
 
 
-def of_aggregate(aggregate: Aggregate) -> list[Verdict]:
-    """Of mutual information and marginal KL."""
+def of_aggregate(aggregate: AggregatePosterior) -> list[Verdict]:
+    """Verdicts on mutual information and marginal KL.
+
+    Args:
+        aggregate: what `aggregate_posterior` returned.
+    """
     shared, marginal, most = aggregate.mutual_information, aggregate.marginal_kl, math.log(aggregate.size)
+    points = f"{aggregate.size:,} data points"
     full = shared.value > most - 1
     if full:
-        words = f"nats between x and z, all that {aggregate.size:,} data can show (log N = {most:.1f})"
+        words = f"nats between x and z, the most that {points} can show (log N = {most:.1f})"
     elif shared.value < SMALL + 2 * shared.error:
-        words = "nats between x and z: next to nothing"
+        words = "nats between x and z: almost none"
     else:
-        words = f"nats between x and z, of at most log N = {most:.1f} that {aggregate.size:,} data can show"
-    good = full or shared.value >= SMALL + 2 * shared.error
-    found = [Verdict("mutual information", *shared, words, good)]
+        words = f"nats between x and z; {points} can show at most log N = {most:.1f}"
+    found = [Verdict("mutual information", *shared, words, full or shared.value >= SMALL + 2 * shared.error)]
     if marginal is not None:
         near = marginal.value - 2 * marginal.error <= max(SMALL, SMALL * (shared.value + marginal.value))
         if near:
             words = "nats from aggregate posterior to prior: draws of the prior lie where codes do"
         elif full:
-            words = f"nats from aggregate posterior to prior, or less: {aggregate.size:,} data are too few to tell"
+            words = f"nats from aggregate posterior to prior, or fewer: {points} are too few to tell"
         else:
-            words = "nats from aggregate posterior to prior: the prior draws codes that no datum has"
+            words = "nats from aggregate posterior to prior: the prior draws codes that no data point has"
         found.append(Verdict("marginal KL", *marginal, words, near or full))
     return found
 
 
 def of_calibration(calibration: Calibration) -> Verdict:
-    """Of the ranks of simulated latents."""
+    """The verdict on the ranks of simulated latents.
+
+    Args:
+        calibration: what `calibration` returned.
+    """
     p = calibration.p_value
     return Verdict("calibration (p-value)", p, None, calibration.words(UNLIKELY), p >= UNLIKELY)
 
 
-def of_gaps(gaps: Gaps) -> list[Verdict]:
-    """Of the inference gap and its parts."""
+def of_gaps(gaps: InferenceGaps) -> list[Verdict]:
+    """Verdicts on the inference gap and its parts.
+
+    Args:
+        gaps: what `gaps` returned.
+    """
     limit = max(SMALL, SMALL * gaps.rate.value)
 
-    def verdict(name: str, gap: Estimate, costs: str, mend: str) -> Verdict:
+    def verdict(name: str, gap: Estimate, costs: str, remedy: str) -> Verdict:
         good = gap.value - 2 * gap.error <= limit
-        return Verdict(name, *gap, f"nats that {costs}" + ("" if good else f": {mend}"), good)
+        return Verdict(name, *gap, f"nats {costs}" + ("" if good else f": {remedy}"), good)
 
     unfinished = gaps.rise > SMALL * max(gaps.amortisation.value, SMALL)
-    approximation = "the family of the guide costs"
+    approximation = "lost to the family of the guide"
     if unfinished:
-        approximation += f" (or less: refining still gained {gaps.rise:.2f} at its end, take more steps)"
+        approximation += f" (or fewer: refining still gained {gaps.rise:.2f} at its end, take more steps)"
+    amortisation, larger = "lost to one network for all data points", "use a larger encoder, or train it longer"
     return [
-        verdict("inference gap", gaps.inference, "the ELBO lies below log p(x)", "see its two parts"),
-        verdict("approximation gap", gaps.approximation, approximation, "take a richer one"),
-        verdict(
-            "amortisation gap",
-            gaps.amortisation,
-            "one network for all data costs",
-            "take a larger encoder, or train it longer",
-        ),
+        verdict("inference gap", gaps.inference, "by which the ELBO lies below log p(x)", "see its two parts"),
+        verdict("approximation gap", gaps.approximation, approximation, "use a richer family"),
+        verdict("amortisation gap", gaps.amortisation, amortisation, larger),
     ]
 
 

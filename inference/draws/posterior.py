@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.draws.collecting import collect
 from pyrovae.inference.draws.draws import LOG_WEIGHT, Draws, Key
 from pyrovae.inference.draws.form import Form, selected
@@ -24,7 +24,7 @@ from pyrovae.inference.draws.plan import Draw, Plan, Values, require_counts
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call
 from pyrovae.inference.pair.on_data import PairOnData, on_data
-from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, numbers
+from pyrovae.inference.pair.running import MEMORY, Transform, numbers
 from pyrovae.inference.pair.scoring import run_pair, scores, terms_of
 from pyrovae.inference.pair.tracing import PairTrace, sites
 from pyrovae.numeric import wide
@@ -223,8 +223,8 @@ def _plan(pair: PairOnData, source: _Posterior, num_samples: int, proposals: int
 def _draw(pair: PairOnData, source: _Posterior, plan: Plan, compile: bool | None) -> Draw:
     """The method that draws; compiled where asked for, or where it pays."""
     count = plan.proposals or plan.num_samples
-    pays = source.scored and pair.size * count * numbers(pair.first) > COMPILE_FROM
-    return Compiled(source.draw, pair.model, pair.guide) if (pays if compile is None else compile) else source.draw
+    work = pair.size * count * numbers(pair.first) if source.scored else 0
+    return maybe_compiled(source.draw, pair.model, pair.guide, work=work, compile=compile)
 
 
 def _enumerated(pair: PairTrace, of_model: dict[str, Tensor], depth: int) -> dict[str, Tensor]:

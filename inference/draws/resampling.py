@@ -76,7 +76,7 @@ def _require_finite(weights: WeightSums, where: slice) -> None:
     bad = [where.start + row for row in (~weights.log_sum.isfinite()).nonzero().flatten().tolist()]
     if bad:
         raise NonFiniteError(
-            f"corrected draws require weights that are finite and not all zero, got {weights.num_samples} weights that are "
+            f"corrected draws require weights that are finite and not all zero, got {weights.num_samples} that are "
             f"not at rows {bad[:5]} of the data. check_pair(model, guide, batch) names what is not finite. Where all "
             "are zero, increase proposals=..., or write corrected=False."
         )

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
+from pyrovae.inference.compile.choice import should_compile
 from pyrovae.inference.evidence.estimates import Estimate, summary
 from pyrovae.inference.evidence.hmc import Path, Start, transition
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import PairOnData, on_data
 from pyrovae.inference.pair.progress import progress_bar
-from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, chunk_sizes, numbers
+from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, numbers
 from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.numeric import wide
 
@@ -190,8 +191,7 @@ def anneal(
         The estimate from below and, with `simulated`, the one from above.
     """
     steps = annealing.num_chains * (annealing.num_temperatures - 1) * annealing.num_leapfrog
-    pays = pair.size * steps * numbers(pair.first) > COMPILE_FROM
-    compiled = pays if compile is None else compile
+    compiled = should_compile(pair.size * steps * numbers(pair.first), compile)
     path = Path(pair, annealing.start, compile=compiled)
     ends = None if simulated is None else path.find(pair.data, simulated)
     rows, _ = chunk_sizes(pair.first, annealing.num_chains, pair.memory)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
+from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import PairOnData, on_data
 from pyrovae.inference.pair.progress import progress_bar
-from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, chunk_sizes, numbers, portions
+from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, numbers, portions
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Terms
 from pyrovae.inference.pair.tracing import sites
 from pyrovae.inference.pair.weights import WeightSums
@@ -218,8 +219,8 @@ def _scorer(pair: PairOnData, num_samples: int, compile: bool | None) -> Callabl
     def score(batch: Batch, count: int) -> Sums:
         return Sums.of(pair.score(batch, count).terms)
 
-    pays = pair.size * num_samples * numbers(pair.first) > COMPILE_FROM
-    return Compiled(score, pair.model, pair.guide) if (pays if compile is None else compile) else score
+    work = pair.size * num_samples * numbers(pair.first)
+    return maybe_compiled(score, pair.model, pair.guide, work=work, compile=compile)
 
 
 def log_evidence(

@@ -12,7 +12,6 @@ from pyrovae.data import Batch, Scale
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
 
 __all__ = [
-    "COMPILE_FROM",
     "MEMORY",
     "ROWS",
     "Transform",
@@ -33,9 +32,6 @@ Transform = Callable[[Any], Any]
 
 ROWS = 1000
 """Data points per call where nothing is drawn: it bounds the memory that a whole data set takes."""
-
-COMPILE_FROM = 2**31
-"""Numbers to score (data x draws x numbers in a datum) from which an evaluation is compiled by default."""
 
 MEMORY = 2**28
 """By default, a chunk of draws takes about this many bytes."""

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, PairError
-from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.draws.posterior import posterior
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, filled, takes
 from pyrovae.inference.pair.on_data import on_data
 from pyrovae.inference.pair.progress import progress_bar
-from pyrovae.inference.pair.running import COMPILE_FROM, MEMORY, Transform, chunk_sizes, numbers, portions
+from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, numbers, portions
 from pyrovae.inference.pair.scoring import run_pair, scores
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.pair.weights import WeightSums
@@ -100,9 +100,9 @@ def impute(
         pair.require_independent()
         fn = sites(pair.traces.model)["x"]["fn"]
         rows, draws = chunk_sizes(pair.first, num_samples, memory)
-        pays = pair.size * num_samples * numbers(pair.first) > COMPILE_FROM
+        work = pair.size * num_samples * numbers(pair.first)
         score = partial(_score, model, guide, depth=pair.layout.depth)
-        scored = Compiled(score, model, guide) if (pays if compile is None else compile) else score
+        scored = maybe_compiled(score, model, guide, work=work, compile=compile)
         for _, batch in pair.batches(rows):
             sums = reduce(_Sums.merge, (scored(batch, count) for count in portions(num_samples, draws)))
             found.append([part.cpu() for part in (*sums.result(fn, batch["x"], batch["mask"]), sums.weights.logs)])

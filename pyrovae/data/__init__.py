@@ -81,7 +81,7 @@ def load(
       of a photograph are for training (patches overlap), the next part for validation, the right end for testing.
       `y` is the photograph.
     - `breast-cancer`: scikit-learn's table of 569 tumours and 30 measurements; `y` is 1 for a benign one.
-    - `sprites`: binary 32x32 images of one shape, drawn from formulas, every combination of five factors once:
+    - `sprites`: binary 32x32 images of one shape, drawn from formulas; every combination of five factors once:
       `shape` (3), `scale` (5), `orientation` (6), `column` and `row` (11 each), int64 tensors beside `x`; 7,890 /
       1,000 / 2,000.
     - `unicode-names`: the names of Unicode's characters, which come with Python: about 30,000 phrases, 2,000 of them

@@ -44,7 +44,7 @@ class Quadrants:
         return {"x": torch.cat(parts[self.seen :], 1), "y": torch.cat(parts[: self.seen], 1)}
 
     def __call__(self, batch: Batch) -> Batch:
-        """Both parts as floats in [0, 1]."""
+        """Both parts of a prepared `batch`, as floats in [0, 1]."""
         return {name: Scale()({"x": part})["x"] for name, part in batch.items()}
 
     def join(self, x: Tensor, y: Tensor, shape: tuple[int, ...]) -> Tensor:

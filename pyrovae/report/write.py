@@ -13,7 +13,7 @@ import torch
 from pyrovae.data import Batch
 from pyrovae.errors import PyrovaeError
 from pyrovae.inference import Evaluation, evaluate
-from pyrovae.inference.diagnostics import Trust, diagnose
+from pyrovae.inference.diagnostics import Diagnosis, diagnose
 from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import unchanged
@@ -42,7 +42,7 @@ def write_report(
     transform: Any = None,
     classes: Sequence[str] = (),
     measured: Evaluation | None = None,
-    trust: Trust | None = None,
+    trust: Diagnosis | None = None,
     comparison: EvidenceComparison | None = None,
     num_samples: int = 100,
     seed: int = 0,
@@ -89,7 +89,7 @@ def write_report(
 
 
 def _sections(
-    pair: ReportedPair, measured: Evaluation, trust: Trust | None, comparison: EvidenceComparison | None, run: Path
+    pair: ReportedPair, measured: Evaluation, trust: Diagnosis | None, comparison: EvidenceComparison | None, run: Path
 ) -> list[Section]:
     """All sections that apply to this pair."""
     maps = pair.vectors[:MAPS]
@@ -107,10 +107,10 @@ def _sections(
     return [section for section in made if section is not None]
 
 
-def _diagnosed(pair: ReportedPair) -> Trust:
+def _diagnosed(pair: ReportedPair) -> Diagnosis:
     few = {name: tensor[:DIAGNOSED] for name, tensor in pair.batch.items()}
     return diagnose(
-        pair.model, pair.guide, few, num_samples=DRAWS, simulations=DRAWS, transform=unchanged, seed=pair.seed
+        pair.model, pair.guide, few, num_samples=DRAWS, num_simulations=DRAWS, transform=unchanged, seed=pair.seed
     )
 
 

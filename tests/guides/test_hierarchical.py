@@ -136,15 +136,13 @@ def pair():
     return model, TopDownGuide(model, [MLP(9, 5, (6,)), MLP(5, 5, (6,)), MLP(5, 5, (6,))], messages)
 
 
-def test_parameters_are_registered_once(representative):
-    pair = representative
+def test_parameters_are_registered_once(pair):
     model, guide = pair
     assert not {*model.parameters()} & {*guide.parameters()}
     assert all(name.startswith(("encoders.", "messages.")) for name in guide.state_dict())
 
 
-def test_it_trains_the_models_networks_too(representative):
-    pair = representative
+def test_it_trains_the_models_networks_too(pair):
     model, guide = pair
     z = guide(torch.rand(5, 9))["z1"]
     z.sum().backward()
@@ -152,8 +150,7 @@ def test_it_trains_the_models_networks_too(representative):
     check_pair(model, guide, {"x": torch.rand(5, 9).round()})
 
 
-def test_its_top_makes_a_vamp_prior(representative):
-    pair = representative
+def test_its_top_makes_a_vamp_prior(pair):
     model, guide = pair
     x = torch.rand(7, 9).round()
     model.prior = priors.VampPrior(guide.top, x[:3])
@@ -172,8 +169,7 @@ def same(one, other):
     return torch.equal(*draws)
 
 
-def test_a_copy_of_the_pair_belongs_together(representative):
-    pair = representative
+def test_a_copy_of_the_pair_belongs_together(pair):
     twin = copy.deepcopy(pair)
     assert same(pair, twin)
     with torch.no_grad():
@@ -185,8 +181,7 @@ def test_a_copy_of_the_pair_belongs_together(representative):
     assert any(p.grad is not None for p in twin[0].parameters())
 
 
-def test_weights_go_from_one_pair_to_another(representative):
-    pair = representative
+def test_weights_go_from_one_pair_to_another(pair):
     other = copy.deepcopy(pair)
     with torch.no_grad():
         for parameter in (*other[0].parameters(), *other[1].parameters()):
@@ -195,19 +190,16 @@ def test_weights_go_from_one_pair_to_another(representative):
     assert same(pair, other)
 
 
-def test_it_moves_with_the_model(representative):
-    pair = representative
+def test_it_moves_with_the_model(pair):
     _, guide = pair[0].double(), pair[1].double()
     assert guide(torch.rand(5, 9).double())["z1"].dtype == torch.float64
 
 
-def test_one_message_for_each_level(representative, says):
-    pair = representative
+def test_one_message_for_each_level(pair, says):
     model, guide = pair
     with says(PairError, "each of the model's 3 latents", "got 2 and 3"):
         TopDownGuide(model, guide.encoders[:2], guide.messages)
 
 
-def test_repr_names_the_model(representative):
-    pair = representative
+def test_repr_names_the_model(pair):
     assert "through HierarchicalVAE" in repr(pair[1])

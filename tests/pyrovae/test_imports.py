@@ -1,4 +1,4 @@
-"""Packages that are imported where they are used, and what is said of a missing one."""
+"""Packages that are imported where they are used, and the error for a missing one."""
 
 import sys
 

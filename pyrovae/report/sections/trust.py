@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from pyrovae.inference import Evaluation
-from pyrovae.inference.diagnostics import Calibration, Trust
+from pyrovae.inference.diagnostics import Calibration, Diagnosis
 from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.report.sections.section import Section, dimension, rounded, subscripted
 
@@ -18,7 +18,7 @@ RANKS = 20
 """Bars in a chart of ranks at most."""
 
 
-def trust(found: Trust) -> Section:
+def trust(found: Diagnosis) -> Section:
     """The verdicts of `diagnose` in words, and what they are made of as bars.
 
     Args:
@@ -42,7 +42,7 @@ def trust(found: Trust) -> Section:
     }
 
 
-def _khat_bars(found: Trust) -> list[dict[str, Any]]:
+def _khat_bars(found: Diagnosis) -> list[dict[str, Any]]:
     """How many data points have which k-hat."""
     if "khat" not in found.per_datum:
         return []
@@ -53,7 +53,7 @@ def _khat_bars(found: Trust) -> list[dict[str, Any]]:
     return [{"title": "k-hat", "values": counts.tolist(), "names": names, "words": words}]
 
 
-def _rate_bars(found: Trust) -> list[dict[str, Any]]:
+def _rate_bars(found: Diagnosis) -> list[dict[str, Any]]:
     """The rate of each dimension of each latent site."""
     bars = []
     for site, latent in found.latents.items():

@@ -9,13 +9,13 @@ from torch import nn
 
 from pyrovae.errors import PairError
 from pyrovae.guides import NormalGuide
-from pyrovae.inference import ELBO, IWAE, gradient_noise
+from pyrovae.inference import ELBO, IWAE, GradientNoise, gradient_noise
 from pyrovae.models import VAE, likelihoods, priors
 
 
 @pytest.fixture
 def pair():
-    """p(x | z) = Normal(x; z, 1), so p(z | x) = Normal(x / 2, 1 / 2); the guide says Normal(x / 2 + 1, 1 / 2)."""
+    """p(x | z) = Normal(x; z, 1), so p(z | x) = Normal(x / 2, 1 / 2); the guide is Normal(x / 2 + 1, 1 / 2)."""
     decoder, encoder = nn.Identity().requires_grad_(False), nn.Linear(1, 2).double()
     with torch.no_grad():
         encoder.weight[:, 0] = torch.tensor([0.5, 0.0])
@@ -24,50 +24,51 @@ def pair():
     return model, NormalGuide(encoder), {"x": torch.zeros(1, 1).double()}
 
 
-def test_the_signal_is_the_gradient_of_the_exact_bound(representative):
+def test_the_signal_is_the_gradient_of_the_exact_bound(pair):
     """-ELBO = (loc - x/2)^2 + scale^2 - log scale + ...: at x = 0, 2 in loc, 0 in log scale, none in x's weight."""
-    pair = representative
     model, guide, batch = pair
-    noise = gradient_noise(model, guide, ELBO(num_particles=50), batch, repeats=400)
+    noise = gradient_noise(model, guide, ELBO(num_particles=50), batch, num_samples=400)
     assert noise.norm == pytest.approx(2, rel=0.05)
     assert noise.signal_to_noise == noise.norm / noise.scale
 
 
-def test_noise_falls_with_the_root_of_the_particles(representative):
-    pair = representative
-    few, many = (gradient_noise(*pair[:2], ELBO(num_particles=n), pair[2], repeats=400) for n in (4, 64))
+def test_noise_falls_with_the_root_of_the_particles(pair):
+    few, many = (gradient_noise(*pair[:2], ELBO(num_particles=n), pair[2], num_samples=400) for n in (4, 64))
     assert few.scale / many.scale == pytest.approx(4, rel=0.15)
 
 
-def test_doubly_reparameterised_gradients_have_the_same_signal_and_less_noise(representative):
-    pair = representative
-    plain, dreg = (gradient_noise(*pair[:2], IWAE(8, gradient=g), pair[2], repeats=600) for g in ("plain", "dreg"))
+def test_doubly_reparameterised_gradients_have_the_same_signal_and_less_noise(pair):
+    plain, dreg = (gradient_noise(*pair[:2], IWAE(8, gradient=g), pair[2], num_samples=600) for g in ("plain", "dreg"))
     assert dreg.norm == pytest.approx(plain.norm, rel=0.15)
     assert dreg.scale < 0.7 * plain.scale
 
 
-def test_sticking_the_landing_has_no_noise_at_the_posterior(representative):
-    pair = representative
+def test_sticking_the_landing_has_no_noise_at_the_posterior(pair):
     model, guide, batch = pair
     with torch.no_grad():
         guide.encoder.bias[0] = 0.0
-    noise = gradient_noise(model, guide, IWAE(1, gradient="stl"), batch, repeats=50)
+    noise = gradient_noise(model, guide, IWAE(1, gradient="stl"), batch, num_samples=50)
     assert noise.scale < 1e-6
     assert noise.norm < 1e-6
-    assert gradient_noise(model, guide, ELBO(), batch, repeats=50).scale > 0.1
+    assert gradient_noise(model, guide, ELBO(), batch, num_samples=50).scale > 0.1
 
 
-def test_it_disturbs_nothing(representative):
-    pair = representative
+def test_it_disturbs_nothing(pair):
     before = torch.get_rng_state()
-    one, two = (gradient_noise(*pair[:2], ELBO(), pair[2], repeats=5) for _ in range(2))
+    one, two = (gradient_noise(*pair[:2], ELBO(), pair[2], num_samples=5) for _ in range(2))
     assert one == two
     assert torch.equal(torch.get_rng_state(), before)
     assert all(p.grad is None for p in pair[1].parameters())
     assert not list(pyro.get_param_store())
 
 
-def test_one_draw_has_no_variance(representative, says):
-    pair = representative
-    with says(PairError, "repeats >= 2", "got 1"):
-        gradient_noise(*pair[:2], ELBO(), pair[2], repeats=1)
+def test_one_draw_has_no_variance(pair, says):
+    with says(PairError, "num_samples >= 2", "got 1"):
+        gradient_noise(*pair[:2], ELBO(), pair[2], num_samples=1)
+
+
+def test_the_table_of_gradient_noise():
+    assert str(GradientNoise(3.0, 2.0)).split() == ["norm", "3", "scale", "2", "signal", "to", "noise", "1.5"]
+    assert str(GradientNoise(3.0, 0.0)).endswith("-")
+    with pytest.raises(AttributeError):
+        GradientNoise(3.0, 2.0).norm = 1.0

@@ -81,14 +81,9 @@ def test_bytes_are_scaled_by_default(model, guide):
 
 
 def test_no_data(model, guide, says):
-    with (
-        says(PairError, "sandwich requires data points", "empty batch"),
-        on_data("sandwich", model, guide, {"x": EMPTY}),
-    ):
+    empty = {"x": torch.zeros(0, 3)}
+    with says(PairError, "sandwich requires data points", "empty batch"), on_data("sandwich", model, guide, empty):
         pass
-
-
-EMPTY = torch.zeros(0, 3)
 
 
 def test_a_latent_that_nothing_draws(model, says):

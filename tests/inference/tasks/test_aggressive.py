@@ -22,8 +22,7 @@ def values(module):
     return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
 
-def test_the_guide_moves_at_every_step_and_the_model_at_one_of_several(representative):
-    pair = representative
+def test_the_guide_moves_at_every_step_and_the_model_at_one_of_several(pair):
     model, guide = pair
     x = torch.randn(8, 4)
     svi = SVI(model, guide, (Aggressive, {"model": model, "every": 3, "lr": 0.01}), compile=False)
@@ -36,8 +35,7 @@ def test_the_guide_moves_at_every_step_and_the_model_at_one_of_several(represent
     assert moved == {"model": [False, False, True] * 2, "guide": [True] * 6}
 
 
-def test_with_every_1_it_is_adam(representative):
-    pair = representative
+def test_with_every_1_it_is_adam(pair):
     model, guide = pair
     start, x = (model.state_dict(), guide.state_dict()), torch.randn(8, 4)
     start = [{name: tensor.clone() for name, tensor in state.items()} for state in start]
@@ -49,8 +47,7 @@ def test_with_every_1_it_is_adam(representative):
     torch.testing.assert_close(ends[0], ends[1])
 
 
-def test_the_settings_are_those_of_adam(representative):
-    pair = representative
+def test_the_settings_are_those_of_adam(pair):
     model, guide = pair
     settings = {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1, "amsgrad": True}
     optimizer = Aggressive([*model.parameters(), *guide.parameters()], model=model, **settings)
@@ -61,8 +58,7 @@ def test_the_settings_are_those_of_adam(representative):
         Aggressive([*model.parameters()], model=model, learning_rate=0.1)
 
 
-def test_a_resumed_run_goes_on_where_it_was(representative, tmp_path):
-    pair = representative
+def test_a_resumed_run_goes_on_where_it_was(pair, tmp_path):
     model, guide = pair
     x = torch.randn(20, 4)
     start = [{name: tensor.clone() for name, tensor in part.state_dict().items()} for part in pair]
@@ -79,8 +75,7 @@ def test_a_resumed_run_goes_on_where_it_was(representative, tmp_path):
     assert end[1].equal(values(guide))
 
 
-def test_it_ends_when_the_codes_tell_less(representative, monkeypatch):
-    pair = representative
+def test_it_ends_when_the_codes_tell_less(pair, monkeypatch):
     model, guide = pair
     optimizer = Aggressive([*model.parameters(), *guide.parameters()], model=model, every=5)
     release = Release(optimizer, model=model, guide=guide, data={"x": torch.randn(10, 4)})
@@ -93,8 +88,7 @@ def test_it_ends_when_the_codes_tell_less(representative, monkeypatch):
     assert seen == [5, 5, 1, 1]
 
 
-def test_the_information_is_measured(representative):
-    pair = representative
+def test_the_information_is_measured(pair):
     model, guide = pair
     optimizer = Aggressive([*model.parameters(), *guide.parameters()], model=model, every=5)
     release = Release(optimizer, model=model, guide=guide, data={"x": torch.randn(30, 4)})
@@ -102,8 +96,7 @@ def test_the_information_is_measured(representative):
     assert 0 <= release.state_dict()["information"] < 4
 
 
-def test_what_it_requires(representative, says):
-    pair = representative
+def test_what_it_requires(pair, says):
     model, guide = pair
     with says(PairError, "every >= 1", "every=0"):
         Aggressive([*model.parameters(), *guide.parameters()], model=model, every=0)

@@ -61,16 +61,14 @@ def pair(ppca):
     return Masked(ppca.model), ZeroFilled(guide)
 
 
-def test_the_evidence_is_that_of_the_marginal(known, representative):
-    pair = representative
+def test_the_evidence_is_that_of_the_marginal(known, pair):
     measured = evaluate(*pair, known.batch, num_samples=20_000)
     off = measured.per_datum["log_evidence"] - known.log_evidence
     assert (off.abs() < 4 * measured.per_datum["log_evidence_error"] + 1e-9).all()
     assert measured.log_evidence.error < 0.05
 
 
-def test_the_mean_is_that_of_the_conditional_within_its_error(known, representative):
-    pair = representative
+def test_the_mean_is_that_of_the_conditional_within_its_error(known, pair):
     found = impute(*pair, known.batch, num_samples=20_000, memory=2**24)
     missing = ~known.mask
     torch.testing.assert_close(found.x[known.mask], known.x[known.mask], rtol=0, atol=0)
@@ -82,8 +80,7 @@ def test_the_mean_is_that_of_the_conditional_within_its_error(known, representat
     assert all_seen < nothing_seen <= 20_000 + 1e-3  # the posterior of a row of gaps is the prior
 
 
-def test_chunks_change_the_draws_alone(known, representative):
-    pair = representative
+def test_chunks_change_the_draws_alone(known, pair):
     whole = impute(*pair, known.batch, num_samples=3000)
     parts = impute(*pair, known.batch, num_samples=3000, memory=2**22)
     error = (whole.error.square() + parts.error.square()).sqrt()
@@ -91,8 +88,7 @@ def test_chunks_change_the_draws_alone(known, representative):
     torch.testing.assert_close(whole.error, parts.error, rtol=0.3, atol=0.01)
 
 
-def test_the_draws_have_the_covariance_of_the_conditional(known, representative):
-    pair = representative
+def test_the_draws_have_the_covariance_of_the_conditional(known, pair):
     draws = imputations(*pair, known.batch, 3000, num_samples=6000)
     assert draws.shape == (3000, *known.x.shape)
     assert (draws[:, known.mask] == known.x[known.mask]).all()
@@ -104,8 +100,7 @@ def test_the_draws_have_the_covariance_of_the_conditional(known, representative)
         torch.testing.assert_close(drawn.T.cov().reshape(len(drawn[0]), -1), known.covariance[i], rtol=0.25, atol=0.15)
 
 
-def test_intervals_of_the_exact_conditional_cover_as_often_as_they_say(ppca, representative):
-    pair = representative
+def test_intervals_of_the_exact_conditional_cover_as_often_as_they_say(ppca, pair):
     known = Known(ppca, 300)
     draws = imputations(*pair, known.batch, 39, num_samples=1000)
     found = coverage(draws, known.x, where=~known.mask)
@@ -116,8 +111,7 @@ def test_intervals_of_the_exact_conditional_cover_as_often_as_they_say(ppca, rep
     assert (low[known.mask] == known.x[known.mask]).all()
 
 
-def test_miwae_is_iwae_on_the_masked_pair(known, representative):
-    pair = representative
+def test_miwae_is_iwae_on_the_masked_pair(known, pair):
     bound = IWAE(2000).differentiable_loss
     model, guide = pair
     loss = bound(lambda: model(**known.batch), lambda: guide(**known.batch)) / SIZE
@@ -175,8 +169,7 @@ def test_images_and_counts(captured_only):
     assert (draws == draws.round()).all()
 
 
-def test_the_table_and_the_bar(known, representative, capsys):
-    pair = representative
+def test_the_table_and_the_bar(known, pair, capsys):
     quiet = impute(*pair, known.batch)
     assert "data point" not in capsys.readouterr().err
     found = impute(*pair, known.batch, progress=True)
@@ -188,15 +181,13 @@ def test_the_table_and_the_bar(known, representative, capsys):
     assert f"lowest {found.effective_sample_size.min().item():.1f}" in lines[2]
 
 
-def test_nothing_missing_comes_back(known, representative):
-    pair = representative
+def test_nothing_missing_comes_back(known, pair):
     batch = {"x": known.x, "mask": torch.ones_like(known.mask)}
     assert torch.equal(impute(*pair, batch, num_samples=2).x, known.x)
     assert torch.equal(imputations(*pair, batch, 2, num_samples=3)[0], known.x)
 
 
-def test_it_says_what_is_wrong(ppca, known, representative, says):
-    pair = representative
+def test_it_says_what_is_wrong(ppca, known, pair, says):
     model, guide = pair
     with says(PairError, "'x'", "data.incomplete"):
         impute(model, guide, {"x": known.x})

@@ -1,4 +1,4 @@
-"""One's own arrays: shuffling, splits, dtypes, shapes, labels, and what each error says."""
+"""The user's own arrays: shuffling, splits, dtypes, shapes, labels, and what each error says."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Data sets inside installed packages: sizes, splits, and what is said where the package is missing."""
+"""Data sets inside installed packages: sizes, splits, and the error where the package is missing."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The chorales: the splits of their file, and what is said of a missing or broken one."""
+"""The chorales: the splits of their file, and the error for a missing or broken one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Data sets that torchvision downloads: sizes, splits, labels, and what a failed download says."""
+"""Data sets that torchvision downloads: sizes, splits, labels, and the error of a failed download."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Files of one's own: broken ones, memory-mapped ones, tables."""
+"""The user's own files: broken, memory-mapped, tables."""
 
 import contextlib
 import os

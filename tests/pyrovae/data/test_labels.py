@@ -1,4 +1,4 @@
-"""Labels of which few are known."""
+"""Data sets in which few labels are known."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Names that are unknown, arguments that do not fit, and what the import costs."""
+"""Unknown names, arguments that do not fit, and the cost of the import."""
 
 import subprocess
 import sys

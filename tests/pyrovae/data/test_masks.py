@@ -102,6 +102,6 @@ def test_shares_are_shares(x, hide):
         hide(x, 1.0)
 
 
-def test_mar_wants_something_to_hide():
+def test_mar_requires_something_to_hide():
     with pytest.raises(DataError, match="of 1"):
         data.mar(torch.randn(4, 1))
