@@ -71,7 +71,7 @@ def aggregate_posterior(
         num_samples: the number of draws.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
-        seed: of the draws; the global random state is left alone.
+        seed: the seed of the draws; the global random state is left alone.
         progress: show a bar over the data points.
 
     Raises:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
+from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -82,14 +83,17 @@ class Calibration:
         )
 
     def __str__(self) -> str:
-        lines = [f"{'dimension':<12}{'p-value':>10}{'variance':>10}{'mean':>8}"]
+        rows = []
         for name, p_values in self.p_values.items():
             spread, off = self.shape(name)
             for d, p in enumerate(p_values.tolist()):
-                lines.append(f"{f'{name}[{d}]':<12}{p:>10.3g}{spread[d].item():>10.1f}{off[d].item():>8.1f}")
+                rows.append(f"{f'{name}[{d}]':<12}{p:>10.3g}{spread[d].item():>10.1f}{off[d].item():>8.1f}")
+        lines = [f"{'dimension':<12}{'p-value':>10}{'variance':>10}{'mean':>8}", *shortened(rows)]
         count = len(next(iter(self.ranks.values())))
         lines.append(f"variance and mean of the ranks in standard errors from uniform ones; {count:,} simulations")
         return "\n".join([*lines, f"p-value {self.p_value:.3g}: {self.words()}"])
+
+    __repr__ = __str__
 
 
 def calibration(
@@ -114,7 +118,7 @@ def calibration(
         num_samples: L, draws per data point. Choose L + 1 with many divisors: the bins of the test are then equal.
         given: what the model conditions on, such as `y`, at least N rows.
         memory: about how many bytes a chunk of draws may take.
-        seed: of the simulations and the draws; the global random state is left alone.
+        seed: the seed of the simulations and the draws; the global random state is left alone.
         progress: show a bar over the simulated data points.
 
     Raises:

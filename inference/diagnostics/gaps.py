@@ -63,6 +63,8 @@ class InferenceGaps:
         rows = "\n".join(f"{name:<14}{getattr(self, name)}" for name in names)
         return f"{rows}\nnats per data point, {self.num_samples} draws; free for each data point: {self.family}"
 
+    __repr__ = __str__
+
 
 def gaps(
     model: ProgramLike,
@@ -92,7 +94,7 @@ def gaps(
         num_samples: draws per data point for the estimates.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
-        seed: of the draws; the global random state is left alone.
+        seed: the seed of the draws; the global random state is left alone.
         compile: replay the steps as compiled graphs, which pays for large networks.
         progress: show a bar over the steps.
 

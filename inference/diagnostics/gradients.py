@@ -50,7 +50,7 @@ def gradient_noise(
         objective: whose gradient is drawn, such as `ELBO()`.
         batch: named tensors, as the programs get them.
         num_samples: how often the gradient is drawn.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Raises:
         PairError: num_samples < 2, which leaves no variance to compute.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import PairError
+from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
 from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, by_dimension, is_point
 from pyrovae.inference.pair.scoring import is_global
@@ -68,12 +69,16 @@ class LatentSummary:
         columns = {"rate": self._over_data(self.rate), "mean": self._over_data(self.mean)}
         columns |= {"variance": self._over_data(self.variance), "activity": self.activity}
         present = {name: column.tolist() for name, column in columns.items() if column is not None}
-        lines = ["dimension" + "".join(f"{name:>10}" for name in present)] if present else []
+        head = ["dimension" + "".join(f"{name:>10}" for name in present)] if present else []
+        rows = []
         for d, numbers in enumerate(zip(*present.values(), strict=True)):
             mark = "  active" if self.active is not None and self.active[d] else ""
-            lines.append(f"{d:<9}" + "".join(f"{number:>10.3f}" for number in numbers) + mark)
+            rows.append(f"{d:<9}" + "".join(f"{number:>10.3f}" for number in numbers) + mark)
+        lines = [*head, *shortened(rows)]
         lines += [f"means over the data points; rate in nats, {self.how}"] if self.rate is not None else []
         return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self.absent.items())])
+
+    __repr__ = __str__
 
     @staticmethod
     def _over_data(moment: Tensor | None) -> Tensor | None:

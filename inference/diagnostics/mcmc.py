@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
+from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -66,14 +67,16 @@ class NUTSComparison:
 
     def __str__(self) -> str:
         head = f"{'dimension':<12}{'NUTS':>16}{'guide':>16}{'shift':>8}{'ratio':>8}{'z':>8}{'ESS':>8}{'R-hat':>8}"
-        lines = [head]
+        lines = []
         for name in self.draws:
             for d in range(len(self.mean[name])):
                 both = [f"{m[name][d]:.2f} ± {s[name][d]:.2f}" for m, s in self._moments()]
                 numbers = f"{self.shift[name][d]:>8.2f}{self.ratio[name][d]:>8.2f}{self.mean_z[name][d]:>8.1f}"
                 chain = f"{self.effective_sample_size[name][d]:>8.0f}{self.r_hat[name][d]:>8.3f}"
                 lines.append(f"{f'{name}[{d}]':<12}{both[0]:>16}{both[1]:>16}{numbers}{chain}")
-        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self.absent.items())])
+        return "\n".join([head, *shortened(lines), *(f"{name}: {reason}" for name, reason in self.absent.items())])
+
+    __repr__ = __str__
 
     def _moments(self) -> tuple[tuple[dict[str, Tensor], dict[str, Tensor]], ...]:
         return (self.mean, self.scale), (self.guide_mean, self.guide_scale)
@@ -109,7 +112,7 @@ def nuts(
         num_warmup: steps of each chain that adapt step size and mass matrix, and are discarded.
         num_chains: the number of chains, which run one after the other.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
-        seed: of the draws; the global random state is left alone.
+        seed: the seed of the draws; the global random state is left alone.
         target_accept_prob: the acceptance probability that step size adaptation aims at.
         max_tree_depth: the largest depth of the binary tree of a step, which takes up to 2^depth gradients.
         step_size: the initial step size.

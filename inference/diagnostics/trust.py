@@ -67,6 +67,8 @@ class Diagnosis:
         missing = [f"  {name:<24}{'-':>16}   {reason}" for name, reason in self.absent.items()]
         return "\n".join([head, *map(str, self.verdicts), *missing])
 
+    __repr__ = __str__
+
 
 def diagnose(
     model: ProgramLike,
@@ -94,7 +96,7 @@ def diagnose(
             it out.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
-        seed: of the draws; the global random state is left alone.
+        seed: the seed of the draws; the global random state is left alone.
         progress: show a bar for each part.
 
     Raises:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import ShapeError
+from pyrovae.inference.latent.table import shortened
 
 __all__ = ["Neighbours", "neighbours"]
 
@@ -26,10 +27,10 @@ class Neighbours:
     distance: Tensor
 
     def __str__(self) -> str:
-        lines = [f"{'query':<8}{'row':>8}{'distance':>12}"]
+        lines = []
         for query, (rows, distances) in enumerate(zip(self.rows.tolist(), self.distance.tolist(), strict=True)):
             lines += [f"{query:<8}{row:>8}{d:>12.4f}" for row, d in zip(rows, distances, strict=True)]
-        return "\n".join(lines[:21] + ([f"and {len(lines) - 21} more"] if len(lines) > 21 else []))
+        return "\n".join([f"{'query':<8}{'row':>8}{'distance':>12}", *shortened(lines)])
 
     __repr__ = __str__
 

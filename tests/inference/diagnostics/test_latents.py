@@ -78,3 +78,21 @@ def test_the_table_of_a_latent(two_dimensions):
     assert first.endswith("active")
     assert not second.endswith("active")
     assert last == "means over the data points; rate in nats, closed form, from factors"
+
+
+def test_the_table_of_many_dimensions_is_cut():
+    def model(x=None, *, size=None):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(30), 1.0).to_event(1))
+            return pyro.sample("x", dist.Normal(z[..., :1], 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x.expand(-1, 30), 0.5).to_event(1))
+
+    found = diagnose(model, guide, {"x": torch.randn(9, 1)}, num_samples=25, num_simulations=25)
+    for table in (repr(found.latents["z"]), repr(found.calibration)):
+        lines = table.splitlines()
+        assert lines[0].startswith("dimension")
+        assert lines[21] == "and 10 more"
+    assert repr(found) == str(found)
