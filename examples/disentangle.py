@@ -33,8 +33,8 @@ from pyrovae.inference import (
     ELBO,
     BetaTCVAE,
     Evaluation,
-    FactorScore,
-    InformationGap,
+    FactorVAEScore,
+    MutualInformationGap,
     Objective,
     factor_vae_score,
     mutual_information_gap,
@@ -67,8 +67,8 @@ class Disentangled(NamedTuple):
     """
 
     measured: Evaluation
-    gap: InformationGap
-    votes: FactorScore
+    gap: MutualInformationGap
+    votes: FactorVAEScore
     seconds: float
 
 
@@ -117,7 +117,7 @@ def run(flags: argparse.Namespace, variant: str) -> Disentangled:
     return Disentangled(measured, gap, votes, trained.seconds)
 
 
-def entries(gap: InformationGap, votes: FactorScore) -> dict[str, Any]:
+def entries(gap: MutualInformationGap, votes: FactorVAEScore) -> dict[str, Any]:
     """The scores, as the files hold them."""
     information = {name: part.tolist() for name, part in gap.information.items()}
     return {"mig": gap.value, "gaps": gap.gaps, "information": information, "factor_vae_score": votes.value}

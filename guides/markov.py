@@ -32,6 +32,7 @@ class Combiner(nn.Module):
         self.inner, self.outer = nn.Linear(dim, context), nn.Linear(context, 2 * dim)
 
     def forward(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        """q(z_t | z_(t-1), h_t), given z = z_(t-1) `(*, D)` and h = h_t `(*, H)`."""
         loc, raw_scale = self.outer((torch.tanh(self.inner(z)) + h) / 2).chunk(2, -1)
         return Normal(loc, bounded_scale(raw_scale)).to_event(1)
 
@@ -60,6 +61,7 @@ class FlowCombiner(nn.Module):
         self.steps = nn.ModuleList(InverseAutoregressive(dim, context, tuple(hidden)) for _ in range(layers))
 
     def forward(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        """q(z_t | z_(t-1), h_t), given z = z_(t-1) `(*, D)` and h = h_t `(*, H)`."""
         return Flow(self.combiner(z, h), list(self.steps), h)
 
 

@@ -39,6 +39,7 @@ class ConditionalVAE(Program):
         return self.prior(y) if self.conditional else self.prior()
 
     def forward(self, y: Tensor, x: Tensor | None = None, *, size: int | None = None) -> Tensor:
+        """Score `x`, or generate; `size`, if given, is the number of rows of `y`."""
         with pyro.plate("data", plate_size(y, size), dim=-1):
             z = pyro.sample("z", self.prior_given(y))  # z ~ p(z | y)
             return pyro.sample("x", self.likelihood(self.decoder(z, y)), obs=x)  # x ~ p(x | z, y)

@@ -24,6 +24,7 @@ class WordDropout(nn.Module):
         self.p = p
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """The tokens, in training with some of them replaced by UNK."""
         if not self.training or not self.p:
             return tokens
         dropped = (torch.rand(tokens.shape, device=tokens.device) < self.p) & (tokens != BOS)

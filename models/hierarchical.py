@@ -34,6 +34,7 @@ class Hierarchy(Program):
         """Draw zL, ..., z1 in this order by `draw`, and return the input of the decoder."""
 
     def forward(self, x: Tensor | None = None, *, size: int | None = None) -> Tensor:
+        """Score `x`, or generate `size` data points."""
         with pyro.plate("data", plate_size(x, size), dim=-1):
             h = self.top_down(pyro.sample)  # zL ~ p(zL), ..., z1 ~ p(z1 | z2, ..., zL)
             return pyro.sample("x", self.likelihood(self.decoder(h)), obs=x)  # x ~ p(x | z1, ..., zL)

@@ -59,6 +59,7 @@ class Masked(Program):
         data_size: int | None = None,
         **given: Any,
     ) -> Any:
+        """Score the observed entries, or generate `size` data points; `data_size` and `given` go to the model."""
         offered = {"x": x, "size": size, "data_size": data_size, **given}
         with _Entries(None if x is None else mask):
             return self.model(**{name: value for name, value in offered.items() if name in self._named})

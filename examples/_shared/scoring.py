@@ -32,7 +32,7 @@ def score(trained: Trained, flags: argparse.Namespace) -> Evaluation:
     """
     batch, transform = _drawn(trained, flags)
     options: dict[str, Any] = {"num_samples": flags.num_samples, "transform": transform, "seed": flags.seed}
-    return evaluate(trained.model, trained.guide, batch, **options)
+    return evaluate(trained.model, trained.guide, batch, progress=not flags.quiet, **options)
 
 
 def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairError | None:
@@ -47,7 +47,8 @@ def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairE
     batch, transform = _drawn(trained, flags)
     options: dict[str, Any] = {"num_steps": flags.refine, "num_samples": flags.num_samples, "seed": flags.seed}
     try:
-        return gaps(trained.model, trained.guide, batch, transform=transform, compile=bool(flags.compile), **options)
+        options |= {"compile": bool(flags.compile), "progress": not flags.quiet}
+        return gaps(trained.model, trained.guide, batch, transform=transform, **options)
     except PairError as error:
         return error
 

@@ -124,6 +124,7 @@ class _Measured:
             memory=self.memory,
             seed=self.seed,
             compile=self.compile,
+            progress=self.progress,
         )
         value = measured.per_datum[name]
         if value.isnan().all():
@@ -152,6 +153,7 @@ class _Measured:
             seed=self.seed,
             compile=bool(self.compile),
             **self.steps,
+            progress=self.progress,
         )
         return measured.per_datum["amortisation"]
 

@@ -73,7 +73,7 @@ def rate_distortion(
     References: Alemi et al. (2018), arXiv:1711.00464, for the curve; Flamich et al. (2020), arXiv:2010.01185, for
     relative entropy coding; Townsend et al. (2019), arXiv:1901.04866, for bits-back coding.
     """
-    measured = evaluate(model, guide, data, num_samples=num_samples, transform=transform, seed=seed)
+    measured = evaluate(model, guide, data, num_samples=num_samples, transform=transform, seed=seed, progress=progress)
     total = 0.0
     with progress_bar(progress, batch_size(data), "data point") as bar:
         for batch, decoded in around(model, guide, data, num_samples, transform=transform, seed=seed):

@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.pair.contract import ProgramLike, Site, call, filled
@@ -195,7 +195,7 @@ def factor_vae_score(
     labels = _labels(data, factors)
 
     def codes(mean: bool, seed: int) -> Tensor:
-        found = encode(model, guide, data, transform=transform or Scale(), mean=mean, seed=seed)
+        found = encode(model, guide, data, transform=transform, mean=mean, seed=seed)
         if latent not in found:
             raise _no_site(latent, found)
         z = wide(found[latent].flatten(1) if found[latent].dim() > 1 else found[latent].unsqueeze(1)).cpu()

@@ -167,6 +167,7 @@ def imputations(
         memory=memory,
         seed=seed,
         compile=compile,
+        progress=progress,
     )
     x, drawn = draws.observed["x"], draws.predictive["x"]
     return torch.where(draws.given["mask"].bool().expand_as(x), x.to(drawn.dtype), drawn)

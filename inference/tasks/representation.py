@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch
 from pyrovae.errors import MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.neighbours import neighbours
@@ -36,7 +36,7 @@ def features(
         PairError: no data; no such site, or none that holds numbers; a distribution without a mean.
     """
     filled("features", data)
-    codes = encode(model, guide, data, transform=transform or Scale())
+    codes = encode(model, guide, data, transform=transform)
     codes = {name: z for name, z in codes.items() if z.is_floating_point()}
     if not codes or latent not in (None, *codes):
         raise PairError(

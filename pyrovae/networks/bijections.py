@@ -95,6 +95,7 @@ class InverseAutoregressive(nn.Module):
         return loc, nn.functional.logsigmoid(raw + 2)
 
     def forward(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """z of u, `(*, D)`, given the context h, and log |det dz/du|, `(*,)`."""
         loc, log_gate = self._gate(u, h)
         z = u * log_gate.exp() - loc * log_gate.expm1()
         return z.flip(-1), log_gate.sum(-1)

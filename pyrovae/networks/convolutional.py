@@ -96,6 +96,7 @@ class ConvDecoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
+        """From z, `(*, *in_shape)`, to `(*, C, H, W)`."""
         lead = leading(z, self.in_shape, "ConvDecoder")
         coarse = self.head(z.reshape(-1, math.prod(self.in_shape))).unflatten(-1, self.coarse)
         return self.convolutions(coarse).reshape(*lead, *self.out_shape)

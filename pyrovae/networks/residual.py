@@ -86,6 +86,7 @@ class ResidualConvDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
+        """From z, `(*, *in_shape)`, to `(*, C, H, W)`."""
         lead = leading(z, self.in_shape, "ResidualConvDecoder")
         coarse = self.head(z.reshape(-1, math.prod(self.in_shape))).unflatten(-1, self.coarse)
         return self.blocks(coarse).reshape(*lead, *self.out_shape)
