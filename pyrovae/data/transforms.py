@@ -32,7 +32,10 @@ class Transform(Protocol):
 
 @dataclass(frozen=True)
 class Scale:
-    """Grey levels to [0, 1]: uint8 `x` becomes float32 `x / 255`. Everything else stays as it is."""
+    """Grey levels to [0, 1]: uint8 `x` becomes float32 `x / 255`. Everything else stays as it is.
+
+    A batch without `x` stays as it is too, so this is the default of tools for pairs with sites of any name.
+    """
 
     def prepare(self, batch: Batch) -> Batch:
         """The `batch` itself.
@@ -40,12 +43,13 @@ class Scale:
         Raises:
             SupportError: uint8 `x` holds only 0 and 1, which would become 0 and 1/255.
         """
-        _refuse_binary(batch["x"])
+        if "x" in batch:
+            _refuse_binary(batch["x"])
         return batch
 
     def __call__(self, batch: Batch) -> Batch:
         """The `batch` with `x` in [0, 1]."""
-        return {**batch, "x": _probability(batch["x"])}
+        return {**batch, "x": _probability(batch["x"])} if "x" in batch else batch
 
 
 @dataclass(frozen=True)

@@ -128,3 +128,9 @@ def test_transforms_can_be_traced(transform):
 def test_transforms_are_values():
     assert Binarize("static", 1) == Binarize(mode="static", seed=1)
     assert repr(Binarize()) == "Binarize(mode='dynamic', seed=0)"
+
+
+def test_a_batch_without_x_is_scaled_to_itself():
+    batch = {"w": torch.randint(256, (3, 2), dtype=torch.uint8)}
+    assert Scale()(batch) is batch
+    assert Scale().prepare(batch) is batch
