@@ -139,10 +139,10 @@ def probed(flags: argparse.Namespace, trained: Trained) -> dict[str, Any]:
         for kind, meaning in kinds.items()
         for name, one in found.items()
     ]
-    entries = {"probe": {name: (one.linear, one.nearest) for name, one in found.items()}}
+    entries = {"probe": {name: asdict(one) for name, one in found.items()}}
     write_summary(trained, score(trained, flags), flags, rows=rows, entries=entries)
     write_pictures(trained, flags.out)
-    return {name: {"linear": one.linear, "nearest": one.nearest} for name, one in found.items()}
+    return entries["probe"]
 
 
 # ------------------------------------------------------------------------------------------------ few labels

@@ -124,7 +124,7 @@ def test_a_path_between_codes_with_spatial_levels(conv):
     codes = encode(conv, guide, {"x": torch.zeros(2, 1, 8, 8)}, mean=False)
     assert {name: tuple(z.shape[1:]) for name, z in codes.items()} == {"z3": (2,), "z2": (2, 4, 4), "z1": (1, 8, 8)}
     start, end = ({name: z[i] for name, z in codes.items()} for i in (0, 1))
-    path = interpolate(conv, start, end, steps=3)
+    path = interpolate(conv, start, end, num_steps=3)
     assert path.shape == (3, 1, 8, 8)
     torch.testing.assert_close(path[[0, -1]], decode(conv, codes), rtol=1e-4, atol=1e-5)
 

@@ -299,7 +299,7 @@ def test_sums_of_chunks_are_the_sums_of_all_draws(ppca):
         {"z": LatentTerms(*(torch.cat(parts) for parts in zip(*(one.levels["z"] for one in terms), strict=True)))},
     )
     merged, whole = Sums.of(terms[0]).merge(Sums.of(terms[1])), Sums.of(both)
-    assert merged.weights.count == whole.weights.count == 8
+    assert merged.weights.num_samples == whole.weights.num_samples == 8
     for name, part in whole.per_datum().items():
         torch.testing.assert_close(merged.per_datum()[name], part)
     torch.testing.assert_close(whole.per_datum()["elbo"], both.log_weight.mean(0))
