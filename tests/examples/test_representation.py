@@ -9,7 +9,7 @@ def test_representation_probes_draws_augments_and_compresses(example, tmp_path):
     result = done.comparison()
     assert set(result) == {"probe", "plane", "augment", "compress"}
     assert result["probe"]["VAE-10"]["nearest"]["value"] > 0.6  # chance is 0.1
-    assert result["plane"]["VAE-2"]["nearest"][0] > 0.2
+    assert result["plane"]["VAE-2"]["nearest"]["value"] > 0.2
     fewer, more = result["augment"]["pixels"].values()
     assert 0.5 < fewer[0] < more[0] < 1
     dear, cheap = result["compress"]["VAE"]
