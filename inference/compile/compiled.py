@@ -22,9 +22,11 @@ from torch.utils import _pytree as pytree
 
 from pyrovae.inference.compile.capture import Captured, capture
 from pyrovae.inference.compile.cuda_graph import CudaGraph
+from pyrovae.inference.compile.guards import Guards, Recorder
 from pyrovae.inference.compile.lower import lower
 from pyrovae.inference.compile.precision import precise
-from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
+from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, explain
+from pyrovae.inference.compile.verify import verified
 from pyrovae.inference.compile.watch import Hashed, Watch
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 
@@ -33,6 +35,13 @@ __all__ = ["Compiled"]
 
 _MANY = 8
 """When the captures exceed this many times `max_graphs`, an argument must differ at every call."""
+
+
+_PATIENCE = 3
+"""Calls in a row before each of which something changed, until a warning names it."""
+
+State = tuple[Hashed, Hashed]
+"""What the programs' modules hold, and what else their code reads."""
 
 
 class Compiled:
@@ -54,6 +63,10 @@ class Compiled:
             each other's.
         cuda_graph: on a GPU, launch the kernels of a replay together; `fn` may not change its arguments then.
         options: settings of `torch._inductor.config` that hold while compiling.
+        verify: at calls 1, 2, 4, 8, ... of a graph, run the function itself too and compare, on a CPU. Where they
+            differ, its result is taken, and it runs eagerly from then on.
+        eager_first: run the first call of each signature as it is. What the program changes in Python is then known
+            before it is captured, so no side effect happens twice.
 
     Attributes:
         captures: how many times a graph was captured, or its capture was tried.
@@ -69,10 +82,15 @@ class Compiled:
         reported: set[str] | None = None,
         cuda_graph: bool = False,
         options: dict[str, Any] | None = None,
+        verify: bool = True,
+        eager_first: bool = False,
     ) -> None:
         self.fn = fn
         self.programs = programs
         self.watch = Watch([*modules(*programs), *watch])
+        self.guards = Guards()
+        self._watched = watch
+        self.verify, self.eager_first = verify, eager_first
         self.precision = precision
         self.max_graphs = max_graphs
         self.reported = set() if reported is None else reported
@@ -80,8 +98,10 @@ class Compiled:
         self.options = options or {}
         self.captures = 0
         self._bake_floats = False
-        self._tried: set[tuple] = set()
-        self._graphs: OrderedDict[tuple, _Graph | None] = OrderedDict()
+        self._recorded: dict[Hashed, State] = {}
+        self._unsteady: dict[Hashed, int] = {}
+        self._refused: set[Hashed] = set()
+        self._graphs: OrderedDict[tuple[Hashed, State], _Graph] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -89,16 +109,20 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, spec = pytree.tree_flatten((args, kwargs))
         try:
-            tensors, key = self._signature(leaves, spec)
+            tensors, signature, state = self._key(leaves, spec)
         except TypeError as error:  # an argument without a hash, so without a signature
             return self._eager(args, kwargs, CaptureError(f"an argument is not hashable: {error}"))
-        if (key[0], None) in self._graphs:  # refused before, whatever the state of its programs
+        if signature in self._refused:
             return self._run(args, kwargs)
-        if graph := self._graphs.get(key):
-            self._graphs.move_to_end(key)
+        if graph := self._graphs.get((signature, state)):
+            self._graphs.move_to_end((signature, state))
             graph.find_state()
-            return graph(tensors)
-        return self._first(key, tensors, leaves, spec, args, kwargs)
+            return self._replay(graph, tensors, args, kwargs)
+        if signature not in self._recorded and self.eager_first:
+            return self._record(signature, leaves, args, kwargs)
+        if self._recorded.setdefault(signature, state) != state:
+            return self._wait(signature, state, args, kwargs)
+        return self._first(signature, tensors, leaves, spec, args, kwargs)
 
     def each(self, items: Iterable[Tensor | None], *args: Any) -> list[Any]:
         """`[self(item, *args) for item in items]`, where the signature is computed once per shape of an item.
@@ -113,16 +137,16 @@ class Compiled:
         graph = shape = None
         for item in items:
             if graph is not None and item is not None and item.shape == shape:
-                results.append(graph([item, *rest]))
+                results.append(self._replay(graph, [item, *rest], (item, *args), {}))
                 continue
             results.append(self(item, *args))
             if item is not None:
-                (_, *rest), key = self._signature(*pytree.tree_flatten(((item, *args), {})))
-                graph, shape = self._graphs.get(key), item.shape
+                (_, *rest), signature, state = self._key(*pytree.tree_flatten(((item, *args), {})))
+                graph, shape = self._graphs.get((signature, state)), item.shape
         return results
 
-    def _signature(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], tuple]:
-        """The tensors among `leaves`, floats as tensors, and a key for everything else."""
+    def _key(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], Hashed, State]:
+        """The tensors among `leaves`, floats as tensors; a key for everything else; and the state of the programs."""
         tensors: list[Tensor] = []
         parts: list[Any] = []
         for leaf in leaves:
@@ -133,40 +157,77 @@ class Compiled:
                 parts.append((leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad))
             else:
                 parts.append((type(leaf), leaf))
-        return tensors, (Hashed((tuple(parts), spec, _modes())), self.watch())
+        return tensors, Hashed((tuple(parts), spec, _modes())), (self.watch(), self.guards())
+
+    def _record(self, signature: Hashed, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The first call of a signature runs as it is, and is recorded: what it read is guarded from then on."""
+        with Recorder() as recorder:
+            result = self._run(args, kwargs)
+        self._guard(recorder, leaves)
+        self._recorded[signature] = self.watch(), self.guards()
+        if self.guards.forbidden:
+            self._refuse(signature, CaptureError(self.guards.forbidden))
+        return pytree.tree_map_only(Tensor, Tensor.detach, result)
+
+    def _guard(self, recorder: Recorder, leaves: list[Any]) -> None:
+        """Guard what a recorded run read."""
+        roots: list[tuple[str, Any]] = [("the program", program) for program in self.programs]
+        roots += [("the objective", item) for item in self._watched]
+        roots += [("an argument", leaf) for leaf in leaves if not isinstance(leaf, Tensor)]
+        self.guards.add(recorder, roots)
+        self.watch.include(self.guards.modules)
+
+    def _wait(self, signature: Hashed, state: State, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run as it is while something changes from call to call; name it when it goes on."""
+        self._unsteady[signature] = self._unsteady.get(signature, 0) + 1
+        if self._unsteady[signature] == _PATIENCE:
+            names = self._changed(self._recorded[signature], state)
+            self._warn(CaptureError(f"{names} changes from call to call. Pass it as an argument of the step"))
+        self._recorded[signature] = state
+        return self._run(args, kwargs)
+
+    def _changed(self, before: State, after: State) -> str:
+        labels = self.guards.labels(before[1], after[1]) or self.watch.labels(before[0], after[0])
+        return labels[0] if labels else "the state of the program"
 
     def _first(
         self,
-        key: tuple,
+        signature: Hashed,
         tensors: list[Tensor],
         leaves: list[Any],
         spec: pytree.TreeSpec,
         args: tuple,
         kwargs: dict[str, Any],
     ) -> Any:
-        """The first call of a signature: capture and compile, or find out that this is impossible."""
+        """Capture and compile, or find out that this is impossible."""
         self.captures += 1
         try:
             if self.captures > _MANY * self.max_graphs:
-                raise CaptureError(
-                    f"{self.captures} signatures so far: an argument or an attribute changes at every call. "
-                    "Pass it as a tensor"
-                )
+                raise CaptureError(f"{self.captures} captures so far: the arguments or their sizes differ too often")
             graph = self._build(tensors, leaves, spec)
-        except UnsteadyError as error:
-            if key[0] in self._tried:
-                self._keep((key[0], None), None)
-                return self._eager(args, kwargs, error)
-            self._tried.add(key[0])  # this call may only have set something up, once
-            return self._run(args, kwargs)
         except Exception as error:
             if any(isinstance(leaf, float) for leaf in leaves) and not self._bake_floats:
                 self._bake_floats = True
                 return self(*args, **kwargs)
-            self._keep((key[0], None), None)
-            return self._eager(args, kwargs, error)
-        self._keep((key[0], self.watch()), graph)
-        return graph(tensors)
+            result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
+            self._refuse(signature, error)
+            return result
+        state = self.watch(), self.guards()
+        self._recorded[signature] = state
+        self._keep((signature, state), graph)
+        return self._replay(graph, tensors, args, kwargs)
+
+    def _replay(self, graph: "_Graph", tensors: list[Tensor], args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Replay; at calls 1, 2, 4, 8, ... of a graph, compare with the function itself."""
+        graph.calls += 1
+        if not self.verify or graph.calls & (graph.calls - 1) or any(t.is_cuda for t in graph.state):
+            return graph(tensors)
+        result, difference = verified(graph, tensors, lambda: self._run(args, kwargs), self.precision)
+        if difference:
+            self._graphs.clear()
+            _, signature, _ = self._key(*pytree.tree_flatten((args, kwargs)))
+            self._refuse(signature, CaptureError(difference))
+        return result
 
     def _build(self, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> "_Graph":
         def flat(*inputs: Tensor) -> Any:
@@ -176,8 +237,13 @@ class Compiled:
             args, kwargs = pytree.tree_unflatten(filled, spec)
             return self._run(args, kwargs)
 
-        with local_params(*self.programs):
+        with local_params(*self.programs), self.guards.unchanged() as changed, Recorder() as recorder:
             captured = capture(flat, tensors, self.watch)
+        if changed:
+            raise CaptureError(f"the program changes {changed[0]}, which a graph would not")
+        self._guard(recorder, leaves)
+        if self.guards.forbidden:
+            raise CaptureError(self.guards.forbidden)
         self.watch.ignore(captured.written)
         replay = lower(captured, tensors, self.options)
         if self.cuda_graph and all(tensor.is_cuda for tensor in [*tensors, *captured.state]):
@@ -191,13 +257,20 @@ class Compiled:
     def _eager(self, args: tuple, kwargs: dict[str, Any], error: Exception) -> Any:
         """Run eagerly, then warn: an error of the user's own code is raised here as itself, without a warning."""
         result = self._run(args, kwargs)
+        self._warn(error)
+        return result
+
+    def _refuse(self, signature: Hashed, error: Exception) -> None:
+        self._refused.add(signature)
+        self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
         why = explain(error)
         if why.message not in self.reported:
             self.reported.add(why.message)
             warnings.warn_explicit(why.message, EagerWarning, why.filename, why.line)
-        return result
 
-    def _keep(self, key: tuple, graph: "_Graph | None") -> None:
+    def _keep(self, key: tuple[Hashed, State], graph: "_Graph") -> None:
         self._graphs[key] = graph
         while len(self._graphs) > self.max_graphs:
             self._graphs.popitem(last=False)
@@ -220,7 +293,8 @@ class _Graph:
     """A captured function, compiled: call it with the tensors of its arguments."""
 
     def __init__(self, captured: Captured, replay: Callable[..., Any]) -> None:
-        self._alive = captured.state  # keeps the identities in the key unique
+        self.state = captured.state  # alive, so that the identities in the key stay unique
+        self.calls = 0
         self._spec, self._constants, self._written = captured.spec, captured.constants, captured.written
         self._replay = replay
         self._addresses: list[int] = []
@@ -229,9 +303,9 @@ class _Graph:
 
     def find_state(self) -> None:
         """Find the present memory of the state: `parameter.data = ...` moves it."""
-        addresses = [tensor.data_ptr() for tensor in self._alive]
+        addresses = [tensor.data_ptr() for tensor in self.state]
         if addresses != self._addresses:
-            self._addresses, self._state = addresses, [tensor.detach() for tensor in self._alive]
+            self._addresses, self._state = addresses, [tensor.detach() for tensor in self.state]
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         with torch.no_grad():

@@ -11,7 +11,7 @@ import torch
 
 from pyrovae.errors import PyrovaeError
 
-__all__ = ["CaptureError", "EagerWarning", "Explanation", "UnsteadyError", "explain"]
+__all__ = ["CaptureError", "EagerWarning", "Explanation", "UnsteadyError", "explain", "is_library"]
 
 
 class EagerWarning(UserWarning):
@@ -51,7 +51,12 @@ _INFERENCE = f"{Path(__file__).parents[1]}{os.sep}"  # pyrovae.inference, wherev
 _LIBRARIES = (_INFERENCE, *(_folder(package.__file__) for package in (torch, pyro, np) if package.__file__), "<")
 
 
-def _is_library(filename: str) -> bool:
+def is_library(filename: str) -> bool:
+    """Whether a file is of the standard library, torch, Pyro, NumPy or `pyrovae.inference`.
+
+    Args:
+        filename: as a code object has it.
+    """
     standard = filename.startswith(_STANDARD) and "site-packages" not in filename
     return standard or filename.startswith(_LIBRARIES)
 
@@ -65,7 +70,7 @@ def explain(error: Exception) -> Explanation:
     Args:
         error: what capturing or compiling the function raised.
     """
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
     message = f"Runs eagerly, not compiled: {_reason(error)}."
     if not frames:
         return Explanation(message, __file__, 1)

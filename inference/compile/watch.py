@@ -19,16 +19,16 @@ class Hashed:
         value: the tuple.
     """
 
-    __slots__ = ("_hash", "_value")
+    __slots__ = ("_hash", "value")
 
     def __init__(self, value: tuple) -> None:
-        self._value, self._hash = value, hash(value)
+        self.value, self._hash = value, hash(value)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Hashed) and self._value == other._value)
+        return self is other or (isinstance(other, Hashed) and self.value == other.value)
 
 
 class Watch:
@@ -52,6 +52,27 @@ class Watch:
         self._state: list[Any] = []
         self._key = Hashed(())
         self.refresh()
+
+    def include(self, modules: Sequence[nn.Module]) -> None:
+        """Watch further modules, unless they are parts of those that are watched.
+
+        Args:
+            modules: modules that were found while a program ran.
+        """
+        owned = {id(part) for item in self._objects if isinstance(item, nn.Module) for part in item.modules()}
+        new = [module for module in modules if id(module) not in owned]
+        if new:
+            self._objects = [*self._objects, *new]
+            self.refresh()
+
+    def labels(self, before: "Hashed", after: "Hashed") -> list[str]:
+        """The names of the attributes that differ between two keys.
+
+        Args:
+            before, after: keys.
+        """
+        pairs = zip(self._slots, before.value, after.value, strict=False)
+        return [f"the attribute {name!r}" for (_, name), a, b in pairs if a != b]
 
     def refresh(self) -> None:
         """List the attributes anew; some may have been added or removed."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyrovae.inference.pair.contract import ProgramLike, local_params
 
-__all__ = ["Discovery", "discover", "undisturbed"]
+__all__ = ["Discovery", "discover", "discovering", "undisturbed"]
 
 
 class Discovery(NamedTuple):
@@ -25,6 +25,27 @@ class Discovery(NamedTuple):
     called: list[nn.Module]
 
 
+@contextmanager
+def discovering(*programs: ProgramLike) -> Iterator[Callable[[], Discovery]]:
+    """Note the parameters and modules of a pair that runs inside; gives a function that tells them afterwards.
+
+    Args:
+        programs: the model and the guide.
+    """
+    called: list[nn.Module] = []
+    hook = nn.modules.module.register_module_forward_pre_hook(lambda module, _: called.append(module))
+    try:
+        with local_params(*programs), _Parameters() as found:
+            yield lambda: _told(found, called)
+    finally:
+        hook.remove()
+
+
+def _told(found: "_Parameters", called: list[nn.Module]) -> Discovery:
+    named = {p: name for p, name in found.named.items() if p.requires_grad}
+    return Discovery(named, list(dict.fromkeys(called)))
+
+
 def discover(run: Callable[[], Any], *programs: ProgramLike) -> Discovery:
     """Run a pair once, and note its parameters and modules; random numbers and buffers are restored afterwards.
 
@@ -35,8 +56,7 @@ def discover(run: Callable[[], Any], *programs: ProgramLike) -> Discovery:
     called: list[nn.Module] = []
     with local_params(*programs), undisturbed(called), torch.no_grad(), _Parameters() as found:
         run()
-    named = {p: name for p, name in found.named.items() if p.requires_grad}
-    return Discovery(named, list(dict.fromkeys(called)))
+    return _told(found, called)
 
 
 class _Parameters(Messenger):

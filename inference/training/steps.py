@@ -29,6 +29,7 @@ class Graphs:
         precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
         loss: the loss, whose attributes compiled functions read.
         called: the modules that a run of the pair calls; those outside the pair's own modules are watched too.
+        verify: compare replays with the functions now and then.
     """
 
     def __init__(
@@ -40,15 +41,21 @@ class Graphs:
         precision: str,
         loss: Any,
         called: list[nn.Module],
+        verify: bool = True,
     ) -> None:
         owned = {id(part) for module in modules(model, guide) for part in module.modules()}
         self.model, self.guide = model, guide
-        self.compile, self.precision = compile, precision
+        self.compile, self.precision, self.verify = compile, precision, verify
         self._watch = [loss, *(module for module in called if id(module) not in owned)]
         self._reported: set[str] = set()
 
     def __call__(
-        self, fn: Callable[..., Any], *, cuda_graph: bool = False, options: dict[str, Any] | None = None
+        self,
+        fn: Callable[..., Any],
+        *,
+        cuda_graph: bool = False,
+        options: dict[str, Any] | None = None,
+        eager_first: bool = False,
     ) -> Compiled | Eager:
         """The function, compiled where the pair is.
 
@@ -56,6 +63,7 @@ class Graphs:
             fn: any function that runs the pair.
             cuda_graph: on a GPU, launch the kernels of a replay together.
             options: settings of `torch._inductor.config` that hold while compiling.
+            eager_first: run the first call of each signature as it is.
         """
         if not self.compile:
             return Eager(fn, self.model, self.guide, precision=self.precision)
@@ -68,6 +76,8 @@ class Graphs:
             reported=self._reported,
             cuda_graph=cuda_graph,
             options=options,
+            eager_first=eager_first,
+            verify=self.verify,
         )
 
 
@@ -110,6 +120,15 @@ class Steps(ABC):
         """
 
     @abstractmethod
+    def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
+        """Change the parameters by gradients that are known, outside of any graph.
+
+        Args:
+            loss: the loss; where it is not finite nothing changes.
+            gradients: one per parameter.
+        """
+
+    @abstractmethod
     def advance(
         self,
         chunks: Iterable[Tensor | None],
@@ -141,7 +160,7 @@ class FusedSteps(Steps):
     def __init__(self, graphs: Graphs, gradients: LossGradients, update: FusedUpdate, clip_norm: float | None) -> None:
         super().__init__(graphs, gradients, update.optimizer, clip_norm)
         self._update = update
-        self.one = graphs(self._one, cuda_graph=True)
+        self.one = graphs(self._one, cuda_graph=True, eager_first=True)
         self.several = graphs(self._several, cuda_graph=True)
         self.several_small = graphs(self._several, options={"cpp_wrapper": True})
 
@@ -166,6 +185,11 @@ class FusedSteps(Steps):
         losses = torch.cat(run.each(chunks, data, transform, self._update.settings()))
         self._update.stepped()
         return losses
+
+    def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
+        self._update.settings()
+        self._update.update(clipped(gradients, self.clip_norm), is_finite(loss))
+        self._update.stepped()
 
     def _several(
         self, rows: Tensor | None, data: dict[str, Tensor], transform: Transform | None, settings: Settings
@@ -202,7 +226,7 @@ class EagerUpdateSteps(Steps):
     ) -> None:
         super().__init__(graphs, gradients, optimizer, clip_norm)
         self.reduce = reduce
-        self.one = graphs(gradients)
+        self.one = graphs(gradients, eager_first=True)
 
     @property
     def per_graph(self) -> int:
@@ -210,7 +234,7 @@ class EagerUpdateSteps(Steps):
 
     def step(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
         loss, gradients = self.one(model, guide, args, kwargs)
-        self._update(loss, gradients)
+        self.update(loss, gradients)
         return loss
 
     def advance(
@@ -224,8 +248,7 @@ class EagerUpdateSteps(Steps):
         batches = (batch for rows in chunks for batch in each_batch(data, rows, transform))
         return torch.stack([torch.as_tensor(self.step(*self.routed, (batch,), {})) for batch in batches])
 
-    def _update(self, loss: Any, gradients: list[Tensor | None]) -> None:
-        """Reduce and clip the gradients, and step, unless the loss is not finite."""
+    def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
         given = [gradient for gradient in gradients if gradient is not None]
         if self.reduce is not None:
             self.reduce(given)

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyrovae.errors import PairError
-from pyrovae.inference.compile.precision import PRECISIONS
-from pyrovae.inference.pair.contract import ProgramLike, call
+from pyrovae.inference.compile.precision import PRECISIONS, precise
+from pyrovae.inference.pair.contract import ProgramLike, call, modules
 from pyrovae.inference.training.fused import FusedUpdate
 from pyrovae.inference.training.gradients import LossGradients, reported
 from pyrovae.inference.training.minibatches import Transform, chunks, gathered, is_small, one_thread, row_order
 from pyrovae.inference.training.optimizers import Optim, make_optimizer
-from pyrovae.inference.training.parameters import discover, undisturbed
+from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
 from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps
 
 __all__ = ["SVI"]
@@ -32,6 +32,9 @@ class SVI:
     learning rates are inputs of the graph, so loading a checkpoint and a schedule of the learning rate do not
     recompile. A step whose loss is not finite changes no parameter.
 
+    The first step finds the parameters and runs as under Pyro. The second is recorded: the globals, closure variables,
+    containers and attributes that the programs read are guarded. While one of them changes, steps run eagerly.
+
     Args:
         model, guide: Pyro programs: modules, whose parameters live in themselves, or any functions.
         optim: a torch optimizer class, `(class, arguments)`, a `functools.partial` of a class, an instance, or a
@@ -44,6 +47,8 @@ class SVI:
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
         reduce: called with the gradients between backward pass and update, to change them in place. Several processes
             average their gradients here: `lambda grads: [dist.all_reduce(g, dist.ReduceOp.AVG) for g in grads]`.
+        verify: compare steps 1, 2, 4, 8, ... of a graph with plain Pyro, on a CPU. Where they differ, Pyro's step is
+            taken, with a warning, and all further ones run eagerly.
 
     Raises:
         PairError: a precision or an optimizer of another kind.
@@ -60,13 +65,14 @@ class SVI:
         precision: str = "fp32",
         clip_norm: float | None = None,
         reduce: Callable[[list[Tensor]], None] | None = None,
+        verify: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
             raise PairError(f"SVI requires precision to be one of {', '.join(PRECISIONS)}, got {precision!r}.")
         self.model, self.guide = model, guide
         self.loss: Any = Trace_ELBO() if loss is None else loss
         self.compile, self.precision = compile, precision
-        self.clip_norm, self.reduce = clip_norm, reduce
+        self.clip_norm, self.reduce, self.verify = clip_norm, reduce, verify
         self._optim = optim
         self._steps: Steps | None = None
 
@@ -80,7 +86,10 @@ class SVI:
         Returns:
             The loss as Pyro gives it, a float; with `sync=False` a 0-dim tensor that nothing waits for.
         """
-        loss = self._prepared(self.model, self.guide, args, kwargs).step(self.model, self.guide, args, kwargs)
+        if self._steps is None:
+            loss = self._first_step(args, kwargs)
+        else:
+            loss = self._steps.step(self.model, self.guide, args, kwargs)
         return reported(loss) if sync else loss
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
@@ -188,11 +197,26 @@ class SVI:
             self._steps = self._made(model, guide, args, kwargs)
         return self._steps
 
+    def _first_step(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The first step finds the parameters by itself: the pair runs once, as under Pyro."""
+        for owned in {p for module in modules(self.model, self.guide) for p in module.parameters()}:
+            owned.grad = None
+        with discovering(self.model, self.guide) as found, precise(self.precision):
+            loss, _ = LossGradients(self.loss, [])(self.model, self.guide, args, kwargs)
+        self._steps = self._made_of(found())
+        gradients = [parameter.grad for parameter in self._steps.parameters]
+        for parameter in self._steps.parameters:
+            parameter.grad = None
+        self._steps.update(loss, gradients)
+        return loss
+
     def _made(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Steps:
         """The steps of the pair, by one run that finds its parameters."""
-        found = discover(
-            partial(LossGradients(self.loss, []).value, model, guide, args, kwargs), self.model, self.guide
-        )
+        run = partial(LossGradients(self.loss, []).value, model, guide, args, kwargs)
+        return self._made_of(discover(run, self.model, self.guide))
+
+    def _made_of(self, found: Discovery) -> Steps:
+        """The steps of the pair, whose parameters are known."""
         optimizer, parameters = make_optimizer(self._optim, found.named), list(found.named)
         if isinstance(optimizer, Optimizer):
             mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -205,6 +229,7 @@ class SVI:
             precision=self.precision,
             loss=self.loss,
             called=found.called,
+            verify=self.verify,
         )
         update = FusedUpdate.of(optimizer, parameters) if self.reduce is None else None
         if update is not None:
