@@ -88,7 +88,7 @@ class Compiled:
         self.fn = fn
         self.programs = programs
         self.watch = Watch([*modules(*programs), *watch])
-        self.guards = Guards()
+        self._guards: dict[Hashed, Guards] = {}
         self._watched = watch
         self.verify, self.eager_first = verify, eager_first
         self.precision = precision
@@ -157,37 +157,51 @@ class Compiled:
                 parts.append((leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad))
             else:
                 parts.append((type(leaf), leaf))
-        return tensors, Hashed((tuple(parts), spec, _modes())), (self.watch(), self.guards())
+        signature = Hashed((tuple(parts), spec, _modes()))
+        return tensors, signature, self._state(signature)
+
+    def guards(self, signature: Hashed) -> Guards:
+        """What the function read when it was called with that signature.
+
+        Args:
+            signature: the key of the arguments.
+        """
+        return self._guards.setdefault(signature, Guards())
+
+    def _state(self, signature: Hashed) -> State:
+        return self.watch(), self.guards(signature)()
 
     def _record(self, signature: Hashed, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         """The first call of a signature runs as it is, and is recorded: what it read is guarded from then on."""
         with Recorder() as recorder:
             result = self._run(args, kwargs)
-        self._guard(recorder, leaves)
-        self._recorded[signature] = self.watch(), self.guards()
-        if self.guards.forbidden:
-            self._refuse(signature, CaptureError(self.guards.forbidden))
+        guards = self._guard(signature, recorder, leaves)
+        self._recorded[signature] = self._state(signature)
+        if guards.forbidden:
+            self._refuse(signature, CaptureError(guards.forbidden))
         return pytree.tree_map_only(Tensor, Tensor.detach, result)
 
-    def _guard(self, recorder: Recorder, leaves: list[Any]) -> None:
+    def _guard(self, signature: Hashed, recorder: Recorder, leaves: list[Any]) -> Guards:
         """Guard what a recorded run read."""
         roots: list[tuple[str, Any]] = [("the program", program) for program in self.programs]
         roots += [("the objective", item) for item in self._watched]
         roots += [("an argument", leaf) for leaf in leaves if not isinstance(leaf, Tensor)]
-        self.guards.add(recorder, roots)
-        self.watch.include(self.guards.modules)
+        guards = self.guards(signature)
+        guards.add(recorder, roots)
+        self.watch.include(guards.modules)
+        return guards
 
     def _wait(self, signature: Hashed, state: State, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run as it is while something changes from call to call; name it when it goes on."""
         self._unsteady[signature] = self._unsteady.get(signature, 0) + 1
         if self._unsteady[signature] == _PATIENCE:
-            names = self._changed(self._recorded[signature], state)
+            names = self._changed(signature, self._recorded[signature], state)
             self._warn(CaptureError(f"{names} changes from call to call. Pass it as an argument of the step"))
         self._recorded[signature] = state
         return self._run(args, kwargs)
 
-    def _changed(self, before: State, after: State) -> str:
-        labels = self.guards.labels(before[1], after[1]) or self.watch.labels(before[0], after[0])
+    def _changed(self, signature: Hashed, before: State, after: State) -> str:
+        labels = self.guards(signature).labels(before[1], after[1]) or self.watch.labels(before[0], after[0])
         return labels[0] if labels else "the state of the program"
 
     def _first(
@@ -204,7 +218,7 @@ class Compiled:
         try:
             if self.captures > _MANY * self.max_graphs:
                 raise CaptureError(f"{self.captures} captures so far: the arguments or their sizes differ too often")
-            graph = self._build(tensors, leaves, spec)
+            graph = self._build(signature, tensors, leaves, spec)
         except Exception as error:
             if any(isinstance(leaf, float) for leaf in leaves) and not self._bake_floats:
                 self._bake_floats = True
@@ -212,8 +226,7 @@ class Compiled:
             result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
             self._refuse(signature, error)
             return result
-        state = self.watch(), self.guards()
-        self._recorded[signature] = state
+        state = self._recorded[signature] = self._state(signature)
         self._keep((signature, state), graph)
         return self._replay(graph, tensors, args, kwargs)
 
@@ -229,7 +242,7 @@ class Compiled:
             self._refuse(signature, CaptureError(difference))
         return result
 
-    def _build(self, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> "_Graph":
+    def _build(self, signature: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> "_Graph":
         def flat(*inputs: Tensor) -> Any:
             fresh = iter(inputs)
             lifted = (Tensor,) if self._bake_floats else (Tensor, float)
@@ -237,13 +250,14 @@ class Compiled:
             args, kwargs = pytree.tree_unflatten(filled, spec)
             return self._run(args, kwargs)
 
-        with local_params(*self.programs), self.guards.unchanged() as changed, Recorder() as recorder:
+        guards = self.guards(signature)
+        with local_params(*self.programs), guards.unchanged() as changed, Recorder() as recorder:
             captured = capture(flat, tensors, self.watch)
         if changed:
             raise CaptureError(f"the program changes {changed[0]}, which a graph would not")
-        self._guard(recorder, leaves)
-        if self.guards.forbidden:
-            raise CaptureError(self.guards.forbidden)
+        self._guard(signature, recorder, leaves)
+        if guards.forbidden:
+            raise CaptureError(guards.forbidden)
         self.watch.ignore(captured.written)
         replay = lower(captured, tensors, self.options)
         if self.cuda_graph and all(tensor.is_cuda for tensor in [*tensors, *captured.state]):
