@@ -48,9 +48,9 @@ class Compiled:
     """A function of programs, captured once per signature and replayed.
 
     The signature consists of the shapes, strides, dtypes and devices of the tensor arguments, the values of all other
-    arguments, the modes of torch (gradients, autocast, threads), and what `Watch` sees of the programs. A Python float
-    becomes a 0-dim tensor, an input of the graph, so a schedule does not recompile; it is part of the signature only
-    where the function needs its value in Python. Results carry no autograd graph.
+    arguments, the modes of torch (gradients, autocast, threads), and what `Watch` and `Guards`
+    see of the programs. A Python float becomes a 0-dim tensor, an input of the graph, so a schedule does not recompile;
+    it is part of the signature only where the function needs its value in Python. Results carry no autograd graph.
 
     Args:
         fn: any function of nested tensors and Python values; it may run programs, compute gradients and change

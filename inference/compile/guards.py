@@ -163,7 +163,7 @@ class Recorder:
                 self.forbidden = f"the program calls {_FORBIDDEN[frame.f_code]}, which a graph cannot repeat"
             elif not is_library(frame.f_code.co_filename):
                 self._enter(frame)
-        elif event == "c_call" and not is_library(frame.f_code.co_filename):
+        elif event == "c_call" and not _is_installed(frame.f_code.co_filename):
             module = getattr(argument, "__module__", None)
             if module == "time" or argument in (open, input):
                 self.forbidden = f"the program calls {argument.__name__}(), which a graph cannot repeat"
@@ -176,6 +176,11 @@ class Recorder:
                 self.namespaces[id(namespace), name] = namespace, name
         if code.co_freevars and not _made_inside(frame):
             self.functions += [f for f in gc.get_referrers(code) if isinstance(f, FunctionType)]
+
+
+def _is_installed(filename: str) -> bool:
+    """Whether a file is a library's; an import in the middle of a program opens files too."""
+    return is_library(filename) or "site-packages" in filename
 
 
 def _made_inside(frame: FrameType) -> bool:
@@ -211,6 +216,7 @@ class Guards:
         self.forbidden: str | None = None
         self._reads: dict[tuple[int, Any], Read] = {}
         self._visited: dict[int, Any] = {}
+        self._names: set[str] = set()
         self._seen: list[Any] = []
         self._last = Hashed(())
 
