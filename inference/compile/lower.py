@@ -58,6 +58,8 @@ def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) ->
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
 
+        from pyrovae.inference.compile.cpp import SETTINGS, together
+
     compiler: Callable[..., Any] = compile_fx
     _keep_freed_memory()
     inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
@@ -66,7 +68,13 @@ def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) ->
     # Inductor reads its cache on the disk only under a tracing context with a shape environment.
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
     _use_onednn(captured.module)
-    with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
+    with (
+        torch.no_grad(),
+        config.patch(SETTINGS | numbers | options),
+        _quiet(),
+        tracing(TracingContext(fakes)),
+        together(),
+    ):
         return compiler(captured.module, inputs)
 
 
