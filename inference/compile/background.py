@@ -150,13 +150,13 @@ class Pending:
             dtype=torch.get_default_dtype(),
         )
         self._process = _start(pickle.dumps(job))
-        self.cancel = weakref.finalize(self, _stop, self._process)
+        self.cancel: Callable[[], Any] = weakref.finalize(self, _stop, self._process)
         """End the process."""
 
     @property
     def ready(self) -> bool:
         """Whether the process has ended, so `result` need not wait for it."""
-        return self._process.poll() is not None
+        return self._process is None or self._process.poll() is not None
 
     def result(self) -> Callable[..., Any]:
         """Wait for the process, and load what it compiled.
@@ -164,22 +164,23 @@ class Pending:
         Returns:
             A function of the arguments and the state, which returns the tensors of the result.
         """
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
         self.cancel()
         return compile_graph(self._module, self._inputs, self._options)
 
 
-def _start(job: bytes) -> "subprocess.Popen[bytes]":
+def _start(job: bytes) -> "subprocess.Popen[bytes] | None":
     """Start a process that compiles a job; its standard input stays open as long as this process lives."""
+    command = [sys.executable, "-c", _CODE, str(len(job)), __name__]
     paths = os.pathsep.join(path for path in sys.path if path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CODE, str(len(job)), __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": paths},
-        start_new_session=True,
-    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}, start_new_session=True, **quiet
+        )
+    except OSError:  # Python is embedded in something else, or there is no room for another process
+        return None
     if process.stdin is not None:
         with suppress(OSError):  # it has ended already: nothing will be in the cache
             process.stdin.write(job)
@@ -195,7 +196,9 @@ importlib.import_module(sys.argv[2]).main(job)
 """What the other process runs: it takes the job before it imports torch, so nobody waits for the import."""
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def _stop(process: "subprocess.Popen[bytes] | None") -> None:
+    if process is None:
+        return
     process.kill()
     process.wait()
     if process.stdin is not None:
