@@ -132,12 +132,15 @@ class Pending:
         captured: the graph, and the state that it takes after its arguments.
         tensors: arguments of one call, on a CPU.
         options: settings of `torch._inductor.config` that hold while compiling.
+
+    Attributes:
+        captured: the graph.
     """
 
     def __init__(self, captured: Captured, tensors: list[Tensor], options: dict[str, Any]) -> None:
         from torch._inductor import config
 
-        self._options = options
+        self.captured, self._options = captured, options
         self._inputs = example_inputs(captured, tensors)
         self._module = prepare(captured.module)
         job = _Job(

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import pyro
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pyrovae.inference.compile.capture import capture
+from pyrovae.inference.compile.background import Pending
+from pyrovae.inference.compile.capture import Captured, capture
 from pyrovae.inference.compile.cuda_graph import CudaGraph
 from pyrovae.inference.compile.graph import Graph
 from pyrovae.inference.compile.guards import Guards
@@ -29,6 +29,8 @@ from pyrovae.inference.compile.precision import precise
 from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
 from pyrovae.inference.compile.recorder import Recorder
 from pyrovae.inference.compile.signature import signature
+from pyrovae.inference.compile.store import parameters_kept
+from pyrovae.inference.compile.taken import Taken
 from pyrovae.inference.compile.verify import verified
 from pyrovae.inference.compile.watch import Hashed, Watch
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
@@ -46,6 +48,9 @@ _PATIENCE = 3
 _PATIENCE_GROWS = 4
 """After each capture of one signature, so many times more equal calls are awaited before the next."""
 
+_START = 16
+"""Equal calls of a signature from which its graph is compiled beside: rare signatures cost nothing."""
+
 State = tuple[Hashed, Hashed]
 """What the programs' modules hold, and what else their code reads."""
 
@@ -62,7 +67,7 @@ class _Known:
         self.state, self.needed = state, needed
         self.equal = 0
         self.changes = 0
-        self.refused = False
+        self.refused = self.handed_over = False
         self.forbidden: str | None = None
 
 
@@ -91,10 +96,14 @@ class Compiled:
             before it is captured, so no side effect happens twice.
         eager: a function that does the same, and runs wherever no graph does; None for `fn` itself.
         local: whether parameters are those of the modules while `fn` runs; otherwise as the user's setting has it.
+        after: so many equal calls of a signature run without a graph, which another process compiles meanwhile; then
+            the graph takes over, and waits if need be. So results do not depend on how long compiling takes. 0
+            compiles at once.
 
     Attributes:
         calls: how many times it was called.
         captures: how many times a graph was captured, or its capture was tried.
+        taken: how many calls ran without a graph.
     """
 
     def __init__(
@@ -111,7 +120,10 @@ class Compiled:
         eager_first: bool = False,
         eager: Callable[..., Any] | None = None,
         local: bool = True,
+        after: int = 0,
     ) -> None:
+        self.after, self.taken = after, Taken(after)
+        self._pending: dict[Hashed, Pending] = {}
         self.fn, self.eager = fn, eager or fn
         self.programs = programs
         self.watch = Watch([*modules(*programs), *watch])
@@ -147,7 +159,8 @@ class Compiled:
             self._graphs.move_to_end((key, state))
             graph.find_state()
             return self._replay(key, graph, tensors, args, kwargs)
-        if not self._is_steady(key, known, state) or not self._has_room(key):
+        steady = self._is_steady(key, known, state) or (self._starts(known) and key not in self._pending)
+        if not steady or not self._has_room(key):
             return self._run(args, kwargs)
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
@@ -205,10 +218,17 @@ class Compiled:
                 "that changes as a float or a tensor, and batches of one size"
             )
             return self.eagerly(str(self._why_baked or why), *args, **kwargs)
-        self._known[key] = known = _Known(self._state(key), needed=1)
-        if self.eager_first:
+        tensors, _ = self._key(leaves, spec)
+        self._known[key] = known = _Known(self._state(key), needed=max(1, self.after))
+        known.equal = self.taken.meet(tensors, known)
+        if self.eager_first and known.equal < known.needed:
             return self._record(key, known, leaves, args, kwargs)
-        return self._first(key, self._key(leaves, spec)[0], leaves, spec, args, kwargs)
+        if known.equal < self.after:
+            return self._run(args, kwargs)
+        return self._first(key, tensors, leaves, spec, args, kwargs)
+
+    def _starts(self, known: _Known) -> bool:
+        return min(_START, self.after) <= known.equal < self.after
 
     def _record(self, key: Hashed, known: _Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run as it is, and note what is read: it is guarded from then on."""
@@ -237,6 +257,7 @@ class Compiled:
             known.changes = 0
             return known.equal >= known.needed
         known.equal, known.changes = 0, known.changes + 1
+        self._pending.pop(key, None)
         if known.changes == _PATIENCE:
             name = self._changed(key, known.state, state)
             self._warn(CaptureError(f"{name} changes from call to call. Pass it as an argument of the step"))
@@ -271,7 +292,6 @@ class Compiled:
         kwargs: dict[str, Any],
     ) -> Any:
         """Capture and compile, or find out that this is impossible."""
-        self.captures += 1
         known = self._known[key]
         try:
             graph = self._build(key, tensors, leaves, spec)
@@ -285,8 +305,10 @@ class Compiled:
             else:
                 self._refuse(key, error)
             return result
-        known.equal, known.needed = 0, _PATIENCE_GROWS * known.needed
         state = known.state = self._state(key)
+        if graph is None:
+            return self._run(args, kwargs)
+        known.equal, known.needed, known.handed_over = 0, _PATIENCE_GROWS * known.needed, True
         self._keep((key, state), graph)
         return self._replay(key, graph, tensors, args, kwargs)
 
@@ -304,7 +326,22 @@ class Compiled:
             self._refuse(key, CaptureError(difference))
         return result
 
-    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Graph:
+    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Graph | None:
+        """The graph of a signature; None while another process compiles it."""
+        pending = self._pending.pop(key, None)
+        captured = pending.captured if pending else self._capture(key, tensors, leaves, spec)
+        devices = {tensor.device.type for tensor in [*tensors, *captured.state]}
+        if self._known[key].equal < self.after and devices == {"cpu"}:
+            self._pending[key] = Pending(captured, tensors, self.options)
+            return None
+        replay = pending.result() if pending else lower(captured, tensors, self.options)
+        if self.cuda_graph and devices == {"cuda"}:
+            replay = CudaGraph(replay, len(tensors))
+        return Graph(captured, replay)
+
+    def _capture(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Captured:
+        self.captures += 1
+
         def flat(*inputs: Tensor) -> Any:
             fresh = iter(inputs)
             lifted = (Tensor, float) if self._why_baked is None else (Tensor,)
@@ -314,7 +351,7 @@ class Compiled:
                 return self.fn(*args, **kwargs)
 
         guards = self.guards(key)
-        with _parameters_kept(), guards.unchanged() as changed, Recorder() as recorder, UsedParameters() as used:
+        with parameters_kept(), guards.unchanged() as changed, Recorder() as recorder, UsedParameters() as used:
             captured = capture(flat, tensors, self.watch)
         if changed:
             raise CaptureError(f"the program changes {changed[0]}, which a graph would not")
@@ -322,10 +359,7 @@ class Compiled:
         if guards.forbidden:
             raise CaptureError(guards.forbidden)
         self.watch.ignore(captured.written)
-        replay = lower(captured, tensors, self.options)
-        if self.cuda_graph and all(tensor.is_cuda for tensor in [*tensors, *captured.state]):
-            replay = CudaGraph(replay, len(tensors))
-        return Graph(captured, replay)
+        return captured
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -350,29 +384,3 @@ class Compiled:
         self._graphs[key] = graph
         while len(self._graphs) > self.max_graphs:
             self._graphs.popitem(last=False)
-
-
-@contextmanager
-def _parameters_kept() -> Iterator[None]:
-    """Raise if a parameter appears inside, and take it out of Pyro's store: a capture has no values for it."""
-    store = pyro.get_param_store()
-    entries = [store._params, store._param_to_name, store._constraints]
-    before = [dict(part) for part in entries]
-    try:
-        yield
-    except Exception as error:
-        if new := _put_back(entries, before):
-            raise UnsteadyError(f"the parameter {new[0]!r} appears") from error
-        raise
-    if new := _put_back(entries, before):
-        raise UnsteadyError(f"the parameter {new[0]!r} appears")
-
-
-def _put_back(entries: list[dict], before: list[dict]) -> list[str]:
-    """Undo what was added to Pyro's store; gives the names of new parameters."""
-    new = [name for name in entries[0] if name not in before[0]]
-    if any(part.keys() != old.keys() for part, old in zip(entries, before, strict=True)):
-        for part, old in zip(entries, before, strict=True):
-            part.clear()
-            part.update(old)
-    return new

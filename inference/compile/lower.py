@@ -1,12 +1,15 @@
 """Lowering: torch's inductor compiles a captured graph."""
 
+import copyreg
 import functools
 import gc
 import logging
+import pkgutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, fx
@@ -118,8 +121,17 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
     # what the process did before, so that another process would not find the graph in the cache.
     fake_inputs = [fakes.from_tensor(x, static_shapes=True) for x in inputs]
     settings = SETTINGS | numbers | options
-    with torch.no_grad(), config.patch(settings), _quiet(), tracing(TracingContext(fakes)), together(), _lasting():
+    named = mock.patch.dict(copyreg.dispatch_table, {torch.memory_format: _by_name})
+    contexts = (torch.no_grad(), config.patch(settings), _quiet(), tracing(TracingContext(fakes)), _lasting(), named)
+    with ExitStack() as stack, together():
+        for context in contexts:
+            stack.enter_context(context)
         return compiler(module, fake_inputs)
+
+
+def _by_name(format: torch.memory_format) -> tuple[Any, ...]:
+    """How to pickle a memory format: pickle would name any module that has it, and keys of the cache are pickles."""
+    return pkgutil.resolve_name, (str(format).replace(".", ":"),)
 
 
 _LARGE_PRODUCT = 2**25
