@@ -175,6 +175,11 @@ class Compiled:
         self._warn(CaptureError(reason))
         return result
 
+    def stop_compiling(self) -> None:
+        """End the processes that compile graphs of this function."""
+        while self._pending:
+            self._pending.popitem()[1].cancel()
+
     def each(self, items: Iterable[Tensor | None], *args: Any) -> list[Any]:
         """`[self(item, *args) for item in items]`, where the signature is computed once per shape of an item.
 

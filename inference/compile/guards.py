@@ -117,9 +117,9 @@ class Guards:
             names: the names of parameters; those that are not in the store are skipped.
         """
         store = pyro.get_param_store()
-        self._hold(store.__dict__, "_params", "Pyro's parameter store")
         for name in names:
             if name in store._params:
+                self._hold(store.__dict__, "_params", "Pyro's parameter store")
                 self._hold(store._params, name, f"the parameter {name!r}")
                 self._hold(store._constraints, name, f"the constraint of the parameter {name!r}")
 

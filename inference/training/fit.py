@@ -108,8 +108,11 @@ def fit(
         )
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
-        loop.start(resume)
-        return loop.run(epochs, progress)
+        try:
+            loop.start(resume)
+            return loop.run(epochs, progress)
+        finally:
+            svi.stop_compiling()
 
 
 def _place(model: ProgramLike, guide: ProgramLike, device: torch.device) -> None:

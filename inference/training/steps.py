@@ -129,6 +129,11 @@ class Steps(ABC):
         for name, function in self._compiled():
             function.taken.resume(taken.get(name, {}))
 
+    def stop_compiling(self) -> None:
+        """End the processes that compile graphs of these steps."""
+        for _, function in self._compiled():
+            function.stop_compiling()
+
     def _compiled(self) -> list[tuple[str, Compiled]]:
         return [(name, function) for name, function in vars(self).items() if isinstance(function, Compiled)]
 

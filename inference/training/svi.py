@@ -227,6 +227,11 @@ class SVI(pyro.infer.SVI):
         if isinstance(self._steps, Steps):
             self._steps.resume(taken)
 
+    def stop_compiling(self) -> None:
+        """End the processes that compile beside; they end by themselves when their graphs are compiled."""
+        if isinstance(self._steps, Steps):
+            self._steps.stop_compiling()
+
     def _prepared_for(
         self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None
     ) -> tuple[Steps | PyroSteps, torch.device]:
