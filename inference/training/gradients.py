@@ -122,14 +122,14 @@ def _tensors(loss: Any, like: list[Tensor]) -> Any:
 
 
 def as_tensors(loss: Any) -> Any:
-    """A loss as a 0-dim tensor, a tuple of losses as a tuple of them.
+    """A loss as a 0-dim tensor without a graph of its own, a tuple of losses as a tuple of them.
 
     Args:
         loss: a number, a tensor, or a tuple of them.
     """
     if isinstance(loss, tuple):
         return type(loss)(map(as_tensors, loss))
-    return loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
+    return loss.detach() if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
 
 
 def is_finite(loss: Any, flags: Sequence[Tensor] = ()) -> Tensor:
