@@ -71,7 +71,9 @@ def loss_functions(loss: Any, loss_and_grads: Callable[..., Any] | None = None) 
         return getattr(loss, "loss", loss.loss_and_grads), loss.loss_and_grads
     if loss_and_grads is not None:
         return loss, loss_and_grads
-    return getattr(loss, "loss", loss), partial(_backward, loss, getattr(loss, "differentiable_loss", loss))
+    if hasattr(loss, "differentiable_loss"):
+        return getattr(loss, "loss", loss.differentiable_loss), partial(_backward, loss, loss.differentiable_loss)
+    return loss, partial(_backward, loss, loss)
 
 
 def _backward(loss: Any, differentiable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
