@@ -67,7 +67,7 @@ class _Known:
         self.state, self.needed = state, needed
         self.equal = 0
         self.changes = 0
-        self.refused = self.handed_over = False
+        self.failed = self.refused = self.handed_over = False
         self.forbidden: str | None = None
 
 
@@ -228,7 +228,7 @@ class Compiled:
         known.equal = self.taken.meet(tensors, known)
         if self.eager_first and known.equal < known.needed:
             return self._record(key, known, leaves, args, kwargs)
-        if known.equal < self.after:
+        if known.equal < self.after or not self._has_room(key):
             return self._run(args, kwargs)
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
@@ -305,8 +305,9 @@ class Compiled:
                 self._why_baked = error
                 return self(*args, **kwargs)
             result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
-            if isinstance(error, UnsteadyError) and known.changes < _PATIENCE:
-                known.changes, known.state = known.changes + 1, self._state(key)
+            if isinstance(error, UnsteadyError) and not known.failed:
+                known.failed, known.equal, known.needed = True, 0, max(2, self.after)
+                known.state = self._state(key)
             else:
                 self._refuse(key, error)
             return result

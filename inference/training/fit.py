@@ -18,7 +18,7 @@ from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
-from pyrovae.inference.training.optimizers import Optim, Unwrapped
+from pyrovae.inference.training.optimizers import Unwrapped
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
