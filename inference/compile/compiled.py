@@ -38,13 +38,24 @@ __all__ = ["Compiled"]
 
 
 _MANY = 8
-"""This many times `max_graphs` signatures are known at most: beyond, an argument must differ at every call."""
+"""This many times `max_graphs` signatures are known at most."""
+
+_RECORDED = 4
+"""So many new signatures in a row are recorded; recording takes as long as running, and a signature must come back."""
+
+_DIFFERENT = 32
+"""New signatures in a row after which a warning says that the arguments differ at every call."""
 
 _PATIENCE = 3
 """Calls in a row before each of which something changed, until a warning names it."""
 
 _PATIENCE_GROWS = 4
 """After each capture of one signature, so many times more equal calls are awaited before the next."""
+
+_WHY_DIFFERENT = (
+    "the arguments or their sizes differ at every call. Pass a number that changes as a float or a tensor, and batches of "
+    "one size"
+)
 
 State = tuple[Hashed, Hashed]
 """What the programs' modules hold, and what else their code reads."""
@@ -62,7 +73,7 @@ class _Known:
         self.state, self.needed = state, needed
         self.equal = 0
         self.changes = 0
-        self.failed = self.refused = False
+        self.recorded = self.failed = self.refused = False
         self.forbidden: str | None = None
 
 
@@ -123,7 +134,7 @@ class Compiled:
         self.reported = set() if reported is None else reported
         self.cuda_graph = cuda_graph
         self.options = options or {}
-        self.captures = self.calls = 0
+        self.captures = self.calls = self._new = 0
         self._why_baked: Exception | None = None
         self._known: dict[Hashed, _Known] = {}
         self._graphs: OrderedDict[tuple[Hashed, State], Graph] = OrderedDict()
@@ -138,6 +149,9 @@ class Compiled:
         known = self._known.get(key)
         if known is None:
             return self._meet(key, leaves, spec, args, kwargs)
+        self._new = 0
+        if self.eager_first and not known.recorded:
+            return self._record(key, known, leaves, args, kwargs)
         if known.forbidden and not known.refused:
             self._refuse(key, CaptureError(known.forbidden))
         if known.refused:
@@ -199,16 +213,17 @@ class Compiled:
 
     def _meet(self, key: Hashed, leaves: list[Any], spec: pytree.TreeSpec, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The first call of a signature."""
-        if len(self._known) >= _MANY * self.max_graphs:
-            why = CaptureError(
-                f"the arguments or their sizes differ too often: {len(self._known)} combinations so far. Pass a number "
-                "that changes as a float or a tensor, and batches of one size"
-            )
-            return self.eagerly(str(self._why_baked or why), *args, **kwargs)
+        self._new += 1
+        while len(self._known) >= _MANY * self.max_graphs:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._guards.pop(oldest, None)
         self._known[key] = known = _Known(self._state(key), needed=1)
-        if self.eager_first:
+        if self._new == _DIFFERENT:
+            self._warn(self._why_baked or CaptureError(_WHY_DIFFERENT))
+        if self.eager_first and self._new <= _RECORDED:
             return self._record(key, known, leaves, args, kwargs)
-        if not self._has_room(key):
+        if self.eager_first or not self._has_room(key):
             return self._run(args, kwargs)
         return self._first(key, self._key(leaves, spec)[0], leaves, spec, args, kwargs)
 
@@ -218,7 +233,7 @@ class Compiled:
             result = self._run(args, kwargs)
         guards = self._guard(key, recorder, used, leaves)
         known.state = self._state(key)
-        known.forbidden = guards.forbidden
+        known.recorded, known.forbidden = True, guards.forbidden
         return pytree.tree_map_only(Tensor, Tensor.detach, result)
 
     def _guard(self, key: Hashed, recorder: Recorder, used: UsedParameters, leaves: list[Any]) -> Guards:
