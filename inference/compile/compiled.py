@@ -24,6 +24,7 @@ from pyrovae.inference.compile.capture import Captured, capture
 from pyrovae.inference.compile.cuda_graph import CudaGraph
 from pyrovae.inference.compile.graph import Graph
 from pyrovae.inference.compile.guards import Guards
+from pyrovae.inference.compile.known import Known, State
 from pyrovae.inference.compile.lower import lower
 from pyrovae.inference.compile.precision import precise
 from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
@@ -40,7 +41,13 @@ __all__ = ["Compiled"]
 
 
 _MANY = 8
-"""This many times `max_graphs` signatures are known at most: beyond, an argument must differ at every call."""
+"""This many times `max_graphs` signatures are known at most."""
+
+_RECORDED = 4
+"""So many new signatures in a row are recorded; recording takes as long as running, and a signature must come back."""
+
+_DIFFERENT = 32
+"""New signatures in a row after which a warning says that the arguments differ at every call."""
 
 _PATIENCE = 3
 """Calls in a row before each of which something changed, until a warning names it."""
@@ -48,27 +55,13 @@ _PATIENCE = 3
 _PATIENCE_GROWS = 4
 """After each capture of one signature, so many times more equal calls are awaited before the next."""
 
+_WHY_DIFFERENT = (
+    "the arguments or their sizes differ at every call. Pass a number that changes as a float or a tensor, and batches "
+    "of one size"
+)
+
 _START = 16
 """Equal calls of a signature from which its graph is compiled beside: rare signatures cost nothing."""
-
-State = tuple[Hashed, Hashed]
-"""What the programs' modules hold, and what else their code reads."""
-
-
-class _Known:
-    """What is known of one signature.
-
-    Args:
-        state: the state of the programs at its last call.
-        needed: how many calls in a row must find the same state before it is captured.
-    """
-
-    def __init__(self, state: State, needed: int) -> None:
-        self.state, self.needed = state, needed
-        self.equal = 0
-        self.changes = 0
-        self.failed = self.refused = self.handed_over = False
-        self.forbidden: str | None = None
 
 
 class Compiled:
@@ -135,9 +128,9 @@ class Compiled:
         self.reported = set() if reported is None else reported
         self.cuda_graph = cuda_graph
         self.options = options or {}
-        self.captures = self.calls = 0
+        self.captures = self.calls = self._new = 0
         self._why_baked: Exception | None = None
-        self._known: dict[Hashed, _Known] = {}
+        self._known: dict[Hashed, Known] = {}
         self._graphs: OrderedDict[tuple[Hashed, State], Graph] = OrderedDict()
 
     def __len__(self) -> int:
@@ -150,6 +143,9 @@ class Compiled:
         known = self._known.get(key)
         if known is None:
             return self._meet(key, leaves, spec, args, kwargs)
+        self._new = 0
+        if self.eager_first and not known.recorded:
+            return self._record(key, known, leaves, args, kwargs)
         if known.forbidden and not known.refused:
             self._refuse(key, CaptureError(known.forbidden))
         if known.refused:
@@ -217,31 +213,36 @@ class Compiled:
 
     def _meet(self, key: Hashed, leaves: list[Any], spec: pytree.TreeSpec, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The first call of a signature."""
-        if len(self._known) >= _MANY * self.max_graphs:
-            why = CaptureError(
-                f"the arguments or their sizes differ too often: {len(self._known)} combinations so far. Pass a number "
-                "that changes as a float or a tensor, and batches of one size"
-            )
-            return self.eagerly(str(self._why_baked or why), *args, **kwargs)
+        self._new += 1
+        self._forget()
         tensors, _ = self._key(leaves, spec)
-        self._known[key] = known = _Known(self._state(key), needed=max(1, self.after))
+        self._known[key] = known = Known(self._state(key), needed=max(1, self.after))
         known.equal = self.taken.meet(tensors, known)
-        if self.eager_first and known.equal < known.needed:
+        if self._new == _DIFFERENT:
+            self._warn(self._why_baked or CaptureError(_WHY_DIFFERENT))
+        if self.eager_first and known.equal < known.needed and self._new <= _RECORDED:
             return self._record(key, known, leaves, args, kwargs)
-        if known.equal < self.after or not self._has_room(key):
+        if known.equal < max(self.after, self.eager_first) or not self._has_room(key):
             return self._run(args, kwargs)
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
-    def _starts(self, known: _Known) -> bool:
+    def _forget(self) -> None:
+        """Keep a bounded number of signatures, the latest."""
+        while len(self._known) >= _MANY * self.max_graphs:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._guards.pop(oldest, None)
+
+    def _starts(self, known: Known) -> bool:
         return min(_START, self.after) <= known.equal < self.after
 
-    def _record(self, key: Hashed, known: _Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _record(self, key: Hashed, known: Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run as it is, and note what is read: it is guarded from then on."""
         with Recorder() as recorder, UsedParameters() as used:
             result = self._run(args, kwargs)
         guards = self._guard(key, recorder, used, leaves)
         known.state = self._state(key)
-        known.forbidden = guards.forbidden
+        known.recorded, known.forbidden = True, guards.forbidden
         return pytree.tree_map_only(Tensor, Tensor.detach, result)
 
     def _guard(self, key: Hashed, recorder: Recorder, used: UsedParameters, leaves: list[Any]) -> Guards:
@@ -255,7 +256,7 @@ class Compiled:
         self.watch.include(guards.modules)
         return guards
 
-    def _is_steady(self, key: Hashed, known: _Known, state: State) -> bool:
+    def _is_steady(self, key: Hashed, known: Known, state: State) -> bool:
         """Whether the state has rested for long enough; names what changes from call to call."""
         if known.state == state:
             known.equal += 1
