@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peers import PlainVAE, to_floats
+from pairs import pair_of, to_floats
+from plain import Plain
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,7 +44,7 @@ def measure(work: Workload, rows: Tensor) -> dict[str, float]:
     float32 and in bfloat16. The memory seconds are the bytes over the rate of a copy as large as the parameters,
     gradients and moments, which may be in the cache or in main memory.
     """
-    net = PlainVAE(work).to(rows.device)
+    net = Plain(work, *pair_of(work)).to(rows.device)
     batch = to_floats(rows[: work.batch_size])
     with FlopCounterMode(display=False) as counter, _Recorder() as recorder:
         net(batch).backward()
