@@ -6,6 +6,7 @@ in one run, which of the user's functions run and what they name; `Guards` holds
 """
 
 import gc
+import inspect
 import io
 import random
 import sys
@@ -193,11 +194,15 @@ def _made_inside(frame: FrameType) -> bool:
     return False
 
 
+# Unwrapped: torch.manual_seed's own code object is that of a wrapper which other functions of torch share.
 _FORBIDDEN = {
-    torch.manual_seed.__code__: "torch.manual_seed",
-    torch.seed.__code__: "torch.seed",
-    torch.set_rng_state.__code__: "torch.set_rng_state",
-    cast(Any, torch.random.fork_rng).__wrapped__.__code__: "torch.random.fork_rng",
+    inspect.unwrap(cast(Any, function)).__code__: f"torch.{name}"
+    for name, function in (
+        ("manual_seed", torch.manual_seed),
+        ("seed", torch.seed),
+        ("set_rng_state", torch.set_rng_state),
+        ("random.fork_rng", torch.random.fork_rng),
+    )
 }
 
 
