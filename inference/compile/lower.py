@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrovae.inference.compile.capture import Captured
+from pyrovae.inference.compile.products import use_onednn
 
 __all__ = ["lower"]
 
@@ -65,43 +66,6 @@ def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) ->
     numbers = {"fallback_random": config.fallback_random or all(x.device.type == "cpu" for x in inputs)}
     # Inductor reads its cache on the disk only under a tracing context with a shape environment.
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
-    _use_onednn(captured.module)
+    use_onednn(captured.module)
     with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
         return compiler(captured.module, inputs)
-
-
-_LARGE_PRODUCT = 2**25
-"""Multiplications from which oneDNN computes a product; a smaller one ends before oneDNN's start has paid off."""
-
-
-def _use_onednn(module: fx.GraphModule) -> None:
-    """Let oneDNN compute large float32 products on a CPU: at the shapes of a batch it takes 0.83 to 0.92 of MKL's time.
-
-    Products whose first factor is transposed (gradients of weights) stay with MKL, which is faster there.
-    """
-    if not torch.backends.mkldnn.is_available():
-        return
-    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default):
-        a, b = (factor.meta["val"] for factor in node.args)
-        on_cpu = a.device.type == "cpu" and a.dtype == torch.float32
-        if on_cpu and a.is_contiguous() and a.numel() * b.shape[1] >= _LARGE_PRODUCT:
-            node.target = _onednn_product()
-    module.recompile()
-
-
-@functools.cache
-def _onednn_product() -> Any:
-    """`mm(a, b)` by oneDNN, as an operation that a graph can hold."""
-
-    @torch.library.custom_op("pyrovae::onednn_mm", mutates_args=())
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        weight = b.t()
-        if not (b.is_contiguous() or weight.is_contiguous()):  # oneDNN is a thousand times slower on a slice
-            weight = weight.contiguous()
-        return torch.ops.mkldnn._linear_pointwise(a.contiguous(), weight, None, "none", [], "")
-
-    @product.register_fake
-    def _(a: Tensor, b: Tensor) -> Tensor:
-        return a.new_empty(len(a), b.shape[1])
-
-    return torch.ops.pyrovae.onednn_mm.default
