@@ -36,7 +36,21 @@ def use_onednn(module: fx.GraphModule) -> None:
         smallest = SMALLEST if a.shape[1] <= LONG else SMALLEST_LONG
         if on_cpu and a.numel() * b.shape[1] >= smallest:
             node.target = torch.ops.pyrovae.onednn_mm.default
+            _lay_out(node, a)
     module.recompile()
+
+
+def _lay_out(node: fx.Node, a: Tensor) -> None:
+    """Have the kernel that computes a transposed first factor write it in rows; oneDNN would copy it on one thread."""
+    source = node.args[0]
+    if a.is_contiguous() or not isinstance(source, fx.Node) or source.op == "placeholder":
+        return
+    with node.graph.inserting_before(node):
+        clone = node.graph.call_function(
+            torch.ops.aten.clone.default, (source,), {"memory_format": torch.contiguous_format}
+        )
+    clone.meta["val"] = a.contiguous()
+    node.replace_input_with(source, clone)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
