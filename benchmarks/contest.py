@@ -112,6 +112,8 @@ def contestant(name: str, work: Workload, rows: np.ndarray, device: str, **env: 
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         ) as process:
+            if THREADS == 1 and hasattr(os, "sched_setaffinity"):  # JAX takes as many threads as it has processors
+                os.sched_setaffinity(process.pid, {0})
             try:
                 yield Runner(name, process, time.perf_counter(), min(steps, len(rows) // work.batch_size))
             finally:

@@ -5,6 +5,7 @@
     python benchmarks/speed.py --cells dense-128 iwae50-16 --rounds 5
     python benchmarks/speed.py --out speed.jsonl --report   # only print the tables of that file
     python benchmarks/speed.py --quick                      # only checks that everything runs
+    BENCH_THREADS=1 BENCH_CLOCK=processor python benchmarks/speed.py --out busy.jsonl    # where others use the machine
 
 Every contestant has a process of its own (peers.py, numpyro_loop.py) and waits while another is timed. One round is
 one epoch of each, in a random order. A ratio is the time of our step over that of the peer, the median over the rounds.
@@ -101,7 +102,9 @@ def machine(device: str) -> Json:
     """The machine that the numbers were measured on."""
     chip = torch.cuda.get_device_name() if device == "cuda" else _cpu()
     packages = {name: version(name) for name in ("torch", "pyro-ppl", "numpy")}
-    return {"device": chip, "threads": THREADS, "load": os.getloadavg()[0], "versions": packages | _numpyro_versions()}
+    clock, load = os.environ.get("BENCH_CLOCK", "wall"), os.getloadavg()[0]
+    versions = packages | _numpyro_versions()
+    return {"device": chip, "threads": THREADS, "clock": clock, "load": load, "versions": versions}
 
 
 def _cpu() -> str:
