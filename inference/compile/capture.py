@@ -171,6 +171,17 @@ def _caller() -> str:
     return frame.f_globals.get("__name__", "")
 
 
+@contextmanager
+def _unprofiled() -> Iterator[None]:
+    """Without the profiler that notes the user's functions: what runs inside is torch's, thousands of calls a node."""
+    profiler = sys.getprofile()
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.setprofile(profiler)
+
+
 class _Inputs(TorchDispatchMode):
     """Makes each real tensor that the traced function touches an input of the graph, by its identity.
 
@@ -183,7 +194,10 @@ class _Inputs(TorchDispatchMode):
         self._fakes: dict[int, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        kwargs = kwargs or {}
+        with _unprofiled():
+            return self._dispatch(func, args, kwargs or {})
+
+    def _dispatch(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if func not in _LITERALS:
             args, kwargs = pytree.tree_map_only(Tensor, self._fake, (args, kwargs))
         result = func(*args, **kwargs)

@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from pyrovae.inference.compile.dataflow import SELECT, Dataflow, Source, Step, aten, is_random, replaced
 from pyrovae.inference.compile.loops import LEAST, Carried, Each, Indexed, Inside, Loop, Read, Same, loops
+from pyrovae.inference.compile.batched import BATCHED
 from pyrovae.inference.compile.sums import TRANSPOSED, Sum, sums
 
 __all__ = ["rolled"]
@@ -180,7 +181,7 @@ class _Writer:
             parts.append(
                 self.call(aten.unsqueeze.default, self.view(sources[i]), 0)
                 if stack is None
-                else self.sliced(stack, first, step, count)
+                else self._batched(self.sliced(stack, first, step, count), sources[i].chain)
             )
             i += count
         whole = parts[0] if len(parts) == 1 else self.call(aten.cat.default, parts, 0)
@@ -196,17 +197,26 @@ class _Writer:
         if len(places) < 2 or None in places or places[0][0] is not places[1][0]:  # type: ignore[index]
             return None, 0, 0, 1
         (stack, first), (_, second) = places  # type: ignore[misc]
-        count, step = 1, second - first
-        while i + count < len(sources) and self._in_stack(sources[i + count]) == (stack, first + count * step):
+        count, step, chain = 1, second - first, sources[i].chain
+        for source in sources[i + 1 :]:
+            if source.chain != chain or self._in_stack(source) != (stack, first + count * step):
+                break
             count += 1
         return (stack, first, step, count) if step else (None, 0, 0, 1)
 
     def _in_stack(self, source: Source) -> tuple[fx.Node, int] | None:
-        if source.base in self.place and not source.chain:
+        if source.base in self.place and all(target in BATCHED for target, _ in source.chain):
             plan, k, j = self.place[source.base]
             if (plan.loop.start, j) in self.stacks:
                 return self.stacks[plan.loop.start, j], k
         return None
+
+    def _batched(self, whole: fx.Node, chain: tuple[Step, ...]) -> fx.Node:
+        """A stack whose entries are seen through views."""
+        for target, rest in chain:
+            other, arguments = BATCHED[target](whole.meta["val"], *rest)
+            whole = self.call(other, whole, *arguments)
+        return whole
 
     def sliced(self, whole: fx.Node, first: int, step: int, count: int) -> fx.Node:
         """The entries first, first + step, ... of the leading dimension."""
