@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrovae.inference.compile.capture import Captured
-from pyrovae.inference.compile.roll import rolled
+from pyrovae.inference.compile.roll import with_loops
 
 __all__ = ["lower"]
 
@@ -67,9 +67,8 @@ def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) ->
     # Inductor reads its cache on the disk only under a tracing context with a shape environment.
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
     _use_onednn(captured.module)
-    module = rolled(captured.module) or captured.module
     with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
-        return compiler(module, inputs)
+        return with_loops(captured.module, compiler, inputs) or compiler(captured.module, inputs)
 
 
 _LARGE_PRODUCT = 2**25

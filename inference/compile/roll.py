@@ -5,8 +5,9 @@ copies becomes one `scan`, whose body is compiled once. The operations and their
 except that gradients of shared weights are summed over time by one product after the loop.
 """
 
+import logging
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,34 @@ from pyrovae.inference.compile.loops import LEAST, Carried, Each, Indexed, Insid
 from pyrovae.inference.compile.batched import BATCHED
 from pyrovae.inference.compile.sums import TRANSPOSED, Sum, sums
 
-__all__ = ["rolled"]
+_LOG = logging.getLogger(__name__)
+
+__all__ = ["rolled", "with_loops"]
+
+Compiler = Callable[[fx.GraphModule, list[Tensor]], Callable[..., Any]]
+
+
+def with_loops(module: fx.GraphModule, compiler: Compiler, inputs: list[Tensor]) -> Callable[..., Any] | None:
+    """Compile a graph with loops in place of repeated stretches; None where there are none, or they do not compile.
+
+    The loops run in C++, without Python between the operations. Only graphs on a CPU get loops.
+
+    Args:
+        module: a graph of ATen operations; it is not changed.
+        compiler: compiles a graph for inputs.
+        inputs: examples of the inputs.
+    """
+    from torch._inductor import config
+
+    if any(tensor.device.type != "cpu" for tensor in inputs):
+        return None
+    try:
+        looped = rolled(module)
+        with config.patch(cpp_wrapper=True):
+            return None if looped is None else compiler(looped, inputs)
+    except Exception as error:  # the graph as it was captured is right, and only takes longer to compile
+        _LOG.warning("A loop over time is compiled turn by turn, which takes long: %s", error)
+        return None
 
 
 def rolled(module: fx.GraphModule) -> fx.GraphModule | None:
