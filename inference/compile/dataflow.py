@@ -44,8 +44,8 @@ class Source:
 class Dataflow:
     """The operations of a graph in their order, without views and without those whose results nothing reads.
 
-    An operation in place on a result that nothing else reads is listed as its functional counterpart, in
-    `functional`. Any other operation in place is no candidate for a loop, and is listed in `fixed`.
+    An operation in place on a whole new tensor is listed as its functional counterpart, in `functional`: what reads
+    the tensor later reads the new result. Any other operation in place is in `fixed`, and never part of a loop.
 
     Args:
         graph: a graph of ATen operations.
@@ -56,10 +56,13 @@ class Dataflow:
         self.fixed: set[fx.Node] = set()
         self._sources: dict[fx.Node, Source] = {}
         self._reads: dict[fx.Node, list[Source]] = {}
+        self._constants: list[tuple[fx.Node, torch.Tensor]] = []
+        self._latest: dict[fx.Node, fx.Node] = {}  # from a result to what an operation in place made of it
         operations = [node for node in graph.nodes if node.op == "call_function" and not self._is_view(node)]
-        for node in operations:
-            self._sort(node)
         self.output = next(iter(graph.find_nodes(op="output")))
+        for node in [*operations, self.output]:
+            self._reads[node] = [self._now(self.source(argument)) for argument in arguments(node)]
+            self._sort(node)
         self.nodes = self._read(operations)
         self.index = {node: i for i, node in enumerate(self.nodes)}
 
@@ -80,10 +83,7 @@ class Dataflow:
         Args:
             node: an operation, or the output.
         """
-        found = self._reads.get(node)
-        if found is None:
-            found = self._reads[node] = [self.source(argument) for argument in arguments(node)]
-        return found
+        return self._reads[node]
 
     def signatures(self) -> list[int]:
         """A number for each operation; those with equal numbers do the same to tensors of the same shapes."""
@@ -97,23 +97,32 @@ class Dataflow:
         shapes = tuple(shape_of(argument) for argument in arguments(node))
         return self.functional.get(node, node.target), _hashable(literals), shapes, shape_of(node)
 
+    def _now(self, source: Source) -> Source:
+        """What is read where operations in place have changed a result meanwhile."""
+        base = source.base
+        while base in self._latest:
+            base = self._latest[base]
+        return source if base is source.base else Source(base, source.chain)
+
     def _sort(self, node: fx.Node) -> None:
         """Decide whether an operation in place has a functional counterpart here."""
         schema = getattr(node.target, "_schema", None)
         if schema is None or not schema.is_mutable:
             return
-        first = node.args[0] if node.args else None
-        counterpart = _counterpart(node.target)
-        if counterpart is not None and isinstance(first, fx.Node) and self._is_fresh(first) and _keeps_dtype(node):
+        counterpart, changed = _counterpart(node.target), self._reads[node][:1]
+        if counterpart is not None and changed and self._is_fresh(changed[0]) and _keeps_dtype(node):
             self.functional[node] = counterpart
+            self._latest[changed[0].base] = node
         else:
             self.fixed.add(node)
 
-    def _is_fresh(self, node: fx.Node) -> bool:
-        """Whether a node is a new tensor that one operation reads."""
-        if node.op != "call_function" or len(node.users) != 1 or self._is_view(node) or node.target in _SAME:
+    def _is_fresh(self, source: Source) -> bool:
+        """Whether this is a whole new tensor, not a view of another one."""
+        base = source.base
+        if source.chain or base.op != "call_function" or base in self.fixed:
             return False
-        return node.target is not operator.getitem
+        returns = getattr(getattr(base.target, "_schema", None), "returns", ())
+        return base in self.functional or all(value.alias_info is None for value in returns)
 
     def _read(self, operations: list[fx.Node]) -> list[fx.Node]:
         """The operations that have an effect, or whose results something reads."""
@@ -133,7 +142,20 @@ class Dataflow:
             return len(first.users) == 1 and first.op == "call_function"
         return node.target in _VIEWS or node.target in _SAME or node.target in _SPLITS
 
+    def _constant(self, node: fx.Node) -> fx.Node:
+        """The first constant with the same number: each turn of a Python loop leaves one of its own."""
+        value = getattr(node.graph.owning_module, str(node.target), None)
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            return node
+        for other, known in self._constants:
+            if (value.dtype, value.shape, value.device) == (known.dtype, known.shape, known.device) and value == known:
+                return other
+        self._constants.append((node, value))
+        return node
+
     def _find(self, node: fx.Node) -> Source:
+        if node.op == "get_attr":
+            return Source(self._constant(node))
         if node.op != "call_function" or not self._is_view(node):
             return Source(node)
         first: Any = node.args[0]

@@ -15,6 +15,9 @@ __all__ = ["LEAST", "Carried", "Each", "Indexed", "Inside", "Loop", "Read", "Sam
 LEAST = 8
 """The least number of turns of a loop; fewer stay as they are."""
 
+_MANY = 200
+"""So many operations become a loop even if they are pointwise."""
+
 _TRIES = 40
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "_thnn", "scaled_dot_product")
 
@@ -161,12 +164,12 @@ def _loop(flow: Dataflow, repeat: Repeat) -> Loop | None:
 
 
 def _pays(flow: Dataflow, repeat: Repeat) -> bool:
-    """Whether a turn has matrix products; pointwise operations alone are fused where they stand."""
+    """Whether a turn has matrix products, or there are many operations; a few pointwise ones are fused as they are."""
     turn = flow.nodes[repeat.start : repeat.start + repeat.period]
     if any(node in flow.fixed for node in turn):
         return False
     names = [str(getattr(node.target, "_opname", "")) for node in turn]
-    return any(name.startswith(_PRODUCTS) for name in names)
+    return repeat.stop - repeat.start >= _MANY or any(name.startswith(_PRODUCTS) for name in names)
 
 
 def _offset(flow: Dataflow, repeat: Repeat) -> int:
@@ -235,11 +238,11 @@ class _Classifier:
         chain = self.sources[middle].chain
         fits = [p - self.start == (k - 1) * self.period + position for k, p in enumerate(self.places)]
         low, high = self._span(self._as_here(fits, middle), middle)
-        first = self.sources[low - 1] if low else self.sources[0]
-        if low and (low == 1 or self.places[low - 1] < self.start + (low - 1) * self.period):
-            begins = self._begins(first, chain, self.turns[0][position])
-            if begins is not None:
-                return Carried(position, chain, begins), (low - 1, high)
+        if low == 0:  # the turn before the first is one that was left out
+            return Carried(position, chain, Source(self.sources[0].base)), (0, high)
+        begins = self._begins(self.sources[low - 1], chain, self.turns[0][position])
+        if begins is not None and self.places[low - 1] < self.start + (low - 1) * self.period:
+            return Carried(position, chain, begins), (low - 1, high)
         return None, (low, high)
 
     def _begins(self, first: Source, chain: tuple[Step, ...], result: fx.Node) -> Source | None:

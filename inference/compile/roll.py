@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from pyrovae.inference.compile.dataflow import SELECT, Dataflow, Source, Step, aten, is_random, replaced
 from pyrovae.inference.compile.loops import LEAST, Carried, Each, Indexed, Inside, Loop, Read, Same, loops
 from pyrovae.inference.compile.batched import BATCHED
-from pyrovae.inference.compile.sums import TRANSPOSED, Sum, sums
+from pyrovae.inference.compile.sums import TRANSPOSED, Sum, Term, sums
 
 _LOG = logging.getLogger(__name__)
 
@@ -78,10 +78,14 @@ class _Plan:
     sums: list[Sum] = field(default_factory=list)
     live: set[int] = field(default_factory=set)
 
+    def operands(self, term: Term) -> list[Read]:
+        """What a term of a sum reads."""
+        return self.loop.reads[term.read.position] if isinstance(term.read, Inside) else [term.read]
+
     def outer_reads(self) -> Iterable[fx.Node]:
         """The results from before the loop that are read."""
         wanted = [read for j in self.live for read in self.loop.reads[j]]
-        wanted += [read for total in self.sums for term in total.terms for read in self.loop.reads[term.position]]
+        wanted += [read for total in self.sums for term in total.terms for read in self.operands(term)]
         for read in wanted:
             if isinstance(read, Carried):
                 yield read.first.base
@@ -113,7 +117,7 @@ def _plan(loop: Loop, used: set[fx.Node]) -> _Plan:
     plan.sums = sums(loop, plan.last, plan.stacked)
     plan.last -= {total.position for total in plan.sums}
     for total in plan.sums:
-        reads = [read for term in total.terms for read in loop.reads[term.position]]
+        reads = [read for term in total.terms for read in plan.operands(term)]
         plan.stacked |= {read.position for read in reads if isinstance(read, Inside)}
     plan.last -= plan.stacked
     waiting = [*plan.stacked, *plan.last, *(j for j, node in enumerate(loop.turns[0]) if is_random(node.target))]
@@ -209,7 +213,7 @@ class _Writer:
             parts.append(
                 self.call(aten.unsqueeze.default, self.view(sources[i]), 0)
                 if stack is None
-                else self._batched(self.sliced(stack, first, step, count), sources[i].chain)
+                else self.batched(self.sliced(stack, first, step, count), sources[i].chain)
             )
             i += count
         whole = parts[0] if len(parts) == 1 else self.call(aten.cat.default, parts, 0)
@@ -239,7 +243,7 @@ class _Writer:
                 return self.stacks[plan.loop.start, j], k
         return None
 
-    def _batched(self, whole: fx.Node, chain: tuple[Step, ...]) -> fx.Node:
+    def batched(self, whole: fx.Node, chain: tuple[Step, ...]) -> fx.Node:
         """A stack whose entries are seen through views."""
         for target, rest in chain:
             other, arguments = BATCHED[target](whole.meta["val"], *rest)
@@ -273,6 +277,12 @@ class _LoopWriter:
     def write(self) -> None:
         """Add the loop to the graph, and the sums after it."""
         live = sorted(self.plan.live)
+        if live:
+            self._write(live)
+        for total in self.plan.sums:
+            self.outer.new[self.loop.turns[-1][total.position]] = self._sum(total)
+
+    def _write(self, live: list[int]) -> None:
         for read in (read for j in live for read in self.loop.reads[j]):
             self._meet(read)
         for j in sorted(self.plan.last - {position for position, _ in self.carries}):
@@ -286,8 +296,6 @@ class _LoopWriter:
                 self.outer.new[self.loop.turns[-1][j]] = result
         for j, result in zip(stacked, results[len(self.carries) :], strict=True):
             self.outer.stacks[self.loop.start, j] = result
-        for total in self.plan.sums:
-            self.outer.new[self.loop.turns[-1][total.position]] = self._sum(total)
 
     def _meet(self, read: Read) -> None:
         """Note what the loop needs for a read."""
@@ -379,14 +387,20 @@ class _LoopWriter:
         """A sum over the turns, in one operation for each term."""
         whole = self.outer.view(total.first)
         for term in total.terms:
-            node, reads = self.loop.turns[0][term.position], self.loop.reads[term.position]
-            if node.target is aten.mm.default:
-                added = self.outer.call(aten.mm.default, self._long(reads[0], 1), self._long(reads[1], 0))
-            else:
-                summed = self.outer.call(aten.sum.dim_IntList, self._turns(reads[0]), [0])
-                added = self.outer.call(aten.sum.dim_IntList, summed, *node.args[1:])
-            whole = self.outer.call(aten.add.Tensor, whole, self.outer.through(added, term.chain))
+            whole = self.outer.call(term.sign, whole, self._added(term))
         return whole
+
+    def _added(self, term: Term) -> fx.Node:
+        """What a term adds in all turns together."""
+        call, read = self.outer.call, term.read
+        if not isinstance(read, Inside):
+            return call(aten.sum.dim_IntList, self.outer.batched(self._turns(read), read.chain), [0])
+        node, reads = self.loop.turns[0][read.position], self.loop.reads[read.position]
+        if node.target is aten.mm.default:
+            added = call(aten.mm.default, self._long(reads[0], 1), self._long(reads[1], 0))
+        else:
+            added = call(aten.sum.dim_IntList, call(aten.sum.dim_IntList, self._turns(reads[0]), [0]), *node.args[1:])
+        return self.outer.through(added, read.chain)
 
     def _turns(self, read: Read) -> fx.Node:
         """What each turn reads, in a leading dimension."""

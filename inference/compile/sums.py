@@ -5,7 +5,9 @@ sum_t a_t b_t of matrices is one product of longer matrices after the loop, and 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from pyrovae.inference.compile.batched import BATCHED
 from pyrovae.inference.compile.dataflow import Source, Step, aten
 from pyrovae.inference.compile.loops import Carried, Each, Indexed, Inside, Loop, Read
 
@@ -16,15 +18,15 @@ TRANSPOSED: tuple[Step, ...] = ((aten.t.default, ()),)
 
 @dataclass(frozen=True)
 class Term:
-    """What each turn adds to a sum: a product, or a sum over dimensions.
+    """What each turn adds to a sum: a product or a sum over dimensions of the same turn, or a result from before.
 
     Args:
-        position: that of its operation in a turn.
-        chain: the views through which it is added.
+        read: what is added.
+        sign: aten.add.Tensor, or aten.sub.Tensor where it is subtracted.
     """
 
-    position: int
-    chain: tuple[Step, ...]
+    read: Inside | Indexed | Each
+    sign: Any
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,14 @@ def _sum(loop: Loop, q: int, readers: dict[int, list[tuple[int, int]]], inner: s
         return
     while True:
         node, reads = loop.turns[0][at], loop.reads[at]
-        if node.target is not aten.add.Tensor or len(reads) != 2 or node.kwargs:
+        if node.target not in (aten.add.Tensor, aten.sub.Tensor)[: 2 - slot] or len(reads) != 2 or node.kwargs:
             return
         term = reads[1 - slot]
-        if not isinstance(term, Inside) or term.position not in inner or not _is_sum(loop, term.position):
+        if isinstance(term, Inside) and (term.position not in inner or not _is_sum(loop, term.position)):
             return
-        terms.append(Term(term.position, term.chain))
+        if not _stacks(term) or not _batches(term):
+            return
+        terms.append(Term(term, node.target))  # type: ignore[arg-type]
         if at == q:
             yield Sum(q, carried.first, tuple(terms))
             return
@@ -87,6 +91,11 @@ def _is_sum(loop: Loop, position: int) -> bool:
     if target is aten.mm.default:
         return all(_stacks(read) and read.chain in ((), TRANSPOSED) for read in reads)  # type: ignore[union-attr]
     return target is aten.sum.dim_IntList and all(_stacks(read) and not read.chain for read in reads)  # type: ignore[union-attr]
+
+
+def _batches(read: Read) -> bool:
+    """Whether the views of a read may be taken of a stack or of a sum."""
+    return isinstance(read, Inside) or all(target in BATCHED for target, _ in read.chain)  # type: ignore[union-attr]
 
 
 def _stacks(read: Read) -> bool:
