@@ -126,8 +126,12 @@ def _python_numbers_unused() -> Iterator[None]:
 
 @contextmanager
 def _traceable_pyro() -> Iterator[None]:
-    """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone."""
+    """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone.
+
+    An LSTM is recorded as its operations: the graph compiler does not know oneDNN's.
+    """
     with (
+        torch.backends.mkldnn.flags(enabled=False),
         pyro.validation_enabled(False),
         mock.patch("pyro.util.torch_isnan", return_value=False),
         mock.patch("pyro.util.torch_isinf", return_value=False),

@@ -179,10 +179,13 @@ class _Writer:
 
     def operation(self, node: fx.Node) -> fx.Node:
         """An operation outside of loops."""
-        if node.target is aten.stack.default:
-            sources = self.flow.reads(node)
-            if sum(source.base in self.place for source in sources) >= LEAST:
-                return self.stacked(sources, node.args[1] if len(node.args) > 1 else 0)  # type: ignore[arg-type]
+        sources, dim = self.flow.reads(node), node.args[1] if len(node.args) > 1 else 0
+        if sum(source.base in self.place for source in sources) >= LEAST:
+            if node.target is aten.stack.default:
+                return self.placed(self.stacked(sources), dim)  # type: ignore[arg-type]
+            if node.target is aten.cat.default and node.meta["val"].shape[dim] == len(sources):
+                dim = dim % node.meta["val"].dim()  # type: ignore[operator]
+                return self.placed(self.call(SELECT, self.stacked(sources), dim + 1, 0), dim)
         args, kwargs = self.arguments(node)
         new = self.graph.call_function(self.flow.functional.get(node, node.target), args, kwargs)
         new.meta = dict(node.meta)
@@ -205,8 +208,15 @@ class _Writer:
             self.new[node] = self.call(SELECT, self.stacks[plan.loop.start, j], 0, k)
         return self.new[node]
 
-    def stacked(self, sources: Sequence[Source], dim: int = 0) -> fx.Node:
-        """`torch.stack` of results; those of consecutive turns are a slice of what the loop gives away."""
+    def placed(self, stack: fx.Node, dim: int) -> fx.Node:
+        """A stack whose leading dimension is moved to another place."""
+        rank = stack.meta["val"].dim()
+        if dim % rank == 0:
+            return stack
+        return self.call(_copied, self.call(aten.permute.default, stack, _moved(rank, 0, dim % rank)))
+
+    def stacked(self, sources: Sequence[Source]) -> fx.Node:
+        """Results in a new leading dimension; those of consecutive turns are a slice of what the loop gives away."""
         parts, i = [], 0
         while i < len(sources):
             stack, first, step, count = self._stretch(sources, i)
@@ -216,12 +226,7 @@ class _Writer:
                 else self.batched(self.sliced(stack, first, step, count), sources[i].chain)
             )
             i += count
-        whole = parts[0] if len(parts) == 1 else self.call(aten.cat.default, parts, 0)
-        rank = whole.meta["val"].dim()
-        if dim % rank == 0:
-            return whole
-        moved = self.call(aten.permute.default, whole, _moved(rank, 0, dim % rank))
-        return self.call(_copied, moved)
+        return parts[0] if len(parts) == 1 else self.call(aten.cat.default, parts, 0)
 
     def _stretch(self, sources: Sequence[Source], i: int) -> tuple[fx.Node | None, int, int, int]:
         """The stack of which the sources from the i-th on are a slice; its first index, step, and length."""
