@@ -186,10 +186,21 @@ class _Writer:
             if node.target is aten.cat.default and node.meta["val"].shape[dim] == len(sources):
                 dim = dim % node.meta["val"].dim()  # type: ignore[operator]
                 return self.placed(self.call(SELECT, self.stacked(sources), dim + 1, 0), dim)
-        args, kwargs = self.arguments(node)
-        new = self.graph.call_function(self.flow.functional.get(node, node.target), args, kwargs)
+        target, (args, kwargs) = self.flow.functional.get(node, node.target), self.arguments(node)
+        if node in self.flow.functional and is_random(target) and not node.meta["val"].is_contiguous():
+            return self._drawn(node, target, *args, **kwargs)
+        new = self.graph.call_function(target, args, kwargs)
         new.meta = dict(node.meta)
         return new
+
+    def _drawn(self, node: fx.Node, target: Any, shaped: fx.Node, *rest: Any, **kwargs: Any) -> fx.Node:
+        """Random numbers in a tensor that is not contiguous: eager code draws them in the order of its memory."""
+        strides = node.meta["val"].stride()
+        order = sorted(range(len(strides)), key=lambda dim: -strides[dim])
+        memory = self.call(_copied, self.call(aten.permute.default, shaped, order))
+        drawn = self.graph.call_function(target, (memory, *rest), kwargs)
+        drawn.meta = dict(memory.meta)
+        return self.call(aten.permute.default, drawn, [order.index(dim) for dim in range(len(order))])
 
     def view(self, source: Source) -> fx.Node:
         """A result through its views."""
