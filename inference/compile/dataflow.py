@@ -9,7 +9,7 @@ import torch
 from torch import fx
 from torch.fx.node import map_arg
 
-__all__ = ["SELECT", "Dataflow", "Source", "Step", "aten", "is_random", "replaced", "shape_of"]
+__all__ = ["SELECT", "Dataflow", "Source", "Step", "aten", "is_random", "is_scattered", "replaced", "shape_of"]
 
 aten = torch.ops.aten
 SELECT = aten.select.int
@@ -239,6 +239,17 @@ def is_random(target: Any) -> bool:
         target: what a node calls.
     """
     return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+
+
+def is_scattered(flow: Dataflow, node: fx.Node) -> bool:
+    """Whether an operation draws random numbers in place in a tensor that is not contiguous.
+
+    Args:
+        flow: the operations of the graph.
+        node: one of them.
+    """
+    drawn = node in flow.functional and is_random(flow.functional[node])
+    return drawn and not node.meta["val"].is_contiguous()
 
 
 def _counterpart(target: Any) -> Any:

@@ -284,4 +284,3 @@ class _Classifier:
         ]
         source = Source(self.sources[middle].base, here[:at])
         return Indexed(source, dim, index - middle * step, step, here[at + 1 :]), self._span(fits, middle)
-
