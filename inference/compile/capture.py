@@ -126,18 +126,26 @@ def _python_numbers_unused() -> Iterator[None]:
 
 @contextmanager
 def _traceable_pyro() -> Iterator[None]:
-    """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone.
-
-    An LSTM is recorded as its operations: the graph compiler does not know oneDNN's.
-    """
+    """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone."""
     with (
-        torch.backends.mkldnn.flags(enabled=False),
+        _without_onednn(),
         pyro.validation_enabled(False),
         mock.patch("pyro.util.torch_isnan", return_value=False),
         mock.patch("pyro.util.torch_isinf", return_value=False),
         mock.patch("pyro.infer.util._fulldot", _dot_on_support),
     ):
         yield
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Record an LSTM as its operations: the compiler of graphs does not know oneDNN's LSTM."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
 def _dot_on_support(probs: Tensor, costs: Tensor) -> Tensor:
