@@ -19,6 +19,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrovae.inference.compile.capture import Captured
 from pyrovae.inference.compile.products import use_onednn
+from pyrovae.inference.compile.roll import with_loops
 
 __all__ = ["compile_graph", "example_inputs", "lower", "prepare"]
 
@@ -122,7 +123,7 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
     with ExitStack() as stack, together():
         for context in contexts:
             stack.enter_context(context)
-        return compiler(module, fake_inputs)
+        return with_loops(module, compiler, fake_inputs) or compiler(module, fake_inputs)
 
 
 def _by_name(format: torch.memory_format) -> tuple[Any, ...]:
