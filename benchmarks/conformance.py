@@ -8,9 +8,9 @@
     python benchmarks/conformance.py --report                        # only write docs/conformance.md anew
 
 Each test file and each example runs in a process of its own; nothing of Pyro's is copied. A first pass with Pyro's SVI
-counts steps: what takes none is left out. Results go to a JSON-lines file as they come. The installed Pyro is used where
-its minor version is that of the checkout, and the checkout's own otherwise. Captured graphs are replayed operation by
-operation in tests, where only numbers count; examples are compiled.
+counts steps: what takes none is left out. Results go to a JSON-lines file as they come. The installed Pyro is used
+where its minor version is that of the checkout, and the checkout's own otherwise. Captured graphs are replayed
+operation by operation in tests, where only numbers count; examples are compiled.
 """
 
 import argparse
@@ -90,7 +90,16 @@ class Runner:
             limit: seconds.
         """
         path = self.folder / "job.json"
-        path.write_text(json.dumps(job | {"checkout": str(self.checkout), "folder": str(self.folder), "results": str(self.results.path.resolve())}))
+        path.write_text(
+            json.dumps(
+                job
+                | {
+                    "checkout": str(self.checkout),
+                    "folder": str(self.folder),
+                    "results": str(self.results.path.resolve()),
+                }
+            )
+        )
         paths = [str(HERE)] if uses_installed(self.checkout) else [str(HERE), str(self.checkout)]
         own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
         own |= {"HOME": str(self.folder), "CI": "1", "MPLBACKEND": "agg"}
@@ -98,7 +107,9 @@ class Runner:
         command = [sys.executable, str(HERE / "conformance_run.py"), str(path)]
         with (self.results.path.with_suffix(".log")).open("a") as log:
             try:
-                subprocess.run(command, env=os.environ | own, cwd=cwd, stdout=log, stderr=log, timeout=limit, check=False)
+                subprocess.run(
+                    command, env=os.environ | own, cwd=cwd, stdout=log, stderr=log, timeout=limit, check=False
+                )
             except subprocess.TimeoutExpired:
                 return False
         return True
@@ -122,7 +133,9 @@ class Runner:
             skip = [*skip, *begun]
             for name in died:
                 outcome = "crashed" if within else "time limit"
-                self.results.write(event="result", kind="test", svi=svi, id=name, outcome=outcome, error=outcome, steps=0)
+                self.results.write(
+                    event="result", kind="test", svi=svi, id=name, outcome=outcome, error=outcome, steps=0
+                )
             if not died:
                 break
         self.results.write(event="result", kind="file", svi=svi, id=path)
@@ -138,7 +151,7 @@ class Runner:
             self.tests(path, "pyro", None, [name for name in theirs if name.startswith(f"{path}::")])
         rows = [row for row in self.results.rows("test") if row.file == path and row.pyro["outcome"] != "time limit"]
         again = [row for row in rows if row.ours is None or self.again(row)]
-        if again:
+        if again and not self.args.first_pass:
             self.tests(path, "ours", [row.name for row in again], [])
 
     def again(self, row: Row) -> bool:
@@ -187,7 +200,7 @@ def run(args: argparse.Namespace, results: Results) -> None:
         results: the file of results.
     """
     only = re.compile(args.only)
-    results.write(event="setting", kind="setting", svi="", id="", **setting(args.pyro))
+    results.write(event="setting", kind="setting", svi="", id="", **setting(args))
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(args, results, Path(folder))
         for path in filter(only.search, test_files(args.pyro) if "tests" in args.parts else []):
@@ -201,18 +214,19 @@ def run(args: argparse.Namespace, results: Results) -> None:
             runner.example(command)
 
 
-def setting(checkout: Path) -> Json:
+def setting(args: argparse.Namespace) -> Json:
     """What is compared with what.
 
     Args:
-        checkout: a clone of Pyro.
+        args: the command line.
     """
-    commit = subprocess.run(["git", "-C", checkout, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    commit = subprocess.run(["git", "-C", args.pyro, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
-        "checkout": pyro_of(checkout),
-        "commit": commit.stdout.strip(),
-        "pyro": version("pyro-ppl") if uses_installed(checkout) else pyro_of(checkout),
+        "checkout": pyro_of(args.pyro),
+        "commit": commit.stdout.strip() or "unknown",
+        "pyro": version("pyro-ppl") if uses_installed(args.pyro) else pyro_of(args.pyro),
         "torch": version("torch"),
+        "steps": args.steps,
     }
 
 
@@ -227,8 +241,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=["tests", "examples"], default=["tests", "examples"])
     parser.add_argument("--resume", action="store_true", help="go on with the file of results")
     parser.add_argument("--again", choices=["failing", "all"], help="go on, and run these with ours once more")
+    parser.add_argument(
+        "--first-pass", action="store_true", help="run tests with Pyro's SVI only, to count their steps"
+    )
     parser.add_argument("--report", action="store_true", help="only write the page")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds for a test with Pyro's SVI; ours has twice that")
+    parser.add_argument(
+        "--limit", type=float, default=60.0, help="seconds for a test with Pyro's SVI; ours has twice that"
+    )
     parser.add_argument("--file-limit", type=float, default=3600.0, help="seconds for a process")
     parser.add_argument("--steps", type=int, default=100, help="steps at which an example is stopped")
     args = parser.parse_args()

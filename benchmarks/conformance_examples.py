@@ -78,7 +78,7 @@ def write_data(folder: Path) -> None:
     np.savetxt(folder / "faces_training.csv", rng.integers(0, 256, (320, 4096)), fmt="%d", delimiter=",")
     _write_chorales(folder / "jsb_chorales.pkl")
     counts = torch.poisson(torch.full((24 * 7 * 16, 3, 3), 20.0), torch.Generator().manual_seed(0))
-    trains = {"stations": ["12TH", "EMBR", "MONT"], "start_date": datetime.datetime(2011, 1, 1), "counts": counts}  # noqa: DTZ001
+    trains = {"stations": ["12TH", "EMBR", "MONT"], "start_date": datetime.datetime(2011, 1, 1), "counts": counts}
     torch.save(trains, folder / "bart_full.pkl")
 
 

@@ -52,6 +52,11 @@ class Row:
         return self.ours is not None and self.ours.get("graphs", 0) > 0
 
     @property
+    def eager(self) -> bool:
+        """Whether ours ran eagerly, and said why."""
+        return self.ours is not None and not self.compiled and bool(self.ours.get("eager"))
+
+    @property
     def digits(self) -> int | None:
         """How many digits of the first losses agree, at least; None where there is nothing to compare."""
         theirs, ours = self.pyro.get("losses", []), (self.ours or {}).get("losses", [])

@@ -19,7 +19,6 @@ from unittest.mock import MagicMock
 import pyro
 import pytest
 import torch
-
 from conformance_patch import Recorder, StepLimit, install
 
 __all__: list[str] = []
