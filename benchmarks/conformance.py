@@ -8,9 +8,9 @@
     python benchmarks/conformance.py --report                        # only write docs/conformance.md anew
 
 Each test file and each example runs in a process of its own; nothing of Pyro's is copied. A first pass with Pyro's SVI
-counts steps: what takes none is left out. Results go to a JSON-lines file as they come. The installed Pyro is used
-where its minor version is that of the checkout, and the checkout's own otherwise. Captured graphs are replayed
-operation by operation in tests, where only numbers count; examples are compiled.
+counts the steps of the tests whose code names it; what takes none is left out. Results go to a JSON-lines file as they
+come. The installed Pyro is used where its minor version is that of the checkout, and the checkout's own otherwise.
+Captured graphs are replayed operation by operation in tests, where only numbers count; examples are compiled.
 """
 
 import argparse
@@ -28,12 +28,13 @@ from typing import Any
 from conformance_examples import EXAMPLES, write_data
 from conformance_page import page
 from conformance_results import Results, Row, passed
+from conformance_select import PARTS
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "conformance.md"
 Json = dict[str, Any]
 
-NAMES = re.compile(r"\bSVI\b|\bcontrib\.(cevae|forecast|mue|oed|epidemiology)\b")
+NAMES = re.compile(rf"\bSVI\b|\bcontrib\.({'|'.join(PARTS)})\b")
 """What a test file names that may step an SVI: the class, or a part of Pyro that uses it inside."""
 
 EXCLUDED = ("test_minipyro.py", "test_examples.py", "test_benchmark.py")

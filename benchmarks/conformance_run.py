@@ -20,6 +20,7 @@ import pyro
 import pytest
 import torch
 from conformance_patch import Recorder, StepLimit, install
+from conformance_select import may_step
 
 __all__: list[str] = []
 
@@ -66,7 +67,12 @@ class Plugin:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep the tests that are to be run."""
         wanted = None if self.ids is None else set(self.ids)
-        items[:] = [x for x in items if x.nodeid not in self.skip and (wanted is None or x.nodeid in wanted)]
+        items[:] = [
+            item
+            for item in items
+            if item.nodeid not in self.skip
+            and (item.nodeid in wanted if wanted is not None else may_step(item.function, item.module, item.cls))
+        ]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[Any]:
