@@ -127,6 +127,7 @@ class Runner:
         limit, offset = self.args.limit * (1 if svi == "pyro" else 2), self.results.size()
         while True:
             job = {"kind": "test", "svi": svi, "path": path, "ids": ids, "skip": skip, "limit": limit}
+            job["steps"] = self.args.test_steps
             within = self.process(job, self.args.file_limit)
             lines = (line for line in self.results.lines(offset) if line["id"].startswith(f"{path}::"))
             begun = {line["id"]: line["event"] for line in lines}
@@ -251,6 +252,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--file-limit", type=float, default=3600.0, help="seconds for a process")
     parser.add_argument("--steps", type=int, default=100, help="steps at which an example is stopped")
+    parser.add_argument("--test-steps", type=int, help="steps at which a test is stopped; by default none is")
     args = parser.parse_args()
     if not args.report and args.pyro is None:
         parser.error("--pyro is required: a clone of https://github.com/pyro-ppl/pyro")

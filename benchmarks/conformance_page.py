@@ -56,12 +56,14 @@ def _summary(tests: list[Row]) -> str:
     both = sum(passed(row.ours) for row in theirs)
     captured = sum(row.compiled for row in tests)
     eager = sum(row.eager for row in tests)
+    stopped = sum(row.pyro["outcome"] == "stopped" for row in tests)
     digits = Counter(row.digits for row in tests if passed(row.ours) and row.digits is not None)
     most = sum(count for number, count in digits.items() if number >= 10)
     return (
         f"{len(tests):,} tests step an SVI; {len(theirs):,} pass with Pyro's, and **{both:,} of these with ours**. "
         f"{captured:,} are captured, {eager:,} run eagerly with a reason, and {len(tests) - captured - eager:,} take "
-        f"too few steps. Of {sum(digits.values()):,} that pass, {most:,} have first losses equal to ten digits or more."
+        f"too few steps. {stopped:,} were stopped after some steps, before their last assertions. "
+        f"Of {sum(digits.values()):,} that pass, {most:,} have first losses equal to ten digits or more."
     )
 
 

@@ -136,6 +136,8 @@ def _outcome(reports: list[Any]) -> tuple[str, str]:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             error = crash.message if crash else str(report.longrepr)
+            if StepLimit.__name__ in error:
+                return "stopped", ""
             return ("time limit" if error.endswith("time limit") else "failed"), _short(error)
     for report in reports:
         if report.skipped:
