@@ -28,7 +28,7 @@ from typing import Any
 from conformance_examples import EXAMPLES, write_data
 from conformance_page import page
 from conformance_results import Results, Row, passed
-from conformance_select import PARTS
+from conformance_select import PARTS, sampled
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "conformance.md"
@@ -127,7 +127,7 @@ class Runner:
         limit, offset = self.args.limit * (1 if svi == "pyro" else 2), self.results.size()
         while True:
             job = {"kind": "test", "svi": svi, "path": path, "ids": ids, "skip": skip, "limit": limit}
-            job["steps"] = self.args.test_steps
+            job |= {"steps": self.args.test_steps, "sample": self.args.sample}
             within = self.process(job, self.args.file_limit)
             lines = (line for line in self.results.lines(offset) if line["id"].startswith(f"{path}::"))
             begun = {line["id"]: line["event"] for line in lines}
@@ -152,9 +152,10 @@ class Runner:
         if path not in self.results.of("file", "pyro"):
             self.tests(path, "pyro", None, [name for name in theirs if name.startswith(f"{path}::")])
         rows = [row for row in self.results.rows("test") if row.file == path and row.pyro["outcome"] != "time limit"]
-        again = [row for row in rows if row.ours is None or self.again(row)]
+        chosen = set(sampled([row.name for row in rows], self.args.sample))
+        again = [row.name for row in rows if row.name in chosen and (row.ours is None or self.again(row))]
         if again and not self.args.first_pass:
-            self.tests(path, "ours", [row.name for row in again], [])
+            self.tests(path, "ours", again, [])
 
     def again(self, row: Row) -> bool:
         """Whether to run a test or example with ours that was run before.
@@ -252,6 +253,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--file-limit", type=float, default=3600.0, help="seconds for a process")
     parser.add_argument("--steps", type=int, default=100, help="steps at which an example is stopped")
+    parser.add_argument("--sample", type=int, help="how many cases of each test function, at most; by default all")
     parser.add_argument("--test-steps", type=int, help="steps at which a test is stopped; by default none is")
     args = parser.parse_args()
     if not args.report and args.pyro is None:

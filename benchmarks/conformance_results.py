@@ -48,8 +48,12 @@ class Row:
 
     @property
     def compiled(self) -> bool:
-        """Whether a step was captured with ours."""
-        return self.ours is not None and self.ours.get("graphs", 0) > 0
+        """Whether a step was captured with ours, and replays were right."""
+        return self.ours is not None and self.ours.get("graphs", 0) > 0 and not self._mistaken
+
+    @property
+    def _mistaken(self) -> bool:
+        return any("Pyro's result was taken" in reason for reason in (self.ours or {}).get("eager", []))
 
     @property
     def eager(self) -> bool:

@@ -20,7 +20,7 @@ import pyro
 import pytest
 import torch
 from conformance_patch import Recorder, StepLimit, install
-from conformance_select import may_step
+from conformance_select import may_step, sampled
 
 __all__: list[str] = []
 
@@ -60,19 +60,16 @@ class Plugin:
     """
 
     def __init__(self, job: Json, recorder: Recorder, log: Log) -> None:
-        self.ids, self.skip, self.limit = job["ids"], set(job["skip"]), job["limit"]
+        self.ids, self.skip = job["ids"], set(job["skip"])
+        self.sample, self.limit = job["sample"], job["limit"]
         self.recorder, self.log = recorder, log
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep the tests that are to be run."""
-        wanted = None if self.ids is None else set(self.ids)
-        items[:] = [
-            item
-            for item in items
-            if item.nodeid not in self.skip
-            and (item.nodeid in wanted if wanted is not None else may_step(item.function, item.module, item.cls))
-        ]
+        may = {item.nodeid: item for item in items if may_step(item.function, item.module, item.cls)}
+        wanted = set(sampled(list(may), self.sample) if self.ids is None else self.ids) - self.skip
+        items[:] = [item for item in items if item.nodeid in wanted]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[Any]:

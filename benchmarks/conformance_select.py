@@ -1,9 +1,9 @@
 """Which tests may step an SVI: those whose code names it, or names a function of its file that does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType, FunctionType, ModuleType
 
-__all__ = ["PARTS", "may_step"]
+__all__ = ["PARTS", "may_step", "sampled"]
 
 PARTS = ("cevae", "forecast", "mue", "oed", "epidemiology")
 """Parts of `pyro.contrib` that step an SVI inside; all tests of files that use them may."""
@@ -41,3 +41,20 @@ def _codes(value: object, module: ModuleType) -> list[CodeType]:
         return []
     functions = vars(value).values() if isinstance(value, type) else [value]
     return [function.__code__ for function in functions if isinstance(function, FunctionType)]
+
+
+def sampled(names: Sequence[str], most: int | None) -> list[str]:
+    """Some cases of each test function, evenly from the first to the last.
+
+    Args:
+        names: pytest ids.
+        most: how many of each function; None for all.
+    """
+    functions: dict[str, list[str]] = {}
+    for name in names:
+        functions.setdefault(name.split("[")[0], []).append(name)
+    chosen: list[str] = []
+    for cases in functions.values():
+        count = len(cases) if most is None else min(most, len(cases))
+        chosen += [cases[i * len(cases) // count] for i in range(count)]
+    return chosen
