@@ -127,7 +127,7 @@ class Runner:
         limit, offset = self.args.limit * (1 if svi == "pyro" else 2), self.results.size()
         while True:
             job = {"kind": "test", "svi": svi, "path": path, "ids": ids, "skip": skip, "limit": limit}
-            job |= {"steps": self.args.test_steps, "sample": self.args.sample}
+            job |= {"steps": self.args.test_steps, "sample": self.args.sample, "compile": False}
             within = self.process(job, self.args.file_limit)
             lines = (line for line in self.results.lines(offset) if line["id"].startswith(f"{path}::"))
             begun = {line["id"]: line["event"] for line in lines}
@@ -188,7 +188,7 @@ class Runner:
                 continue
             limit = self.args.limit * (5 if svi == "pyro" else 10)
             job = {"kind": "example", "svi": svi, "id": command, "command": command.split(), "limit": limit}
-            job |= {"steps": self.args.steps, "version": pyro_of(self.checkout)}
+            job |= {"steps": self.args.steps, "version": pyro_of(self.checkout), "compile": not self.args.replay}
             within = self.process(job, limit + 60)
             if command not in self.results.of("example", svi):
                 outcome = "crashed" if within else "time limit"
@@ -253,6 +253,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--file-limit", type=float, default=3600.0, help="seconds for a process")
     parser.add_argument("--steps", type=int, default=100, help="steps at which an example is stopped")
+    parser.add_argument("--replay", action="store_true", help="replay the graphs of examples too: numbers and no times")
     parser.add_argument("--sample", type=int, help="how many cases of each test function, at most; by default all")
     parser.add_argument("--test-steps", type=int, help="steps at which a test is stopped; by default none is")
     args = parser.parse_args()

@@ -20,7 +20,7 @@ written by `python benchmarks/conformance.py --pyro CHECKOUT`, from a clone of [
   does. The others take too few steps: the first steps of a signature run as they are, before one is captured.
 - *Digits*: how many decimal digits of the first ten losses agree, at least.
 - In tests, captured graphs are replayed operation by operation and not compiled by inductor: what is tested is capture,
-  guards and replay. Examples are compiled.
+  guards and replay. Examples with a ratio were compiled, the others replayed like tests.
 - Times are CPU times of one thread, the median over the second half of the steps; both runs follow each other, so a
   ratio is good to some 20 %.
 - Examples find random data of the real shape where they would download it (digits are MNIST's where `PYROVAE_DATA`
@@ -105,7 +105,8 @@ def _shortened(reason: str) -> str:
 def _examples(examples: list[Row]) -> str:
     rows = []
     for row in examples:
-        times = [f"{line['step_ms']:.2f}" if line.get("step_ms") else "–" for line in (row.pyro, _ours(row))]
+        lines = (row.pyro, _ours(row)) if row.ratio else ()
+        times = [f"{line['step_ms']:.2f}" for line in lines] or ["–", "–"]
         ratio = f"**{row.ratio:.2f}**" if row.ratio and passed(row.ours) else "–"
         state = "yes" if row.compiled else ("eager" if row.eager else "no")
         digits = "–" if row.digits is None else row.digits

@@ -69,8 +69,10 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The time of a later step, ours over Pyro's."""
-        theirs, ours = self.pyro.get("step_ms"), (self.ours or {}).get("step_ms")
+        """The time of a later step, ours over Pyro's; None where graphs were replayed operation by operation."""
+        if self.ours is None or not self.ours.get("compile"):
+            return None
+        theirs, ours = self.pyro.get("step_ms"), self.ours.get("step_ms")
         return ours / theirs if theirs and ours else None
 
 

@@ -36,7 +36,7 @@ class Log:
 
     def __init__(self, job: Json) -> None:
         self.path = Path(job["results"])
-        self.common = {"kind": job["kind"], "svi": job["svi"]}
+        self.common = {"kind": job["kind"], "svi": job["svi"], "compile": job["compile"]}
 
     def write(self, event: str, name: str, **fields: Any) -> None:
         """Append one line.
@@ -198,7 +198,7 @@ def main() -> None:
     torch.set_num_threads(1)
     pyro.set_rng_seed(0)
     recorder, log = Recorder(job.get("steps")), Log(job)
-    install(job["svi"] == "ours", recorder, compile=job["kind"] == "example")
+    install(job["svi"] == "ours", recorder, compile=job["compile"])
     sys.path.insert(0, job["checkout"])
     {"test": run_tests, "example": run_example}[job["kind"]](job, recorder, log)
 
