@@ -74,7 +74,7 @@ class Ours:
 
     def _epoch(self) -> float:
         order = torch.from_numpy(shuffled(len(self.rows), self.batch_size, self.rng)).to(self.rows.device)
-        losses = self.svi.run({"x": self.rows}, len(order), order=order, transform=self.transform)
+        losses = self.svi.steps({"x": self.rows}, len(order), order=order, transform=self.transform)
         return losses.sum().item() / len(self.rows)
 
 

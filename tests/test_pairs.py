@@ -145,7 +145,7 @@ def trail(build, compile, dtype, reduce=None):
     svi = SVI(pair.model.to(dtype), pair.guide.to(dtype), torch.optim.Adam, compile=compile, reduce=reduce)
     torch.manual_seed(1)
     order = torch.arange(size(pair)).expand(10, -1)
-    return svi.run(batch, 10, order=order), svi.parameters
+    return svi.steps(batch, 10, order=order), svi.parameters
 
 
 def check_gradients(build, dtype, tolerance):

@@ -19,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyrovae.inference.compile.reasons import CaptureError, UnsteadyError
+from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, UnsteadyError
+from pyrovae.inference.compile.reads import PLAIN
 from pyrovae.inference.compile.watch import Slot, Watch, put_back
 
 __all__ = ["Captured", "capture"]
@@ -45,6 +46,40 @@ class Captured:
 
 
 def capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
+    """`recorded`, where attributes may be made anew at each call, as Pyro's guides make their plates.
+
+    Such an attribute is taken away while the function is recorded again. If that works, its old value is never read,
+    so it carries nothing from call to call.
+
+    Args:
+        fn, inputs, watch: as for `recorded`.
+
+    Raises:
+        CaptureError: the result depends on Python state, so one graph cannot stand for all calls.
+    """
+    taken: list[tuple[Slot, Any]] = []
+    try:
+        while True:
+            try:
+                return recorded(fn, inputs, watch)
+            except RebuiltError as error:
+                slot, value = (error.group, error.name), error.group[error.name]
+                if isinstance(value, PLAIN):
+                    raise
+                taken.append((slot, value))
+                del error.group[error.name]
+                watch.ignore([slot])
+    except Exception as error:
+        raise error if not taken or isinstance(error, RebuiltError) else _carries(taken[-1][0][1]) from error
+    finally:
+        put_back(taken)
+
+
+def _carries(name: str) -> CaptureError:
+    return CaptureError(f"the program changes its attribute {name!r} at every call")
+
+
+def recorded(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
     """Record the operations of `fn(*inputs)` on fake tensors; nothing real is computed or changed.
 
     Args:
@@ -101,7 +136,7 @@ def _check_changes(changes: list[tuple[Slot, Any]], read: list[Tensor]) -> None:
     for (group, name), old in changes:
         leaves, before = pytree.tree_leaves(group[name]), pytree.tree_leaves(old)
         if not any(isinstance(leaf, Tensor) for leaf in leaves):
-            raise UnsteadyError(f"the program changes its attribute {name!r} at every call")
+            raise RebuiltError(group, name)
         if not any(isinstance(leaf, Tensor) for leaf in before):
             raise UnsteadyError(f"the program sets its attribute {name!r} to a new tensor")
         if any(leaf is tensor for leaf in before for tensor in read):
@@ -129,11 +164,23 @@ def _traceable_pyro() -> Iterator[None]:
     """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone."""
     with (
         pyro.validation_enabled(False),
+        _without_onednn(),
         mock.patch("pyro.util.torch_isnan", return_value=False),
         mock.patch("pyro.util.torch_isinf", return_value=False),
         mock.patch("pyro.infer.util._fulldot", _dot_on_support),
     ):
         yield
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Recurrent layers of oneDNN give outputs that a graph cannot hold."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
 def _dot_on_support(probs: Tensor, costs: Tensor) -> Tensor:

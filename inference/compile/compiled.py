@@ -10,38 +10,60 @@ Some functions have no such graph: Python branches on values, a shape depends on
 call to call. `Compiled` detects this, runs them eagerly, and gives one `EagerWarning`.
 """
 
-import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import torch
+import pyro
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pyrovae.inference.compile.capture import Captured, capture
+from pyrovae.inference.compile.capture import capture
 from pyrovae.inference.compile.cuda_graph import CudaGraph
-from pyrovae.inference.compile.guards import Guards, Recorder
+from pyrovae.inference.compile.graph import Graph
+from pyrovae.inference.compile.guards import Guards
 from pyrovae.inference.compile.lower import lower
 from pyrovae.inference.compile.precision import precise
-from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, explain
+from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
+from pyrovae.inference.compile.recorder import Recorder
+from pyrovae.inference.compile.signature import signature
 from pyrovae.inference.compile.verify import verified
 from pyrovae.inference.compile.watch import Hashed, Watch
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
+from pyrovae.inference.pair.parameters import UsedParameters
 
 __all__ = ["Compiled"]
 
 
 _MANY = 8
-"""When the captures exceed this many times `max_graphs`, an argument must differ at every call."""
-
+"""This many times `max_graphs` signatures are known at most: beyond, an argument must differ at every call."""
 
 _PATIENCE = 3
 """Calls in a row before each of which something changed, until a warning names it."""
 
+_PATIENCE_GROWS = 4
+"""After each capture of one signature, so many times more equal calls are awaited before the next."""
+
 State = tuple[Hashed, Hashed]
 """What the programs' modules hold, and what else their code reads."""
+
+
+class _Known:
+    """What is known of one signature.
+
+    Args:
+        state: the state of the programs at its last call.
+        needed: how many calls in a row must find the same state before it is captured.
+    """
+
+    def __init__(self, state: State, needed: int) -> None:
+        self.state, self.needed = state, needed
+        self.equal = 0
+        self.changes = 0
+        self.refused = False
+        self.forbidden: str | None = None
 
 
 class Compiled:
@@ -55,7 +77,7 @@ class Compiled:
     Args:
         fn: any function of nested tensors and Python values; it may run programs, compute gradients and change
             tensors in place. Random numbers are fresh at each replay and follow `torch.manual_seed`.
-        programs: the models and guides that `fn` runs; meanwhile their parameters live in their modules.
+        programs: the models and guides that `fn` runs.
         watch: further objects (an ELBO, an objective) whose attributes `fn` reads.
         precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
         max_graphs: how many graphs are kept at most; the least recently used one is dropped.
@@ -67,8 +89,11 @@ class Compiled:
             differ, its result is taken, and it runs eagerly from then on.
         eager_first: run the first call of each signature as it is. What the program changes in Python is then known
             before it is captured, so no side effect happens twice.
+        eager: a function that does the same, and runs wherever no graph does; None for `fn` itself.
+        local: whether parameters are those of the modules while `fn` runs; otherwise as the user's setting has it.
 
     Attributes:
+        calls: how many times it was called.
         captures: how many times a graph was captured, or its capture was tried.
     """
 
@@ -84,45 +109,58 @@ class Compiled:
         options: dict[str, Any] | None = None,
         verify: bool = True,
         eager_first: bool = False,
+        eager: Callable[..., Any] | None = None,
+        local: bool = True,
     ) -> None:
-        self.fn = fn
+        self.fn, self.eager = fn, eager or fn
         self.programs = programs
         self.watch = Watch([*modules(*programs), *watch])
         self._guards: dict[Hashed, Guards] = {}
         self._watched = watch
-        self.verify, self.eager_first = verify, eager_first
+        self.verify, self.eager_first, self.local = verify, eager_first, local
         self.precision = precision
         self.max_graphs = max_graphs
         self.reported = set() if reported is None else reported
         self.cuda_graph = cuda_graph
         self.options = options or {}
-        self.captures = 0
-        self._bake_floats = False
-        self._recorded: dict[Hashed, State] = {}
-        self._unsteady: dict[Hashed, int] = {}
-        self._refused: set[Hashed] = set()
-        self._graphs: OrderedDict[tuple[Hashed, State], _Graph] = OrderedDict()
+        self.captures = self.calls = 0
+        self._why_baked: Exception | None = None
+        self._known: dict[Hashed, _Known] = {}
+        self._graphs: OrderedDict[tuple[Hashed, State], Graph] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._graphs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
         leaves, spec = pytree.tree_flatten((args, kwargs))
-        try:
-            tensors, signature, state = self._key(leaves, spec)
-        except TypeError as error:  # an argument without a hash, so without a signature
-            return self._eager(args, kwargs, CaptureError(f"an argument is not hashable: {error}"))
-        if signature in self._refused:
+        tensors, key = self._key(leaves, spec)
+        known = self._known.get(key)
+        if known is None:
+            return self._meet(key, leaves, spec, args, kwargs)
+        if known.forbidden and not known.refused:
+            self._refuse(key, CaptureError(known.forbidden))
+        if known.refused:
             return self._run(args, kwargs)
-        if graph := self._graphs.get((signature, state)):
-            self._graphs.move_to_end((signature, state))
+        state = self._state(key)
+        if graph := self._graphs.get((key, state)):
+            self._graphs.move_to_end((key, state))
             graph.find_state()
-            return self._replay(graph, tensors, args, kwargs)
-        if signature not in self._recorded and self.eager_first:
-            return self._record(signature, leaves, args, kwargs)
-        if self._recorded.setdefault(signature, state) != state:
-            return self._wait(signature, state, args, kwargs)
-        return self._first(signature, tensors, leaves, spec, args, kwargs)
+            return self._replay(key, graph, tensors, args, kwargs)
+        if not self._is_steady(key, known, state) or not self._has_room(key):
+            return self._run(args, kwargs)
+        return self._first(key, tensors, leaves, spec, args, kwargs)
+
+    def eagerly(self, reason: str, *args: Any, **kwargs: Any) -> Any:
+        """Run without a graph, and give one warning that says why.
+
+        Args:
+            reason: what stands in the way.
+            args, kwargs: the arguments.
+        """
+        result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
+        self._warn(CaptureError(reason))
+        return result
 
     def each(self, items: Iterable[Tensor | None], *args: Any) -> list[Any]:
         """`[self(item, *args) for item in items]`, where the signature is computed once per shape of an item.
@@ -134,79 +172,98 @@ class Compiled:
         """
         results: list[Any] = []
         rest: list[Tensor] = []
-        graph = shape = None
+        graph = shape = key = None
         for item in items:
             if graph is not None and item is not None and item.shape == shape:
-                results.append(self._replay(graph, [item, *rest], (item, *args), {}))
+                results.append(self._replay(key, graph, [item, *rest], (item, *args), {}))
                 continue
             results.append(self(item, *args))
             if item is not None:
-                (_, *rest), signature, state = self._key(*pytree.tree_flatten(((item, *args), {})))
-                graph, shape = self._graphs.get((signature, state)), item.shape
+                (_, *rest), key = self._key(*pytree.tree_flatten(((item, *args), {})))
+                graph, shape = self._graphs.get((key, self._state(key))), item.shape
         return results
 
-    def _key(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], Hashed, State]:
-        """The tensors among `leaves`, floats as tensors; a key for everything else; and the state of the programs."""
-        tensors: list[Tensor] = []
-        parts: list[Any] = []
-        for leaf in leaves:
-            if isinstance(leaf, float) and not self._bake_floats:
-                leaf = torch.tensor(leaf, dtype=torch.get_default_dtype())
-            if isinstance(leaf, Tensor):
-                tensors.append(leaf.detach() if leaf.requires_grad else leaf)
-                parts.append((leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad))
-            else:
-                parts.append((type(leaf), leaf))
-        signature = Hashed((tuple(parts), spec, _modes()))
-        return tensors, signature, self._state(signature)
+    def _key(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], Hashed]:
+        return signature(leaves, spec, bake_floats=self._why_baked is not None)
 
-    def guards(self, signature: Hashed) -> Guards:
-        """What the function read when it was called with that signature.
+    def guards(self, key: Hashed) -> Guards:
+        """What the function read when it was called with a signature.
 
         Args:
-            signature: the key of the arguments.
+            key: the signature.
         """
-        return self._guards.setdefault(signature, Guards())
+        return self._guards.setdefault(key, Guards())
 
-    def _state(self, signature: Hashed) -> State:
-        return self.watch(), self.guards(signature)()
+    def _state(self, key: Hashed) -> State:
+        return self.watch(), self.guards(key)()
 
-    def _record(self, signature: Hashed, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-        """The first call of a signature runs as it is, and is recorded: what it read is guarded from then on."""
-        with Recorder() as recorder:
+    def _meet(self, key: Hashed, leaves: list[Any], spec: pytree.TreeSpec, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The first call of a signature."""
+        if len(self._known) >= _MANY * self.max_graphs:
+            why = CaptureError(
+                f"the arguments or their sizes differ too often: {len(self._known)} combinations so far. Pass a number "
+                "that changes as a float or a tensor, and batches of one size"
+            )
+            return self.eagerly(str(self._why_baked or why), *args, **kwargs)
+        self._known[key] = known = _Known(self._state(key), needed=1)
+        if self.eager_first:
+            return self._record(key, known, leaves, args, kwargs)
+        return self._first(key, self._key(leaves, spec)[0], leaves, spec, args, kwargs)
+
+    def _record(self, key: Hashed, known: _Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run as it is, and note what is read: it is guarded from then on."""
+        with Recorder() as recorder, UsedParameters() as used:
             result = self._run(args, kwargs)
-        guards = self._guard(signature, recorder, leaves)
-        self._recorded[signature] = self._state(signature)
-        if guards.forbidden:
-            self._refuse(signature, CaptureError(guards.forbidden))
+        guards = self._guard(key, recorder, used, leaves)
+        known.state = self._state(key)
+        known.forbidden = guards.forbidden
         return pytree.tree_map_only(Tensor, Tensor.detach, result)
 
-    def _guard(self, signature: Hashed, recorder: Recorder, leaves: list[Any]) -> Guards:
+    def _guard(self, key: Hashed, recorder: Recorder, used: UsedParameters, leaves: list[Any]) -> Guards:
         """Guard what a recorded run read."""
         roots: list[tuple[str, Any]] = [("the program", program) for program in self.programs]
         roots += [("the objective", item) for item in self._watched]
         roots += [("an argument", leaf) for leaf in leaves if not isinstance(leaf, Tensor)]
-        guards = self.guards(signature)
+        guards = self.guards(key)
         guards.add(recorder, roots)
+        guards.add_parameters(used.named.values())
         self.watch.include(guards.modules)
         return guards
 
-    def _wait(self, signature: Hashed, state: State, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Run as it is while something changes from call to call; name it when it goes on."""
-        self._unsteady[signature] = self._unsteady.get(signature, 0) + 1
-        if self._unsteady[signature] == _PATIENCE:
-            names = self._changed(signature, self._recorded[signature], state)
-            self._warn(CaptureError(f"{names} changes from call to call. Pass it as an argument of the step"))
-        self._recorded[signature] = state
-        return self._run(args, kwargs)
+    def _is_steady(self, key: Hashed, known: _Known, state: State) -> bool:
+        """Whether the state has rested for long enough; names what changes from call to call."""
+        if known.state == state:
+            known.equal += 1
+            known.changes = 0
+            return known.equal >= known.needed
+        known.equal, known.changes = 0, known.changes + 1
+        if known.changes == _PATIENCE:
+            name = self._changed(key, known.state, state)
+            self._warn(CaptureError(f"{name} changes from call to call. Pass it as an argument of the step"))
+        known.state = state
+        return False
 
-    def _changed(self, signature: Hashed, before: State, after: State) -> str:
-        labels = self.guards(signature).labels(before[1], after[1]) or self.watch.labels(before[0], after[0])
+    def _changed(self, key: Hashed, before: State, after: State) -> str:
+        labels = self.guards(key).labels(before[1], after[1]) or self.watch.labels(before[0], after[0])
         return labels[0] if labels else "the state of the program"
+
+    def _has_room(self, key: Hashed) -> bool:
+        """Whether a graph may be dropped for another: not where all of them are in use in turn."""
+        oldest = next(iter(self._graphs.values()), None)
+        if oldest is None or len(self._graphs) < self.max_graphs or self.calls - oldest.used > _MANY * self.max_graphs:
+            return True
+        self._refuse(
+            key,
+            CaptureError(
+                f"{self.max_graphs} graphs are in use already, one for each size and combination of the arguments. "
+                "Use batches of fewer sizes"
+            ),
+        )
+        return False
 
     def _first(
         self,
-        signature: Hashed,
+        key: Hashed,
         tensors: list[Tensor],
         leaves: list[Any],
         spec: pytree.TreeSpec,
@@ -215,67 +272,72 @@ class Compiled:
     ) -> Any:
         """Capture and compile, or find out that this is impossible."""
         self.captures += 1
+        known = self._known[key]
         try:
-            if self.captures > _MANY * self.max_graphs:
-                raise CaptureError(f"{self.captures} captures so far: the arguments or their sizes differ too often")
-            graph = self._build(signature, tensors, leaves, spec)
+            graph = self._build(key, tensors, leaves, spec)
         except Exception as error:
-            if any(isinstance(leaf, float) for leaf in leaves) and not self._bake_floats:
-                self._bake_floats = True
+            if any(isinstance(leaf, float) for leaf in leaves) and self._why_baked is None:
+                self._why_baked = error
                 return self(*args, **kwargs)
             result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
-            self._refuse(signature, error)
+            if isinstance(error, UnsteadyError) and known.changes < _PATIENCE:
+                known.changes, known.state = known.changes + 1, self._state(key)
+            else:
+                self._refuse(key, error)
             return result
-        state = self._recorded[signature] = self._state(signature)
-        self._keep((signature, state), graph)
-        return self._replay(graph, tensors, args, kwargs)
+        known.equal, known.needed = 0, _PATIENCE_GROWS * known.needed
+        state = known.state = self._state(key)
+        self._keep((key, state), graph)
+        return self._replay(key, graph, tensors, args, kwargs)
 
-    def _replay(self, graph: "_Graph", tensors: list[Tensor], args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _replay(self, key: Hashed, graph: Graph, tensors: list[Tensor], args: tuple, kwargs: dict[str, Any]) -> Any:
         """Replay; at calls 1, 2, 4, 8, ... of a graph, compare with the function itself."""
         graph.calls += 1
-        if not self.verify or graph.calls & (graph.calls - 1) or any(t.is_cuda for t in graph.state):
+        graph.used = self.calls
+        if graph.calls & (graph.calls - 1):
+            return graph(tensors)
+        if not self.verify or any(t.is_cuda for t in graph.state):
             return graph(tensors)
         result, difference = verified(graph, tensors, lambda: self._run(args, kwargs), self.precision)
         if difference:
             self._graphs.clear()
-            _, signature, _ = self._key(*pytree.tree_flatten((args, kwargs)))
-            self._refuse(signature, CaptureError(difference))
+            self._refuse(key, CaptureError(difference))
         return result
 
-    def _build(self, signature: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> "_Graph":
+    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Graph:
         def flat(*inputs: Tensor) -> Any:
             fresh = iter(inputs)
-            lifted = (Tensor,) if self._bake_floats else (Tensor, float)
+            lifted = (Tensor, float) if self._why_baked is None else (Tensor,)
             filled = [next(fresh) if isinstance(leaf, lifted) else leaf for leaf in leaves]
             args, kwargs = pytree.tree_unflatten(filled, spec)
-            return self._run(args, kwargs)
+            with self._running():
+                return self.fn(*args, **kwargs)
 
-        guards = self.guards(signature)
-        with local_params(*self.programs), guards.unchanged() as changed, Recorder() as recorder:
+        guards = self.guards(key)
+        with _parameters_kept(), guards.unchanged() as changed, Recorder() as recorder, UsedParameters() as used:
             captured = capture(flat, tensors, self.watch)
         if changed:
             raise CaptureError(f"the program changes {changed[0]}, which a graph would not")
-        self._guard(signature, recorder, leaves)
+        self._guard(key, recorder, used, leaves)
         if guards.forbidden:
             raise CaptureError(guards.forbidden)
         self.watch.ignore(captured.written)
         replay = lower(captured, tensors, self.options)
         if self.cuda_graph and all(tensor.is_cuda for tensor in [*tensors, *captured.state]):
             replay = CudaGraph(replay, len(tensors))
-        return _Graph(captured, replay)
+        return Graph(captured, replay)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with local_params(*self.programs) if self.local else nullcontext(), precise(self.precision):
+            yield
 
     def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        with local_params(*self.programs), precise(self.precision):
-            return self.fn(*args, **kwargs)
+        with self._running():
+            return self.eager(*args, **kwargs)
 
-    def _eager(self, args: tuple, kwargs: dict[str, Any], error: Exception) -> Any:
-        """Run eagerly, then warn: an error of the user's own code is raised here as itself, without a warning."""
-        result = self._run(args, kwargs)
-        self._warn(error)
-        return result
-
-    def _refuse(self, signature: Hashed, error: Exception) -> None:
-        self._refused.add(signature)
+    def _refuse(self, key: Hashed, error: Exception) -> None:
+        self._known[key].refused = True
         self._warn(error)
 
     def _warn(self, error: Exception) -> None:
@@ -284,48 +346,33 @@ class Compiled:
             self.reported.add(why.message)
             warnings.warn_explicit(why.message, EagerWarning, why.filename, why.line)
 
-    def _keep(self, key: tuple[Hashed, State], graph: "_Graph") -> None:
+    def _keep(self, key: tuple[Hashed, State], graph: Graph) -> None:
         self._graphs[key] = graph
         while len(self._graphs) > self.max_graphs:
             self._graphs.popitem(last=False)
 
 
-def _modes() -> tuple:
-    """The global modes that a graph bakes in."""
-    inductor = sys.modules.get("torch._inductor.config")
-    return (
-        torch.is_grad_enabled(),
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"),
-        inductor is not None and inductor.fallback_random,
-    )
+@contextmanager
+def _parameters_kept() -> Iterator[None]:
+    """Raise if a parameter appears inside, and take it out of Pyro's store: a capture has no values for it."""
+    store = pyro.get_param_store()
+    entries = [store._params, store._param_to_name, store._constraints]
+    before = [dict(part) for part in entries]
+    try:
+        yield
+    except Exception as error:
+        if new := _put_back(entries, before):
+            raise UnsteadyError(f"the parameter {new[0]!r} appears") from error
+        raise
+    if new := _put_back(entries, before):
+        raise UnsteadyError(f"the parameter {new[0]!r} appears")
 
 
-class _Graph:
-    """A captured function, compiled: call it with the tensors of its arguments."""
-
-    def __init__(self, captured: Captured, replay: Callable[..., Any]) -> None:
-        self.state = captured.state  # alive, so that the identities in the key stay unique
-        self.calls = 0
-        self._spec, self._constants, self._written = captured.spec, captured.constants, captured.written
-        self._replay = replay
-        self._addresses: list[int] = []
-        self._state: list[Tensor] = []
-        self.find_state()
-
-    def find_state(self) -> None:
-        """Find the present memory of the state: `parameter.data = ...` moves it."""
-        addresses = [tensor.data_ptr() for tensor in self.state]
-        if addresses != self._addresses:
-            self._addresses, self._state = addresses, [tensor.detach() for tensor in self.state]
-
-    def __call__(self, tensors: list[Tensor]) -> Any:
-        with torch.no_grad():
-            results = iter(self._replay(*tensors, *self._state))
-        leaves = [next(results) if constant is None else constant[0] for constant in self._constants]
-        result, written = pytree.tree_unflatten(leaves, self._spec)
-        for (group, name), value in zip(self._written, written, strict=True):
-            group[name] = value
-        return result
+def _put_back(entries: list[dict], before: list[dict]) -> list[str]:
+    """Undo what was added to Pyro's store; gives the names of new parameters."""
+    new = [name for name in entries[0] if name not in before[0]]
+    if any(part.keys() != old.keys() for part, old in zip(entries, before, strict=True)):
+        for part, old in zip(entries, before, strict=True):
+            part.clear()
+            part.update(old)
+    return new

@@ -5,200 +5,37 @@ the globals, closure variables, containers and attributes that its code names ar
 in one run, which of the user's functions run and what they name; `Guards` holds the values and tells when they change.
 """
 
-import gc
 import io
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import (
-    BuiltinFunctionType,
-    CellType,
-    CodeType,
-    FrameType,
-    FunctionType,
-    MappingProxyType,
-    MethodType,
-    ModuleType,
-    SimpleNamespace,
-)
-from typing import Any, NamedTuple, cast
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from pyrovae.inference.compile.hooks import hooks_of_tensor
+from pyrovae.inference.compile.reads import ABSENT, CONTENT, PLAIN, Read, key_of
 from pyrovae.inference.compile.reasons import is_library
+from pyrovae.inference.compile.recorder import Recorder
 from pyrovae.inference.compile.watch import Hashed
 
-__all__ = ["Guards", "Recorder", "Same"]
+__all__ = ["Guards"]
 
 DEPTH = 5  # of containers and objects inside each other
 LARGEST = 1000  # entries of a container
 BYTES = 2**16  # of an array
 
-PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic)
-PLAIN += (torch.dtype, torch.device, torch.Size)
 LEAVES = (ModuleType, BuiltinFunctionType, Tensor)
 OPEN = (SimpleNamespace, Messenger, Distribution)  # objects of libraries whose attributes count
-_ABSENT = object()
-_CONTENT = object()
-
-
-class Same:
-    """A value in a key, equal to itself alone; it is kept alive, so that its identity stays its own."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-class Read(NamedTuple):
-    """One place that a function reads: an entry of a namespace, a cell, or the content of a container."""
-
-    holder: Any
-    key: Any
-    label: str
-
-    def value(self) -> Any:
-        """What is there now."""
-        holder = self.holder
-        if self.key is _CONTENT:
-            return _content(holder)
-        if isinstance(holder, CellType):
-            try:
-                return holder.cell_contents
-            except ValueError:  # not bound yet
-                return _ABSENT
-        return holder.get(self.key, _ABSENT)
-
-    def put(self, value: Any) -> None:
-        """Put a value back that was there before."""
-        holder = self.holder
-        if self.key is _CONTENT:
-            _refill(holder, value)
-        elif isinstance(holder, CellType):
-            holder.cell_contents = value
-        elif value is _ABSENT:
-            holder.pop(self.key, None)
-        elif isinstance(holder, dict):
-            holder[self.key] = value
-
-
-def _content(holder: Any) -> Any:
-    """The entries of a container, as a tuple; of an array, its bytes."""
-    if isinstance(holder, np.ndarray):
-        return holder.shape, holder.dtype.str, holder.tobytes()
-    if isinstance(holder, dict):
-        return (*holder, *holder.values())
-    return tuple(holder)
-
-
-def _refill(holder: Any, value: Any) -> None:
-    if isinstance(holder, np.ndarray):
-        holder[...] = np.frombuffer(value[2], dtype=value[1]).reshape(value[0])
-        return
-    entries = list(value)
-    if isinstance(holder, dict):
-        half = len(entries) // 2
-        entries = list(zip(entries[:half], entries[half:], strict=True))
-    holder.clear()
-    (holder.extend if hasattr(holder, "extend") else holder.update)(entries)
-
-
-def _key(value: Any) -> Any:
-    """A value in a key: plain values by type and value, tensors with what a graph bakes in, all else by identity."""
-    if isinstance(value, PLAIN):
-        return type(value), value
-    if isinstance(value, Tensor):
-        return Same(value), value.dtype, value.device, value.shape, value.requires_grad
-    if type(value) is tuple:
-        return tuple(map(_key, value))
-    return Same(value)
-
-
-class Recorder:
-    """Finds, while it is open, which of the user's functions run, and what their code names.
-
-    Attributes:
-        names: every name in the code that ran, attributes among them.
-        namespaces: the globals that it named, as `(namespace, name)`.
-        functions: the closures that ran, those made inside left out.
-        forbidden: why what ran cannot be captured; None if it can.
-    """
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self.namespaces: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
-        self.functions: list[FunctionType] = []
-        self.forbidden: str | None = None
-        self._known: set[CodeType] = set()
-
-    def __enter__(self) -> "Recorder":
-        self._before, self._collects = sys.getprofile(), gc.isenabled()
-        gc.disable()  # its callbacks run anywhere, and are no part of the program
-        sys.setprofile(self._event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(self._before)
-        if self._collects:
-            gc.enable()
-
-    def _event(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_code not in self._known:
-            self._known.add(frame.f_code)
-            if frame.f_code in _FORBIDDEN:
-                self.forbidden = f"the program calls {_FORBIDDEN[frame.f_code]}, which a graph cannot repeat"
-            elif not is_library(frame.f_code.co_filename):
-                self._enter(frame)
-        elif event == "c_call" and not _is_installed(frame.f_code.co_filename):
-            module = getattr(argument, "__module__", None)
-            if module == "time" or argument in (open, input):
-                self.forbidden = f"the program calls {argument.__name__}(), which a graph cannot repeat"
-
-    def _enter(self, frame: FrameType) -> None:
-        code, namespace = frame.f_code, frame.f_globals
-        self.names.update(code.co_names)
-        for name in code.co_names:
-            if name in namespace:
-                self.namespaces[id(namespace), name] = namespace, name
-        if code.co_freevars and not _made_inside(frame):
-            self.functions += [f for f in gc.get_referrers(code) if isinstance(f, FunctionType)]
-
-
-def _is_installed(filename: str) -> bool:
-    """Whether a file is a library's; an import in the middle of a program opens files too."""
-    return is_library(filename) or "site-packages" in filename
-
-
-def _made_inside(frame: FrameType) -> bool:
-    """Whether the function that runs was made by one that runs too: its closure is new at each call."""
-    outer = frame.f_back
-    while outer is not None:
-        if frame.f_code in outer.f_code.co_consts:
-            return True
-        outer = outer.f_back
-    return False
-
-
-_FORBIDDEN = {
-    torch.manual_seed.__code__: "torch.manual_seed",
-    torch.seed.__code__: "torch.seed",
-    torch.set_rng_state.__code__: "torch.set_rng_state",
-    cast(Any, torch.random.fork_rng).__wrapped__.__code__: "torch.random.fork_rng",
-}
 
 
 class Guards:
@@ -218,13 +55,16 @@ class Guards:
         self._visited: dict[int, Any] = {}
         self._names: set[str] = set()
         self._seen: list[Any] = []
+        self._attached: list[Any] = []
         self._last = Hashed(())
 
     def __call__(self) -> Hashed:
         values = [read.value() for read in self._reads.values()]
-        if len(values) != len(self._seen) or any(a is not b for a, b in zip(values, self._seen, strict=True)):
-            key = tuple(map(_key, values))
-            self._seen = values
+        attached = [(t.requires_grad, *hooks_of_tensor(t)) for t in values if isinstance(t, Tensor)]
+        same = len(values) == len(self._seen) and all(a is b for a, b in zip(values, self._seen, strict=True))
+        if not same or attached != self._attached:
+            key = (*map(key_of, values), tuple(attached))
+            self._seen, self._attached = values, attached
             self._last = self._last if key == self._last.value else Hashed(key)
         return self._last
 
@@ -247,7 +87,7 @@ class Guards:
             yield changed
         finally:
             for read, old in zip(reads, before, strict=True):
-                if _key(read.value()) != _key(old):
+                if key_of(read.value()) != key_of(old):
                     changed.append(read.label)
                     read.put(old)
 
@@ -270,6 +110,22 @@ class Guards:
         for function in recorder.functions:
             self._expand(function, f"{function.__name__}()", 0)
 
+    def add_parameters(self, names: Iterable[str]) -> None:
+        """Guard entries of Pyro's store: it may be set, loaded or cleared between two calls.
+
+        Args:
+            names: the names of parameters; those that are not in the store are skipped.
+        """
+        store = pyro.get_param_store()
+        self._hold(store.__dict__, "_params", "Pyro's parameter store")
+        for name in names:
+            if name in store._params:
+                self._hold(store._params, name, f"the parameter {name!r}")
+                self._hold(store._constraints, name, f"the constraint of the parameter {name!r}")
+
+    def _hold(self, holder: dict[str, Any], key: str, label: str) -> None:
+        self._reads.setdefault((id(holder), key), Read(holder, key, label))
+
     def _read(self, holder: Any, key: Any, label: str, depth: int) -> None:
         read = Read(holder, key, label)
         value = read.value()
@@ -280,7 +136,7 @@ class Guards:
 
     def _expand(self, value: Any, label: str, depth: int) -> None:
         """Guard what a value consists of."""
-        if value is _ABSENT or isinstance(value, PLAIN + LEAVES) or id(value) in self._visited:
+        if value is ABSENT or isinstance(value, PLAIN + LEAVES) or id(value) in self._visited:
             return
         self._visited[id(value)] = value
         if reason := _unguardable(value, depth):
@@ -316,15 +172,18 @@ class Guards:
             self._class(type(part), where, depth, part.__dict__)
 
     def _partial(self, value: partial, label: str, depth: int) -> None:
-        for part in (value.func, value.args, value.keywords):
+        self._expand(value.func, label, depth)
+        self._content(value.keywords, label)
+        for part in (*value.args, *value.keywords.values()):
             self._expand(part, label, depth)
 
     def _function(self, function: FunctionType, label: str, depth: int) -> None:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             words = f"the closure variable {name!r} of {function.__name__}()"
             self._read(cell, None, words, depth)
-        for part in (function.__defaults__, function.__kwdefaults__):
-            self._expand(part, f"a default argument of {function.__name__}()", depth)
+        if not is_library(function.__code__.co_filename):
+            for part in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+                self._expand(part, f"a default argument of {function.__name__}()", depth)
 
     def _object(self, value: Any, label: str, depth: int) -> None:
         whole = isinstance(value, OPEN)
@@ -344,7 +203,7 @@ class Guards:
                     self._reads.setdefault((id(instance), name), Read(instance, name, f"{label}.{name}"))
 
     def _content(self, value: Any, label: str) -> None:
-        self._reads.setdefault((id(value), _CONTENT), Read(value, _CONTENT, label))
+        self._reads.setdefault((id(value), CONTENT), Read(value, CONTENT, label))
 
     def _container(self, value: Any, label: str, depth: int) -> None:
         self._content(value, label)

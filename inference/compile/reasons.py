@@ -3,7 +3,7 @@
 import os
 import traceback
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyro
@@ -11,7 +11,7 @@ import torch
 
 from pyrovae.errors import PyrovaeError
 
-__all__ = ["CaptureError", "EagerWarning", "Explanation", "UnsteadyError", "explain", "is_library"]
+__all__ = ["CaptureError", "EagerWarning", "Explanation", "RebuiltError", "UnsteadyError", "explain", "is_library"]
 
 
 class EagerWarning(UserWarning):
@@ -24,6 +24,19 @@ class CaptureError(PyrovaeError, RuntimeError):
 
 class UnsteadyError(CaptureError):
     """A call changed Python state: perhaps once, to set something up, or perhaps every call changes it."""
+
+
+class RebuiltError(UnsteadyError):
+    """A call sets an attribute to something that is no tensor: it may be made anew at each call, or carry state.
+
+    Args:
+        group: the `__dict__` that holds the attribute.
+        name: its name.
+    """
+
+    def __init__(self, group: dict[str, Any], name: str) -> None:
+        super().__init__(f"the program changes its attribute {name!r} at every call")
+        self.group, self.name = group, name
 
 
 class Explanation(NamedTuple):
@@ -48,11 +61,18 @@ _STANDARD = _folder(traceback.__file__)
 
 _INFERENCE = f"{Path(__file__).parents[1]}{os.sep}"  # pyrovae.inference, wherever it is installed
 
+_OF_TORCH = (
+    "sympy mpmath filelock typing_extensions jinja2 markupsafe networkx fsspec opt_einsum tqdm optree triton setuptools"
+).split()
+"""What torch and Pyro are built on: their code runs while a program is traced."""
+
 _LIBRARIES = (_INFERENCE, *(_folder(package.__file__) for package in (torch, pyro, np) if package.__file__), "<")
+_SITE = f"{Path(torch.__file__).parents[1]}{os.sep}"
+_LIBRARIES += tuple(_SITE + name + end for name in _OF_TORCH for end in (os.sep, ".py"))
 
 
 def is_library(filename: str) -> bool:
-    """Whether a file is of the standard library, torch, Pyro, NumPy or `pyrovae.inference`.
+    """Whether a file is of the standard library, torch, Pyro, NumPy, what these need, or `pyrovae.inference`.
 
     Args:
         filename: as a code object has it.
@@ -81,6 +101,8 @@ def explain(error: Exception) -> Explanation:
 def _reason(error: Exception) -> str:
     causes: list[BaseException] = [error]
     while following := causes[-1].__cause__ or getattr(causes[-1], "inner_exception", None):
+        if following in causes:
+            break
         causes.append(following)
     names = {type(cause).__name__ for cause in causes}
     text = " ".join(str(error).split())

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pyrovae.inference.compile.hooks import hooks_of_module, hooks_of_tensor
+
 __all__ = ["Hashed", "Slot", "Watch", "put_back"]
 
 Slot = tuple[dict[str, Any], str]
@@ -48,8 +50,10 @@ class Watch:
         self._objects = objects
         self._ignored: set[tuple[int, str]] = set()
         self._slots: list[Slot] = []
+        self._groups: list[dict[str, Any]] = []
+        self._hooks: list[dict[int, Any]] = []
         self._seen: list[Any] = []
-        self._state: list[Any] = []
+        self._state: Any = None
         self._key = Hashed(())
         self.refresh()
 
@@ -76,13 +80,13 @@ class Watch:
 
     def refresh(self) -> None:
         """List the attributes anew; some may have been added or removed."""
-        self._slots = []
+        self._slots, self._groups, self._hooks = [], [], []
         for item in self._objects:
             parts = item.modules() if isinstance(item, nn.Module) else [item]
             for part in parts:
                 self._add(part)
         self._slots = [slot for slot in self._slots if (id(slot[0]), slot[1]) not in self._ignored]
-        self._seen, self._state, self._key = [], [], Hashed(())
+        self._seen, self._state, self._key = [], None, Hashed(())
 
     def _add(self, part: object) -> None:
         attributes = getattr(part, "__dict__", {})
@@ -90,14 +94,20 @@ class Watch:
         if isinstance(part, nn.Module):
             for group in (part._parameters, part._buffers, part._modules):
                 self._slots += [(group, name) for name in group]
+                self._groups.append(group)
+            self._hooks += hooks_of_module(part)
 
     def __call__(self) -> "Hashed":
         values: list[Any] = [group.get(name) for group, name in self._slots]
-        state = [(v.data_ptr(), v.requires_grad) for v in values if type(v) in _PLAIN_TENSORS]
+        tensors = [v for v in values if type(v) in _PLAIN_TENSORS]
+        state: list[Any] = [(v.data_ptr(), v.requires_grad) for v in tensors]
+        attached: list[Any] = [len(group) for group in self._groups]
+        attached += [hook for hooks in self._hooks if hooks for hook in hooks.values()]
+        attached += [hook for v in tensors if v.requires_grad for hook in hooks_of_tensor(v)]
         same = len(values) == len(self._seen) and all(a is b for a, b in zip(values, self._seen, strict=True))
-        if not same or state != self._state:
-            self._seen, self._state = values, state
-            self._key = Hashed(tuple(map(_identity, values)))
+        if not same or (state, attached) != self._state:
+            self._seen, self._state = values, (state, attached)
+            self._key = Hashed((*map(_identity, values), tuple(attached)))
         return self._key
 
     def ignore(self, slots: Sequence[Slot]) -> None:

@@ -170,7 +170,7 @@ def _refine(
     for number, stage in enumerate(torch.arange(num_steps).tensor_split(STAGES)):
         adam.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * (number + 0.5) / STAGES)) / 2
         everything = torch.arange(batch_size(batch), device=pair.device).expand(len(stage), -1)
-        losses.append(svi.run(dict(batch), len(stage), order=everything))
+        losses.append(svi.steps(dict(batch), len(stage), order=everything))
         bar.update(len(stage))
     return -torch.cat(losses).double() / batch_size(batch)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.infer import Trace_ELBO
+from pyro.optim import PyroOptim
 from torch.optim import Adam
 
 from pyrovae.data import Batch, Scale
@@ -17,6 +18,7 @@ from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
+from pyrovae.inference.training.optimizers import Optim, Unwrapped
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
@@ -98,8 +100,9 @@ def fit(
     with seeded(seed, where), pyro.validation_enabled(False):
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
         compile = epochs * len(prepared.first_epoch) >= COMPILE_FROM_STEPS if compile is None else compile
+        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
         svi = SVI(
-            model, guide, optim or Adam, loss or Trace_ELBO(), compile=compile, precision=precision, clip_norm=clip_norm
+            model, guide, optim, loss or Trace_ELBO(), compile=compile, precision=precision, clip_norm=clip_norm
         )
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))

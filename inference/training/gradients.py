@@ -1,18 +1,20 @@
 """The loss of a pair, and its gradients."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
+from pyro.infer.elbo import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from pyrovae.inference.pair.contract import ProgramLike
 
-__all__ = ["LossGradients", "clipped", "is_finite", "reported"]
+__all__ = ["LossGradients", "as_tensors", "clipped", "is_finite", "loss_functions", "reported"]
 
 
 class LossGradients:
@@ -55,6 +57,32 @@ class LossGradients:
         return cast(Callable[..., Tensor], getattr(self.loss, "differentiable_loss", self.loss))
 
 
+def loss_functions(loss: Any, loss_and_grads: Callable[..., Any] | None = None) -> tuple[Any, Callable[..., Any]]:
+    """The two functions of a loss that `pyro.infer.SVI` has: `loss` and `loss_and_grads`.
+
+    Args:
+        loss: an ELBO of `pyro.infer`, an object with `differentiable_loss` or `loss_and_grads`, or a function.
+        loss_and_grads: the second function, where `loss` is a function.
+
+    Returns:
+        Two functions of `(model, guide, *args, **kwargs)`. The second also adds the gradients to `.grad`.
+    """
+    if hasattr(loss, "loss_and_grads") and (isinstance(loss, ELBO) or not callable(loss)):
+        return getattr(loss, "loss", loss.loss_and_grads), loss.loss_and_grads
+    if loss_and_grads is not None:
+        return loss, loss_and_grads
+    return getattr(loss, "loss", loss), partial(_backward, loss, getattr(loss, "differentiable_loss", loss))
+
+
+def _backward(loss: Any, differentiable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    value = differentiable(*args, **kwargs)
+    if getattr(value, "requires_grad", False):
+        value.backward(retain_graph=True)
+    if hasattr(loss, "advance"):  # an objective with a schedule counts its steps
+        loss.advance()
+    return value
+
+
 @contextmanager
 def _collected(parameters: list[Tensor]) -> Iterator[list[Tensor | None]]:
     """Gather what a backward pass inside adds to the `.grad` of the parameters; `.grad` itself is restored."""
@@ -93,15 +121,27 @@ def _tensors(loss: Any, like: list[Tensor]) -> Any:
     return torch.tensor(loss, dtype=like[0].dtype, device=like[0].device) if like else torch.tensor(loss)
 
 
-def is_finite(loss: Any) -> Tensor:
+def as_tensors(loss: Any) -> Any:
+    """A loss as a 0-dim tensor, a tuple of losses as a tuple of them.
+
+    Args:
+        loss: a number, a tensor, or a tuple of them.
+    """
+    if isinstance(loss, tuple):
+        return type(loss)(map(as_tensors, loss))
+    return loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
+
+
+def is_finite(loss: Any, flags: Sequence[Tensor] = ()) -> Tensor:
     """Whether all numbers of a loss, or of a list of tensors, are finite, as a 0-dim flag.
 
     Args:
         loss: a tensor, or a tuple or list of tensors.
+        flags: further conditions, 0-dim flags.
     """
     parts: Iterable[Tensor] = loss if isinstance(loss, tuple | list) else [loss]
     # Inductor computes a reduction once, here that over 16 copies, but would repeat a single flag at every use.
-    return torch.stack([torch.isfinite(part).all() for part in parts]).expand(16, -1).all()
+    return torch.stack([*(torch.isfinite(part).all() for part in parts), *flags]).expand(16, -1).all()
 
 
 def reported(loss: Any) -> Any:

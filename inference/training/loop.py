@@ -148,13 +148,13 @@ class Loop:
 
     def _take(self, rows: Tensor) -> None:
         """Take the steps on some rows."""
-        losses = self.svi.run(self.data.train, len(rows), order=rows, transform=self.data.step_transform).tolist()
+        losses = self.svi.steps(self.data.train, len(rows), order=rows, transform=self.data.step_transform).tolist()
         for step, loss in zip(rows, losses, strict=True):
             if not math.isfinite(loss):
                 self._explain(step, loss)
             self.losses.append(loss / (self.data.size if self.data.scaled else len(step)))
-        if isinstance(self.svi.loss, Tracked):
-            self.tracked = [old + new for old, new in zip(self.tracked, self.svi.loss.collect(), strict=True)]
+        if isinstance(self.svi.objective, Tracked):
+            self.tracked = [old + new for old, new in zip(self.tracked, self.svi.objective.collect(), strict=True)]
 
     def _explain(self, rows: Tensor, loss: float) -> None:
         where = f"epoch {len(self.rows) + 1}, step {len(self.losses) + 1}, rows {rows[:5].tolist()}..."
@@ -182,10 +182,10 @@ class Loop:
 
     def _train_elbo(self, loss: float) -> dict[str, float]:
         """The mean ELBO of the epoch's draws, where the loss provides it."""
-        if isinstance(self.svi.loss, Tracked):
+        if isinstance(self.svi.objective, Tracked):
             total, count = self.tracked
             return {"train_elbo": total / count}
-        return {"train_elbo": -loss} if isinstance(self.svi.loss, _PLAIN) else {}
+        return {"train_elbo": -loss} if isinstance(self.svi.objective, _PLAIN) else {}
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """ELBO, rate and distortion on the validation data, under the same noise in every epoch."""
@@ -233,7 +233,7 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to repeat this one, bit for bit."""
-        device, loss, history = self.data.device, self.svi.loss, self.history
+        device, loss, history = self.data.device, self.svi.objective, self.history
         return {
             "weights": self._weights(),
             "mean": self.average.mean,
@@ -266,13 +266,13 @@ class Loop:
             ) from error
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
-        if isinstance(self.svi.loss, Tracked):
+        if isinstance(self.svi.objective, Tracked):
             if state["objective"] is None:
                 raise CheckpointError(
                     "A resumed run requires the loss that it was started with, a loss of Pyro's, got "
-                    f"{type(self.svi.loss).__name__}. Use the same."
+                    f"{type(self.svi.objective).__name__}. Use the same."
                 )
-            self.svi.loss.load_state_dict(state["objective"])
+            self.svi.objective.load_state_dict(state["objective"])
         self.rows, self.losses, self.tracked = state["history"]["rows"], state["losses"], state["tracked"]
         self.patience.best_epoch, self.patience.stopped = state["history"]["best_epoch"], state["history"]["stopped"]
         self.average.mean, self.patience.ending = state["mean"], state["best"]

@@ -1,6 +1,7 @@
 """Optimizers: from what the user names to what takes the steps."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -13,13 +14,24 @@ from torch.optim import Optimizer
 from pyrovae.errors import PairError
 from pyrovae.inference.training.update_rules import RULES
 
-__all__ = ["Optim", "make_optimizer"]
+__all__ = ["Optim", "Unwrapped", "check_optim", "make_optimizer"]
 
 Optim = Optimizer | type[Optimizer] | partial[Optimizer] | tuple[type[Optimizer], dict[str, Any]] | PyroOptim
 """What `SVI` and `fit` take as an optimizer."""
 
 
-def make_optimizer(optim: Optim, named: dict[Tensor, str]) -> Optimizer | PyroOptim:
+@dataclass(frozen=True)
+class Unwrapped:
+    """A `pyro.optim` wrapper from which one torch optimizer of all parameters is made, where it does no more.
+
+    Args:
+        optim: the wrapper.
+    """
+
+    optim: PyroOptim
+
+
+def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimizer | PyroOptim:
     """The optimizer of some parameters: a torch optimizer, or a Pyro wrapper that does more than build one.
 
     A Pyro wrapper may have settings for each parameter by name. They become groups of one parameter each, because
@@ -30,22 +42,32 @@ def make_optimizer(optim: Optim, named: dict[Tensor, str]) -> Optimizer | PyroOp
             `pyro.optim` wrapper.
         named: the parameters, and the name of each.
 
-    Raises:
-        PairError: `optim` is none of these.
     """
     parameters = list(named)
     if isinstance(optim, Optimizer):
         return optim
-    if isinstance(optim, PyroOptim):
-        return _unwrapped(optim, named)
+    if isinstance(optim, Unwrapped):
+        return _unwrapped(optim.optim, named)
     if isinstance(optim, tuple) and len(optim) == 2:
         return optim[0](parameters, **optim[1])
-    if callable(optim):
-        return cast(Callable[..., Optimizer], optim)(parameters)
-    raise PairError(
-        "optim requires a torch optimizer class, (class, arguments), functools.partial(class, ...), an instance, or a "
-        f"pyro.optim wrapper, got {type(optim).__name__}. Write optim=(torch.optim.Adam, {{'lr': 1e-3}})."
-    )
+    return cast(Callable[..., Optimizer], optim)(parameters)
+
+
+def check_optim(optim: Any) -> None:
+    """Refuse what is no optimizer.
+
+    Args:
+        optim: what the user gave.
+
+    Raises:
+        PairError: `optim` is none of `Optim`.
+    """
+    pair = isinstance(optim, tuple) and len(optim) == 2
+    if not (pair or callable(optim) or isinstance(optim, Optimizer | PyroOptim | Unwrapped)):
+        raise PairError(
+            "optim requires a torch optimizer class, (class, arguments), functools.partial(class, ...), an instance, "
+            f"or a pyro.optim wrapper, got {type(optim).__name__}. Write optim=(torch.optim.Adam, {{'lr': 1e-3}})."
+        )
 
 
 def _unwrapped(optim: PyroOptim, named: dict[Tensor, str]) -> Optimizer | PyroOptim:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyrovae.inference.pair.contract import ProgramLike, local_params
+from pyrovae.inference.pair.parameters import UsedParameters
 
 __all__ = ["Discovery", "discover", "discovering", "undisturbed"]
 
@@ -35,13 +35,13 @@ def discovering(*programs: ProgramLike) -> Iterator[Callable[[], Discovery]]:
     called: list[nn.Module] = []
     hook = nn.modules.module.register_module_forward_pre_hook(lambda module, _: called.append(module))
     try:
-        with local_params(*programs), _Parameters() as found:
+        with local_params(*programs), UsedParameters() as found:
             yield lambda: _told(found, called)
     finally:
         hook.remove()
 
 
-def _told(found: "_Parameters", called: list[nn.Module]) -> Discovery:
+def _told(found: "UsedParameters", called: list[nn.Module]) -> Discovery:
     named = {p: name for p, name in found.named.items() if p.requires_grad}
     return Discovery(named, list(dict.fromkeys(called)))
 
@@ -54,21 +54,9 @@ def discover(run: Callable[[], Any], *programs: ProgramLike) -> Discovery:
         programs: the model and the guide.
     """
     called: list[nn.Module] = []
-    with local_params(*programs), undisturbed(called), torch.no_grad(), _Parameters() as found:
+    with local_params(*programs), undisturbed(called), torch.no_grad(), UsedParameters() as found:
         run()
     return _told(found, called)
-
-
-class _Parameters(Messenger):
-    """Collects the (unconstrained) parameters of all programs that run inside; two programs may use the same name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.named: dict[Tensor, str] = {}
-
-    def _pyro_post_param(self, msg: Any) -> None:
-        value = msg["value"]
-        self.named.setdefault(value.unconstrained() if hasattr(value, "unconstrained") else value, msg["name"])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.compile.eager import Eager
 from pyrovae.inference.pair.contract import ProgramLike, call, modules
-from pyrovae.inference.training.fused import FusedUpdate, Settings
+from pyrovae.inference.training.fused import FusedUpdate, Settings, members_of
 from pyrovae.inference.training.gradients import LossGradients, clipped, is_finite
 from pyrovae.inference.training.minibatches import Transform, each_batch
 
@@ -30,6 +30,7 @@ class Graphs:
         loss: the loss, whose attributes compiled functions read.
         called: the modules that a run of the pair calls; those outside the pair's own modules are watched too.
         verify: compare replays with the functions now and then.
+        local: whether parameters are those of the modules; otherwise as the user's setting has it.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Graphs:
         loss: Any,
         called: list[nn.Module],
         verify: bool = True,
+        local: bool = True,
     ) -> None:
         owned = {id(part) for module in modules(model, guide) for part in module.modules()}
         self.model, self.guide = model, guide
-        self.compile, self.precision, self.verify = compile, precision, verify
+        self.compile, self.precision, self.verify, self.local = compile, precision, verify, local
         self._watch = [loss, *(module for module in called if id(module) not in owned)]
         self._reported: set[str] = set()
 
@@ -56,17 +58,19 @@ class Graphs:
         cuda_graph: bool = False,
         options: dict[str, Any] | None = None,
         eager_first: bool = False,
+        eager: Callable[..., Any] | None = None,
     ) -> Compiled | Eager:
         """The function, compiled where the pair is.
 
         Args:
             fn: any function that runs the pair.
+            eager: a function that does the same, and runs where no graph does; None for `fn` itself.
             cuda_graph: on a GPU, launch the kernels of a replay together.
             options: settings of `torch._inductor.config` that hold while compiling.
             eager_first: run the first call of each signature as it is.
         """
         if not self.compile:
-            return Eager(fn, self.model, self.guide, precision=self.precision)
+            return Eager(eager or fn, self.model, self.guide, precision=self.precision, local=self.local)
         return Compiled(
             fn,
             self.model,
@@ -78,6 +82,8 @@ class Graphs:
             options=options,
             eager_first=eager_first,
             verify=self.verify,
+            local=self.local,
+            eager=eager,
         )
 
 
@@ -100,7 +106,7 @@ class Steps(ABC):
     ) -> None:
         self.optimizer, self.clip_norm = optimizer, clip_norm
         self.parameters, self.compile = gradients.parameters, graphs.compile
-        self.evaluate = graphs(lambda args, kwargs: gradients.value(graphs.model, graphs.guide, args, kwargs))
+        self.evaluate = graphs(gradients.value)
         # The programs as functions of one batch, each called with the tensors that its signature names.
         self.routed = MethodType(call, graphs.model), MethodType(call, graphs.guide)
         self._gradients = gradients
@@ -153,13 +159,13 @@ class FusedSteps(Steps):
     Args:
         graphs: how functions of the pair run.
         gradients: of the loss, with respect to the parameters.
-        update: that of the optimizer, as tensor code.
+        optimizer: of these parameters; `FusedUpdate` covers it.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
     """
 
-    def __init__(self, graphs: Graphs, gradients: LossGradients, update: FusedUpdate, clip_norm: float | None) -> None:
-        super().__init__(graphs, gradients, update.optimizer, clip_norm)
-        self._update = update
+    def __init__(self, graphs: Graphs, gradients: LossGradients, optimizer: Optimizer, clip_norm: float | None) -> None:
+        super().__init__(graphs, gradients, optimizer, clip_norm)
+        self._update = FusedUpdate(members_of(optimizer, self.parameters))
         self.one = graphs(self._one, cuda_graph=True, eager_first=True)
         self.several = graphs(self._several, cuda_graph=True)
         self.several_small = graphs(self._several, options={"cpp_wrapper": True})
@@ -188,7 +194,7 @@ class FusedSteps(Steps):
 
     def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
         self._update.settings()
-        self._update.update(clipped(gradients, self.clip_norm), is_finite(loss))
+        self._change(loss, gradients)
         self._update.stepped()
 
     def _several(
@@ -201,8 +207,12 @@ class FusedSteps(Steps):
         self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any], settings: Settings
     ) -> Any:
         loss, gradients = self._gradients(model, guide, args, kwargs)
-        self._update.update(clipped(gradients, self.clip_norm), is_finite(loss))
+        self._change(loss, gradients)
         return loss
+
+    def _change(self, loss: Any, gradients: list[Tensor | None]) -> None:
+        pairs = zip(self.parameters, clipped(gradients, self.clip_norm), strict=True)
+        self._update.update({id(p): gradient for p, gradient in pairs if gradient is not None}, is_finite(loss))
 
 
 class EagerUpdateSteps(Steps):

@@ -1,47 +1,59 @@
 """Stochastic variational inference at the speed of a hand-fused loop: `pyro.infer.SVI`, compiled."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MethodType
 from typing import Any
 
+import pyro.infer
 import torch
 from pyro.infer import Trace_ELBO
+from pyro.infer.abstract_infer import TracePosterior
 from pyro.optim import PyroOptim
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.precision import PRECISIONS, precise
 from pyrovae.inference.pair.contract import ProgramLike, call, modules
-from pyrovae.inference.training.fused import FusedUpdate
-from pyrovae.inference.training.gradients import LossGradients, reported
+from pyrovae.inference.training.fused import FusedUpdate, members_of
+from pyrovae.inference.training.gradients import LossGradients, loss_functions, reported
 from pyrovae.inference.training.minibatches import Transform, chunks, gathered, is_small, one_thread, row_order
-from pyrovae.inference.training.optimizers import Optim, make_optimizer
+from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
 from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
+from pyrovae.inference.training.pyro_steps import PyroSteps
 from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps
 
 __all__ = ["SVI"]
 
 
-class SVI:
+class SVI(pyro.infer.SVI):
     """A drop-in for `pyro.infer.SVI` that compiles.
 
     Handlers, loss, gradients and update become one graph per signature of the arguments. `pyrovae.inference.compile`
     explains what that means, and what runs eagerly instead (with an `EagerWarning`). Parameters, optimizer state and
     learning rates are inputs of the graph, so loading a checkpoint and a schedule of the learning rate do not
-    recompile. A step whose loss is not finite changes no parameter.
+    recompile.
 
-    The first step finds the parameters and runs as under Pyro. The second is recorded: the globals, closure variables,
-    containers and attributes that the programs read are guarded. While one of them changes, steps run eagerly.
+    With a `pyro.optim` wrapper the parameters, their names in Pyro's store, the optimizers and their state are those
+    of `pyro.infer.SVI`, and so is what happens at a loss that is not a number. The first step of each signature is
+    Pyro's own. The globals, closure variables, containers and attributes that the programs read are noted then, and
+    guarded. While one of them changes, Pyro takes the steps.
+
+    With a torch optimizer the parameters are those of the modules, whatever Pyro's setting `module_local_params` is.
+    The first run finds them. A step whose loss is not finite changes no parameter.
 
     Args:
-        model, guide: Pyro programs: modules, whose parameters live in themselves, or any functions.
-        optim: a torch optimizer class, `(class, arguments)`, a `functools.partial` of a class, an instance, or a
-            `pyro.optim` wrapper. Adam, AdamW and SGD become part of the graph; others step eagerly on compiled
-            gradients.
+        model, guide: Pyro programs: modules, or any functions.
+        optim: a `pyro.optim` wrapper, or a torch optimizer: a class, `(class, arguments)`, a `functools.partial` of a
+            class, or an instance. Adam, AdamW, SGD and Pyro's ClippedAdam become part of the graph; others step eagerly
+            on compiled gradients.
         loss: an ELBO of `pyro.infer`, an object with `differentiable_loss(model, guide, *args, **kwargs)`, or
             a function of the same arguments that returns a scalar; `Trace_ELBO()` by default.
+        loss_and_grads: where `loss` is a function: a function of the same arguments that also adds the gradients to
+            `.grad`; None differentiates `loss`.
+        num_samples, num_steps: deprecated by Pyro; those of `run`.
         compile: whether to compile at all.
         precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
@@ -49,6 +61,9 @@ class SVI:
             average their gradients here: `lambda grads: [dist.all_reduce(g, dist.ReduceOp.AVG) for g in grads]`.
         verify: compare steps 1, 2, 4, 8, ... of a graph with plain Pyro, on a CPU. Where they differ, Pyro's step is
             taken, with a warning, and all further ones run eagerly.
+
+    Attributes:
+        objective: the loss as it was given; `loss` and `loss_and_grads` are its two functions.
 
     Raises:
         PairError: a precision or an optimizer of another kind.
@@ -58,8 +73,11 @@ class SVI:
         self,
         model: ProgramLike,
         guide: ProgramLike,
-        optim: Optim,
+        optim: Optim | Unwrapped,
         loss: Any = None,
+        loss_and_grads: Callable[..., Any] | None = None,
+        num_samples: int = 0,
+        num_steps: int = 0,
         *,
         compile: bool = True,
         precision: str = "fp32",
@@ -69,28 +87,38 @@ class SVI:
     ) -> None:
         if precision not in PRECISIONS:
             raise PairError(f"SVI requires precision to be one of {', '.join(PRECISIONS)}, got {precision!r}.")
-        self.model, self.guide = model, guide
-        self.loss: Any = Trace_ELBO() if loss is None else loss
+        if num_samples or num_steps:
+            warnings.warn("num_samples and num_steps of SVI are deprecated by Pyro. Use SVI.step.", FutureWarning, 2)
+        TracePosterior.__init__(self)  # that of pyro.infer.SVI takes no torch optimizer
+        self.model, self.guide, self.optim = model, guide, optim
+        self.num_samples, self.num_steps = num_samples, num_steps
+        self.objective: Any = Trace_ELBO() if loss is None else loss
+        self.loss, self.loss_and_grads = loss_functions(self.objective, loss_and_grads)
         self.compile, self.precision = compile, precision
         self.clip_norm, self.reduce, self.verify = clip_norm, reduce, verify
-        self._optim = optim
-        self._steps: Steps | None = None
+        check_optim(optim)
+        self._steps: Steps | PyroSteps | None = self._made_for_pyro()
 
-    def step(self, *args: Any, sync: bool = True, **kwargs: Any) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
+        made = {} if self._steps is None or isinstance(self.optim, PyroOptim) else {"optim": self.optimizer}
+        return self.__dict__ | made | {"_steps": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._steps = self._made_for_pyro()
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
         """Take one gradient step.
 
         Args:
             args, kwargs: the arguments of the model and the guide.
-            sync: whether to wait for the loss.
 
         Returns:
-            The loss as Pyro gives it, a float; with `sync=False` a 0-dim tensor that nothing waits for.
+            The loss as Pyro gives it, a float or a tuple of them.
         """
         if self._steps is None:
-            loss = self._first_step(args, kwargs)
-        else:
-            loss = self._steps.step(self.model, self.guide, args, kwargs)
-        return reported(loss) if sync else loss
+            return reported(self._first_step(args, kwargs))
+        return reported(self._steps.step(self.model, self.guide, args, kwargs))
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
         """The loss, as Pyro gives it; no parameter changes.
@@ -100,9 +128,9 @@ class SVI:
         """
         steps = self._prepared(self.model, self.guide, args, kwargs)
         with torch.no_grad():
-            return reported(steps.evaluate(args, kwargs))
+            return reported(steps.evaluate(self.model, self.guide, args, kwargs))
 
-    def run(
+    def steps(
         self,
         data: Mapping[str, Tensor],
         num_steps: int,
@@ -111,7 +139,7 @@ class SVI:
         order: Tensor | None = None,
         transform: Transform | None = None,
     ) -> Tensor:
-        """Take steps on minibatches of `data`, which are gathered inside the graph.
+        """Take steps on minibatches of `data`. With a torch optimizer they are gathered inside the graph.
 
         Args:
             data: named tensors that share the leading dimension N; a program gets those that its signature names.
@@ -146,24 +174,24 @@ class SVI:
 
     @property
     def optimizer(self) -> Optimizer | PyroOptim:
-        """The optimizer that holds the state of the optimisation: a torch optimizer wherever there is one.
+        """The optimizer that holds the state of the optimisation: `optim`, or the torch optimizer made of it.
 
         Raises:
             PairError: the parameters are not known yet; `prepare` finds them.
         """
-        if self._steps is not None:
+        if isinstance(self._steps, Steps):
             return self._steps.optimizer
-        if isinstance(self._optim, Optimizer):
-            return self._optim
+        if isinstance(self.optim, Optimizer | PyroOptim):
+            return self.optim
         raise PairError(
             "SVI.optimizer requires a first run of the pair, which finds the parameters, got none. Call "
             "svi.prepare(...) with the arguments of svi.step."
         )
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
-        """Find the parameters by one run of the pair, and make the optimizer; the first step does this by itself.
+        """Find the parameters by one run of the pair, and make the torch optimizer; the first step does this by itself.
 
-        Random numbers and buffers are restored afterwards.
+        Random numbers and buffers are restored afterwards. With a `pyro.optim` wrapper there is nothing to prepare.
 
         Args:
             args, kwargs: the arguments of the model and the guide.
@@ -182,7 +210,7 @@ class SVI:
 
     def _prepared_for(
         self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None
-    ) -> tuple[Steps, torch.device]:
+    ) -> tuple[Steps | PyroSteps, torch.device]:
         """The steps, prepared on the first minibatch, and the device of the parameters."""
         steps = self._steps
         if steps is None:
@@ -192,7 +220,9 @@ class SVI:
             steps = self._prepared(MethodType(call, self.model), MethodType(call, self.guide), (batch,), {})
         return steps, steps.parameters[0].device if steps.parameters else torch.device("cpu")
 
-    def _prepared(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Steps:
+    def _prepared(
+        self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
+    ) -> Steps | PyroSteps:
         if self._steps is None:
             self._steps = self._made(model, guide, args, kwargs)
         return self._steps
@@ -202,7 +232,7 @@ class SVI:
         for owned in {p for module in modules(self.model, self.guide) for p in module.parameters()}:
             owned.grad = None
         with discovering(self.model, self.guide) as found, precise(self.precision):
-            loss, _ = LossGradients(self.loss, [])(self.model, self.guide, args, kwargs)
+            loss, _ = LossGradients(self.objective, [])(self.model, self.guide, args, kwargs)
         self._steps = self._made_of(found())
         gradients = [parameter.grad for parameter in self._steps.parameters]
         for parameter in self._steps.parameters:
@@ -212,26 +242,36 @@ class SVI:
 
     def _made(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Steps:
         """The steps of the pair, by one run that finds its parameters."""
-        run = partial(LossGradients(self.loss, []).value, model, guide, args, kwargs)
+        run = partial(LossGradients(self.objective, []).value, model, guide, args, kwargs)
         return self._made_of(discover(run, self.model, self.guide))
 
     def _made_of(self, found: Discovery) -> Steps:
         """The steps of the pair, whose parameters are known."""
-        optimizer, parameters = make_optimizer(self._optim, found.named), list(found.named)
+        optimizer, parameters = make_optimizer(self.optim, found.named), list(found.named)
         if isinstance(optimizer, Optimizer):
-            mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            parameters = [p for p in parameters if id(p) in mine]
-        gradients = LossGradients(self.loss, parameters)
-        graphs = Graphs(
+            parameters = [m.parameter for m in members_of(optimizer, parameters)]
+            parameters = [p for p in found.named if any(p is mine for mine in parameters)]
+        gradients = LossGradients(self.objective, parameters)
+        graphs = self._graphs(found.called)
+        if self.reduce is None and isinstance(optimizer, Optimizer):
+            if FusedUpdate.covers(members_of(optimizer, parameters)):
+                return FusedSteps(graphs, gradients, optimizer, self.clip_norm)
+        return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, self.reduce)
+
+    def _made_for_pyro(self) -> PyroSteps | None:
+        """The steps of a Pyro optimizer, which find their parameters by themselves."""
+        if not isinstance(self.optim, PyroOptim):
+            return None
+        return PyroSteps(self, self._graphs([], local=False), self.clip_norm, self.reduce)
+
+    def _graphs(self, called: list[nn.Module], *, local: bool = True) -> Graphs:
+        return Graphs(
             self.model,
             self.guide,
             compile=self.compile,
             precision=self.precision,
-            loss=self.loss,
-            called=found.called,
+            loss=self.objective,
+            called=called,
             verify=self.verify,
+            local=local,
         )
-        update = FusedUpdate.of(optimizer, parameters) if self.reduce is None else None
-        if update is not None:
-            return FusedSteps(graphs, gradients, update, self.clip_norm)
-        return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, self.reduce)

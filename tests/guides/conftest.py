@@ -58,7 +58,7 @@ def trained():
     def train(model, guide, observed, steps=500):
         data = {"x": observed.expand(16)}
         svi = SVI(model, guide, (torch.optim.Adam, {"lr": 0.02}), compile=False)
-        svi.run(data, steps, order=torch.arange(16).expand(steps, 16))
+        svi.steps(data, steps, order=torch.arange(16).expand(steps, 16))
         return evaluate(model, guide, data, num_samples=500, compile=False).elbo.value
 
     return train

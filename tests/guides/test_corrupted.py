@@ -49,7 +49,7 @@ def test_captured_noise_is_fresh_at_each_step_and_equals_eager(inner, captured_o
         model, guide = denoising(inner, Erasing(0.5))
         svi = SVI(model, guide, (torch.optim.SGD, {"lr": 0.0}), compile=compile)
         torch.manual_seed(1)
-        trails[compile] = svi.run({"x": x}, 4, order=torch.arange(6).expand(4, -1))
+        trails[compile] = svi.steps({"x": x}, 4, order=torch.arange(6).expand(4, -1))
     torch.testing.assert_close(trails[True], trails[False])
     assert len(set(trails[True].tolist())) == 4
 

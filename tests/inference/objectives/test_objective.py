@@ -20,7 +20,7 @@ def test_captured_equals_eager(make, captured_only, small, binary):
         model, guide = small()
         objective = make()
         svi = SVI(model, guide, torch.optim.Adam, objective, compile=compile)
-        losses = svi.run({"x": binary()}, 8, order=torch.arange(8).expand(8, -1))
+        losses = svi.steps({"x": binary()}, 8, order=torch.arange(8).expand(8, -1))
         results.append((losses, torch.tensor(objective.collect()), objective.step.clone(), svi.parameters))
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
     assert results[0][2] == 8  # a step counts itself, in the graph too
@@ -35,7 +35,7 @@ def test_compiled_equals_eager(name, small, binary, objectives):
         model, guide = small()
         objective = objectives[name]()
         svi = SVI(model, guide, torch.optim.Adam, objective, compile=compile)
-        losses = svi.run({"x": binary()}, 8, order=torch.arange(8).expand(8, -1))
+        losses = svi.steps({"x": binary()}, 8, order=torch.arange(8).expand(8, -1))
         results.append((losses, torch.tensor(objective.collect()), objective.step.clone(), svi.parameters))
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 

@@ -158,7 +158,7 @@ def test_images_and_counts(captured_only):
     model = Masked(VAE(priors.StandardNormal(2), likelihood, MLP(2, (2, 3, 3), (5,))))
     guide = ZeroFilled(NormalGuide(MLP((4, 3, 3), 4, (5,))), mask=True)
     svi = SVI(model, guide, torch.optim.Adam, IWAE(3))
-    losses = svi.run(batch, 3, order=torch.arange(8).expand(3, -1))
+    losses = svi.steps(batch, 3, order=torch.arange(8).expand(3, -1))
     assert losses.isfinite().all()
     for compile in (True, False):
         found = impute(model, guide, batch, num_samples=20, compile=compile)

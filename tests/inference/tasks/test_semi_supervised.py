@@ -116,7 +116,7 @@ def test_captured_equals_eager(captured_only):
         model, guide = build()
         svi = SVI(model, guide, torch.optim.Adam, Supervised(3.0), compile=compile)
         torch.manual_seed(1)
-        trails[compile] = svi.run({"x": x, "y": y}, 5, order=torch.arange(5).expand(5, -1)), svi.parameters
+        trails[compile] = svi.steps({"x": x, "y": y}, 5, order=torch.arange(5).expand(5, -1)), svi.parameters
     torch.testing.assert_close(trails[True], trails[False], rtol=1e-9, atol=1e-9)
 
 
@@ -135,7 +135,7 @@ def test_a_schedule_inside_goes_on_and_its_elbo_is_shown(compile, captured_only)
     model, guide = VAE(priors.StandardNormal(2), likelihoods.Normal(3), MLP(2, 3)), Labelled()
     objective = Supervised(1.0, ELBO(kl_weight=Linear(0.0, 1.0, 4)))
     svi = SVI(model, guide, torch.optim.Adam, objective, compile=compile)
-    losses = svi.run({"x": torch.randn(8, 3), "y": torch.arange(8) % 2}, 6, batch_size=4)
+    losses = svi.steps({"x": torch.randn(8, 3), "y": torch.arange(8) % 2}, 6, batch_size=4)
     assert objective.state_dict()["objective.step"] == 6
     total, count = objective.collect()
     assert count == 24
@@ -171,7 +171,7 @@ def test_a_trained_guide_classifies():
     model = SemiSupervisedVAE(priors.StandardNormal(1), likelihoods.Normal(3, scale=0.5), decoder, 2)
     guide = SemiSupervisedGuide(MLP(3, 2, (8,)), NormalGuide(encoder))
     svi = SVI(model, guide, (torch.optim.Adam, {"lr": 0.02}), Supervised(10.0), compile=False)
-    svi.run({"x": x, "y": y}, 60, order=torch.arange(200).expand(60, -1))
+    svi.steps({"x": x, "y": y}, 60, order=torch.arange(200).expand(60, -1))
     assert accuracy(guide, {"x": x, "y": truth}) > 0.98
     probabilities = classify(guide, {"x": x, "y": y})
     assert probabilities.shape == (200, 2)

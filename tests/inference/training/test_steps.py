@@ -20,7 +20,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(compiled, captured_only, batc
     before = copy.deepcopy(svi.optimizer.state_dict()), [p.clone() for p in svi.parameters]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Encountered NaN")
-        loss = svi.step(batch(), kl_weight=float("inf"), sync=False)
+        loss = svi.step(batch(), kl_weight=float("inf"))
     assert not torch.isfinite(loss)
     torch.testing.assert_close((svi.optimizer.state_dict(), svi.parameters), before)
 
@@ -33,7 +33,7 @@ def test_small_steps_run_several_to_a_graph(same_noise, batch, build):
         svi = build("vae", optim=torch.optim.Adam, compile=compiled)
         svi.prepare(batch())
         torch.manual_seed(3)
-        losses.append(svi.run(data, 66, order=order))
+        losses.append(svi.steps(data, 66, order=order))
     torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
 
 

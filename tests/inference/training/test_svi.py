@@ -214,9 +214,9 @@ def test_run_takes_the_steps_that_step_takes(optim, captured_only, same_noise, b
         svi.prepare(scaled(data)["x"])
         torch.manual_seed(3)
         if way == "run":
-            losses.append(svi.run(data, 5, order=order, transform=scaled))
+            losses.append(svi.steps(data, 5, order=order, transform=scaled))
         else:
-            losses.append(torch.stack([svi.step(scaled({"x": data["x"][i]})["x"], sync=False) for i in order]))
+            losses.append(torch.stack([svi.step(scaled({"x": data["x"][i]})["x"]) for i in order]))
     torch.testing.assert_close(*losses)
 
 
@@ -251,11 +251,11 @@ def test_errors_teach(batch, models):
 def test_nothing_leaks(batch, build):
     svi, batches = build("vae", optim=torch.optim.Adam), [batch(size) for size in (16, 8, 4)]
     for x in batches * 100:
-        svi.step(x, sync=False)
+        svi.step(x)
     gc.collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for i in range(10_000):
-        svi.step(batches[i % 3], sync=False)
+        svi.step(batches[i % 3])
     assert len(svi._steps.one) == 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
 
@@ -264,9 +264,9 @@ def test_nothing_leaks(batch, build):
 @pytest.mark.parametrize("compile", [True, False])
 def test_cuda(compile, batch, models):
     svi = SVI(models["Model"]().cuda(), models["Guide"]().cuda(), (torch.optim.Adam, {"lr": 1e-2}), compile=compile)
-    losses = svi.run({"x": batch(64).cuda()}, 50, batch_size=B)
+    losses = svi.steps({"x": batch(64).cuda()}, 50, batch_size=B)
     assert losses.is_cuda
     assert losses[-10:].mean() < losses[:10].mean()
-    steps = torch.stack([svi.step(batch().cuda(), sync=False) for _ in range(10)])
+    steps = torch.stack([svi.step(batch().cuda()) for _ in range(10)])
     assert steps.is_cuda
     assert steps.mean() < losses[:10].mean()
