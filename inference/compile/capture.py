@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.distributions import Distribution
 from torch.fx.experimental import proxy_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -23,7 +24,16 @@ from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, Unstea
 from pyrovae.inference.compile.reads import PLAIN
 from pyrovae.inference.compile.watch import Slot, Watch, put_back
 
-__all__ = ["Captured", "capture"]
+__all__ = ["UNCHECKED", "Captured", "capture"]
+
+
+class _Unchecked:
+    def __bool__(self) -> bool:
+        return False
+
+
+UNCHECKED = _Unchecked()
+"""What `validate_args` is, while a program is captured, for distributions that would check their values otherwise."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,7 @@ def _traceable_pyro() -> Iterator[None]:
     with (
         pyro.validation_enabled(False),
         _without_onednn(),
+        mock.patch.object(Distribution, "_validate_args", UNCHECKED),
         mock.patch("pyro.util.torch_isnan", return_value=False),
         mock.patch("pyro.util.torch_isinf", return_value=False),
         mock.patch("pyro.infer.util._fulldot", _dot_on_support),

@@ -71,7 +71,9 @@ def loss_functions(loss: Any, loss_and_grads: Callable[..., Any] | None = None) 
         return getattr(loss, "loss", loss.loss_and_grads), loss.loss_and_grads
     if loss_and_grads is not None:
         return loss, loss_and_grads
-    return getattr(loss, "loss", loss), partial(_backward, loss, getattr(loss, "differentiable_loss", loss))
+    if hasattr(loss, "differentiable_loss"):
+        return getattr(loss, "loss", loss.differentiable_loss), partial(_backward, loss, loss.differentiable_loss)
+    return loss, partial(_backward, loss, loss)
 
 
 def _backward(loss: Any, differentiable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -122,14 +124,14 @@ def _tensors(loss: Any, like: list[Tensor]) -> Any:
 
 
 def as_tensors(loss: Any) -> Any:
-    """A loss as a 0-dim tensor, a tuple of losses as a tuple of them.
+    """A loss as a 0-dim tensor without a graph of its own, a tuple of losses as a tuple of them.
 
     Args:
         loss: a number, a tensor, or a tuple of them.
     """
     if isinstance(loss, tuple):
         return type(loss)(map(as_tensors, loss))
-    return loss if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
+    return loss.detach() if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
 
 
 def is_finite(loss: Any, flags: Sequence[Tensor] = ()) -> Tensor:

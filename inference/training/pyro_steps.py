@@ -14,6 +14,7 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyrovae.inference.compile.capture import UNCHECKED
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.compile.reasons import UnsteadyError
 from pyrovae.inference.pair.contract import ProgramLike, call
@@ -346,7 +347,7 @@ class _Observed(Messenger):
         fn = msg["fn"]
         while hasattr(fn, "base_dist") and not hasattr(fn, "transforms"):
             fn = fn.base_dist
-        if "_validate_args" in fn.__dict__:
+        if getattr(fn, "_validate_args", None) is not UNCHECKED:
             return
         try:
             self.flags.append(fn.support.check(msg["value"]).all())

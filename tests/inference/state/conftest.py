@@ -27,13 +27,13 @@ class Own:
     """One way to train: with Pyro's SVI, or with ours.
 
     Attributes:
-        kind: the class of the SVI.
+        kind, is_ours: the class of the SVI, and whether it is ours.
         x: the data.
         made: the SVIs that were made.
     """
 
     def __init__(self, kind: type) -> None:
-        self.kind = kind
+        self.kind, self.is_ours = kind, kind is SVI
         self.x = torch.linspace(-1.0, 2.0, 6)
         self.made: list[Any] = []
 

@@ -66,7 +66,8 @@ def test_optimizers(name, as_pyro):
         yield from (pyro.param(name).item() for name in ("loc", "scale"))
 
     warned, graphs = as_pyro(program)
-    assert graphs == 1 and not warned
+    assert not warned
+    assert graphs == (0 if name == "OneCycleLR" else 1), "OneCycleLR changes the betas at each step"
 
 
 def rate(optim: Any, value: float) -> None:

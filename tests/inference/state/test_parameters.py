@@ -407,6 +407,7 @@ AUTOGUIDES = (
 ).split()
 
 
+@pytest.mark.filterwarnings("ignore:Found non-auxiliary vars in guide but not model")
 @pytest.mark.parametrize("name", AUTOGUIDES)
 @pytest.mark.parametrize("outer", ["itself", "in a function", "scaled"])
 def test_autoguides(name, outer, as_pyro):

@@ -216,7 +216,7 @@ def test_run_takes_the_steps_that_step_takes(optim, captured_only, same_noise, b
         if way == "run":
             losses.append(svi.steps(data, 5, order=order, transform=scaled))
         else:
-            losses.append(torch.stack([svi.step(scaled({"x": data["x"][i]})["x"]) for i in order]))
+            losses.append(torch.tensor([svi.step(scaled({"x": data["x"][i]})["x"]) for i in order]))
     torch.testing.assert_close(*losses)
 
 
@@ -240,11 +240,11 @@ def test_errors_teach(batch, models):
     with pytest.raises(PairError, match="fp32, bf16"):
         SVI(models["Model"](), models["Guide"](), torch.optim.Adam, precision="fp8")
     with pytest.raises(PairError, match="torch optimizer class"):
-        SVI(models["Model"](), models["Guide"](), 1e-3).step(batch())
+        SVI(models["Model"](), models["Guide"](), 1e-3)
     with pytest.raises(PairError, match=r"svi\.prepare"):
         _ = SVI(models["Model"](), models["Guide"](), torch.optim.Adam).optimizer
     with pytest.raises(DataError, match="batch_size"):
-        SVI(models["Model"](), models["Guide"](), torch.optim.Adam).run({"x": batch()}, 3)
+        SVI(models["Model"](), models["Guide"](), torch.optim.Adam).steps({"x": batch()}, 3)
 
 
 @pytest.mark.slow
@@ -267,6 +267,6 @@ def test_cuda(compile, batch, models):
     losses = svi.steps({"x": batch(64).cuda()}, 50, batch_size=B)
     assert losses.is_cuda
     assert losses[-10:].mean() < losses[:10].mean()
-    steps = torch.stack([svi.step(batch().cuda()) for _ in range(10)])
+    steps = torch.tensor([svi.step(batch().cuda()) for _ in range(10)])
     assert steps.is_cuda
     assert steps.mean() < losses[:10].mean()

@@ -4,14 +4,17 @@ from functools import partial
 
 import pytest
 import torch
+from pyro.optim.clipped_adam import ClippedAdam
 
-from pyrovae.inference.training.fused import FusedUpdate
+from pyrovae.inference.training.fused import FusedUpdate, members_of
 from pyrovae.inference.training.update_rules import RULES, FusedRule
 
 OPTIMIZERS = {
     "adam": partial(torch.optim.Adam, lr=1e-2),
     "adam-decay": partial(torch.optim.Adam, lr=1e-2, weight_decay=0.1, betas=(0.8, 0.95)),
     "adamw": partial(torch.optim.AdamW, lr=1e-2, weight_decay=0.3),
+    "clipped": partial(ClippedAdam, lr=1e-2, clip_norm=0.7, lrd=0.9),
+    "clipped-centred": partial(ClippedAdam, lr=1e-2, centered_variance=True, weight_decay=0.1),
     "sgd": partial(torch.optim.SGD, lr=1e-2),
     "momentum": partial(torch.optim.SGD, lr=1e-2, momentum=0.9, weight_decay=0.1),
     "nesterov": partial(torch.optim.SGD, lr=1e-2, momentum=0.9, nesterov=True),
@@ -21,11 +24,12 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_the_steps_are_torchs(make):
     ours, theirs = ([torch.ones(3, dtype=torch.float64), torch.full((2, 2), -0.5).double()] for _ in range(2))
-    update, optimizer = FusedUpdate(make(ours), ours), make(theirs)
+    update, optimizer = FusedUpdate(members_of(make(ours), ours)), make(theirs)
     for _ in range(7):
         gradients = [torch.randn_like(parameter) for parameter in ours]
         update.settings()
-        update.update(gradients, torch.tensor(True))
+        update.update({id(p): gradient for p, gradient in zip(ours, gradients, strict=True)}, torch.tensor(True))
+        update.stepped()
         for parameter, gradient in zip(theirs, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
@@ -39,6 +43,8 @@ def test_the_steps_are_torchs(make):
         (partial(torch.optim.Adam, amsgrad=True), False),
         (partial(torch.optim.Adam, maximize=True), False),
         (partial(torch.optim.Adam, eps=0.0), False),
+        (partial(torch.optim.Adam, betas=(0.0, 0.9)), False),
+        (ClippedAdam, True),
         (partial(torch.optim.SGD, lr=0.1), True),
         (partial(torch.optim.SGD, lr=0.1, momentum=0.9, dampening=0.5), False),
         (partial(torch.optim.SGD, lr=0.1, maximize=True), False),
