@@ -62,7 +62,7 @@ class _Known:
         self.state, self.needed = state, needed
         self.equal = 0
         self.changes = 0
-        self.refused = False
+        self.failed = self.refused = False
         self.forbidden: str | None = None
 
 
@@ -280,8 +280,9 @@ class Compiled:
                 self._why_baked = error
                 return self(*args, **kwargs)
             result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
-            if isinstance(error, UnsteadyError) and known.changes < _PATIENCE:
-                known.changes, known.state = known.changes + 1, self._state(key)
+            if isinstance(error, UnsteadyError) and not known.failed:
+                known.failed, known.equal, known.needed = True, 0, 2
+                known.state = self._state(key)
             else:
                 self._refuse(key, error)
             return result
@@ -355,24 +356,22 @@ class Compiled:
 @contextmanager
 def _parameters_kept() -> Iterator[None]:
     """Raise if a parameter appears inside, and take it out of Pyro's store: a capture has no values for it."""
-    store = pyro.get_param_store()
-    entries = [store._params, store._param_to_name, store._constraints]
-    before = [dict(part) for part in entries]
+    before = pyro.get_param_store().get_state()
     try:
         yield
     except Exception as error:
-        if new := _put_back(entries, before):
+        if new := _new_parameters(before):
             raise UnsteadyError(f"the parameter {new[0]!r} appears") from error
         raise
-    if new := _put_back(entries, before):
+    if new := _new_parameters(before):
         raise UnsteadyError(f"the parameter {new[0]!r} appears")
 
 
-def _put_back(entries: list[dict], before: list[dict]) -> list[str]:
-    """Undo what was added to Pyro's store; gives the names of new parameters."""
-    new = [name for name in entries[0] if name not in before[0]]
-    if any(part.keys() != old.keys() for part, old in zip(entries, before, strict=True)):
-        for part, old in zip(entries, before, strict=True):
-            part.clear()
-            part.update(old)
+def _new_parameters(before: Any) -> list[str]:
+    """The names that have been added to Pyro's store, which is then as it was."""
+    store = pyro.get_param_store()
+    new = [name for name in store._params if name not in before["params"]]
+    for name in new:
+        store._param_to_name.pop(store._params.pop(name), None)
+        store._constraints.pop(name, None)
     return new

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyrovae.inference.compile.hooks import hooks_of_tensor
-from pyrovae.inference.compile.reads import ABSENT, CONTENT, PLAIN, Read, key_of
+from pyrovae.inference.compile.reads import ABSENT, CONSTRAINTS, CONTENT, PARAMS, PLAIN, Read, key_of
 from pyrovae.inference.compile.reasons import is_library
 from pyrovae.inference.compile.recorder import Recorder
 from pyrovae.inference.compile.watch import Hashed
@@ -116,15 +116,11 @@ class Guards:
         Args:
             names: the names of parameters; those that are not in the store are skipped.
         """
-        store = pyro.get_param_store()
-        self._hold(store.__dict__, "_params", "Pyro's parameter store")
         for name in names:
-            if name in store._params:
-                self._hold(store._params, name, f"the parameter {name!r}")
-                self._hold(store._constraints, name, f"the constraint of the parameter {name!r}")
-
-    def _hold(self, holder: dict[str, Any], key: str, label: str) -> None:
-        self._reads.setdefault((id(holder), key), Read(holder, key, label))
+            if name in pyro.get_param_store():
+                self._reads.setdefault((id(PARAMS), name), Read(PARAMS, name, f"the parameter {name!r}"))
+                words = f"the constraint of the parameter {name!r}"
+                self._reads.setdefault((id(CONSTRAINTS), name), Read(CONSTRAINTS, name, words))
 
     def _read(self, holder: Any, key: Any, label: str, depth: int) -> None:
         read = Read(holder, key, label)

@@ -4,15 +4,29 @@ from types import CellType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyro
 import torch
 from torch import Tensor
 
-__all__ = ["ABSENT", "CONTENT", "PLAIN", "Read", "Same", "key_of"]
+__all__ = ["ABSENT", "CONSTRAINTS", "CONTENT", "PARAMS", "PLAIN", "Read", "Same", "key_of"]
 
 PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic)
 PLAIN += (torch.dtype, torch.device, torch.Size)
 ABSENT = object()
 CONTENT = object()
+
+
+class _OfStore:
+    """One of the dicts of Pyro's store, which replaces them when it is cleared, set or scoped."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get(self, key: str, default: Any) -> Any:
+        return getattr(pyro.get_param_store(), self._name).get(key, default)
+
+
+PARAMS, CONSTRAINTS = _OfStore("_params"), _OfStore("_constraints")
 
 
 class Same:

@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.compile.reasons import EagerWarning
 
 
 class Model(PyroModule):
@@ -53,12 +54,25 @@ def test_one_graph_per_signature_and_a_bounded_number(model, captured_only):
     for size in (1, 2, 3, 2, 1):
         fn(torch.ones(size, 2), True)
     assert fn.captures == 3
-    fn(torch.ones(1, 2), False)
-    model.eval()
-    for _ in range(2):  # the state is captured when it has lasted for a call
-        fn(torch.ones(1, 2), False)
-    assert fn.captures == 5
-    assert len(fn) == 3
+    with pytest.warns(EagerWarning, match="3 graphs are in use already"):
+        fn(torch.ones(4, 2), True)
+    assert fn.captures == len(fn) == 3
+    fn.calls += 1000  # the graphs have not been used for long
+    fn(torch.ones(5, 2), True)
+    assert (fn.captures, len(fn)) == (4, 3)
+
+
+def test_a_new_state_is_captured_when_it_has_lasted(model, captured_only):
+    fn = Compiled(lambda x: evaluate(model, x, noise=False)["out"], model)
+    for change, calls in ((model.eval, 4), (model.train, 0), (lambda: setattr(model, "factor", 2.0), 16)):
+        fn(torch.ones(1, 2))
+        before = fn.captures
+        change()
+        for _ in range(calls):
+            fn(torch.ones(1, 2))
+            assert fn.captures == before
+        fn(torch.ones(1, 2))
+        assert fn.captures == before + bool(calls), "a state that was captured before has its graph still"
 
 
 def test_state_is_an_input_and_attributes_are_watched(model, captured_only):

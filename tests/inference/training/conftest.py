@@ -234,6 +234,7 @@ def batch(size=B, dtype=torch.float32):
 
 def build(name, dtype=torch.float32, optim=None, **options):
     model, guide, loss = PAIRS[name]
+    pyro.clear_param_store()
     torch.manual_seed(0)
     model, guide = model().to(dtype), guide().to(dtype)
     return SVI(model, guide, optim or (torch.optim.SGD, {"lr": 1e-3}), loss(), **options)

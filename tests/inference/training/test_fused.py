@@ -58,6 +58,7 @@ def test_a_loaded_state_is_copied_into_the_same_tensors(update, optimizer):
     update.update(gradients(optimizer, 1.0, 1.0), YES)
     assert not torch.equal(held, state["state"][0]["exp_avg"])
     optimizer.load_state_dict(state)
+    update.settings()
     assert optimizer.state[first]["exp_avg"] is held
     assert torch.equal(held, state["state"][0]["exp_avg"])
 
