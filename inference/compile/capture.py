@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, UnsteadyError
 from pyrovae.inference.compile.reads import PLAIN
+from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, UnsteadyError
 from pyrovae.inference.compile.watch import Slot, Watch, put_back
 
 __all__ = ["UNCHECKED", "Captured", "capture"]

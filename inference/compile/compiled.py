@@ -208,6 +208,8 @@ class Compiled:
         self._known[key] = known = _Known(self._state(key), needed=1)
         if self.eager_first:
             return self._record(key, known, leaves, args, kwargs)
+        if not self._has_room(key):
+            return self._run(args, kwargs)
         return self._first(key, self._key(leaves, spec)[0], leaves, spec, args, kwargs)
 
     def _record(self, key: Hashed, known: _Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -61,9 +61,21 @@ _STANDARD = _folder(traceback.__file__)
 
 _INFERENCE = f"{Path(__file__).parents[1]}{os.sep}"  # pyrovae.inference, wherever it is installed
 
-_OF_TORCH = (
-    "sympy mpmath filelock typing_extensions jinja2 markupsafe networkx fsspec opt_einsum tqdm optree triton setuptools"
-).split()
+_OF_TORCH = [
+    "sympy",
+    "mpmath",
+    "filelock",
+    "typing_extensions",
+    "jinja2",
+    "markupsafe",
+    "networkx",
+    "fsspec",
+    "opt_einsum",
+    "tqdm",
+    "optree",
+    "triton",
+    "setuptools",
+]
 """What torch and Pyro are built on: their code runs while a program is traced."""
 
 _LIBRARIES = (_INFERENCE, *(_folder(package.__file__) for package in (torch, pyro, np) if package.__file__), "<")

@@ -18,7 +18,7 @@ from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
-from pyrovae.inference.training.optimizers import Optim, Unwrapped
+from pyrovae.inference.training.optimizers import Unwrapped
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
@@ -101,9 +101,7 @@ def fit(
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
         compile = epochs * len(prepared.first_epoch) >= COMPILE_FROM_STEPS if compile is None else compile
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
-        svi = SVI(
-            model, guide, optim, loss or Trace_ELBO(), compile=compile, precision=precision, clip_norm=clip_norm
-        )
+        svi = SVI(model, guide, optim, loss or Trace_ELBO(), compile=compile, precision=precision, clip_norm=clip_norm)
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
         loop.start(resume)

@@ -253,9 +253,9 @@ class SVI(pyro.infer.SVI):
             parameters = [p for p in found.named if any(p is mine for mine in parameters)]
         gradients = LossGradients(self.objective, parameters)
         graphs = self._graphs(found.called)
-        if self.reduce is None and isinstance(optimizer, Optimizer):
-            if FusedUpdate.covers(members_of(optimizer, parameters)):
-                return FusedSteps(graphs, gradients, optimizer, self.clip_norm)
+        fuses = self.reduce is None and isinstance(optimizer, Optimizer)
+        if fuses and FusedUpdate.covers(members_of(optimizer, parameters)):
+            return FusedSteps(graphs, gradients, optimizer, self.clip_norm)
         return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, self.reduce)
 
     def _made_for_pyro(self) -> PyroSteps | None:

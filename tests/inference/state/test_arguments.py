@@ -106,7 +106,8 @@ def test_a_number_that_changes_at_each_step_is_not_captured_each_time(as_pyro):
 
     warned, graphs = as_pyro(program)
     assert graphs == 0
-    assert len(warned) == 1 and "Pass a number that changes as a float or a tensor" in warned[0]
+    assert len(warned) == 1
+    assert "Pass a number that changes as a float or a tensor" in warned[0]
 
 
 def test_more_sizes_in_turn_than_graphs_are_kept(as_pyro):

@@ -10,7 +10,6 @@ import torch
 from pyro import infer
 from torch import Tensor
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*ound no sample sites configured for enumeration")
 
 

@@ -279,7 +279,9 @@ def an_argument_with_attributes(own: Any) -> Iterator[float]:
     def model(args: Any) -> None:
         likelihood(args.x, weight=args.beta)
 
-    return own.steps(own.svi(model), lambda step: (setattr(args, "beta", value(step)), setattr(args, "x", X + step)), args)
+    return own.steps(
+        own.svi(model), lambda step: (setattr(args, "beta", value(step)), setattr(args, "x", X + step)), args
+    )
 
 
 DRAWN: dict[str, Callable[[], Callable[[], Any]]] = {

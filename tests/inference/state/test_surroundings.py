@@ -45,7 +45,8 @@ def test_handlers_around_a_step_are_named(as_pyro):
                 yield svi.step(own.x)
 
     warned, _ = as_pyro(program)
-    assert len(warned) == 1 and "handlers are open around the step" in warned[0]
+    assert len(warned) == 1
+    assert "handlers are open around the step" in warned[0]
 
 
 def test_another_default_type(as_pyro):
@@ -226,7 +227,9 @@ def test_it_is_an_svi_of_pyro():
 def test_runs_of_pyro(as_pyro):
     def program(own: Any) -> Iterator[float]:
         kind = own.kind
-        svi = kind(own.model, own.guide, pyro.optim.Adam({"lr": 0.1}), pyro.infer.Trace_ELBO(), num_samples=3, num_steps=8)
+        svi = kind(
+            own.model, own.guide, pyro.optim.Adam({"lr": 0.1}), pyro.infer.Trace_ELBO(), num_samples=3, num_steps=8
+        )
         posterior = svi.run(own.x)
         yield from (trace.nodes["z"]["value"].item() for trace in posterior.exec_traces)
 

@@ -2,7 +2,6 @@
 
 import copy
 
-import pyro
 import pytest
 import torch
 
