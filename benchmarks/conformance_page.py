@@ -21,8 +21,8 @@ written by `python benchmarks/conformance.py --pyro CHECKOUT`, from a clone of [
 - *Digits*: how many decimal digits of the first ten losses agree, at least.
 - In tests, captured graphs are replayed operation by operation and not compiled by inductor: what is tested is capture,
   guards and replay. Examples with a ratio were compiled, the others replayed like tests.
-- Times are CPU times of one thread, the median over the second half of the steps; both runs follow each other, so a
-  ratio is good to some 20 %.
+- Times are those of the fastest step in the second half, on one thread. The two runs follow each other, so a ratio is
+  good to some 20 %.
 - Examples find random data of the real shape where they would download it (digits are MNIST's where `PYROVAE_DATA`
   names them), and are stopped after {steps} steps.
 

@@ -70,6 +70,7 @@ def test_after_it():
 
 def test_needs_a_package():
     pytest.importorskip("package_that_nobody_has")
+    svi(model).step()
 """
 
 
