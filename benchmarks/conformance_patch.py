@@ -39,7 +39,7 @@ class Recorder:
         self.graphs = 0
 
     def summary(self) -> dict[str, Any]:
-        """The number of steps, first losses, graphs, eager reasons, and and the time of the fastest later step, ms."""
+        """The number of steps, first losses, graphs, eager reasons, and the time of the fastest later step, ms."""
         later = self.times[len(self.times) // 2 :]
         return {
             "steps": len(self.times),
