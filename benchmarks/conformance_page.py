@@ -1,5 +1,6 @@
 """The page that `conformance.py` writes: tables of tests and examples, in Markdown."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from statistics import median
@@ -39,7 +40,7 @@ def page(results: Results) -> str:
     setting = [line for line in results.lines() if line["event"] == "setting"][-1]
     tests = [row for row in results.rows("test") if row.ours is not None]
     examples = [row for row in results.rows("example") if row.ours is not None]
-    parts = [HEAD.format(**setting), "## Tests", _summary(tests), _files(tests)]
+    parts = [HEAD.format(**setting), "## Tests", _summary(tests), _files(results.rows("test"))]
     parts += ["### Pass with Pyro's SVI only", _regressed(tests), "### Why steps run eagerly", _reasons(tests)]
     parts += ["## Examples", _examples(examples), "### Why they run eagerly", _reasons(examples), "## Not compared"]
     return "\n\n".join([*parts, _left_out(results)]) + "\n"
@@ -60,23 +61,26 @@ def _summary(tests: list[Row]) -> str:
     digits = Counter(row.digits for row in tests if passed(row.ours) and row.digits is not None)
     most = sum(count for number, count in digits.items() if number >= 10)
     return (
-        f"{len(tests):,} tests step an SVI; {len(theirs):,} pass with Pyro's, and **{both:,} of these with ours**. "
+        f"{len(tests):,} tests that step an SVI were run with ours; {len(theirs):,} pass with Pyro's, and **{both:,} of "
+        f"these with ours**. "
         f"{captured:,} are captured, {eager:,} run eagerly with a reason, and {len(tests) - captured - eager:,} take "
         f"too few steps. {stopped:,} were stopped after some steps, before their last assertions. "
         f"Of {sum(digits.values()):,} that pass, {most:,} have first losses equal to ten digits or more."
     )
 
 
-def _files(tests: list[Row]) -> str:
-    rows = []
-    for file in dict.fromkeys(row.file for row in tests):
-        mine = [row for row in tests if row.file == file]
-        digits = [row.digits for row in mine if row.digits is not None and passed(row.ours)]
-        counts = [sum(chosen) for chosen in zip(*map(_counted, mine), strict=True)]
-        rows.append(
-            [file.removeprefix("tests/"), len(mine), *counts, f"{min(digits)}–{max(digits)}" if digits else "–"]
-        )
-    return _table("file | tests | pass with Pyro's | with both | captured | eager | digits", rows)
+def _files(rows: list[Row]) -> str:
+    table = []
+    for file in dict.fromkeys(row.file for row in rows if row.ours is not None):
+        mine = [row for row in rows if row.file == file]
+        run = [row for row in mine if row.ours is not None]
+        digits = [row.digits for row in run if row.digits is not None and passed(row.ours)]
+        counts = [sum(chosen) for chosen in zip(*map(_counted, run), strict=True)]
+        span = f"{min(digits)}–{max(digits)}" if digits else "–"
+        table.append([file.removeprefix("tests/"), len(mine), len(run), *counts, span])
+    return _table(
+        "file | step an SVI | run with ours | pass with Pyro's | pass with both | captured | eager | digits", table
+    )
 
 
 def _counted(row: Row) -> tuple[bool, ...]:
@@ -125,7 +129,7 @@ def _outcome(row: Row) -> str:
 
 def _left_out(results: Results) -> str:
     tests = results.of("test", "pyro").values()
-    skipped = Counter(line["error"][-120:] for line in tests if line["outcome"] == "skipped" and _lacks(line["error"]))
+    skipped = Counter(_lacks(line["error"]) for line in tests if line["outcome"] == "skipped")
     long = [line["id"] for line in tests if line["outcome"] == "time limit"]
     failed = [row.name for kind in ("test", "example") for row in results.rows(kind) if not passed(row.pyro)]
     still = sum(not line.get("steps") for line in tests)
@@ -135,10 +139,12 @@ def _left_out(results: Results) -> str:
             f"- {still:,} tests of the same files take no step of an SVI.",
             f"- {len(long):,} take longer than the time limit with Pyro's SVI: {', '.join(names) or 'none'}.",
             f"- {len(failed):,} fail with Pyro's SVI too; most use `torch.jit.trace`, whose deprecation is an error.",
-            *(f"- {count:,} are skipped: {reason}" for reason, count in skipped.most_common()),
+            *(f"- {count:,} are skipped: {reason}." for reason, count in skipped.most_common() if reason),
         ]
     )
 
 
-def _lacks(error: str) -> bool:
-    return "could not import" in error or "is not available" in error or "No module" in error
+def _lacks(error: str) -> str:
+    """What a skipped test lacks; nothing where it is skipped for another reason."""
+    found = re.search(r"could not import '[\w.]+'|\w+ is not available|No module named '[\w.]+'", error)
+    return found[0] if found else ""
