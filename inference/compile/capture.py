@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pyro
 import torch
+from pyro.ops.provenance import ProvenanceTensor
 from torch import Tensor, fx
 from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor
@@ -18,7 +19,7 @@ from torch.distributions import Distribution
 from torch.fx.experimental import proxy_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from pyrovae.inference.compile.reads import PLAIN
 from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, UnsteadyError
@@ -179,6 +180,7 @@ def _traceable_pyro() -> Iterator[None]:
         mock.patch("pyro.util.torch_isnan", return_value=False),
         mock.patch("pyro.util.torch_isinf", return_value=False),
         mock.patch("pyro.infer.util._fulldot", _dot_on_support),
+        mock.patch.object(ProvenanceTensor, "__new__", _with_provenance),
     ):
         yield
 
@@ -192,6 +194,16 @@ def _without_onednn() -> Iterator[None]:
         yield
     finally:
         torch._C._set_mkldnn_enabled(enabled)
+
+
+def _with_provenance(kind: type, data: Tensor, provenance: frozenset = frozenset()) -> Tensor:
+    """A tensor with its provenance. Pyro makes it of the data itself, but a fake tensor has a class already."""
+    if not provenance:
+        return data
+    with _disable_current_modes():
+        wrapper: Any = Tensor._make_subclass(kind, torch.empty(data.shape, dtype=data.dtype, device="meta"))
+    wrapper._t, wrapper._provenance = data, provenance  # all operations go to the data
+    return wrapper
 
 
 def _dot_on_support(probs: Tensor, costs: Tensor) -> Tensor:

@@ -16,19 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import pyro
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pyrovae.inference.compile.capture import capture
+from pyrovae.inference.compile.background import Pending
+from pyrovae.inference.compile.capture import Captured, capture
 from pyrovae.inference.compile.cuda_graph import CudaGraph
 from pyrovae.inference.compile.graph import Graph
 from pyrovae.inference.compile.guards import Guards
+from pyrovae.inference.compile.known import Known, State
 from pyrovae.inference.compile.lower import lower
 from pyrovae.inference.compile.precision import precise
 from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
 from pyrovae.inference.compile.recorder import Recorder
 from pyrovae.inference.compile.signature import signature
+from pyrovae.inference.compile.store import parameters_kept
+from pyrovae.inference.compile.taken import Taken
 from pyrovae.inference.compile.verify import verified
 from pyrovae.inference.compile.watch import Hashed, Watch
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
@@ -38,7 +41,13 @@ __all__ = ["Compiled"]
 
 
 _MANY = 8
-"""This many times `max_graphs` signatures are known at most: beyond, an argument must differ at every call."""
+"""This many times `max_graphs` signatures are known at most."""
+
+_RECORDED = 4
+"""So many new signatures in a row are recorded; recording takes as long as running, and a signature must come back."""
+
+_DIFFERENT = 32
+"""New signatures in a row after which a warning says that the arguments differ at every call."""
 
 _PATIENCE = 3
 """Calls in a row before each of which something changed, until a warning names it."""
@@ -46,24 +55,13 @@ _PATIENCE = 3
 _PATIENCE_GROWS = 4
 """After each capture of one signature, so many times more equal calls are awaited before the next."""
 
-State = tuple[Hashed, Hashed]
-"""What the programs' modules hold, and what else their code reads."""
+_WHY_DIFFERENT = (
+    "the arguments or their sizes differ at every call. Pass a number that changes as a float or a tensor, and batches "
+    "of one size"
+)
 
-
-class _Known:
-    """What is known of one signature.
-
-    Args:
-        state: the state of the programs at its last call.
-        needed: how many calls in a row must find the same state before it is captured.
-    """
-
-    def __init__(self, state: State, needed: int) -> None:
-        self.state, self.needed = state, needed
-        self.equal = 0
-        self.changes = 0
-        self.failed = self.refused = False
-        self.forbidden: str | None = None
+_START = 16
+"""Equal calls of a signature from which its graph is compiled beside: rare signatures cost nothing."""
 
 
 class Compiled:
@@ -91,10 +89,14 @@ class Compiled:
             before it is captured, so no side effect happens twice.
         eager: a function that does the same, and runs wherever no graph does; None for `fn` itself.
         local: whether parameters are those of the modules while `fn` runs; otherwise as the user's setting has it.
+        after: so many equal calls of a signature run without a graph, which another process compiles meanwhile; then
+            the graph takes over, and waits if need be. So results do not depend on how long compiling takes. 0
+            compiles at once.
 
     Attributes:
         calls: how many times it was called.
         captures: how many times a graph was captured, or its capture was tried.
+        taken: how many calls ran without a graph.
     """
 
     def __init__(
@@ -111,7 +113,10 @@ class Compiled:
         eager_first: bool = False,
         eager: Callable[..., Any] | None = None,
         local: bool = True,
+        after: int = 0,
     ) -> None:
+        self.after, self.taken = after, Taken(after)
+        self._pending: dict[Hashed, Pending] = {}
         self.fn, self.eager = fn, eager or fn
         self.programs = programs
         self.watch = Watch([*modules(*programs), *watch])
@@ -123,9 +128,9 @@ class Compiled:
         self.reported = set() if reported is None else reported
         self.cuda_graph = cuda_graph
         self.options = options or {}
-        self.captures = self.calls = 0
+        self.captures = self.calls = self._new = 0
         self._why_baked: Exception | None = None
-        self._known: dict[Hashed, _Known] = {}
+        self._known: dict[Hashed, Known] = {}
         self._graphs: OrderedDict[tuple[Hashed, State], Graph] = OrderedDict()
 
     def __len__(self) -> int:
@@ -138,6 +143,9 @@ class Compiled:
         known = self._known.get(key)
         if known is None:
             return self._meet(key, leaves, spec, args, kwargs)
+        self._new = 0
+        if self.eager_first and not known.recorded:
+            return self._record(key, known, leaves, args, kwargs)
         if known.forbidden and not known.refused:
             self._refuse(key, CaptureError(known.forbidden))
         if known.refused:
@@ -147,7 +155,8 @@ class Compiled:
             self._graphs.move_to_end((key, state))
             graph.find_state()
             return self._replay(key, graph, tensors, args, kwargs)
-        if not self._is_steady(key, known, state) or not self._has_room(key):
+        steady = self._is_steady(key, known, state) or (self._starts(known) and key not in self._pending)
+        if not steady or not self._has_room(key):
             return self._run(args, kwargs)
         return self._first(key, tensors, leaves, spec, args, kwargs)
 
@@ -161,6 +170,11 @@ class Compiled:
         result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
         self._warn(CaptureError(reason))
         return result
+
+    def stop_compiling(self) -> None:
+        """End the processes that compile graphs of this function."""
+        while self._pending:
+            self._pending.popitem()[1].cancel()
 
     def each(self, items: Iterable[Tensor | None], *args: Any) -> list[Any]:
         """`[self(item, *args) for item in items]`, where the signature is computed once per shape of an item.
@@ -199,26 +213,36 @@ class Compiled:
 
     def _meet(self, key: Hashed, leaves: list[Any], spec: pytree.TreeSpec, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The first call of a signature."""
-        if len(self._known) >= _MANY * self.max_graphs:
-            why = CaptureError(
-                f"the arguments or their sizes differ too often: {len(self._known)} combinations so far. Pass a number "
-                "that changes as a float or a tensor, and batches of one size"
-            )
-            return self.eagerly(str(self._why_baked or why), *args, **kwargs)
-        self._known[key] = known = _Known(self._state(key), needed=1)
-        if self.eager_first:
+        self._new += 1
+        self._forget()
+        tensors, _ = self._key(leaves, spec)
+        self._known[key] = known = Known(self._state(key), needed=max(1, self.after))
+        known.equal = self.taken.meet(tensors, known)
+        if self._new == _DIFFERENT:
+            self._warn(self._why_baked or CaptureError(_WHY_DIFFERENT))
+        if self.eager_first and known.equal < known.needed and self._new <= _RECORDED:
             return self._record(key, known, leaves, args, kwargs)
-        if not self._has_room(key):
+        if known.equal < max(self.after, self.eager_first) or not self._has_room(key):
             return self._run(args, kwargs)
-        return self._first(key, self._key(leaves, spec)[0], leaves, spec, args, kwargs)
+        return self._first(key, tensors, leaves, spec, args, kwargs)
 
-    def _record(self, key: Hashed, known: _Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _forget(self) -> None:
+        """Keep a bounded number of signatures, the latest."""
+        while len(self._known) >= _MANY * self.max_graphs:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._guards.pop(oldest, None)
+
+    def _starts(self, known: Known) -> bool:
+        return min(_START, self.after) <= known.equal < self.after
+
+    def _record(self, key: Hashed, known: Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run as it is, and note what is read: it is guarded from then on."""
         with Recorder() as recorder, UsedParameters() as used:
             result = self._run(args, kwargs)
         guards = self._guard(key, recorder, used, leaves)
         known.state = self._state(key)
-        known.forbidden = guards.forbidden
+        known.recorded, known.forbidden = True, guards.forbidden
         return pytree.tree_map_only(Tensor, Tensor.detach, result)
 
     def _guard(self, key: Hashed, recorder: Recorder, used: UsedParameters, leaves: list[Any]) -> Guards:
@@ -232,13 +256,14 @@ class Compiled:
         self.watch.include(guards.modules)
         return guards
 
-    def _is_steady(self, key: Hashed, known: _Known, state: State) -> bool:
+    def _is_steady(self, key: Hashed, known: Known, state: State) -> bool:
         """Whether the state has rested for long enough; names what changes from call to call."""
         if known.state == state:
             known.equal += 1
             known.changes = 0
             return known.equal >= known.needed
         known.equal, known.changes = 0, known.changes + 1
+        self._pending.pop(key, None)
         if known.changes == _PATIENCE:
             name = self._changed(key, known.state, state)
             self._warn(CaptureError(f"{name} changes from call to call. Pass it as an argument of the step"))
@@ -273,7 +298,6 @@ class Compiled:
         kwargs: dict[str, Any],
     ) -> Any:
         """Capture and compile, or find out that this is impossible."""
-        self.captures += 1
         known = self._known[key]
         try:
             graph = self._build(key, tensors, leaves, spec)
@@ -283,13 +307,15 @@ class Compiled:
                 return self(*args, **kwargs)
             result = self._run(args, kwargs)  # an error of the user's own code is raised here as itself
             if isinstance(error, UnsteadyError) and not known.failed:
-                known.failed, known.equal, known.needed = True, 0, 2
+                known.failed, known.equal, known.needed = True, 0, max(2, self.after)
                 known.state = self._state(key)
             else:
                 self._refuse(key, error)
             return result
-        known.equal, known.needed = 0, _PATIENCE_GROWS * known.needed
         state = known.state = self._state(key)
+        if graph is None:
+            return self._run(args, kwargs)
+        known.equal, known.needed, known.handed_over = 0, _PATIENCE_GROWS * known.needed, True
         self._keep((key, state), graph)
         return self._replay(key, graph, tensors, args, kwargs)
 
@@ -307,7 +333,22 @@ class Compiled:
             self._refuse(key, CaptureError(difference))
         return result
 
-    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Graph:
+    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Graph | None:
+        """The graph of a signature; None while another process compiles it."""
+        pending = self._pending.pop(key, None)
+        captured = pending.captured if pending else self._capture(key, tensors, leaves, spec)
+        devices = {tensor.device.type for tensor in [*tensors, *captured.state]}
+        if self._known[key].equal < self.after and devices == {"cpu"}:
+            self._pending[key] = Pending(captured, tensors, self.options)
+            return None
+        replay = pending.result() if pending else lower(captured, tensors, self.options)
+        if self.cuda_graph and devices == {"cuda"}:
+            replay = CudaGraph(replay, len(tensors))
+        return Graph(captured, replay)
+
+    def _capture(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Captured:
+        self.captures += 1
+
         def flat(*inputs: Tensor) -> Any:
             fresh = iter(inputs)
             lifted = (Tensor, float) if self._why_baked is None else (Tensor,)
@@ -317,7 +358,7 @@ class Compiled:
                 return self.fn(*args, **kwargs)
 
         guards = self.guards(key)
-        with _parameters_kept(), guards.unchanged() as changed, Recorder() as recorder, UsedParameters() as used:
+        with parameters_kept(), guards.unchanged() as changed, Recorder() as recorder, UsedParameters() as used:
             captured = capture(flat, tensors, self.watch)
         if changed:
             raise CaptureError(f"the program changes {changed[0]}, which a graph would not")
@@ -325,10 +366,7 @@ class Compiled:
         if guards.forbidden:
             raise CaptureError(guards.forbidden)
         self.watch.ignore(captured.written)
-        replay = lower(captured, tensors, self.options)
-        if self.cuda_graph and all(tensor.is_cuda for tensor in [*tensors, *captured.state]):
-            replay = CudaGraph(replay, len(tensors))
-        return Graph(captured, replay)
+        return captured
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -353,27 +391,3 @@ class Compiled:
         self._graphs[key] = graph
         while len(self._graphs) > self.max_graphs:
             self._graphs.popitem(last=False)
-
-
-@contextmanager
-def _parameters_kept() -> Iterator[None]:
-    """Raise if a parameter appears inside, and take it out of Pyro's store: a capture has no values for it."""
-    before = pyro.get_param_store().get_state()
-    try:
-        yield
-    except Exception as error:
-        if new := _new_parameters(before):
-            raise UnsteadyError(f"the parameter {new[0]!r} appears") from error
-        raise
-    if new := _new_parameters(before):
-        raise UnsteadyError(f"the parameter {new[0]!r} appears")
-
-
-def _new_parameters(before: Any) -> list[str]:
-    """The names that have been added to Pyro's store, which is then as it was."""
-    store = pyro.get_param_store()
-    new = [name for name in store._params if name not in before["params"]]
-    for name in new:
-        store._param_to_name.pop(store._params.pop(name), None)
-        store._constraints.pop(name, None)
-    return new

@@ -30,7 +30,7 @@ from pyrovae.inference.compile.watch import Hashed
 
 __all__ = ["Guards"]
 
-DEPTH = 5  # of containers and objects inside each other
+DEPTH = 10  # of containers and objects inside each other
 LARGEST = 1000  # entries of a container
 BYTES = 2**16  # of an array
 

@@ -1,11 +1,15 @@
 """Lowering: torch's inductor compiles a captured graph."""
 
+import copyreg
 import functools
+import gc
 import logging
+import pkgutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, fx
@@ -15,7 +19,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrovae.inference.compile.capture import Captured
 
-__all__ = ["lower"]
+__all__ = ["compile_graph", "example_inputs", "lower", "prepare", "register_products"]
 
 
 @contextmanager
@@ -43,6 +47,17 @@ def _keep_freed_memory() -> None:
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
+@contextmanager
+def _lasting() -> Iterator[None]:
+    """Look for garbage rarely: what a compiler makes lasts until it has finished."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
 def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
     """Compile a captured graph with inductor; torch's settings are restored afterwards.
 
@@ -54,20 +69,69 @@ def lower(captured: Captured, tensors: list[Tensor], options: dict[str, Any]) ->
     Returns:
         A function of the arguments and the state, which returns the tensors of the result.
     """
+    return compile_graph(prepare(captured.module), example_inputs(captured, tensors), options)
+
+
+def example_inputs(captured: Captured, tensors: list[Tensor]) -> list[Tensor]:
+    """The inputs of a captured graph.
+
+    Args:
+        captured: the graph.
+        tensors: arguments of one call.
+    """
+    return [*tensors, *(tensor.detach() for tensor in captured.state)]
+
+
+def prepare(module: fx.GraphModule) -> fx.GraphModule:
+    """Choose who computes the products of a graph, in place.
+
+    Args:
+        module: a captured graph, whose nodes know the tensors that they give.
+    """
+    _use_onednn(module)
+    return module
+
+
+def register_products() -> None:
+    """Make the operations known that a prepared graph may hold, before it is read from a pickle."""
+    _onednn_product()
+
+
+def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
+    """Compile a prepared graph with inductor; torch's settings are restored afterwards.
+
+    Args:
+        module: the graph.
+        inputs: an example of its inputs.
+        options: settings of `torch._inductor.config` that hold while compiling.
+    """
     with _quiet():
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
 
+        from pyrovae.inference.compile.cpp import SETTINGS, together
+
     compiler: Callable[..., Any] = compile_fx
     _keep_freed_memory()
-    inputs = [*tensors, *(tensor.detach() for tensor in captured.state)]
     # On a CPU torch's own generator is faster than inductor's, and compiled code then draws the numbers of eager code.
     numbers = {"fallback_random": config.fallback_random or all(x.device.type == "cpu" for x in inputs)}
     # Inductor reads its cache on the disk only under a tracing context with a shape environment.
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
-    _use_onednn(captured.module)
-    with torch.no_grad(), config.patch(numbers | options), _quiet(), tracing(TracingContext(fakes)):
-        return compiler(captured.module, inputs)
+    # Given real tensors, torch would compile for all sizes of them, which takes longer, under names that depend on
+    # what the process did before, so that another process would not find the graph in the cache.
+    fake_inputs = [fakes.from_tensor(x, static_shapes=True) for x in inputs]
+    settings = SETTINGS | numbers | options
+    named = mock.patch.dict(copyreg.dispatch_table, {torch.memory_format: _by_name})
+    contexts = (torch.no_grad(), config.patch(settings), _quiet(), tracing(TracingContext(fakes)), _lasting(), named)
+    with ExitStack() as stack, together():
+        for context in contexts:
+            stack.enter_context(context)
+        return compiler(module, fake_inputs)
+
+
+def _by_name(format: torch.memory_format) -> tuple[Any, ...]:
+    """How to pickle a memory format: pickle would name any module that has it, and keys of the cache are pickles."""
+    return pkgutil.resolve_name, (str(format).replace(".", ":"),)
 
 
 _LARGE_PRODUCT = 2**25

@@ -117,7 +117,7 @@ def _reason(error: Exception) -> str:
             break
         causes.append(following)
     names = {type(cause).__name__ for cause in causes}
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).partition("Trace Shapes:")[0].split())  # Pyro adds the shapes of the trace
     if "InvalidCxxCompiler" in names or "InvalidCxxCompiler" in text:
         return "no working C++ compiler was found (install g++ or clang, or set CXX)"
     if names & {"DataDependentOutputException", "GuardOnDataDependentSymNode"} or "get a value out of" in text:

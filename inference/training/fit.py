@@ -23,10 +23,7 @@ from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
 
-__all__ = ["COMPILE_FROM_STEPS", "fit"]
-
-COMPILE_FROM_STEPS = 1500
-"""A training of so many steps is compiled by default: they take Pyro's handlers 20 s on two cores."""
+__all__ = ["fit"]
 
 
 def fit(
@@ -79,8 +76,8 @@ def fit(
         resume: continue from the checkpoint in `run`, bit for bit; without a checkpoint, start. Seed, batch size,
             number of data points, optimizer with its settings, kind of scheduler, and average must be the same.
         progress: show a bar.
-        compile: whether to compile the steps (see `pyrovae.inference.SVI`); by default a training of
-            `COMPILE_FROM_STEPS` steps or more is compiled, because it earns the compilation back.
+        compile: None takes the first 512 steps without a graph, while another process compiles it (see
+            `pyrovae.inference.SVI`). True compiles before the first step, False never.
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
 
     Raises:
@@ -99,13 +96,23 @@ def fit(
     _place(model, guide, where)
     with seeded(seed, where), pyro.validation_enabled(False):
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
-        compile = epochs * len(prepared.first_epoch) >= COMPILE_FROM_STEPS if compile is None else compile
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
-        svi = SVI(model, guide, optim, loss or Trace_ELBO(), compile=compile, precision=precision, clip_norm=clip_norm)
+        svi = SVI(
+            model,
+            guide,
+            optim,
+            loss or Trace_ELBO(),
+            compile="beside" if compile is None else compile,
+            precision=precision,
+            clip_norm=clip_norm,
+        )
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
-        loop.start(resume)
-        return loop.run(epochs, progress)
+        try:
+            loop.start(resume)
+            return loop.run(epochs, progress)
+        finally:
+            svi.stop_compiling()
 
 
 def _place(model: ProgramLike, guide: ProgramLike, device: torch.device) -> None:

@@ -142,7 +142,7 @@ class Loop:
 
     def _announce(self, bar: Any, rows: Tensor) -> None:
         """Let the bar say why it stands still: the first step of each batch size is compiled."""
-        if self.svi.compile and rows.shape[1] not in self._compiled:
+        if self.svi.compile is True and rows.shape[1] not in self._compiled:
             bar.set_postfix_str("compiling the step")
         self._compiled.add(rows.shape[1])
 
@@ -245,6 +245,7 @@ class Loop:
             "history": {"rows": self.rows, "best_epoch": history.best_epoch, "stopped": history.stopped},
             "losses": self.losses,
             "tracked": self.tracked,
+            "taken": self.svi.taken(),
             "objective": loss.state_dict() if isinstance(loss, Tracked) else None,
         }
 
@@ -273,6 +274,7 @@ class Loop:
                     f"{type(self.svi.objective).__name__}. Use the same."
                 )
             self.svi.objective.load_state_dict(state["objective"])
+        self.svi.resume(state["taken"])
         self.rows, self.losses, self.tracked = state["history"]["rows"], state["losses"], state["tracked"]
         self.patience.best_epoch, self.patience.stopped = state["history"]["best_epoch"], state["history"]["stopped"]
         self.average.mean, self.patience.ending = state["mean"], state["best"]

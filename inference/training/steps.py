@@ -1,7 +1,7 @@
 """Gradient steps of a pair whose parameters and optimizer are known."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import MethodType
 from typing import Any
 
@@ -31,6 +31,8 @@ class Graphs:
         called: the modules that a run of the pair calls; those outside the pair's own modules are watched too.
         verify: compare replays with the functions now and then.
         local: whether parameters are those of the modules; otherwise as the user's setting has it.
+        after: so many calls of each signature run without a graph, which another process compiles meanwhile; 0 compiles
+            at once.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Graphs:
         called: list[nn.Module],
         verify: bool = True,
         local: bool = True,
+        after: int = 0,
     ) -> None:
         owned = {id(part) for module in modules(model, guide) for part in module.modules()}
         self.model, self.guide = model, guide
         self.compile, self.precision, self.verify, self.local = compile, precision, verify, local
+        self.after = after
         self._watch = [loss, *(module for module in called if id(module) not in owned)]
         self._reported: set[str] = set()
 
@@ -84,6 +88,7 @@ class Graphs:
             verify=self.verify,
             local=self.local,
             eager=eager,
+            after=self.after,
         )
 
 
@@ -110,6 +115,27 @@ class Steps(ABC):
         # The programs as functions of one batch, each called with the tensors that its signature names.
         self.routed = MethodType(call, graphs.model), MethodType(call, graphs.guide)
         self._gradients = gradients
+
+    def taken(self) -> dict[str, dict[str, int]]:
+        """How many calls of each function ran without a graph, by the sizes of its arguments."""
+        return {name: function.taken.counts() for name, function in self._compiled()}
+
+    def resume(self, taken: Mapping[str, Mapping[str, int]]) -> None:
+        """Go on counting where an earlier training stopped.
+
+        Args:
+            taken: its `taken()`.
+        """
+        for name, function in self._compiled():
+            function.taken.resume(taken.get(name, {}))
+
+    def stop_compiling(self) -> None:
+        """End the processes that compile graphs of these steps."""
+        for _, function in self._compiled():
+            function.stop_compiling()
+
+    def _compiled(self) -> list[tuple[str, Compiled]]:
+        return [(name, function) for name, function in vars(self).items() if isinstance(function, Compiled)]
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import pyro.infer
 import torch
@@ -25,7 +25,10 @@ from pyrovae.inference.training.parameters import Discovery, discover, discoveri
 from pyrovae.inference.training.pyro_steps import PyroSteps
 from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps
 
-__all__ = ["SVI"]
+__all__ = ["BESIDE", "SVI"]
+
+BESIDE = 512
+"""Steps without a graph while another process compiles it: on two cores, compiling takes about as long as these."""
 
 
 class SVI(pyro.infer.SVI):
@@ -54,7 +57,10 @@ class SVI(pyro.infer.SVI):
         loss_and_grads: where `loss` is a function: a function of the same arguments that also adds the gradients to
             `.grad`; None differentiates `loss`.
         num_samples, num_steps: deprecated by Pyro; those of `run`.
-        compile: whether to compile at all.
+        compile: True compiles a step at its second call, which takes seconds. `"beside"` takes the first `BESIDE` steps
+            of each size without a graph while another process compiles it, and waits for it then if need be: the
+            number is fixed, because a run could not be repeated if it depended on how long compiling takes. False
+            never compiles.
         precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
         reduce: called with the gradients between backward pass and update, to change them in place. Several processes
@@ -79,7 +85,7 @@ class SVI(pyro.infer.SVI):
         num_samples: int = 0,
         num_steps: int = 0,
         *,
-        compile: bool = True,
+        compile: bool | Literal["beside"] = True,
         precision: str = "fp32",
         clip_norm: float | None = None,
         reduce: Callable[[list[Tensor]], None] | None = None,
@@ -208,6 +214,24 @@ class SVI(pyro.infer.SVI):
         """
         self._prepared_for(data, order, transform)
 
+    def taken(self) -> dict[str, dict[str, int]]:
+        """How many calls ran without a graph, by function and sizes; a checkpoint of a training holds it."""
+        return self._steps.taken() if isinstance(self._steps, Steps) else {}
+
+    def resume(self, taken: Mapping[str, Mapping[str, int]]) -> None:
+        """Go on counting where an earlier training stopped; `prepare` or `prepare_batch` must have been called.
+
+        Args:
+            taken: its `taken()`.
+        """
+        if isinstance(self._steps, Steps):
+            self._steps.resume(taken)
+
+    def stop_compiling(self) -> None:
+        """End the processes that compile beside; they end by themselves when their graphs are compiled."""
+        if isinstance(self._steps, Steps):
+            self._steps.stop_compiling()
+
     def _prepared_for(
         self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None
     ) -> tuple[Steps | PyroSteps, torch.device]:
@@ -268,7 +292,8 @@ class SVI(pyro.infer.SVI):
         return Graphs(
             self.model,
             self.guide,
-            compile=self.compile,
+            compile=bool(self.compile),
+            after=BESIDE if self.compile == "beside" else 0,
             precision=self.precision,
             loss=self.objective,
             called=called,

@@ -57,6 +57,8 @@ from functools import partial
 sys.path.insert(0, {here!r})
 from conftest import split, table_pair
 from pyrovae.inference import fit
+from pyrovae.inference.training import svi
+svi.BESIDE = 100
 model, guide = table_pair()
 scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.99)
 fit(model, guide, split(2000), epochs={epochs}, batch_size=50, run=sys.argv[1], resume=True, progress=False,
@@ -83,7 +85,9 @@ def wait_for_change(file, process, times):
 
 
 @pytest.mark.parametrize(
-    ("compile", "kills"), [(False, 3), pytest.param(True, 6, marks=pytest.mark.slow)], ids=["eager", "compiled"]
+    ("compile", "kills"),
+    [(False, 3), pytest.param(True, 6, marks=pytest.mark.slow), pytest.param(None, 6, marks=pytest.mark.slow)],
+    ids=["eager", "compiled", "beside"],
 )
 def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, compile, kills, same_state):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
