@@ -22,8 +22,8 @@ written by `python benchmarks/conformance.py --pyro CHECKOUT`, from a clone of [
 - *Digits*: how many decimal digits of the first ten losses agree, at least.
 - In tests, captured graphs are replayed operation by operation and not compiled by inductor: what is tested is capture,
   guards and replay. Examples with a ratio were compiled, the others replayed like tests.
-- Times are those of the fastest step in the second half, on one thread. The two runs follow each other, so a ratio is
-  good to some 20 %.
+- Times are CPU times of one thread, the median over the second half of the steps. The two runs follow each other, so a
+  ratio is good to some 20 %.
 - Examples find random data of the real shape where they would download it (digits are MNIST's where `PYROVAE_DATA`
   names them), and are stopped after {steps} steps.
 
@@ -61,8 +61,8 @@ def _summary(tests: list[Row]) -> str:
     digits = Counter(row.digits for row in tests if passed(row.ours) and row.digits is not None)
     most = sum(count for number, count in digits.items() if number >= 10)
     return (
-        f"{len(tests):,} tests that step an SVI were run with ours; {len(theirs):,} pass with Pyro's, and **{both:,} of "
-        f"these with ours**. "
+        f"{len(tests):,} tests that step an SVI were run with ours; {len(theirs):,} pass with Pyro's, and "
+        f"**{both:,} of these with ours**. "
         f"{captured:,} are captured, {eager:,} run eagerly with a reason, and {len(tests) - captured - eager:,} take "
         f"too few steps. {stopped:,} were stopped after some steps, before their last assertions. "
         f"Of {sum(digits.values()):,} that pass, {most:,} have first losses equal to ten digits or more."
