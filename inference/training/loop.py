@@ -113,12 +113,9 @@ class Loop:
         """
         per_epoch = len(self.data.first_epoch)
         done = per_epoch * len(self.rows) + len(self.losses)
-        try:
-            with ctrl_c() as interrupt, progress_bar(progress, per_epoch * epochs, "step", done) as bar:
-                while len(self.rows) < epochs and self.patience.stopped == "epochs":
-                    self._epoch(bar, interrupt)
-        finally:
-            self.svi.stop_compiling()
+        with ctrl_c() as interrupt, progress_bar(progress, per_epoch * epochs, "step", done) as bar:
+            while len(self.rows) < epochs and self.patience.stopped == "epochs":
+                self._epoch(bar, interrupt)
         if self.patience.ending is not None:
             self._load_weights(self.patience.ending)
         return self.history
