@@ -1,59 +1,23 @@
 """The JAX contestant of benchmarks/speed.py: `numpyro.infer.SVI`, a whole epoch in one `lax.fori_loop`.
 
-It runs in its own environment (.bench, made by `make bench`) and follows the protocol of workloads.py. The networks
-are those of stax, by `numpyro.module`, as in NumPyro's own VAE example.
+It runs in its own environment (.bench, made by `make bench`) and follows the protocol of workloads.py.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 from jax import Array
-from jax.example_libraries import stax
 from numpyro.infer import SVI, RenyiELBO, Trace_ELBO
-from workloads import LEARNING_RATE, Contestant, Workload, serve, shuffled, timed
-
-Net = tuple[Callable[..., Any], Callable[..., Any]]
-
-
-def dense(work: Workload, widths: tuple[int, ...]) -> list[Net]:
-    """Hidden layers."""
-    activation = {"relu": stax.Relu, "tanh": stax.Tanh}[work.activation]
-    return [layer for width in widths for layer in (stax.Dense(width), activation)]
-
-
-def networks(work: Workload) -> tuple[Net, Net]:
-    """Encoder `(B, D) -> (loc, scale)` and decoder `(B, latent) -> (B, D)`."""
-    scale = stax.serial(stax.Dense(work.latent), stax.Exp)
-    heads = (stax.FanOut(2), stax.parallel(stax.Dense(work.latent), scale))
-    decoder = stax.serial(*dense(work, work.hidden[::-1]), stax.Dense(work.event[0]))
-    return stax.serial(*dense(work, work.hidden), *heads), decoder
-
-
-def programs(work: Workload) -> tuple[Callable[[Array], None], Callable[[Array], None]]:
-    """Model p(x, z) and guide q(z | x)."""
-    encoder, decoder = networks(work)
-
-    def model(x: Array) -> None:
-        decode = numpyro.module("decoder", decoder, (len(x), work.latent))
-        with numpyro.plate("data", len(x)):
-            z = numpyro.sample("z", dist.Normal(jnp.zeros(work.latent), 1.0).to_event(1))
-            output = decode(z)
-            scored = dist.Bernoulli(logits=output) if work.bernoulli else dist.Normal(output, 1.0)
-            numpyro.sample("x", scored.to_event(1), obs=x)
-
-    def guide(x: Array) -> None:
-        encode = numpyro.module("encoder", encoder, x.shape)
-        with numpyro.plate("data", len(x)):
-            numpyro.sample("z", dist.Normal(*encode(x)).to_event(1))
-
-    return model, guide
+from numpyro_programs import PROGRAMS, nested
+from workloads import LEARNING_RATE, Contestant, Workload, fixed_noise, serve, shuffled, timed
 
 
 def to_floats(x: Array) -> Array:
@@ -64,16 +28,24 @@ def to_floats(x: Array) -> Array:
 class NumPyro:
     """`svi.update` over every batch of an epoch, gathered from memory inside the loop, jitted as one program."""
 
-    def __init__(self, args: argparse.Namespace, work: Workload, rows: np.ndarray) -> None:
-        self.device = jax.devices("gpu" if args.device == "cuda" else "cpu")[0]
+    def __init__(self, device: str, work: Workload, rows: np.ndarray, weights: dict[str, np.ndarray]) -> None:
+        self.device = jax.devices("gpu" if device == "cuda" else "cpu")[0]
         self.rows, self.batch_size = jax.device_put(rows, self.device), work.batch_size
-        num_particles = work.num_particles
-        objective = RenyiELBO(alpha=0, num_particles=num_particles) if num_particles > 1 else Trace_ELBO()
-        self.svi = SVI(*programs(work), numpyro.optim.Adam(LEARNING_RATE), objective)
+        particles = work.num_particles
+        self.objective = RenyiELBO(alpha=0, num_particles=particles) if particles > 1 else Trace_ELBO()
+        self.pair = PROGRAMS[work.architecture](work, nested(weights, work))
+        self.svi = SVI(*self.pair, numpyro.optim.Adam(LEARNING_RATE), self.objective)
         self.state = self.svi.init(jax.random.PRNGKey(0), to_floats(self.rows[: work.batch_size]))
         # The buffers of the state are reused, as in any training loop: nobody reads the old ones.
         self.run = jax.jit(self._run, donate_argnums=0)
         self.rng = np.random.default_rng(0)
+
+    def check(self) -> float:
+        batch = to_floats(self.rows[: self.batch_size])
+        with noise_fixed(self.objective):
+            parameters = self.svi.get_params(self.state)
+            loss = self.objective.loss(jax.random.PRNGKey(0), parameters, *self.pair, batch)
+        return float(loss) / len(batch)
 
     def epoch(self) -> float:
         seconds, self.loss = timed(self._epoch)
@@ -92,9 +64,32 @@ class NumPyro:
         return state, carry[1] + loss
 
 
-def build(args: argparse.Namespace, work: Workload, rows: np.ndarray) -> Contestant:
+@contextmanager
+def noise_fixed(objective: Any) -> Iterator[None]:
+    """A context in which JAX's normals are `fixed_noise`. Particles run one after the other, each with its own."""
+    particle = 0
+
+    def normal(key: Any, shape: tuple[int, ...] = (), *_args: Any, **_options: Any) -> Array:
+        return jnp.asarray(fixed_noise(shape, particle))
+
+    def each(f: Callable[[Any], Any], keys: Any) -> Any:
+        nonlocal particle
+        results = []
+        for particle, key in enumerate(keys):  # noqa: B007 `normal` reads it
+            results.append(f(key))
+        return jax.tree.map(lambda *parts: jnp.stack([jnp.asarray(part) for part in parts]), *results)
+
+    with mock.patch.object(jax.random, "normal", normal):
+        if objective.num_particles == 1:
+            yield
+        else:
+            with mock.patch.object(objective, "vectorize_particles_fn", each):
+                yield
+
+
+def build(args: argparse.Namespace, work: Workload, rows: np.ndarray, weights: dict[str, np.ndarray]) -> Contestant:
     """The only contestant here."""
-    return NumPyro(args, work, rows)
+    return NumPyro(args.device, work, rows, weights)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from pyrovae.data.tokens import lengths
+from pyrovae.data.tokens import lengths, longest
+from pyrovae.networks.recurrent import reverse
+from pyrovae.numeric import has_values
 
 __all__ = ["SentenceEncoder"]
 
@@ -37,8 +39,25 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
+        words = self.dropout(self.embedding(flat[:, : longest(flat)]))
         counts = lengths(flat)
-        words = self.dropout(self.embedding(flat[:, : int(counts.max())]))
+        last = self._packed(words, counts) if has_values(x) else self._padded(words, counts)
+        return self.head(last).reshape(*x.shape[:-1], -1)
+
+    def _packed(self, words: Tensor, counts: Tensor) -> Tensor:
+        """The last states of both directions: `(N, T, E) -> (N, 2 H)`."""
         packed = pack_padded_sequence(words, counts.cpu(), batch_first=True, enforce_sorted=False)
         _, (last, _) = self.lstm(packed)
-        return self.head(torch.cat([*last], -1)).reshape(*x.shape[:-1], -1)
+        return torch.cat([*last], -1)
+
+    def _padded(self, words: Tensor, counts: Tensor) -> Tensor:
+        """The same in fixed shapes, so that it can be compiled: each direction runs over the padding too."""
+        within = torch.arange(words.shape[1], device=words.device) < counts.unsqueeze(-1)
+        last = (counts - 1).view(-1, 1, 1).expand(-1, 1, self.lstm.hidden_size)
+        zero = words.new_zeros(1, len(words), self.lstm.hidden_size)
+        weights = self.lstm.all_weights
+        found = [
+            torch.lstm(part, (zero, zero), weights[i], True, 1, 0.0, self.training, False, True)[0].gather(1, last)
+            for i, part in enumerate((words, reverse(words, within)))
+        ]
+        return torch.cat(found, -1).squeeze(1)

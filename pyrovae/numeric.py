@@ -5,8 +5,9 @@ This module depends on torch alone, so every other module may import it.
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
-__all__ = ["bounded_scale", "log1mexp", "raw_scale", "wide"]
+__all__ = ["bounded_scale", "has_values", "log1mexp", "raw_scale", "wide"]
 
 
 def bounded_scale(raw: Tensor, bound: float = 7.0) -> Tensor:
@@ -19,6 +20,15 @@ def bounded_scale(raw: Tensor, bound: float = 7.0) -> Tensor:
         bound: the largest absolute value of the logarithm of the scale.
     """
     return torch.exp(bound * torch.tanh(raw / bound))
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor are known: while a step is captured for compilation, only its shape is.
+
+    Args:
+        tensor: any tensor.
+    """
+    return not isinstance(tensor, FakeTensor)
 
 
 def raw_scale(scale: Tensor, bound: float = 7.0) -> Tensor:

@@ -160,18 +160,12 @@ def check_gradients(build, dtype, tolerance):
             assert (a - b).norm() <= 10 * tolerance * b.norm() + 0.1 * tolerance * whole
 
 
-def skip_sentences(request):
-    if "text" in request.node.callspec.id:
-        pytest.skip("sentences are packed, which no graph can stand for: they train with compile=False")
-
-
-def test_captured_equals_eager(build, captured_only, request):
+def test_captured_equals_eager(build, captured_only):
     """Gradients in single precision, and whole steps in double precision.
 
     Adam's update hardly depends on the scale of a gradient, so gradients are compared alone too; double precision shows
     a constant that the capture rounded. Almost all of the time goes into the two captures.
     """
-    skip_sentences(request)
     check_gradients(build, torch.float32, 1e-5)
     (losses, parameters), (wanted, trained) = (trail(build, compile, torch.float64) for compile in (True, False))
     torch.testing.assert_close(losses, wanted, rtol=1e-10, atol=0)
@@ -180,6 +174,5 @@ def test_captured_equals_eager(build, captured_only, request):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_compiled_equals_eager(build, dtype, tolerance, request):
-    skip_sentences(request)
+def test_compiled_equals_eager(build, dtype, tolerance):
     check_gradients(build, dtype, tolerance)

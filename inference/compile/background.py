@@ -22,7 +22,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from pyrovae.inference.compile.capture import Captured
-from pyrovae.inference.compile.lower import compile_graph, example_inputs, prepare, register_products
+from pyrovae.inference.compile.lower import compile_graph, example_inputs, prepare
 
 __all__ = ["Pending", "main"]
 
@@ -222,7 +222,6 @@ def main(pickled: bytes) -> None:
     from torch._inductor import config
 
     job = pickle.loads(pickled)
-    register_products()
     config.load_config(job.config)
     torch.set_num_threads(job.threads)
     torch.set_default_dtype(job.dtype)

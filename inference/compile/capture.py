@@ -174,8 +174,8 @@ def _python_numbers_unused() -> Iterator[None]:
 def _traceable_pyro() -> Iterator[None]:
     """Pyro without the code that looks at values: validation, warnings of NaN, and sums over the support alone."""
     with (
-        pyro.validation_enabled(False),
         _without_onednn(),
+        pyro.validation_enabled(False),
         mock.patch.object(Distribution, "_validate_args", UNCHECKED),
         mock.patch("pyro.util.torch_isnan", return_value=False),
         mock.patch("pyro.util.torch_isinf", return_value=False),
@@ -187,7 +187,7 @@ def _traceable_pyro() -> Iterator[None]:
 
 @contextmanager
 def _without_onednn() -> Iterator[None]:
-    """Recurrent layers of oneDNN give outputs that a graph cannot hold."""
+    """Record an LSTM as its operations: the compiler of graphs does not know oneDNN's LSTM."""
     enabled = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
@@ -241,6 +241,17 @@ def _caller() -> str:
     return frame.f_globals.get("__name__", "")
 
 
+@contextmanager
+def _unprofiled() -> Iterator[None]:
+    """Without the profiler that notes the user's functions: what runs inside is torch's, thousands of calls a node."""
+    profiler = sys.getprofile()
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.setprofile(profiler)
+
+
 class _Inputs(TorchDispatchMode):
     """Makes each real tensor that the traced function touches an input of the graph, by its identity.
 
@@ -253,7 +264,10 @@ class _Inputs(TorchDispatchMode):
         self._fakes: dict[int, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        kwargs = kwargs or {}
+        with _unprofiled():
+            return self._dispatch(func, args, kwargs or {})
+
+    def _dispatch(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if func not in _LITERALS:
             args, kwargs = pytree.tree_map_only(Tensor, self._fake, (args, kwargs))
         result = func(*args, **kwargs)

@@ -18,8 +18,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrovae.inference.compile.capture import Captured
+from pyrovae.inference.compile.products import use_onednn
+from pyrovae.inference.compile.roll import with_loops
 
-__all__ = ["compile_graph", "example_inputs", "lower", "prepare", "register_products"]
+__all__ = ["compile_graph", "example_inputs", "lower", "prepare"]
 
 
 @contextmanager
@@ -88,13 +90,8 @@ def prepare(module: fx.GraphModule) -> fx.GraphModule:
     Args:
         module: a captured graph, whose nodes know the tensors that they give.
     """
-    _use_onednn(module)
+    use_onednn(module)
     return module
-
-
-def register_products() -> None:
-    """Make the operations known that a prepared graph may hold, before it is read from a pickle."""
-    _onednn_product()
 
 
 def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
@@ -126,46 +123,9 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
     with ExitStack() as stack, together():
         for context in contexts:
             stack.enter_context(context)
-        return compiler(module, fake_inputs)
+        return with_loops(module, compiler, fake_inputs) or compiler(module, fake_inputs)
 
 
 def _by_name(format: torch.memory_format) -> tuple[Any, ...]:
     """How to pickle a memory format: pickle would name any module that has it, and keys of the cache are pickles."""
     return pkgutil.resolve_name, (str(format).replace(".", ":"),)
-
-
-_LARGE_PRODUCT = 2**25
-"""Multiplications from which oneDNN computes a product; a smaller one ends before oneDNN's start has paid off."""
-
-
-def _use_onednn(module: fx.GraphModule) -> None:
-    """Let oneDNN compute large float32 products on a CPU: at the shapes of a batch it takes 0.83 to 0.92 of MKL's time.
-
-    Products whose first factor is transposed (gradients of weights) stay with MKL, which is faster there.
-    """
-    if not torch.backends.mkldnn.is_available():
-        return
-    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default):
-        a, b = (factor.meta["val"] for factor in node.args)
-        on_cpu = a.device.type == "cpu" and a.dtype == torch.float32
-        if on_cpu and a.is_contiguous() and a.numel() * b.shape[1] >= _LARGE_PRODUCT:
-            node.target = _onednn_product()
-    module.recompile()
-
-
-@functools.cache
-def _onednn_product() -> Any:
-    """`mm(a, b)` by oneDNN, as an operation that a graph can hold."""
-
-    @torch.library.custom_op("pyrovae::onednn_mm", mutates_args=())
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        weight = b.t()
-        if not (b.is_contiguous() or weight.is_contiguous()):  # oneDNN is a thousand times slower on a slice
-            weight = weight.contiguous()
-        return torch.ops.mkldnn._linear_pointwise(a.contiguous(), weight, None, "none", [], "")
-
-    @product.register_fake
-    def _(a: Tensor, b: Tensor) -> Tensor:
-        return a.new_empty(len(a), b.shape[1])
-
-    return torch.ops.pyrovae.onednn_mm.default

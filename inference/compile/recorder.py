@@ -1,6 +1,7 @@
 """Which of the user's functions run while a recorder is open, and what their code names."""
 
 import gc
+import inspect
 import sys
 from types import CodeType, FrameType, FunctionType
 from typing import Any, cast
@@ -78,10 +79,14 @@ def _made_inside(frame: FrameType) -> bool:
     return False
 
 
+# Unwrapped: torch.manual_seed's own code object is that of a wrapper which other functions of torch share.
 _FORBIDDEN = {
-    CompiledFunction.__call__.__code__: "torch.jit.trace, as Pyro's Jit losses do",
-    torch.manual_seed.__code__: "torch.manual_seed",
-    torch.seed.__code__: "torch.seed",
-    torch.set_rng_state.__code__: "torch.set_rng_state",
-    cast(Any, torch.random.fork_rng).__wrapped__.__code__: "torch.random.fork_rng",
+    inspect.unwrap(cast(Any, function)).__code__: name
+    for name, function in (
+        ("torch.jit.trace, as Pyro's Jit losses do", CompiledFunction.__call__),
+        ("torch.manual_seed", torch.manual_seed),
+        ("torch.seed", torch.seed),
+        ("torch.set_rng_state", torch.set_rng_state),
+        ("torch.random.fork_rng", torch.random.fork_rng),
+    )
 }

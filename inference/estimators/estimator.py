@@ -31,7 +31,7 @@ class VAEEstimator(BaseEstimator, ABC):
         epochs: the number of passes over the data.
         batch_size: the number of rows per step.
         learning_rate: the learning rate of Adam.
-        compile: whether to compile the steps; None compiles where it pays, as in `inference.fit`.
+        compile: whether to compile the steps; None compiles beside the first 512 steps, as in `inference.fit`.
         device: "auto", "cpu", "cuda" or "mps".
         random_state: the seed of weights and noise, an int, a `numpy.random.RandomState`, or None.
         verbose: show a bar.

@@ -1,12 +1,12 @@
 """`fit`: train a (model, guide) pair by stochastic variational inference."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer import Trace_ELBO
 from pyro.optim import PyroOptim
 from torch.optim import Adam
 
@@ -97,22 +97,13 @@ def fit(
     with seeded(seed, where), pyro.validation_enabled(False):
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
-        svi = SVI(
-            model,
-            guide,
-            optim,
-            loss or Trace_ELBO(),
-            compile="beside" if compile is None else compile,
-            precision=precision,
-            clip_norm=clip_norm,
-        )
+        how: Any = "beside" if compile is None else compile
+        svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
-        try:
+        with closing(svi):
             loop.start(resume)
             return loop.run(epochs, progress)
-        finally:
-            svi.stop_compiling()
 
 
 def _place(model: ProgramLike, guide: ProgramLike, device: torch.device) -> None:

@@ -227,7 +227,7 @@ class SVI(pyro.infer.SVI):
         if isinstance(self._steps, Steps):
             self._steps.resume(taken)
 
-    def stop_compiling(self) -> None:
+    def close(self) -> None:
         """End the processes that compile beside; they end by themselves when their graphs are compiled."""
         if isinstance(self._steps, Steps):
             self._steps.stop_compiling()

@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from pyrovae.data.tokens import BOS, EOS, PAD, lengths
+from pyrovae.data.tokens import BOS, EOS, PAD, lengths, longest
 
 __all__ = ["Sentences", "State", "unroll"]
 
@@ -56,7 +56,7 @@ class Sentences(TorchDistribution):
         return scores[order.argsort()].reshape(lead)
 
     def _score(self, z: Tensor, x: Tensor) -> Tensor:
-        x = x[:, : int(lengths(x).max())]
+        x = x[:, : longest(x)]
         before = torch.cat([torch.full_like(x[:, :1], BOS), x[:, :-1]], 1)
         logits = self.decoder(before, z).flatten(0, 1)
         costs = cross_entropy(logits, x.flatten() - EOS, ignore_index=PAD - EOS, reduction="none")

@@ -1,6 +1,6 @@
 """Models of sentences: pairs, the exact evidence of a language model, and the check of sentences."""
 
-import math
+import copy
 
 import pyro
 import pytest
@@ -11,7 +11,6 @@ from pyrovae.data.tokens import BOS, EOS, PAD
 from pyrovae.errors import SupportError
 from pyrovae.guides import NormalGuide, SentenceEncoder
 from pyrovae.inference import SVI, check_pair, evaluate, generate
-from pyrovae.inference.compile.reasons import EagerWarning
 from pyrovae.inference.pair.scoring import log_terms
 from pyrovae.models import Autoregressive, LanguageModel, TextVAE, priors
 from pyrovae.models.distributions import Sentences
@@ -44,12 +43,16 @@ def test_codes_of_any_leading_dimensions(decoder, every_sentence):
     assert model(size=2).shape == (2, 5)
 
 
-def test_a_compiled_step_says_that_it_runs_eagerly(decoder, every_sentence):
+def test_sentences_of_different_lengths_are_captured(decoder, every_sentence, captured_only):
     model = TextVAE(priors.StandardNormal(LATENT), Autoregressive(decoder, 5))
-    guide, x = NormalGuide(SentenceEncoder(WORDS, 2 * LATENT, 3, 4)), every_sentence(3)[:6]
-    svi = SVI(model, guide, torch.optim.Adam)
-    with pytest.warns(EagerWarning):
-        assert all(math.isfinite(svi.step(x)) for _ in range(3))  # the third is captured
+    guide, x = NormalGuide(SentenceEncoder(WORDS, 2 * LATENT, 3, 4)), every_sentence(3)
+    pairs = (model, guide), copy.deepcopy((model, guide))
+    losses = []
+    for pair, compile in zip(pairs, (True, False), strict=True):
+        svi = SVI(*pair, torch.optim.Adam, compile=compile)
+        torch.manual_seed(0)
+        losses.append([svi.step(x) for _ in range(5)])  # the third is captured, and verified
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_what_is_no_sentence(decoders, every_sentence, says):

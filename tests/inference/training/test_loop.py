@@ -173,6 +173,6 @@ def test_a_resumed_bar_starts_where_the_run_was(monkeypatch, tmp_path, table_pai
 
 
 def test_only_an_optimizer_of_torch_is_taken(table_pair, table, quick):
-    clipped = pyro.optim.ClippedAdam({"lr": 1e-3, "clip_norm": 1.0})
-    with pytest.raises(PairError, match=r"fit requires a torch optimizer.*got PyroOptim.*partial\(torch.optim.Adam"):
-        quick(*table_pair(), table(), optim=clipped)
+    optim = pyro.optim.ExponentialLR({"optimizer": torch.optim.Adam, "optim_args": {"lr": 1e-3}, "gamma": 0.9})
+    with pytest.raises(PairError, match=r"fit requires a torch optimizer.*got PyroLR.*partial\(torch.optim.Adam"):
+        quick(*table_pair(), table(), optim=optim)
