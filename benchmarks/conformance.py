@@ -189,7 +189,7 @@ class Runner:
             limit = self.args.limit * (5 if svi == "pyro" else 10)
             job = {"kind": "example", "svi": svi, "id": command, "command": command.split(), "limit": limit}
             job |= {"steps": self.args.steps, "version": pyro_of(self.checkout), "compile": not self.args.replay}
-            within = self.process(job, limit + 60)
+            within = self.process(job, self.args.file_limit)
             if command not in self.results.of("example", svi):
                 outcome = "crashed" if within else "time limit"
                 self.results.write(event="result", kind="example", svi=svi, id=command, outcome=outcome, error=outcome)

@@ -25,7 +25,7 @@ written by `python benchmarks/conformance.py --pyro CHECKOUT`, from a clone of [
 - Times are CPU times of one thread, the median over the second half of the steps. The two runs follow each other, so a
   ratio is good to some 20 %.
 - Examples find random data of the real shape where they would download it (digits are MNIST's where `PYROVAE_DATA`
-  names them), and are stopped after {steps} steps.
+  names them), and are stopped after {steps} steps at most.
 
 Pyro {pyro} with the tests and examples of commit {commit} (version {checkout}), torch {torch}.
 """
