@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from workloads import Workload
 
-from pyrovae.inference.compile import products  # noqa: F401 registers oneDNN's product
+from pyrovae.inference.compile.lowering import products  # noqa: F401 registers oneDNN's product
 
 # Adam reads the parameter, its gradient and two moments, and writes the parameter and the moments.
 _ADAM_PASSES = 7

@@ -21,9 +21,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from pyrovae.inference.compile.reads import PLAIN
 from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, UnsteadyError
-from pyrovae.inference.compile.watch import Slot, Watch, put_back
+from pyrovae.inference.compile.state.reads import PLAIN
+from pyrovae.inference.compile.state.watch import Slot, Watch, put_back
 
 __all__ = ["UNCHECKED", "Captured", "capture"]
 

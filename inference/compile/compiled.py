@@ -19,21 +19,21 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pyrovae.inference.compile.background import Pending
 from pyrovae.inference.compile.capture import Captured, capture
-from pyrovae.inference.compile.cuda_graph import CudaGraph
 from pyrovae.inference.compile.graph import Graph
-from pyrovae.inference.compile.guards import Guards
-from pyrovae.inference.compile.known import Known, State
-from pyrovae.inference.compile.lower import lower
+from pyrovae.inference.compile.lowering.background import Pending
+from pyrovae.inference.compile.lowering.cuda_graph import CudaGraph
+from pyrovae.inference.compile.lowering.lower import lower
 from pyrovae.inference.compile.precision import precise
 from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
-from pyrovae.inference.compile.recorder import Recorder
-from pyrovae.inference.compile.signature import signature
-from pyrovae.inference.compile.store import parameters_kept
-from pyrovae.inference.compile.taken import Taken
+from pyrovae.inference.compile.state.guards import Guards
+from pyrovae.inference.compile.state.known import Known, State
+from pyrovae.inference.compile.state.recorder import Recorder
+from pyrovae.inference.compile.state.signature import signature
+from pyrovae.inference.compile.state.store import parameters_kept
+from pyrovae.inference.compile.state.taken import Taken
+from pyrovae.inference.compile.state.watch import Hashed, Watch
 from pyrovae.inference.compile.verify import verified
-from pyrovae.inference.compile.watch import Hashed, Watch
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 from pyrovae.inference.pair.parameters import UsedParameters
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from pyrovae.inference.compile import capture as module
 from pyrovae.inference.compile.capture import capture
 from pyrovae.inference.compile.reasons import CaptureError, UnsteadyError
-from pyrovae.inference.compile.watch import Watch
+from pyrovae.inference.compile.state.watch import Watch
 
 
 def captured(fn, *inputs, watched=()):

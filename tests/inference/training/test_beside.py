@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pyrovae.inference import SVI, fit
-from pyrovae.inference.compile import background
 from pyrovae.inference.compile import compiled as module
+from pyrovae.inference.compile.lowering import background
 from pyrovae.inference.training import svi as svi_module
 
 AFTER = 20

@@ -5,10 +5,10 @@ import torch
 from torch._inductor import cpu_vec_isa
 from torch._inductor.cpp_builder import CppBuilder, get_cpp_compiler
 
-from pyrovae.inference.compile import cpp
 from pyrovae.inference.compile.capture import capture
-from pyrovae.inference.compile.lower import lower
-from pyrovae.inference.compile.watch import Watch
+from pyrovae.inference.compile.lowering import cpp
+from pyrovae.inference.compile.lowering.lower import lower
+from pyrovae.inference.compile.state.watch import Watch
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pyrovae.data.tokens import EOS, PAD
 from pyrovae.guides import Combiner, MarkovGuide, NormalGuide, SentenceEncoder
 from pyrovae.inference import ELBO
 from pyrovae.inference.compile.capture import capture
-from pyrovae.inference.compile.lower import lower
-from pyrovae.inference.compile.roll import rolled, with_loops
-from pyrovae.inference.compile.watch import Watch
+from pyrovae.inference.compile.lowering.lower import lower
+from pyrovae.inference.compile.rolling.roll import rolled, with_loops
+from pyrovae.inference.compile.state.watch import Watch
 from pyrovae.inference.training.gradients import LossGradients
 from pyrovae.models import (
     Autoregressive,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyrovae.inference.compile.batched import BATCHED
+from pyrovae.inference.compile.rolling.batched import BATCHED
 
 aten = torch.ops.aten
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.inference.compile.watch import Hashed, Watch, put_back
+from pyrovae.inference.compile.state.watch import Hashed, Watch, put_back
 
 
 class Net(nn.Module):

@@ -8,10 +8,10 @@ import time
 import pytest
 import torch
 
-from pyrovae.inference.compile import background
-from pyrovae.inference.compile.background import Pending
 from pyrovae.inference.compile.capture import capture
-from pyrovae.inference.compile.watch import Watch
+from pyrovae.inference.compile.lowering import background
+from pyrovae.inference.compile.lowering.background import Pending
+from pyrovae.inference.compile.state.watch import Watch
 
 
 def program(x):

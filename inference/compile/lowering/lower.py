@@ -18,8 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrovae.inference.compile.capture import Captured
-from pyrovae.inference.compile.products import use_onednn
-from pyrovae.inference.compile.roll import with_loops
+from pyrovae.inference.compile.lowering.products import use_onednn
+from pyrovae.inference.compile.rolling.roll import with_loops
 
 __all__ = ["compile_graph", "example_inputs", "lower", "prepare"]
 
@@ -106,7 +106,7 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
 
-        from pyrovae.inference.compile.cpp import SETTINGS, together
+        from pyrovae.inference.compile.lowering.cpp import SETTINGS, together
 
     compiler: Callable[..., Any] = compile_fx
     _keep_freed_memory()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyrovae.inference.compile.hooks import hooks_of_module, hooks_of_tensor
+from pyrovae.inference.compile.state.hooks import hooks_of_module, hooks_of_tensor
 
 __all__ = ["Hashed", "Slot", "Watch", "put_back"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pyrovae.inference.compile.reads import Same
-from pyrovae.inference.compile.watch import Hashed
+from pyrovae.inference.compile.state.reads import Same
+from pyrovae.inference.compile.state.watch import Hashed
 
 __all__ = ["signature"]
 

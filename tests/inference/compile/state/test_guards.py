@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.inference.compile.guards import Guards
-from pyrovae.inference.compile.reads import Same
-from pyrovae.inference.compile.recorder import Recorder
+from pyrovae.inference.compile.state.guards import Guards
+from pyrovae.inference.compile.state.reads import Same
+from pyrovae.inference.compile.state.recorder import Recorder
 
 beta = 1.0
 cfg = {"beta": 1.0, "inner": [1, 2]}

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.inference.compile.dataflow import aten
+from pyrovae.inference.compile.rolling.dataflow import aten
 
 __all__ = ["copied", "free", "listed", "moved", "reshape", "zeros"]
 

@@ -1,6 +1,6 @@
 """What is known of the calls of one signature."""
 
-from pyrovae.inference.compile.watch import Hashed
+from pyrovae.inference.compile.state.watch import Hashed
 
 __all__ = ["Known", "State"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from pyrovae.inference.compile.dataflow import Dataflow, is_random
-from pyrovae.inference.compile.loops import Carried, Each, Indexed, Inside, Loop, Read, Same
-from pyrovae.inference.compile.sums import Sum, Term, sums
+from pyrovae.inference.compile.rolling.dataflow import Dataflow, is_random
+from pyrovae.inference.compile.rolling.loops import Carried, Each, Indexed, Inside, Loop, Read, Same
+from pyrovae.inference.compile.rolling.sums import Sum, Term, sums
 
 __all__ = ["Plan", "plans"]
 

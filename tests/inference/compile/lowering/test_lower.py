@@ -3,8 +3,8 @@
 import torch
 
 from pyrovae.inference.compile.capture import capture
-from pyrovae.inference.compile.lower import lower
-from pyrovae.inference.compile.watch import Watch
+from pyrovae.inference.compile.lowering.lower import lower
+from pyrovae.inference.compile.state.watch import Watch
 
 
 def test_the_replay_computes_what_the_graph_computes():

@@ -22,7 +22,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from pyrovae.inference.compile.capture import Captured
-from pyrovae.inference.compile.lower import compile_graph, example_inputs, prepare
+from pyrovae.inference.compile.lowering.lower import compile_graph, example_inputs, prepare
 
 __all__ = ["Pending", "main"]
 

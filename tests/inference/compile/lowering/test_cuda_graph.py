@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pyrovae.inference.compile import cuda_graph
-from pyrovae.inference.compile.cuda_graph import WARM_UP, CudaGraph
+from pyrovae.inference.compile.lowering import cuda_graph
+from pyrovae.inference.compile.lowering.cuda_graph import WARM_UP, CudaGraph
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pyrovae.inference.compile.batched import BATCHED
-from pyrovae.inference.compile.dataflow import Source, Step, aten
-from pyrovae.inference.compile.loops import Carried, Each, Indexed, Inside, Loop, Read
+from pyrovae.inference.compile.rolling.batched import BATCHED
+from pyrovae.inference.compile.rolling.dataflow import Source, Step, aten
+from pyrovae.inference.compile.rolling.loops import Carried, Each, Indexed, Inside, Loop, Read
 
 __all__ = ["TRANSPOSED", "Sum", "Term", "sums"]
 

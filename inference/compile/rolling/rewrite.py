@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pyrovae.inference.compile.batched import BATCHED
-from pyrovae.inference.compile.dataflow import SELECT, Dataflow, Source, Step, aten, is_scattered, replaced
-from pyrovae.inference.compile.loops import LEAST, Carried, Each, Indexed, Inside, Read, Same
-from pyrovae.inference.compile.pieces import copied, free, listed, moved, reshape, zeros
-from pyrovae.inference.compile.plan import Plan
-from pyrovae.inference.compile.sums import TRANSPOSED, Sum, Term
+from pyrovae.inference.compile.rolling.batched import BATCHED
+from pyrovae.inference.compile.rolling.dataflow import SELECT, Dataflow, Source, Step, aten, is_scattered, replaced
+from pyrovae.inference.compile.rolling.loops import LEAST, Carried, Each, Indexed, Inside, Read, Same
+from pyrovae.inference.compile.rolling.pieces import copied, free, listed, moved, reshape, zeros
+from pyrovae.inference.compile.rolling.plan import Plan
+from pyrovae.inference.compile.rolling.sums import TRANSPOSED, Sum, Term
 
 __all__ = ["Writer"]
 

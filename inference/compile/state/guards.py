@@ -22,11 +22,11 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from pyrovae.inference.compile.hooks import hooks_of_tensor
-from pyrovae.inference.compile.reads import ABSENT, CONSTRAINTS, CONTENT, PARAMS, PLAIN, Read, key_of
 from pyrovae.inference.compile.reasons import is_library
-from pyrovae.inference.compile.recorder import Recorder
-from pyrovae.inference.compile.watch import Hashed
+from pyrovae.inference.compile.state.hooks import hooks_of_tensor
+from pyrovae.inference.compile.state.reads import ABSENT, CONSTRAINTS, CONTENT, PARAMS, PLAIN, Read, key_of
+from pyrovae.inference.compile.state.recorder import Recorder
+from pyrovae.inference.compile.state.watch import Hashed
 
 __all__ = ["Guards"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pyrovae.inference.compile.dataflow import Dataflow, is_scattered
-from pyrovae.inference.compile.loops import loops
-from pyrovae.inference.compile.plan import plans
-from pyrovae.inference.compile.rewrite import Writer
+from pyrovae.inference.compile.rolling.dataflow import Dataflow, is_scattered
+from pyrovae.inference.compile.rolling.loops import loops
+from pyrovae.inference.compile.rolling.plan import plans
+from pyrovae.inference.compile.rolling.rewrite import Writer
 
 __all__ = ["rolled", "with_loops"]
 

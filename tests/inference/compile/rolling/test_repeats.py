@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyrovae.inference.compile.repeats import Repeat, repeats
+from pyrovae.inference.compile.rolling.repeats import Repeat, repeats
 
 
 @pytest.mark.parametrize(

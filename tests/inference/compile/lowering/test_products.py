@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pyrovae.inference.compile.capture import capture
-from pyrovae.inference.compile.products import use_onednn
-from pyrovae.inference.compile.watch import Watch
+from pyrovae.inference.compile.lowering.products import use_onednn
+from pyrovae.inference.compile.state.watch import Watch
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 

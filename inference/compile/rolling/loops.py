@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from pyrovae.inference.compile.dataflow import SELECT, Dataflow, Source, Step, shape_of
-from pyrovae.inference.compile.repeats import Repeat, repeats
+from pyrovae.inference.compile.rolling.dataflow import SELECT, Dataflow, Source, Step, shape_of
+from pyrovae.inference.compile.rolling.repeats import Repeat, repeats
 
 __all__ = ["LEAST", "Carried", "Each", "Indexed", "Inside", "Loop", "Read", "Same", "loops"]
 

@@ -1,0 +1,1 @@
+"""Repeated stretches of a captured graph become loops."""
