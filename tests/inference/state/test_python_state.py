@@ -85,7 +85,7 @@ def a_global_list(own: Any) -> Iterator[float]:
 
 @case
 def data_in_a_global(own: Any) -> Iterator[float]:
-    def model() -> None:
+    def model(unused: Tensor) -> None:
         likelihood(batch)
 
     return own.steps(own.svi(model), lambda step: _set("batch", X + step))
@@ -252,7 +252,7 @@ def a_mask_in_a_closure(own: Any) -> Iterator[float]:
 def data_in_a_list(own: Any) -> Iterator[float]:
     batches = [X]
 
-    def model() -> None:
+    def model(unused: Tensor) -> None:
         likelihood(batches[0])
 
     return own.steps(
@@ -265,7 +265,7 @@ def data_in_a_list(own: Any) -> Iterator[float]:
 def conditioned_data_that_change(own: Any) -> Iterator[float]:
     data = {"x": X}
 
-    def free() -> None:
+    def free(unused: Tensor) -> None:
         z = pyro.sample("z", dist.Normal(0.0, 1.0))
         pyro.sample("x", dist.Normal(z, 1.0).expand([6]).to_event(1))
 
