@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyro
 import torch
@@ -23,7 +23,10 @@ from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
 
-__all__ = ["fit"]
+__all__ = ["COMPILE_FROM_STEPS", "fit"]
+
+COMPILE_FROM_STEPS = 1500
+"""A training of so many steps is compiled by default: it earns the time of compiling back."""
 
 
 def fit(
@@ -47,7 +50,7 @@ def fit(
     run: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    compile: bool | None = None,
+    compile: bool | Literal["beside"] | None = None,
     precision: str = "fp32",
 ) -> History:
     """Train a pair by SVI, and return its history. The pair is trained in place.
@@ -76,8 +79,8 @@ def fit(
         resume: continue from the checkpoint in `run`, bit for bit; without a checkpoint, start. Seed, batch size,
             number of data points, optimizer with its settings, kind of scheduler, and average must be the same.
         progress: show a bar.
-        compile: None takes the first 512 steps without a graph, while another process compiles it (see
-            `pyrovae.inference.SVI`). True compiles before the first step, False never.
+        compile: True compiles before the first step, False never, and `"beside"` while the first 512 steps run without a
+            graph (see `pyrovae.inference.SVI`). None compiles a training of `COMPILE_FROM_STEPS` steps or more.
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
 
     Raises:
@@ -97,8 +100,8 @@ def fit(
     with seeded(seed, where), pyro.validation_enabled(False):
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
-        how: Any = "beside" if compile is None else compile
-        svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
+        compile = epochs * len(prepared.first_epoch) >= COMPILE_FROM_STEPS if compile is None else compile
+        svi = SVI(model, guide, optim, loss, compile=compile, precision=precision, clip_norm=clip_norm)
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
         with closing(svi):

@@ -110,14 +110,16 @@ def test_dynamic_binarisation_trains_on_the_device_each_step(quick):
     assert 8 < history["loss"][-1] < 16  # 16 ln 2 = 11.1 nats for fair coins
 
 
-def test_a_training_is_compiled_beside_unless_told_otherwise(monkeypatch, table_pair, table):
+def test_a_long_training_is_compiled_unless_told_otherwise(monkeypatch, table_pair, table):
     asked = []
 
     def spy(*args, compile, **options):
         asked.append(compile)
         return SVI(*args, compile=False, **options)
 
-    monkeypatch.setattr(sys.modules[fit.__module__], "SVI", spy)
-    for compile in (None, True, False):
-        fit(*table_pair(), table(), epochs=1, batch_size=50, progress=False, compile=compile)
-    assert asked == ["beside", True, False]
+    module = sys.modules[fit.__module__]
+    monkeypatch.setattr(module, "SVI", spy)
+    monkeypatch.setattr(module, "COMPILE_FROM_STEPS", 5)  # an epoch has 4
+    for epochs, compile in [(1, None), (2, None), (1, True), (2, False), (1, "beside")]:
+        fit(*table_pair(), table(), epochs=epochs, batch_size=50, progress=False, compile=compile)
+    assert asked == [False, True, True, False, "beside"]

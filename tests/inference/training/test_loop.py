@@ -62,7 +62,7 @@ svi.BESIDE = 100
 model, guide = table_pair()
 scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.99)
 fit(model, guide, split(2000), epochs={epochs}, batch_size=50, run=sys.argv[1], resume=True, progress=False,
-    compile={compile}, scheduler=scheduler, patience=1000, average=0.7)
+    compile={compile!r}, scheduler=scheduler, patience=1000, average=0.7)
 """
 
 
@@ -86,7 +86,7 @@ def wait_for_change(file, process, times):
 
 @pytest.mark.parametrize(
     ("compile", "kills"),
-    [(False, 3), pytest.param(True, 6, marks=pytest.mark.slow), pytest.param(None, 6, marks=pytest.mark.slow)],
+    [(False, 3), pytest.param(True, 6, marks=pytest.mark.slow), pytest.param("beside", 6, marks=pytest.mark.slow)],
     ids=["eager", "compiled", "beside"],
 )
 def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, compile, kills, same_state):
