@@ -79,8 +79,8 @@ def fit(
         resume: continue from the checkpoint in `run`, bit for bit; without a checkpoint, start. Seed, batch size,
             number of data points, optimizer with its settings, kind of scheduler, and average must be the same.
         progress: show a bar.
-        compile: True compiles before the first step, False never, and `"beside"` while the first 512 steps run without a
-            graph (see `pyrovae.inference.SVI`). None compiles a training of `COMPILE_FROM_STEPS` steps or more.
+        compile: True compiles before the first step, False never, and `"beside"` while the first 512 steps run without
+            a graph (see `pyrovae.inference.SVI`). None compiles a training of `COMPILE_FROM_STEPS` steps or more.
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
 
     Raises:
