@@ -49,7 +49,8 @@ def train(table_pair, split, weights):
 
     def run(epochs, **options):
         pair = table_pair()
-        history = fit(*pair, split(), epochs=epochs, batch_size=64, progress=False, **options)
+        chosen = {"compile": "beside", "progress": False} | options
+        history = fit(*pair, split(), epochs=epochs, batch_size=64, **chosen)
         return history.rows, weights(*pair)
 
     return run
