@@ -55,7 +55,7 @@ class SentenceEncoder(nn.Module):
         within = torch.arange(words.shape[1], device=words.device) < counts.unsqueeze(-1)
         last = (counts - 1).view(-1, 1, 1).expand(-1, 1, self.lstm.hidden_size)
         zero = words.new_zeros(1, len(words), self.lstm.hidden_size)
-        weights = self.lstm.all_weights
+        weights: list[list[Tensor]] = [list(one) for one in self.lstm.all_weights]
         found = [
             torch.lstm(part, (zero, zero), weights[i], True, 1, 0.0, self.training, False, True)[0].gather(1, last)
             for i, part in enumerate((words, reverse(words, within)))

@@ -186,7 +186,8 @@ class Compiled:
         """
         results: list[Any] = []
         rest: list[Tensor] = []
-        graph = shape = key = None
+        graph = shape = None
+        key: Any = None
         for item in items:
             if graph is not None and item is not None and item.shape == shape:
                 results.append(self._replay(key, graph, [item, *rest], (item, *args), {}))

@@ -207,9 +207,10 @@ class PyroSteps:
     def _optimize(self, parameters: list[Tensor]) -> None:
         """Let Pyro's optimizers run, and set gradients to zero, as Pyro does."""
         given = [p for p in parameters if p.grad is not None]
+        gradients = [p.grad for p in given if p.grad is not None]
         if self.reduce is not None:
-            self.reduce([p.grad for p in given])
-        for parameter, gradient in zip(given, clipped([p.grad for p in given], self.clip_norm), strict=True):
+            self.reduce(gradients)
+        for parameter, gradient in zip(given, clipped([*gradients], self.clip_norm), strict=True):
             parameter.grad = gradient
         self.svi.optim(parameters)
         zero_grads(parameters)

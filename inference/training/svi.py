@@ -277,9 +277,9 @@ class SVI(pyro.infer.SVI):
             parameters = [p for p in found.named if any(p is mine for mine in parameters)]
         gradients = LossGradients(self.objective, parameters)
         graphs = self._graphs(found.called)
-        fuses = self.reduce is None and isinstance(optimizer, Optimizer)
-        if fuses and FusedUpdate.covers(members_of(optimizer, parameters)):
-            return FusedSteps(graphs, gradients, optimizer, self.clip_norm)
+        one = optimizer if self.reduce is None and isinstance(optimizer, Optimizer) else None
+        if one is not None and FusedUpdate.covers(members_of(one, parameters)):
+            return FusedSteps(graphs, gradients, one, self.clip_norm)
         return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, self.reduce)
 
     def _made_for_pyro(self) -> PyroSteps | None:

@@ -40,7 +40,7 @@ class _Input:
     @classmethod
     def of(cls, tensor: Tensor) -> "_Input":
         storage = tensor.untyped_storage().nbytes()
-        return cls(tensor.shape, tensor.stride(), tensor.storage_offset(), storage, tensor.dtype)
+        return cls(tensor.shape, tensor.stride(), int(tensor.storage_offset()), storage, tensor.dtype)
 
     def tensor(self) -> Tensor:
         """A tensor with that place in memory that nothing has written."""
@@ -82,7 +82,8 @@ class _Graph:
 
     def module(self) -> fx.GraphModule:
         """The graph, with the names that it had."""
-        graph, made = fx.Graph(), {}
+        graph = fx.Graph()
+        made: dict[str, fx.Node] = {}
 
         def node(value: Any) -> Any:
             return made[value.name] if isinstance(value, _Reference) else value
@@ -177,7 +178,7 @@ def _start(job: bytes) -> "subprocess.Popen[bytes] | None":
     """Start a process that compiles a job; its standard input stays open as long as this process lives."""
     command = [sys.executable, "-c", _CODE, str(len(job)), __name__]
     paths = os.pathsep.join(path for path in sys.path if path)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}, start_new_session=True, **quiet

@@ -116,7 +116,7 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
     fakes = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
     # Given real tensors, torch would compile for all sizes of them, which takes longer, under names that depend on
     # what the process did before, so that another process would not find the graph in the cache.
-    fake_inputs = [fakes.from_tensor(x, static_shapes=True) for x in inputs]
+    fake_inputs: list[Tensor] = [fakes.from_tensor(x, static_shapes=True) for x in inputs]
     settings = SETTINGS | numbers | options
     named = mock.patch.dict(copyreg.dispatch_table, {torch.memory_format: _by_name})
     contexts = (torch.no_grad(), config.patch(settings), _quiet(), tracing(TracingContext(fakes)), _lasting(), named)

@@ -136,7 +136,8 @@ class Dataflow:
 
     def _is_view(self, node: fx.Node) -> bool:
         if node.target is operator.getitem:
-            return node.args[0].target in _SPLITS  # type: ignore[union-attr]
+            source: Any = node.args[0]
+            return source.target in _SPLITS
         if node.target in _IN_PLACE_VIEWS:
             first: Any = node.args[0]
             return len(first.users) == 1 and first.op == "call_function"
@@ -167,7 +168,8 @@ class Dataflow:
         if node.target in _SPLITS:
             return Source(node)
         below = self.source(first)
-        target = _IN_PLACE_VIEWS.get(node.target, node.target)
+        called: Any = node.target
+        target = _IN_PLACE_VIEWS.get(called, called)
         steps = _steps(target, _hashable(tuple(node.args[1:])), first)
         if steps == _TRANSPOSED == below.chain[-1:]:
             return Source(below.base, below.chain[:-1])
@@ -217,7 +219,7 @@ def replaced(node: fx.Node, values: Iterator[Any]) -> tuple[tuple, dict[str, Any
         values: what stands for each node among the arguments, in their order.
     """
     change: Callable[[fx.Node], Any] = lambda _: next(values)  # noqa: E731
-    return map_arg((node.args, node.kwargs), change)  # type: ignore[return-value]
+    return map_arg((node.args, node.kwargs), change)
 
 
 def shape_of(node: fx.Node) -> Any:

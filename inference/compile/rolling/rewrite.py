@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -85,7 +85,7 @@ class Writer:
             if node.target is aten.stack.default:
                 return self.placed(self.stacked(sources), dim)  # type: ignore[arg-type]
             if node.target is aten.cat.default and node.meta["val"].shape[dim] == len(sources):
-                dim = dim % node.meta["val"].dim()  # type: ignore[operator]
+                dim = dim % node.meta["val"].dim()
                 return self.placed(self.call(SELECT, self.stacked(sources), dim + 1, 0), dim)
         target, (args, kwargs) = self.flow.functional.get(node, node.target), self.arguments(node)
         if is_scattered(self.flow, node):
@@ -238,7 +238,7 @@ class _LoopWriter:
         for read in (read for j in live for read in self.loop.reads[j]):
             self._meet(read)
         for j in sorted(self.plan.last - {position for position, _ in self.carries}):
-            self.carries[j, None] = self._zeros(j)
+            self.carries[j, None] = self.zeros(j)
         if not self.carries:
             self.carries[-1, None] = self.outer.call(aten.zeros.default, [1])
         outputs, stacked = self._body(live), sorted(self.plan.stacked)
@@ -357,7 +357,7 @@ class _LoopWriter:
         """What each turn reads, in a leading dimension."""
         if isinstance(read, Inside):
             return self.outer.stacks[self.loop.start, read.position]
-        found = self.slices.get(_bare(read))
+        found = self.slices.get(_bare(cast(Indexed | Each, read)))
         return self._all_turns(read) if found is None else found  # type: ignore[arg-type]
 
     def _long(self, read: Read, axis: int) -> fx.Node:
