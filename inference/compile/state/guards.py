@@ -34,6 +34,7 @@ DEPTH = 10  # of containers and objects inside each other
 LARGEST = 1000  # entries of a container
 BYTES = 2**16  # of an array
 
+TENSORS = (Tensor, nn.Parameter)
 LEAVES = (ModuleType, BuiltinFunctionType, Tensor)
 OPEN = (SimpleNamespace, Messenger, Distribution)  # objects of libraries whose attributes count
 
@@ -60,8 +61,8 @@ class Guards:
 
     def __call__(self) -> Hashed:
         values = [read.value() for read in self._reads.values()]
-        attached = [(t.requires_grad, *hooks_of_tensor(t)) for t in values if isinstance(t, Tensor)]
-        same = len(values) == len(self._seen) and all(a is b for a, b in zip(values, self._seen, strict=True))
+        attached = [(t.requires_grad, *hooks_of_tensor(t)) for t in values if type(t) in TENSORS]
+        same = len(values) == len(self._seen) and all(map(_is_same, values, self._seen))
         if not same or attached != self._attached:
             key = (*map(key_of, values), tuple(attached))
             self._seen, self._attached = values, attached
@@ -209,6 +210,14 @@ class Guards:
         pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
         for key, entry in pairs:
             self._expand(entry, f"{label}[{key!r}]", depth)
+
+
+def _is_same(value: Any, seen: Any) -> bool:
+    """Whether two values are one object, or tuples of the same objects: the content of a container is a new tuple."""
+    if value is seen:
+        return True
+    tuples = type(value) is type(seen) is tuple and len(value) == len(seen)
+    return tuples and all(a is b for a, b in zip(value, seen, strict=True))
 
 
 _OF_MODULES = frozenset(nn.Module().__dict__)
