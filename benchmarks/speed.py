@@ -14,7 +14,6 @@ weights; before they train, their losses of one batch with the same noise are co
 """
 
 import argparse
-import fcntl
 import json
 import os
 import platform
@@ -22,7 +21,7 @@ import random
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -49,12 +48,22 @@ def race(cell: Cell, work: Workload, rows: np.ndarray, args: argparse.Namespace,
         check = {name: runner.check for name, runner in runners.items()}
         print("  at the start: " + ", ".join(f"{name} {loss:.4f}" for name, loss in check.items()), flush=True)
         write("cell", check=check, steps=work.steps, machine=machine(args.device))
-        with alone(args.lock):
-            for runner in runners.values():  # JAX compiles once more when the state comes back from the first epoch
-                runner.ask()
-            for _ in range(missing):
-                order = random.sample(list(runners), len(runners))
-                write("round", replies={name: runners[name].ask() for name in order})
+        asked(runners, write)  # JAX compiles once more when the state comes back from the first epoch
+        for _ in range(missing):
+            write("round", replies=asked(runners, write))
+
+
+def asked(runners: dict[str, Runner], write: Write) -> Json:
+    """An epoch of each contestant, in a random order; one that fails is reported and left out from then on."""
+    replies = {}
+    for name in random.sample(list(runners), len(runners)):
+        try:
+            replies[name] = runners[name].ask()
+        except RuntimeError as error:
+            print(f"  {error}")
+            write("failed", contestant=name, message=str(error))
+            del runners[name]
+    return replies
 
 
 def started(
@@ -70,17 +79,6 @@ def started(
             write("failed", contestant=name, message=str(error))
         else:
             yield name, runner
-
-
-@contextmanager
-def alone(lock: Path | None) -> Iterator[None]:
-    """A context that holds a lock on a file, so several benchmarks on one machine are not timed at the same time."""
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def first_steps(work: Workload, rows: np.ndarray, device: str) -> Json:
@@ -137,8 +135,7 @@ def run_cell(work: Workload, lines: list[Json], args: argparse.Namespace) -> Non
     cell = Cell(work.name, (line for line in lines if (line["cell"], line["device"]) == (work.name, args.device)))
     race(cell, work, rows, args, write)
     if cell.found("roofline") is None and not args.quick:
-        with alone(args.lock):
-            write("roofline", **measure(work, torch.from_numpy(rows[: work.batch_size]).to(args.device)))
+        write("roofline", **measure(work, torch.from_numpy(rows[: work.batch_size]).to(args.device)))
     if work.name == "dense-128" and cell.found("first_step") is None and args.first_step:
         write("first_step", seconds=first_steps(work, rows, args.device))
 
@@ -153,7 +150,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="file for the measurements, one line of JSON each")
     parser.add_argument("--resume", action="store_true", help="keep what the file holds, and measure what is missing")
     parser.add_argument("--report", action="store_true", help="print the tables of the file, and measure nothing")
-    parser.add_argument("--lock", type=Path, help="a file that is locked while epochs are timed")
     parser.add_argument("--first-step", action="store_true", help="also time the first step of dense-128")
     parser.add_argument("--quick", action="store_true", help="two rounds of a few steps, whose times mean nothing")
     args = parser.parse_args()
