@@ -57,41 +57,10 @@ class Captured:
 
 
 def capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
-    """`recorded`, where attributes may be made anew at each call, as Pyro's guides make their plates.
-
-    Such an attribute is taken away while the function is recorded again. If that works, its old value is never read,
-    so it carries nothing from call to call.
-
-    Args:
-        fn, inputs, watch: as for `recorded`.
-
-    Raises:
-        CaptureError: the result depends on Python state, so one graph cannot stand for all calls.
-    """
-    taken: list[tuple[Slot, Any]] = []
-    try:
-        while True:
-            try:
-                return recorded(fn, inputs, watch)
-            except RebuiltError as error:
-                slot, value = (error.group, error.name), error.group[error.name]
-                if isinstance(value, PLAIN):
-                    raise
-                taken.append((slot, value))
-                del error.group[error.name]
-                watch.ignore([slot])
-    except Exception as error:
-        raise error if not taken or isinstance(error, RebuiltError) else _carries(taken[-1][0][1]) from error
-    finally:
-        put_back(taken)
-
-
-def _carries(name: str) -> CaptureError:
-    return CaptureError(f"the program changes its attribute {name!r} at every call")
-
-
-def recorded(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
     """Record the operations of `fn(*inputs)` on fake tensors; nothing real is computed or changed.
+
+    An attribute that is made anew at each call, as Pyro's guides make their plates, is taken away while the function is
+    recorded again. If that works, its old value is never read, so it carries nothing from call to call.
 
     Args:
         fn: a function of tensors.
@@ -101,6 +70,29 @@ def recorded(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Capt
     Raises:
         CaptureError: the result depends on Python state, so one graph cannot stand for all calls.
     """
+    taken: list[tuple[Slot, Any]] = []
+    try:
+        while True:
+            try:
+                return _recorded(fn, inputs, watch)
+            except RebuiltError as error:
+                slot, value = (error.group, error.name), error.group[error.name]
+                if isinstance(value, PLAIN):
+                    raise
+                taken.append((slot, value))
+                del error.group[error.name]
+                watch.ignore([slot])
+    except Exception as error:
+        if taken and not isinstance(error, RebuiltError):
+            name = taken[-1][0][1]
+            raise CaptureError(f"the program changes its attribute {name!r} at every call") from error
+        raise
+    finally:
+        put_back(taken)
+
+
+def _recorded(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captured:
+    """`capture`, for a function that makes no attribute anew."""
     met = _Inputs()
     found: dict[str, Any] = {}
     changed = watch.changes()

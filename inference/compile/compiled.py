@@ -324,9 +324,7 @@ class Compiled:
         """Replay; at calls 1, 2, 4, 8, ... of a graph, compare with the function itself."""
         graph.calls += 1
         graph.used = self.calls
-        if graph.calls & (graph.calls - 1):
-            return graph(tensors)
-        if not self.verify or any(t.is_cuda for t in graph.state):
+        if graph.calls & (graph.calls - 1) or not self.verify or any(t.is_cuda for t in graph.state):
             return graph(tensors)
         result, difference = verified(graph, tensors, lambda: self._run(args, kwargs), self.precision)
         if difference:

@@ -173,7 +173,7 @@ class _Group:
                 if there is not tensor:
                     tensor.zero_() if there is None else tensor.copy_(torch.as_tensor(there))
                     theirs[name] = tensor
-        rates = [self.rule.rate(member.group) for member in self.members]
+        rates = [member.group["lr"] * _decay(member.group) for member in self.members]
         if rates != self._written:
             self._rates.copy_(torch.stack([torch.as_tensor(rate, dtype=torch.float64) for rate in rates]))
             self._written = [] if any(isinstance(rate, Tensor) for rate in rates) else rates
@@ -195,4 +195,10 @@ class _Group:
         for member in self._one_of_each:
             if parameters is None or id(member.parameter) in parameters:
                 member.optimizer._opt_called = True  # type: ignore[attr-defined]
-                self.rule.stepped(member.group)
+                if _decay(member.group) != 1:
+                    member.group["lr"] *= _decay(member.group)
+
+
+def _decay(group: dict[str, Any]) -> float:
+    """By what a step multiplies the learning rate before it uses it: a setting of ClippedAdam alone."""
+    return group.get("lrd", 1.0)

@@ -4,17 +4,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pyro.infer.elbo import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from pyrovae.inference.pair.contract import ProgramLike
 
-__all__ = ["LossGradients", "as_tensors", "clipped", "is_finite", "loss_functions", "reported"]
+__all__ = ["LossGradients", "as_tensors", "clipped", "collected", "is_finite", "loss_functions", "reported"]
 
 
 class LossGradients:
@@ -27,6 +26,7 @@ class LossGradients:
 
     def __init__(self, loss: Any, parameters: list[Tensor]) -> None:
         self.loss, self.parameters = loss, parameters
+        self._value, self._loss_and_grads = loss_functions(loss)
 
     def value(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The loss as a 0-dim tensor; nothing is differentiated or counted.
@@ -35,26 +35,15 @@ class LossGradients:
             model, guide: the pair.
             args, kwargs: the arguments of both programs.
         """
-        value = getattr(self.loss, "loss", self._differentiable)
-        return _tensors(value(model, guide, *args, **kwargs), self.parameters)
+        return as_tensors(self._value(model, guide, *args, **kwargs), self.parameters)
 
     def __call__(
         self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
     ) -> tuple[Any, list[Tensor | None]]:
         """The loss, and the gradient of each parameter, None for one that the loss does not depend on."""
-        with torch.enable_grad(), _collected(self.parameters) as gradients:
-            if hasattr(self.loss, "loss_and_grads"):
-                loss = self.loss.loss_and_grads(model, guide, *args, **kwargs)
-            else:
-                loss = self._differentiable(model, guide, *args, **kwargs)
-                loss.backward()
-        if hasattr(self.loss, "advance"):  # an objective with a schedule counts its steps
-            self.loss.advance()
-        return tree_map_only(Tensor, Tensor.detach, _tensors(loss, self.parameters)), gradients
-
-    @property
-    def _differentiable(self) -> Callable[..., Tensor]:
-        return cast(Callable[..., Tensor], getattr(self.loss, "differentiable_loss", self.loss))
+        with torch.enable_grad(), collected(self.parameters) as gradients:
+            loss = self._loss_and_grads(model, guide, *args, **kwargs)
+        return as_tensors(loss, self.parameters), gradients
 
 
 def loss_functions(loss: Any, loss_and_grads: Callable[..., Any] | None = None) -> tuple[Any, Callable[..., Any]]:
@@ -86,8 +75,12 @@ def _backward(loss: Any, differentiable: Callable[..., Any], *args: Any, **kwarg
 
 
 @contextmanager
-def _collected(parameters: list[Tensor]) -> Iterator[list[Tensor | None]]:
-    """Gather what a backward pass inside adds to the `.grad` of the parameters; `.grad` itself is restored."""
+def collected(parameters: list[Tensor]) -> Iterator[list[Tensor | None]]:
+    """Gather what a backward pass inside adds to the `.grad` of the parameters; `.grad` itself is restored.
+
+    Args:
+        parameters: the parameters; the list that it gives has one gradient for each afterwards.
+    """
     kept = [parameter.grad for parameter in parameters]
     gradients: list[Tensor | None] = []
     for parameter in parameters:
@@ -114,24 +107,19 @@ def clipped(gradients: list[Tensor | None], bound: float | None) -> list[Tensor 
     return [None if gradient is None else gradient * scale for gradient in gradients]
 
 
-def _tensors(loss: Any, like: list[Tensor]) -> Any:
-    """A loss as a 0-dim tensor, a tuple of losses as a tuple."""
-    if isinstance(loss, tuple):
-        return tuple(_tensors(part, like) for part in loss)
-    if isinstance(loss, Tensor):
-        return loss
-    return torch.tensor(loss, dtype=like[0].dtype, device=like[0].device) if like else torch.tensor(loss)
-
-
-def as_tensors(loss: Any) -> Any:
+def as_tensors(loss: Any, like: Sequence[Tensor] = ()) -> Any:
     """A loss as a 0-dim tensor without a graph of its own, a tuple of losses as a tuple of them.
 
     Args:
         loss: a number, a tensor, or a tuple of them.
+        like: tensors; a number gets the dtype and the device of the first, or float64 where there is none.
     """
     if isinstance(loss, tuple):
-        return type(loss)(map(as_tensors, loss))
-    return loss.detach() if isinstance(loss, Tensor) else torch.tensor(loss, dtype=torch.float64)
+        return type(loss)(as_tensors(part, like) for part in loss)
+    if isinstance(loss, Tensor):
+        return loss.detach()
+    first = like[0] if like else torch.zeros((), dtype=torch.float64)
+    return torch.tensor(loss, dtype=first.dtype, device=first.device)
 
 
 def is_finite(loss: Any, flags: Sequence[Tensor] = ()) -> Tensor:

@@ -39,9 +39,8 @@ def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimi
 
     Args:
         optim: a torch optimizer class, `(class, arguments)`, a `functools.partial` of a class, an instance, or a
-            `pyro.optim` wrapper.
+            `Unwrapped` wrapper of Pyro's.
         named: the parameters, and the name of each.
-
     """
     parameters = list(named)
     if isinstance(optim, Optimizer):

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import MethodType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
+from pyro.infer import SVI
 from pyro.infer.util import zero_grads
 from pyro.optim import PyroOptim
 from pyro.optim.lr_scheduler import PyroLRScheduler
@@ -16,27 +16,18 @@ from torch.distributions import Distribution
 
 from pyrovae.inference.compile.capture import UNCHECKED
 from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.compile.precision import precise
 from pyrovae.inference.compile.reasons import UnsteadyError
-from pyrovae.inference.pair.contract import ProgramLike, call
+from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.parameters import UsedParameters
 from pyrovae.inference.training.fused import FusedUpdate, Member, Settings
-from pyrovae.inference.training.gradients import as_tensors, clipped, is_finite
-from pyrovae.inference.training.minibatches import Transform, each_batch
-from pyrovae.inference.training.steps import Graphs
+from pyrovae.inference.training.gradients import as_tensors, clipped, collected, is_finite
+from pyrovae.inference.training.minibatches import Transform
+from pyrovae.inference.training.steps import Graphs, Steps, routed
 
-__all__ = ["HasPyrosParts", "PyroSteps"]
+__all__ = ["PyroSteps"]
 
 _HANDLERS = "Pyro's handlers are open around the step. Open them inside the model, or wrap the model in them"
-
-
-class HasPyrosParts(Protocol):
-    """An SVI with the attributes of Pyro's, any of which may be replaced between two steps."""
-
-    model: ProgramLike
-    guide: ProgramLike
-    optim: Any
-    loss: Callable[..., Any]
-    loss_and_grads: Callable[..., Any]
 
 
 class Outcome(NamedTuple):
@@ -70,32 +61,30 @@ class Fixed:
     update: Settings | None
 
 
-class PyroSteps:
+class PyroSteps(Steps):
     """Steps of `pyro.infer.SVI`, compiled.
 
     The parameters of a step are those that its programs use. Their optimizers are those of `svi.optim`, and a graph
     changes the state of these optimizers. Pyro itself takes every step that no graph covers.
 
     Args:
-        svi: the SVI.
+        svi: the SVI, whose attributes may be replaced between two steps.
         graphs: how functions of the pair run.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
         reduce: called with the gradients before the update, to change them in place; None for nothing.
-
-    Attributes:
-        parameters: all parameters that steps have used so far.
     """
 
     def __init__(
         self,
-        svi: HasPyrosParts,
+        svi: SVI,
         graphs: Graphs,
         clip_norm: float | None,
         reduce: Callable[[list[Tensor]], None] | None,
     ) -> None:
+        super().__init__(graphs)
+        self.precision = graphs.precision
         self.svi, self.clip_norm, self.reduce = svi, clip_norm, reduce
-        self.compile = graphs.compile
-        self.parameters: list[Tensor] = []
+        self.parameters = []
         self._numbers: dict[int, int] = {}
         self._optimizers: list[Any] = []
         self._update: FusedUpdate | None = None
@@ -105,12 +94,6 @@ class PyroSteps:
         self.value = graphs(self._value, eager=self._value_by_pyro, eager_first=True)
 
     def step(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Take one step, and return the loss before it.
-
-        Args:
-            model, guide: the pair, or the pair as functions of one batch.
-            args, kwargs: the arguments of both programs.
-        """
         fixed = self._fixed()
         given = model, guide, self.svi.loss_and_grads, args, kwargs, fixed
         if fixed is None or not isinstance(self.whole, Compiled):
@@ -125,11 +108,6 @@ class PyroSteps:
         return outcome.loss
 
     def evaluate(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """The loss; nothing changes.
-
-        Args:
-            model, guide, args, kwargs: as for `step`.
-        """
         given = model, guide, self.svi.loss, args, kwargs, Fixed((), _validates(), None)
         random = torch.get_rng_state()
         outcome = _run(self.value, given)
@@ -140,7 +118,6 @@ class PyroSteps:
 
     @property
     def per_graph(self) -> int:
-        """How many small steps one call may take."""
         return 1
 
     def advance(
@@ -151,17 +128,7 @@ class PyroSteps:
         *,
         small: bool = False,
     ) -> Tensor:
-        """Take steps on minibatches, and return the loss of each.
-
-        Args:
-            chunks: row numbers `(steps, B)` of each call; None for one step on all of the data.
-            data: named tensors.
-            transform: from batch to batch.
-            small: whether the steps are so small that Python takes longer than the arithmetic.
-        """
-        model, guide = MethodType(call, self.svi.model), MethodType(call, self.svi.guide)
-        batches = (batch for rows in chunks for batch in each_batch(data, rows, transform))
-        return torch.stack([torch.as_tensor(self.step(model, guide, (batch,), {})) for batch in batches])
+        return self._one_by_one(routed(self.svi.model, self.svi.guide), chunks, data, transform)
 
     def _finish(self, outcome: Outcome, fused: FusedUpdate | None) -> None:
         """Let the optimizers run, unless they have, or the graph has done their work."""
@@ -196,7 +163,7 @@ class PyroSteps:
 
     def _learned(self, model: ProgramLike, guide: ProgramLike, loss: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a loss, and learn which parameters the pair uses."""
-        with UsedParameters() as used:
+        with UsedParameters() as used, precise(self.precision):
             value = loss(model, guide, *args, **kwargs)
         for parameter in used.named:
             if id(parameter) not in self._numbers:
@@ -221,7 +188,8 @@ class PyroSteps:
     def _value_by_pyro(
         self, model: ProgramLike, guide: ProgramLike, loss: Any, args: tuple, kwargs: dict[str, Any], _: Any
     ) -> Outcome:
-        return Outcome(as_tensors(loss(model, guide, *args, **kwargs)), (), {}, True)
+        with precise(self.precision):
+            return Outcome(as_tensors(loss(model, guide, *args, **kwargs)), (), {}, True)
 
     # In a graph ---------------------------------------------------------------------------------------------------
 
@@ -238,31 +206,29 @@ class PyroSteps:
     def _differentiated(
         self, model: ProgramLike, guide: ProgramLike, loss_and_grads: Any, args: tuple, kwargs: dict, fixed: Fixed
     ) -> Outcome:
-        kept = [parameter.grad for parameter in self.parameters]
-        for parameter in self.parameters:
-            parameter.grad = None
-        try:
-            with UsedParameters() as used, _Observed(fixed.validates) as observed:
-                loss = as_tensors(loss_and_grads(model, guide, *args, **kwargs))
-            gradients = self._gradients_of(used.named, fixed)
-            return Outcome(loss, self._numbered(used.named), gradients, is_finite(loss, observed.flags))
-        finally:
-            for parameter, gradient in zip(self.parameters, kept, strict=True):
-                parameter.grad = gradient
+        with collected(self.parameters) as gradients, UsedParameters() as used, _Observed(fixed.validates) as observed:
+            loss = as_tensors(loss_and_grads(model, guide, *args, **kwargs))
+            ok = is_finite(loss, observed.flags)
+        self._refuse_new(used.named)
+        return Outcome(loss, self._numbered(used.named), self._gradients_of(used.named, gradients, fixed), ok)
 
-    def _gradients_of(self, used: dict[Tensor, str], fixed: Fixed) -> dict[int, Tensor]:
-        """The gradients of the parameters; that of one which a step does not reach stays zero, as in Pyro."""
-        gradients = {}
+    def _refuse_new(self, used: dict[Tensor, str]) -> None:
+        """Refuse to capture a step that makes a parameter, whose gradient would be one without values."""
         for parameter, name in used.items():
-            number = self._numbers.get(id(parameter))
-            if number is None:
+            if id(parameter) not in self._numbers:
                 parameter.grad = None
                 raise UnsteadyError(f"the parameter {name!r} appears")
-            if parameter.grad is not None:
-                gradients[number] = parameter.grad
-            elif fixed.had_gradient[number]:
-                gradients[number] = torch.zeros_like(parameter)
-        return gradients
+
+    def _gradients_of(self, used: Iterable[Tensor], gradients: list[Tensor | None], fixed: Fixed) -> dict[int, Tensor]:
+        """The gradients of the used parameters; that of one which a step does not reach stays zero, as in Pyro."""
+        found = {}
+        for number in self._numbered(used):
+            gradient = gradients[number]
+            if gradient is None and fixed.had_gradient[number]:
+                gradient = torch.zeros_like(self.parameters[number])
+            if gradient is not None:
+                found[number] = gradient
+        return found
 
     def _value(
         self, model: ProgramLike, guide: ProgramLike, loss: Any, args: tuple, kwargs: dict[str, Any], fixed: Fixed

@@ -1,4 +1,4 @@
-"""Gradient steps of a pair whose parameters and optimizer are known."""
+"""Gradient steps of a pair, compiled or not."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from pyrovae.inference.training.fused import FusedUpdate, Settings, members_of
 from pyrovae.inference.training.gradients import LossGradients, clipped, is_finite
 from pyrovae.inference.training.minibatches import Transform, each_batch
 
-__all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "Steps"]
+__all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "Steps", "TorchSteps", "routed"]
 
 
 class Graphs:
@@ -97,24 +97,16 @@ class Steps(ABC):
 
     Args:
         graphs: how functions of the pair run.
-        gradients: of the loss, with respect to the parameters.
-        optimizer: of these parameters.
-        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+
+    Attributes:
+        compile: whether there are graphs at all.
+        parameters: the parameters that steps have used so far.
     """
 
-    def __init__(
-        self,
-        graphs: Graphs,
-        gradients: LossGradients,
-        optimizer: Optimizer | PyroOptim,
-        clip_norm: float | None,
-    ) -> None:
-        self.optimizer, self.clip_norm = optimizer, clip_norm
-        self.parameters, self.compile = gradients.parameters, graphs.compile
-        self.evaluate = graphs(gradients.value)
-        # The programs as functions of one batch, each called with the tensors that its signature names.
-        self.routed = MethodType(call, graphs.model), MethodType(call, graphs.guide)
-        self._gradients = gradients
+    parameters: list[Tensor]
+
+    def __init__(self, graphs: Graphs) -> None:
+        self.compile = graphs.compile
 
     def taken(self) -> dict[str, dict[str, int]]:
         """How many calls of each function ran without a graph, by the sizes of its arguments."""
@@ -152,12 +144,12 @@ class Steps(ABC):
         """
 
     @abstractmethod
-    def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
-        """Change the parameters by gradients that are known, outside of any graph.
+    def evaluate(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The loss, a 0-dim tensor; nothing changes.
 
         Args:
-            loss: the loss; where it is not finite nothing changes.
-            gradients: one per parameter.
+            model, guide: the pair, or the pair as functions of one batch.
+            args, kwargs: the arguments of both programs.
         """
 
     @abstractmethod
@@ -178,8 +170,64 @@ class Steps(ABC):
             small: whether the steps are so small that Python takes longer than the arithmetic.
         """
 
+    def _one_by_one(
+        self,
+        routed: tuple[ProgramLike, ProgramLike],
+        chunks: Iterable[Tensor | None],
+        data: dict[str, Tensor],
+        transform: Transform | None,
+    ) -> Tensor:
+        """`advance`, where each step is a call of its own."""
+        batches = (batch for rows in chunks for batch in each_batch(data, rows, transform))
+        return torch.stack([torch.as_tensor(self.step(*routed, (batch,), {})) for batch in batches])
 
-class FusedSteps(Steps):
+
+def routed(model: ProgramLike, guide: ProgramLike) -> tuple[ProgramLike, ProgramLike]:
+    """The programs as functions of one batch, each called with the tensors that its signature names.
+
+    Args:
+        model, guide: the pair.
+    """
+    return MethodType(call, model), MethodType(call, guide)
+
+
+class TorchSteps(Steps):
+    """Steps of a pair whose parameters are known, by one torch optimizer.
+
+    Args:
+        graphs: how functions of the pair run.
+        gradients: of the loss, with respect to the parameters.
+        optimizer: of these parameters.
+        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+    """
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        gradients: LossGradients,
+        optimizer: Optimizer | PyroOptim,
+        clip_norm: float | None,
+    ) -> None:
+        super().__init__(graphs)
+        self.parameters, self.optimizer, self.clip_norm = gradients.parameters, optimizer, clip_norm
+        self.value = graphs(gradients.value)
+        self.routed = routed(graphs.model, graphs.guide)
+        self._gradients = gradients
+
+    def evaluate(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        return self.value(model, guide, args, kwargs)
+
+    @abstractmethod
+    def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
+        """Change the parameters by gradients that are known, outside of any graph.
+
+        Args:
+            loss: the loss; where it is not finite nothing changes.
+            gradients: one per parameter.
+        """
+
+
+class FusedSteps(TorchSteps):
     """Steps whose update is part of the compiled graph.
 
     Args:
@@ -241,7 +289,7 @@ class FusedSteps(Steps):
         self._update.update({id(p): gradient for p, gradient in pairs if gradient is not None}, is_finite(loss))
 
 
-class EagerUpdateSteps(Steps):
+class EagerUpdateSteps(TorchSteps):
     """Steps whose gradients are compiled, and whose update runs outside of the graph.
 
     Args:
@@ -281,8 +329,7 @@ class EagerUpdateSteps(Steps):
         *,
         small: bool = False,
     ) -> Tensor:
-        batches = (batch for rows in chunks for batch in each_batch(data, rows, transform))
-        return torch.stack([torch.as_tensor(self.step(*self.routed, (batch,), {})) for batch in batches])
+        return self._one_by_one(self.routed, chunks, data, transform)
 
     def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
         given = [gradient for gradient in gradients if gradient is not None]

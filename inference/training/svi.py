@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MethodType
 from typing import Any, Literal
 
 import pyro.infer
@@ -16,14 +15,14 @@ from torch.optim import Optimizer
 
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.precision import PRECISIONS, precise
-from pyrovae.inference.pair.contract import ProgramLike, call, modules
+from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.fused import FusedUpdate, members_of
 from pyrovae.inference.training.gradients import LossGradients, loss_functions, reported
 from pyrovae.inference.training.minibatches import Transform, chunks, gathered, is_small, one_thread, row_order
 from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
 from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
 from pyrovae.inference.training.pyro_steps import PyroSteps
-from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps
+from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps, TorchSteps, routed
 
 __all__ = ["BESIDE", "SVI"]
 
@@ -103,7 +102,7 @@ class SVI(pyro.infer.SVI):
         self.compile, self.precision = compile, precision
         self.clip_norm, self.reduce, self.verify = clip_norm, reduce, verify
         check_optim(optim)
-        self._steps: Steps | PyroSteps | None = self._made_for_pyro()
+        self._steps: Steps | None = self._made_for_pyro()
 
     def __getstate__(self) -> dict[str, Any]:
         made = {} if self._steps is None or isinstance(self.optim, PyroOptim) else {"optim": self.optimizer}
@@ -185,7 +184,7 @@ class SVI(pyro.infer.SVI):
         Raises:
             PairError: the parameters are not known yet; `prepare` finds them.
         """
-        if isinstance(self._steps, Steps):
+        if isinstance(self._steps, TorchSteps):
             return self._steps.optimizer
         if isinstance(self.optim, Optimizer | PyroOptim):
             return self.optim
@@ -205,18 +204,18 @@ class SVI(pyro.infer.SVI):
         self._prepared(self.model, self.guide, args, kwargs)
 
     def prepare_batch(self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None = None) -> None:
-        """`prepare` on the first minibatch of `run`.
+        """`prepare` on the first minibatch of `steps`.
 
         Args:
-            data: as for `run`.
-            order: as for `run`.
-            transform: as for `run`.
+            data: as for `steps`.
+            order: as for `steps`.
+            transform: as for `steps`.
         """
         self._prepared_for(data, order, transform)
 
     def taken(self) -> dict[str, dict[str, int]]:
         """How many calls ran without a graph, by function and sizes; a checkpoint of a training holds it."""
-        return self._steps.taken() if isinstance(self._steps, Steps) else {}
+        return self._steps.taken() if self._steps else {}
 
     def resume(self, taken: Mapping[str, Mapping[str, int]]) -> None:
         """Go on counting where an earlier training stopped; `prepare` or `prepare_batch` must have been called.
@@ -224,29 +223,27 @@ class SVI(pyro.infer.SVI):
         Args:
             taken: its `taken()`.
         """
-        if isinstance(self._steps, Steps):
+        if self._steps:
             self._steps.resume(taken)
 
     def close(self) -> None:
         """End the processes that compile beside; they end by themselves when their graphs are compiled."""
-        if isinstance(self._steps, Steps):
+        if self._steps:
             self._steps.stop_compiling()
 
     def _prepared_for(
         self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None
-    ) -> tuple[Steps | PyroSteps, torch.device]:
+    ) -> tuple[Steps, torch.device]:
         """The steps, prepared on the first minibatch, and the device of the parameters."""
         steps = self._steps
         if steps is None:
             batch = gathered(data, order[0])
             with undisturbed([]):
                 batch = transform(batch) if transform else batch
-            steps = self._prepared(MethodType(call, self.model), MethodType(call, self.guide), (batch,), {})
+            steps = self._prepared(*routed(self.model, self.guide), (batch,), {})
         return steps, steps.parameters[0].device if steps.parameters else torch.device("cpu")
 
-    def _prepared(
-        self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
-    ) -> Steps | PyroSteps:
+    def _prepared(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Steps:
         if self._steps is None:
             self._steps = self._made(model, guide, args, kwargs)
         return self._steps
@@ -257,24 +254,24 @@ class SVI(pyro.infer.SVI):
             owned.grad = None
         with discovering(self.model, self.guide) as found, precise(self.precision):
             loss, _ = LossGradients(self.objective, [])(self.model, self.guide, args, kwargs)
-        self._steps = self._made_of(found())
-        gradients = [parameter.grad for parameter in self._steps.parameters]
-        for parameter in self._steps.parameters:
+        self._steps = steps = self._made_of(found())
+        gradients = [parameter.grad for parameter in steps.parameters]
+        for parameter in steps.parameters:
             parameter.grad = None
-        self._steps.update(loss, gradients)
+        steps.update(loss, gradients)
         return loss
 
-    def _made(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Steps:
+    def _made(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> TorchSteps:
         """The steps of the pair, by one run that finds its parameters."""
         run = partial(LossGradients(self.objective, []).value, model, guide, args, kwargs)
         return self._made_of(discover(run, self.model, self.guide))
 
-    def _made_of(self, found: Discovery) -> Steps:
+    def _made_of(self, found: Discovery) -> TorchSteps:
         """The steps of the pair, whose parameters are known."""
         optimizer, parameters = make_optimizer(self.optim, found.named), list(found.named)
         if isinstance(optimizer, Optimizer):
-            parameters = [m.parameter for m in members_of(optimizer, parameters)]
-            parameters = [p for p in found.named if any(p is mine for mine in parameters)]
+            mine = {id(member.parameter) for member in members_of(optimizer, parameters)}
+            parameters = [parameter for parameter in parameters if id(parameter) in mine]
         gradients = LossGradients(self.objective, parameters)
         graphs = self._graphs(found.called)
         one = optimizer if self.reduce is None and isinstance(optimizer, Optimizer) else None

@@ -49,22 +49,6 @@ class FusedRule(Protocol):
         """
 
     @abstractmethod
-    def rate(self, group: dict[str, Any]) -> Any:
-        """The learning rate of the next step.
-
-        Args:
-            group: the settings.
-        """
-
-    @abstractmethod
-    def stepped(self, group: dict[str, Any]) -> None:
-        """Change the settings as a step of the optimizer does.
-
-        Args:
-            group: the settings.
-        """
-
-    @abstractmethod
     def factors(self, counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
         """The numbers that multiply tensors in `step`, each with one entry per parameter of the group, in float64.
 
@@ -111,12 +95,6 @@ class _Adam(FusedRule):
 
     def settings(self, group: dict[str, Any]) -> tuple:
         return (*map(float, group["betas"]), group["eps"], group["weight_decay"])
-
-    def rate(self, group: dict[str, Any]) -> Any:
-        return group["lr"]
-
-    def stepped(self, group: dict[str, Any]) -> None:
-        pass
 
     def factors(self, counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
         """Step size lr r / (1 - beta1^t), eps r, and decay 1 - lr * weight_decay, with r^2 = 1 - beta2^t.
@@ -166,12 +144,6 @@ class _ClippedAdam(FusedRule):
         names = "eps", "weight_decay", "clip_norm", "centered_variance"
         return (*map(float, group["betas"]), *(group[name] for name in names))
 
-    def rate(self, group: dict[str, Any]) -> Any:
-        return group["lr"] * group["lrd"]
-
-    def stepped(self, group: dict[str, Any]) -> None:
-        group["lr"] *= group["lrd"]
-
     def factors(self, counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
         first, second = _corrections(counts, group)
         return [torch.exp(torch.log(rate) - first + 0.5 * second)]
@@ -219,12 +191,6 @@ class _SGD(FusedRule):
 
     def settings(self, group: dict[str, Any]) -> tuple:
         return group["momentum"], group["nesterov"], group["weight_decay"]
-
-    def rate(self, group: dict[str, Any]) -> Any:
-        return group["lr"]
-
-    def stepped(self, group: dict[str, Any]) -> None:
-        pass
 
     def factors(self, counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
         return [rate]

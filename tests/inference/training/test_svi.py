@@ -172,7 +172,7 @@ def test_a_kl_weight_is_an_input(captured_only, same_noise, batch, build):
         losses.append(svi.evaluate_loss(x, kl_weight=weight))
     assert losses[1] == losses[2]
     assert losses[1] == pytest.approx((losses[0] + losses[3]) / 2)
-    assert svi._steps.evaluate.captures == 1
+    assert svi._steps.value.captures == 1
 
 
 def test_training_goes_on_from_a_checkpoint(captured_only, same_noise, build, take):
@@ -228,6 +228,16 @@ def test_bfloat16_keeps_parameters_and_loss_in_float32(captured_only, same_noise
     assert all(p.dtype == torch.float32 for p in svi.parameters)
     assert losses[0] == pytest.approx(losses[1], rel=2e-2)
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_bfloat16_holds_for_steps_that_pyro_takes_too(compiled, captured_only, same_noise, build, take):
+    def losses(precision):
+        return take(build("vae", optim=pyro.optim.Adam({"lr": 1e-2}), precision=precision, compile=compiled), 3)
+
+    exact, rounded = losses("fp32"), losses("bf16")
+    assert exact == pytest.approx(rounded, rel=2e-2)
+    assert all(a != b for a, b in zip(exact, rounded, strict=True))
 
 
 def test_seeded_runs_reproduce(build, take):
