@@ -4,6 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partialmethod
 from typing import Any
 
 import pyro
@@ -122,6 +123,7 @@ def install(ours: bool, recorder: Recorder, *, compile: bool) -> None:
     compiled.lower = recorder.lowering(compiled.lower, compile)
     warnings.warn_explicit = recorder.warning(warnings.warn_explicit, EagerWarning)
     SVI.step = recorder.stepping(SVI.step)
+    SVI.__init__ = partialmethod(SVI.__init__, compile=True)  # tests take fewer steps than compiling beside waits for
     _replace(SVI)
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import partial, partialmethod
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ from pyrovae.guides import (
     TopDownGuide,
     ZeroFilled,
 )
+from pyrovae.inference import SVI
 from pyrovae.models import (
     VAE,
     Autoregressive,
@@ -71,13 +72,19 @@ def _clean():
 
 
 @pytest.fixture
+def at_once(monkeypatch):
+    """SVI compiles at the second step of a signature, unless told otherwise."""
+    monkeypatch.setattr(SVI, "__init__", partialmethod(SVI.__init__, compile=True))
+
+
+@pytest.fixture
 def says():
     """Like pytest.raises, for a message that contains all of some words, in any order."""
     return lambda error, *words: pytest.raises(error, match="".join(f"(?s:(?=.*{re.escape(w)}))" for w in words))
 
 
 @pytest.fixture
-def captured_only(monkeypatch):
+def captured_only(monkeypatch, at_once):
     """Replay the captured graph without inductor: quick, and only the capture differs from pair to pair."""
     monkeypatch.setattr("pyrovae.inference.compile.compiled.lower", lambda captured, *_: captured.module)
 

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from pyrovae.inference.compile.capture import Captured, capture
 from pyrovae.inference.compile.graph import Graph
-from pyrovae.inference.compile.lowering.background import Pending
+from pyrovae.inference.compile.lowering.background import Pending, half_of_the_threads
 from pyrovae.inference.compile.lowering.cuda_graph import CudaGraph
 from pyrovae.inference.compile.lowering.lower import lower
 from pyrovae.inference.compile.precision import precise
@@ -234,8 +234,13 @@ class Compiled:
             del self._known[oldest]
             self._guards.pop(oldest, None)
 
+    @property
+    def compiles_beside(self) -> bool:
+        """Whether another process may be compiling; this depends on the calls alone, and not on the time."""
+        return self.after > 0 and any(self._starts(known) and not known.refused for known in self.taken.met)
+
     def _starts(self, known: Known) -> bool:
-        return min(_START, self.after) <= known.equal < self.after
+        return min(_START, self.after) <= known.equal < self.after and self.taken.leads(known)
 
     def _record(self, key: Hashed, known: Known, leaves: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run as it is, and note what is read: it is guarded from then on."""
@@ -373,7 +378,7 @@ class Compiled:
             yield
 
     def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        with self._running():
+        with half_of_the_threads(self.compiles_beside), self._running():
             return self.eager(*args, **kwargs)
 
     def _refuse(self, key: Hashed, error: Exception) -> None:

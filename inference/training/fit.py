@@ -79,8 +79,9 @@ def fit(
         resume: continue from the checkpoint in `run`, bit for bit; without a checkpoint, start. Seed, batch size,
             number of data points, optimizer with its settings, kind of scheduler, and average must be the same.
         progress: show a bar.
-        compile: True compiles before the first step, False never, and `"beside"` while the first 512 steps run without
-            a graph (see `pyrovae.inference.SVI`). None compiles a training of `COMPILE_FROM_STEPS` steps or more.
+        compile: `"beside"` compiles while the first 512 steps run without a graph (see `pyrovae.inference.SVI`), True
+            before the first step, False never. None is "beside" for a training of `COMPILE_FROM_STEPS` steps or more,
+            and False for a shorter one.
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
 
     Raises:
@@ -100,13 +101,19 @@ def fit(
     with seeded(seed, where), pyro.validation_enabled(False):
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
-        compile = epochs * len(prepared.first_epoch) >= COMPILE_FROM_STEPS if compile is None else compile
-        svi = SVI(model, guide, optim, loss, compile=compile, precision=precision, clip_norm=clip_norm)
+        how = _compiled(compile, epochs * len(prepared.first_epoch))
+        svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
         svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
         loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
         with closing(svi):
             loop.start(resume)
             return loop.run(epochs, progress)
+
+
+def _compiled(compile: bool | Literal["beside"] | None, steps: int) -> bool | Literal["beside"]:
+    if compile is not None:
+        return compile
+    return "beside" if steps >= COMPILE_FROM_STEPS else False
 
 
 def _place(model: ProgramLike, guide: ProgramLike, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyrovae.errors import CheckpointError, PairError
+from pyrovae.inference.compile.lowering.background import half_of_the_threads
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.pair.progress import progress_bar
@@ -193,7 +194,8 @@ class Loop:
         check_weights(model, guide, epoch)
         if not data.valid:
             return {}
-        measured = evaluate(model, guide, data.valid, num_samples=1, transform=data.transform, seed=data.seed)
+        with half_of_the_threads(self.svi.compiles_beside):
+            measured = evaluate(model, guide, data.valid, num_samples=1, transform=data.transform, seed=data.seed)
         return {name: getattr(measured, name).value for name in ("elbo", "rate", "distortion")}
 
     def _line(self) -> str:

@@ -121,6 +121,11 @@ class Steps(ABC):
         for name, function in self._compiled():
             function.taken.resume(taken.get(name, {}))
 
+    @property
+    def compiles_beside(self) -> bool:
+        """Whether another process may be compiling; this depends on the steps alone, and not on the time."""
+        return any(function.compiles_beside for _, function in self._compiled())
+
     def stop_compiling(self) -> None:
         """End the processes that compile graphs of these steps."""
         for _, function in self._compiled():

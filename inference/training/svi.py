@@ -56,10 +56,10 @@ class SVI(pyro.infer.SVI):
         loss_and_grads: where `loss` is a function: a function of the same arguments that also adds the gradients to
             `.grad`; None differentiates `loss`.
         num_samples, num_steps: deprecated by Pyro; those of `run`.
-        compile: True compiles a step at its second call, which takes seconds. `"beside"` takes the first `BESIDE` steps
-            of each size without a graph while another process compiles it, and waits for it then if need be: the
-            number is fixed, because a run could not be repeated if it depended on how long compiling takes. False
-            never compiles.
+        compile: `"beside"` takes the first `BESIDE` steps without a graph, on half of torch's threads while another
+            process compiles it, and waits for it then if need be: the number is fixed, because a run could not be
+            repeated if it depended on how long compiling takes. True compiles a step at its second call, which takes
+            seconds. False never compiles.
         precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
         reduce: called with the gradients between backward pass and update, to change them in place. Several processes
@@ -84,7 +84,7 @@ class SVI(pyro.infer.SVI):
         num_samples: int = 0,
         num_steps: int = 0,
         *,
-        compile: bool | Literal["beside"] = True,
+        compile: bool | Literal["beside"] = "beside",
         precision: str = "fp32",
         clip_norm: float | None = None,
         reduce: Callable[[list[Tensor]], None] | None = None,
@@ -225,6 +225,11 @@ class SVI(pyro.infer.SVI):
         """
         if self._steps:
             self._steps.resume(taken)
+
+    @property
+    def compiles_beside(self) -> bool:
+        """Whether another process may be compiling; this depends on the steps alone, and not on the time."""
+        return self._steps is not None and self._steps.compiles_beside
 
     def close(self) -> None:
         """End the processes that compile beside; they end by themselves when their graphs are compiled."""

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +24,27 @@ from torch.utils import _pytree as pytree
 from pyrovae.inference.compile.capture import Captured
 from pyrovae.inference.compile.lowering.lower import compile_graph, example_inputs, prepare
 
-__all__ = ["Pending", "main"]
+__all__ = ["Pending", "half_of_the_threads", "main"]
+
+
+@contextmanager
+def half_of_the_threads(when: bool) -> Iterator[None]:
+    """Compute with half of torch's threads, and leave the other processors to the process that compiles.
+
+    Threads that wait for one another at every operation stand still while one of them has no processor: on two cores,
+    steps on two threads beside a compiler take 28 ms, and on one thread 12 ms.
+
+    Args:
+        when: whether another process compiles; otherwise nothing changes.
+    """
+    threads = torch.get_num_threads()
+    if when:
+        torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        if when:
+            torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

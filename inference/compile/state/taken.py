@@ -1,16 +1,15 @@
 """How many calls of each combination of sizes were taken, so that a resumed training goes on counting."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
+from pyrovae.inference.compile.state.known import Known
+
 __all__ = ["Taken"]
 
-
-class _Counted(Protocol):
-    equal: int
-    handed_over: bool
+_SHARE = 4
+"""Sizes that make up a smaller part of the calls than one in so many, such as the last batch of an epoch, are rare."""
 
 
 class Taken:
@@ -23,9 +22,9 @@ class Taken:
     def __init__(self, after: int) -> None:
         self._after = after
         self._before: dict[str, int] = {}
-        self._met: dict[str, _Counted] = {}
+        self._met: dict[str, Known] = {}
 
-    def meet(self, tensors: Sequence[Tensor], known: _Counted) -> int:
+    def meet(self, tensors: Sequence[Tensor], known: Known) -> int:
         """Remember a new signature, and give the number of equal calls before this one in an earlier training.
 
         Args:
@@ -36,9 +35,23 @@ class Taken:
         self._met[sizes] = known
         return self._before.pop(sizes, -1) + 1
 
+    @property
+    def met(self) -> Iterable[Known]:
+        """What is known of each combination of sizes."""
+        return self._met.values()
+
+    def leads(self, known: Known) -> bool:
+        """Whether its graph is the first, and not of rare sizes: beside a graph, another process would only disturb.
+
+        Args:
+            known: of which less than `after` equal calls were taken.
+        """
+        counts = self.counts().values()
+        return max(counts) < self._after and _SHARE * known.equal >= sum(counts)
+
     def counts(self) -> dict[str, int]:
         """The number of calls by sizes."""
-        met = {sizes: self._after if k.handed_over else min(k.equal, self._after) for sizes, k in self._met.items()}
+        met = {sizes: self._after if _decided(k) else min(k.equal, self._after) for sizes, k in self._met.items()}
         return self._before | met
 
     def resume(self, counts: Mapping[str, int]) -> None:
@@ -48,3 +61,8 @@ class Taken:
             counts: its `counts()`.
         """
         self._before = dict(counts)
+
+
+def _decided(known: Known) -> bool:
+    """Whether it is known that there is a graph, or that there is none."""
+    return known.handed_over or known.refused

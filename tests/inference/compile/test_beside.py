@@ -1,6 +1,7 @@
 """A graph that is compiled beside takes over at a fixed call, however long compiling takes."""
 
 import warnings
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -83,6 +84,40 @@ def test_an_argument_that_changes_at_every_call_is_never_captured(function, pend
     torch.testing.assert_close(torch.stack(results), torch.arange(100.0) * x.sum())
     assert compiled.captures == 0
     assert len(seen) == 1
+
+
+def test_sizes_that_are_rare_start_no_process_and_are_compiled_at_last(function, pending):
+    compiled = function()
+    for call in range(AFTER + 1):
+        compiled(torch.rand(8, 3))
+        if call % 5 == 0:
+            compiled(torch.rand(2, 3))
+    assert len(pending) == 1
+    for call in range(AFTER):
+        assert len(compiled) == 1 + (call > AFTER - 7)
+        compiled(torch.rand(2, 3))
+    assert len(pending) == 1
+
+
+def test_half_of_the_threads_while_another_process_may_compile(eager_calls):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        compiled = Compiled(
+            lambda x: x * 2, after=AFTER, verify=False, eager=lambda x: eager_calls.append(torch.get_num_threads())
+        )
+        for _ in range(AFTER + 3):
+            compiled(torch.ones(2))
+            assert torch.get_num_threads() == 4
+        assert eager_calls == [4] * module._START + [2] * (AFTER - module._START)
+        eager_calls.clear()
+        refused = Compiled(lambda x: x * 2 if x.sum() > 0 else x, after=AFTER, eager=compiled.eager)
+        calls = partial(list, (refused(torch.ones(2)) for _ in range(AFTER)))
+        with pytest.warns(EagerWarning):
+            calls()
+        assert eager_calls[:-1] == [4] * module._START + [2] + [4] * (AFTER - module._START - 2)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_resumed_training_goes_on_counting(function, pending):

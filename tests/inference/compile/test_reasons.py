@@ -127,7 +127,7 @@ def from_generated_code(run):
 
 @pytest.mark.parametrize("way", [directly, from_deep_down, from_a_thread, from_generated_code])
 def test_the_warning_names_the_users_own_file_and_line(way, own):
-    svi = SVI(own.model, own.guide, (torch.optim.SGD, {"lr": 1e-3}))
+    svi = SVI(own.model, own.guide, (torch.optim.SGD, {"lr": 1e-3}), compile=True)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         for _ in range(3):  # the first finds the parameters, the second what is read, the third is captured

@@ -124,4 +124,5 @@ def test_steps_of_svi_are_handed_over_too(results, table_pair, table):
     x = table()["x"]
     svi = SVI(*table_pair(), torch.optim.Adam, compile="beside", verify=False)
     losses = [svi.step(x) for _ in range(2 * AFTER)]
+    assert SVI(*table_pair(), torch.optim.Adam).compile == "beside"
     assert [loss == round(loss) for loss in losses] == [False] * (AFTER + 1) + [True] * (AFTER - 1)

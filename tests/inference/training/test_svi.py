@@ -17,6 +17,8 @@ from pyrovae.errors import DataError, PairError
 from pyrovae.inference import SVI
 from pyrovae.inference.compile.reasons import EagerWarning
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 B, D = 16, 12
 
 
