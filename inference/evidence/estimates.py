@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.choice import maybe_compiled
@@ -169,9 +170,9 @@ def evaluate(
 
     References: Burda et al. (2016), arXiv:1509.00519, for the bound; its error is that of the delta method.
     """
-    if num_samples < 1:
-        raise PairError(f"evaluate requires num_samples >= 1, got {num_samples}. Write num_samples=100.")
-    with on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed) as pair:
+    check_count("num_samples", num_samples, write=100)
+    single = num_samples == 1
+    with on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
         per_datum = _measure(pair, num_samples, compile, progress)
     effective = per_datum.pop("effective_sample_size").mean().item()
     if pair.layout.has_global:

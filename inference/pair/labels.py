@@ -1,0 +1,79 @@
+"""The labels that networks take as inputs: which tensor of a batch they are, and how many values they may have."""
+
+import math
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrovae.data import Batch
+from pyrovae.errors import ShapeError
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, modules
+from pyrovae.networks.joint import JointMLP
+
+__all__ = ["LabelInputs"]
+
+
+class LabelInputs:
+    """While this context is open, it finds the tensors of a batch that networks take as labels.
+
+    Args:
+        programs: models and guides.
+        batch: named tensors, the arguments of the programs that run inside.
+
+    Attributes:
+        classes: the number of values of each label that was found, by name.
+
+    Raises:
+        ShapeError: inside, a network takes labels of shape `(B, 1)`.
+    """
+
+    def __init__(self, *programs: ProgramLike, batch: Batch) -> None:
+        self.classes: dict[str, int] = {}
+        layers = [layer for module in modules(*programs) for layer in module.modules()]
+        self._layers = [layer for layer in layers if isinstance(layer, JointMLP | nn.Embedding)]
+        self._labels = {name: tensor for name, tensor in batch.items() if not _is_float(tensor)}
+        self._size = batch_size(batch)
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> "LabelInputs":
+        if self._labels:
+            self._hooks = [layer.register_forward_pre_hook(self._see) for layer in self._layers]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _see(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for number, x in enumerate(inputs):
+            name = _named(self._labels, x)
+            if name is None:
+                continue
+            if isinstance(layer, JointMLP):
+                self._require_flat(name, x)
+            classes = layer.num_embeddings if isinstance(layer, nn.Embedding) else math.prod(layer.in_shapes[number])
+            self.classes[name] = min(int(classes), self.classes.get(name, int(classes)))
+
+    def _require_flat(self, name: str, x: Tensor) -> None:
+        if x.dim() > 1 and x.shape[-1] == 1:
+            raise ShapeError(
+                f"Labels require the shape ({self._size},), one for each data point, got '{name}' of shape "
+                f"{tuple(x.shape)}. Write {name}.squeeze(-1)."
+            )
+
+
+def _named(labels: Mapping[str, Tensor], x: Any) -> str | None:
+    """The name of the tensor that a network takes."""
+    if not isinstance(x, Tensor) or _is_float(x):
+        return None
+    same = (name for name, label in labels.items() if label.shape == x.shape and torch.equal(label, x))
+    return next(same, None)
+
+
+def _is_float(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
