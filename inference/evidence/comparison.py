@@ -15,7 +15,7 @@ from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.on_data import given, on_data
-from pyrovae.inference.pair.running import MEMORY, Transform, device_of, placed, seeded, unchanged
+from pyrovae.inference.pair.running import MEMORY, Transform, unchanged
 
 __all__ = ["ComparisonRow", "EvidenceComparison", "compare_evidence"]
 
@@ -109,9 +109,8 @@ def compare_evidence(
         PairError: as in `evaluate`. Where only an annealed estimate is impossible, because of a discrete latent for
             example, its row has no estimate, and a note with the reason.
     """
-    device = device_of(model, guide)
-    with seeded(seed, device):
-        whole = placed(data, transform, device)
+    with on_data("compare_evidence", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        whole = pair.place(slice(None))
     shared: dict[str, Any] = {"memory": memory, "seed": seed, "compile": compile, "progress": progress}
     sample = partial(evaluate, model, guide, whole, num_samples=num_samples, transform=unchanged, **shared)
     walk = partial(annealed, model, guide, whole, transform=unchanged, **shared)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.errors import ShapeError
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, modules
+from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.networks.joint import JointMLP
 
 __all__ = ["LabelInputs"]
@@ -35,7 +35,6 @@ class LabelInputs:
         layers = [layer for module in modules(*programs) for layer in module.modules()]
         self._layers = [layer for layer in layers if isinstance(layer, JointMLP | nn.Embedding)]
         self._labels = {name: tensor for name, tensor in batch.items() if not _is_float(tensor)}
-        self._size = batch_size(batch)
         self._hooks: list[Any] = []
 
     def __enter__(self) -> "LabelInputs":
@@ -62,7 +61,7 @@ class LabelInputs:
     def _require_flat(self, name: str, x: Tensor) -> None:
         if x.dim() > 1 and x.shape[-1] == 1:
             raise ShapeError(
-                f"Labels require the shape ({self._size},), one for each data point, got '{name}' of shape "
+                f"Labels require the shape (B,), one for each data point, got '{name}' of shape "
                 f"{tuple(x.shape)}. Write {name}.squeeze(-1)."
             )
 

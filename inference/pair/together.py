@@ -7,7 +7,6 @@ dimensions from the left, such as a layer that takes dimension 1 for channels, t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import count
 from typing import Any
 
 import torch
@@ -126,8 +125,12 @@ def fitting_rows(*programs: ProgramLike, size: int) -> int:
         size: the number of rows there are.
     """
     tensors = [t for module in modules(*programs) for t in (*module.parameters(), *module.buffers())]
-    widths = {len(tensor) for tensor in tensors if tensor.dim() == 1}
-    return min(size, next(rows for rows in count(2) if rows not in widths))
+    widths, channels = {len(tensor) for tensor in tensors if tensor.dim() == 1}, _channels(*programs)
+    for avoided in (widths, channels):
+        fitting = next((rows for rows in range(2, size + 1) if rows not in avoided), None)
+        if fitting:
+            return fitting
+    return min(size, 2)
 
 
 def _channels(*programs: ProgramLike) -> list[int]:

@@ -61,6 +61,11 @@ class WeightSums(NamedTuple):
         variance = (log_square - 2 * log_mean).exp() - 1
         return standard_error(variance, self.num_samples)
 
+    @property
+    def effective_sample_size(self) -> Tensor:
+        """(sum w)^2 / sum w^2, `(B,)`, between 1 and S. Kong (1992)."""
+        return (2 * self.logs[0] - self.logs[1]).exp()
+
 
 def standard_error(variance: Tensor, num_samples: int) -> Tensor:
     """The standard error of a mean over draws; NaN for one draw, which shows no spread.
@@ -72,8 +77,3 @@ def standard_error(variance: Tensor, num_samples: int) -> Tensor:
     if num_samples < 2:
         return torch.full_like(variance, math.nan)
     return (variance.clamp_min(0) / (num_samples - 1)).sqrt()
-
-    @property
-    def effective_sample_size(self) -> Tensor:
-        """(sum w)^2 / sum w^2, `(B,)`, between 1 and S. Kong (1992)."""
-        return (2 * self.logs[0] - self.logs[1]).exp()
