@@ -35,7 +35,7 @@ class PairError(PyrovaeError, ValueError):
 
 
 class SettingError(PyrovaeError, ValueError):
-    """A setting has no meaning: a count below 1, a seed that is no whole number, a fraction above 1, an unknown name."""
+    """A setting has no meaning: a count below 1, a negative seed, a fraction above 1, an unknown word."""
 
 
 class NonFiniteError(PyrovaeError, ArithmeticError):
