@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch, Dataset, Scale
+from pyrovae.data import Batch, Dataset, Scale, check_unchanged
 from pyrovae.errors import DataError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, filled, modules
 from pyrovae.inference.pair.running import device_of
@@ -49,10 +49,8 @@ def conditioned(what: str, model: ProgramLike, given: Any) -> dict[str, Tensor]:
     Raises:
         DataError: it is something else; the message has the line to write.
     """
-    if given is None or (isinstance(given, Mapping) and not given):
-        return {}
-    device = device_of(model)
-    return {name: tensor.to(device) for name, tensor in named_tensors(what, given, floats_of(model)).items()}
+    named, device = named_tensors(what, {} if given is None else given, floats_of(model)), device_of(model)
+    return {name: tensor.to(device) for name, tensor in named.items()}
 
 
 def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> dict[str, Tensor]:
@@ -64,13 +62,14 @@ def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> dict[str, T
 
     Raises:
         SettingError: the transform is no function.
-        DataError, ShapeError, SupportError: `prepare` refuses the data.
+        DataError, ShapeError, SupportError: `prepare` refuses the data; or they are mapped from a file that changed.
     """
     transform = Scale() if transform is None else transform
     if not callable(transform):
         raise SettingError(
             f"transform requires a function from batch to batch, got {_kind(transform)}. Write transform=Scale()."
         )
+    check_unchanged(data)
     prepare = getattr(transform, "prepare", None)
     return dict(data) if prepare is None else dict(prepare(dict(data)))
 
@@ -90,8 +89,6 @@ def named_tensors(what: str, data: Any, floats: torch.dtype | None = None) -> di
         data = {"x": data}
     if not isinstance(data, Mapping):
         raise DataError(f"{what} requires named tensors, got {_kind(data)}. {_advice(what, data)}")
-    if not data:
-        raise DataError(f'{what} requires named tensors, got an empty dict. Write {what}(..., {{"x": x}}).')
     return {name: _tensor(what, name, value, floats) for name, value in data.items()}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.checks import check_count, check_seed
-from pyrovae.data import Batch, Scale
+from pyrovae.data import Batch, Scale, check_unchanged
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
 
 __all__ = [
@@ -50,7 +50,11 @@ def placed(data: Batch, transform: Transform | None, device: torch.device, rows:
             leaves floats unchanged.
         device: the device of the programs.
         rows: a slice or row numbers; all rows by default.
+
+    Raises:
+        DataError: the data are mapped from a file that has changed.
     """
+    check_unchanged(data)
     if isinstance(rows, Tensor):
         part = {name: tensor[rows.to(tensor.device)].to(device) for name, tensor in data.items()}
     else:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_seed
-from pyrovae.data import Batch, Dataset
-from pyrovae.errors import PairError
+from pyrovae.data import Batch, Dataset, check_unchanged
+from pyrovae.errors import DataError, PairError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.entry import floats_of, named_tensors, prepared
 from pyrovae.inference.training.minibatches import gathered
@@ -105,18 +105,38 @@ class TrainingData:
 
         Args:
             epoch: the number of epochs before this one.
+
+        Raises:
+            DataError: `batches` gives rows that are not in the data; the data are mapped from a file that has changed.
         """
+        check_unchanged(self.train)
+        check_unchanged(self.valid)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         if self._batches is not None:
-            return list(self._batches(generator))
+            return self._checked(list(self._batches(generator)))
         return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
+
+    def _checked(self, steps: list[Tensor]) -> list[Tensor]:
+        """The rows of the steps, all of which are in the data: a negative one would be taken from the end."""
+        for rows in steps:
+            if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.dim() != 1 or not len(rows):
+                got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+                raise DataError(f"batches requires row numbers of each step, int64 (B,), got {got}. Write rows.long().")
+            low, high = (int(end) for end in rows.aminmax())
+            if low < 0 or high >= self.size:
+                raise DataError(
+                    f"batches requires row numbers from 0 to {self.size - 1}, got {low if low < 0 else high}. Build "
+                    "it for the training data that fit gets."
+                )
+        if not steps:
+            raise DataError("batches requires at least one step in an epoch, got none.")
+        return steps
 
 
 def _split(data: Any, name: str, floats: torch.dtype | None) -> Batch:
     """The training or validation data of a `Dataset`; anything else is training data."""
     if isinstance(data, Dataset):
-        split = getattr(data, name)
-        return named_tensors("fit", split, floats) if split else {}
+        return named_tensors("fit", getattr(data, name), floats)
     return named_tensors("fit", data, floats) if name == "train" else {}
 
 

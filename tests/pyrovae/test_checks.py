@@ -104,6 +104,7 @@ def test_what_is_no_finite_number_is_refused(value):
 def test_ranges_hold_at_their_ends():
     assert check_fraction("f", 0) == 0
     assert check_fraction("f", 1) == 1
+    assert check_fraction("f", 0, one=False) == 0
     assert check_number("x", -2, low=-2, high=3) == -2
     assert check_number("x", 3, low=-2, high=3) == 3
     assert check_positive("lr", 5e-324) > 0
@@ -112,6 +113,7 @@ def test_ranges_hold_at_their_ends():
         lambda: check_fraction("f", -1e-9),
         lambda: check_fraction("f", 0, ends=False),
         lambda: check_fraction("f", 1, ends=False),
+        lambda: check_fraction("f", 1, one=False),
         lambda: check_positive("f", 0),
         lambda: check_positive("f", -1),
     ):

@@ -104,7 +104,6 @@ REFUSED = {
     "a torch data set": (TensorDataset(X), ["a TensorDataset", '{"x": dataset.tensors[0]}']),
     "text": ("x.npy", ["a str", '{"x": x}']),
     "nothing": (None, ["None", '{"x": x}']),
-    "no names": ({}, ["an empty dict", '{"x": x}']),
     "a number as name": ({0: X}, ["the name 0", '{"x": x}']),
     "a list inside": ({"x": X.tolist()}, ['at "x"', "a list", '{"x": torch.as_tensor(x)}']),
     "a frame inside": ({"x": Frame()}, ['at "x"', "torch.tensor(x.to_numpy())"]),
