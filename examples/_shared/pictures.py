@@ -64,8 +64,9 @@ def _image_pictures(trained: Trained, out: Path) -> None:
         save_picture(plots.paths(torch.stack(rows)), out, "interpolations")
     if set(codes) != {"z"} or codes["z"].dim() != 2:
         return
-    walk = traverse(model, guide, trained.test, code=_one(codes, 0), transform=trained.transform)
-    save_picture(plots.traversals(walk.x, walk.dims, walk.rates, walk.t), out, "traversals")
+    if len(trained.test["x"]) > 1:
+        walk = traverse(model, guide, trained.test, code=_one(codes, 0), transform=trained.transform)
+        save_picture(plots.traversals(walk.x, walk.dims, walk.rates, walk.t), out, "traversals")
     if codes["z"].shape[1] == 2:
         plane = decode(model, {"z": _square(20, 2.5, trained.device)})
         save_picture(plots.manifold(plane, extent=2.5), out, "manifold")

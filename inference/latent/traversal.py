@@ -112,7 +112,8 @@ def traverse(
         seed: the seed of the draws; the global random state is left alone.
 
     Raises:
-        PairError: the site does not exist or is discrete; there are several to choose from; a latent has no mean.
+        PairError: fewer than two data points; the site does not exist or is discrete; there are several to choose from;
+            a latent has no mean.
         SettingError: a number of dimensions or steps below 1, or an extent that is not finite.
         ShapeError: the code is not that of a single data point.
 
@@ -121,6 +122,8 @@ def traverse(
     num_dims, num_steps = check_count("num_dims", num_dims, write=10), check_count("num_steps", num_steps, write=9)
     extent = check_number("extent", extent, write=2.0)
     data = entered("traverse", data, transform, model, guide)
+    if batch_size(data) < 2:
+        raise PairError("traverse requires at least two data points, whose codes have a spread, got one. Pass more.")
     rates = dimension_rates(model, guide, data, transform=transform, seed=seed)
     latent = only_latent(list(rates), latent)
     encoded = encode_all(model, guide, data, transform=transform, mean=False, seed=seed)
