@@ -126,21 +126,23 @@ def check_positive(name: str, value: Any, *, write: Any = None) -> float:
     return number
 
 
-def check_fraction(name: str, value: Any, *, ends: bool = True, write: Any = None) -> float:
+def check_fraction(name: str, value: Any, *, ends: bool = True, one: bool = True, write: Any = None) -> float:
     """A number from 0 to 1, such as a probability or a rate.
 
     Args:
         name: the argument's name, for the error.
         value: what was given.
         ends: whether 0 and 1 themselves have a meaning.
+        one: whether 1 has a meaning, where 0 has.
         write: a value that works, for the error; None leaves it out.
 
     Raises:
         SettingError: the value is no such number.
     """
     number = _number(value)
-    if number is None or not 0 <= number <= 1 or (not ends and number in (0, 1)):
-        _refuse(name, "a number from 0 to 1" if ends else "a number between 0 and 1, without 0 and 1", value, write)
+    if number is None or not 0 <= number <= 1 or (not ends and number in (0, 1)) or (not one and number == 1):
+        whole = "a number from 0 to 1" if one else "a number of at least 0 and below 1"
+        _refuse(name, whole if ends else "a number between 0 and 1, without 0 and 1", value, write)
     return number
 
 

@@ -64,4 +64,4 @@ def placed_by_seed(
 
 def _seed(seed: int, block: int) -> int:
     """A seed of a block's own, far from the seeds that people choose."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {block}".encode()).digest()[:7], "big")
+    return int.from_bytes(hashlib.sha256(f"{seed} {block}".encode()).digest()[:4], "big")

@@ -10,10 +10,11 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_seed
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike, Site, call, filled
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.labels import LabelInputs
 from pyrovae.inference.pair.noise import draws, placed_by_seed
 from pyrovae.inference.pair.running import (
@@ -133,7 +134,7 @@ class PairOnData:
         else:
             batch = placed(self.data, self.transform, self.device, rows)
         if not self.checked:
-            self.rules.check(batch, self.transform)
+            self.rules.check(batch)
         return batch
 
     def checked_whole(self) -> "PairOnData":
@@ -219,7 +220,7 @@ def on_data(
     Args:
         what: the caller's name, for the errors.
         model, guide: the pair.
-        data: named tensors of N data points.
+        data: named tensors of N data points, as in `entered`; they are prepared by the transform.
         transform: a function from a batch of the data to the batch that the programs get; `Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of all random numbers inside; the global random state is unchanged afterwards.
@@ -227,14 +228,15 @@ def on_data(
             then checked when it is placed, and draws are not scored together.
 
     Raises:
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
         PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out; or draws
             that are scored together have other log-probabilities than alone.
         NonFiniteError, SupportError: a value of the data is not finite, or outside the support of its site.
         SettingError: a seed or a memory without a meaning.
     """
-    check_seed("seed", seed)
-    check_count("memory", memory)
-    size, device = filled(what, data), device_of(model, guide)
+    memory = check_count("memory", memory, 0)
+    data = entered(what, data, transform, model, guide)
+    size, device = batch_size(data), device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
         first, noisy = draws(lambda: placed(data, transform, device, slice(2)), device)
         with LabelInputs(model, guide, batch=first) as labels:

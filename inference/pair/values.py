@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint, independent
 
 from pyrovae.data import Batch
-from pyrovae.errors import NonFiniteError, PyrovaeError, SupportError
+from pyrovae.errors import NonFiniteError, SupportError
 from pyrovae.inference.pair.contract import ProgramLike, Site, takes
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites
 
@@ -130,26 +130,17 @@ class DataRules:
         labels = {name: support for name, support in supports.items() if support is not None and support.is_discrete}
         return cls(model, observed, labels, {n: k for n, k in classes.items() if n not in drawn}, masked)
 
-    def check(self, batch: Batch, transform: Any = None) -> None:
+    def check(self, batch: Batch) -> None:
         """Raise if a batch breaks a rule.
 
         Args:
             batch: named tensors, transformed.
-            transform: the transform that made it, for the error.
 
         Raises:
             NonFiniteError, SupportError: a value is not finite, or outside the support of its site.
         """
         for name, site in self.observed.items():
-            try:
-                self._check_values(name, site, self._scored(name, site, batch))
-            except PyrovaeError as error:
-                if not hasattr(transform, "prepare"):
-                    raise
-                raise type(error)(
-                    f"{error} If the data are as they were loaded: {type(transform).__name__} has a first phase, which "
-                    "fit runs and evaluation does not. Write data = transform.prepare(data)."
-                ) from error
+            self._check_values(name, site, self._scored(name, site, batch))
         for name, classes in self.classes.items():
             _check_label(name, batch[name], 0, classes - 1)
         for name, support in self.labels.items():

@@ -5,7 +5,6 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.data import Binarize
 from pyrovae.errors import NonFiniteError, ShapeError, SupportError
 from pyrovae.guides import ConditionalGuide, NormalGuide, SemiSupervisedGuide, ZeroFilled
 from pyrovae.inference import annealed, anomaly_scores, diagnose, evaluate, log_evidence, posterior
@@ -56,16 +55,6 @@ def test_one_value_that_is_not_finite(tool, value, says):
 def test_a_single_draw_is_checked_batch_by_batch(says):
     with says(SupportError, "Poisson", "2.5"):
         evaluate(*dense(likelihoods.Poisson(DIM)), spoilt(torch.ones(SIZE, DIM), 2.5), num_samples=1)
-
-
-@pytest.mark.parametrize("mode", ["static", "threshold"])
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-def test_a_transform_whose_first_phase_did_not_run(tool, mode, says):
-    data = {"x": torch.randint(256, (SIZE, DIM), dtype=torch.uint8)}
-    with says(SupportError, "transform.prepare(data)"):
-        tool(*dense(likelihoods.Bernoulli(DIM)), data, transform=Binarize(mode))
-    right = evaluate(*dense(likelihoods.Bernoulli(DIM)), Binarize(mode).prepare(data), transform=Binarize(mode))
-    assert right.elbo.value > -10
 
 
 @pytest.mark.parametrize(
