@@ -82,6 +82,20 @@ class Calibration:
             ", ".join(said) or f"of the wrong shape in {int(bad.sum())} of {len(every)} dimensions"
         )
 
+    def misses(self, threshold: float = 0.01) -> bool:
+        """Whether the guide fails to draw where the latents are: it is too narrow, shifted, or of the wrong shape.
+
+        A guide that is too wide fails the test of uniform ranks too, but draws everywhere.
+
+        Args:
+            threshold: as in `words`.
+        """
+        every = torch.cat(list(self.p_values.values()))
+        spread = torch.cat([self.shape(name)[0] for name in self.ranks])
+        off = torch.cat([self.shape(name)[1] for name in self.ranks])
+        wide = (spread < -SIGMAS) & (-spread > off.abs())
+        return bool(((every < threshold / len(every)) & ~wide).any())
+
     def __str__(self) -> str:
         rows = []
         for name, p_values in self.p_values.items():

@@ -6,7 +6,7 @@ from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.pair.tails import FEWEST, Tail
 from pyrovae.inference.pair.weights import WeightSums
 
-__all__ = ["FEWEST", "effective_sample_size", "psis_khat"]
+__all__ = ["effective_sample_size", "psis_khat"]
 
 
 def effective_sample_size(log_weight: Tensor) -> Tensor:
