@@ -65,7 +65,7 @@ def check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
         support = base.support
     except NotImplementedError:  # a distribution of the user's own may state no support
         return
-    _require_inside(name, type(base).__name__, support, value, advice)
+    _require_inside(name, _family(base), support, value, advice)
 
 
 def _require_inside(name: str, family: str, support: Any, value: Tensor, advice: str) -> None:
@@ -79,6 +79,10 @@ def _require_inside(name: str, family: str, support: Any, value: Tensor, advice:
             f"{family} at site '{name}' requires {_described(support)}, got values from "
             f"{worst.min().item():.3g} to {worst.max().item():.3g}. {advice}"
         )
+
+
+def _family(fn: Any) -> str:
+    return type(fn).__name__.removeprefix("_")
 
 
 def _described(support: Any) -> str:
@@ -159,7 +163,7 @@ class DataRules:
         support = _support(site)
         if support is not None:
             advice = "Transform the data, or choose another likelihood."
-            _require_inside(name, type(innermost(site["fn"])).__name__, support, value, advice)
+            _require_inside(name, _family(innermost(site["fn"])), support, value, advice)
 
     def entries(self, batch: Batch) -> int:
         """How many numbers of x the model scores in a batch: those that the mask shows, or all.
