@@ -45,13 +45,14 @@ def prior(
         memory, seed, out: as in `posterior`.
 
     Raises:
-        PairError: `num_samples` is below 1; there is no such site; the model does not generate, or observes what is
+        SettingError: `num_samples` is below 1.
+        PairError: there is no such site; the model does not generate, or observes what is
             given.
         MissingExtraError, OutputError: `out` cannot be written.
     """
     given, device = conditioned("prior", model, given), device_of(model)
     size = filled("prior", given) if given else 1
-    require_counts("prior", num_samples)
+    require_counts(num_samples)
     with evaluating(model), seeded(seed, device):
         first = placed(given, unchanged, device, slice(2))
         source = _source(model, first, size)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
@@ -109,6 +110,8 @@ def compare_evidence(
         PairError: as in `evaluate`. Where only an annealed estimate is impossible, because of a discrete latent for
             example, its row has no estimate, and a note with the reason.
     """
+    check_count("num_samples", num_samples, write=5000)
+    check_count("num_simulations", num_simulations, 0, write=100)
     with on_data("compare_evidence", model, guide, data, transform, memory=memory, seed=seed) as pair:
         whole = pair.place(slice(None))
     shared: dict[str, Any] = {"memory": memory, "seed": seed, "compile": compile, "progress": progress}
