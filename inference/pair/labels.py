@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
-from pyrovae.errors import ShapeError
+from pyrovae.errors import ShapeError, SupportError
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.networks.joint import JointMLP
 
-__all__ = ["LabelInputs"]
+__all__ = ["LabelInputs", "check_labels"]
 
 
 class LabelInputs:
@@ -63,6 +63,27 @@ class LabelInputs:
             raise ShapeError(
                 f"Labels require the shape (B,), one for each data point, got '{name}' of shape "
                 f"{tuple(x.shape)}. Write {name}.squeeze(-1)."
+            )
+
+
+def check_labels(batch: Batch, classes: Mapping[str, int]) -> None:
+    """Labels are whole numbers from 0 to K - 1.
+
+    Args:
+        batch: named tensors.
+        classes: K of each label, by name: what `LabelInputs` found.
+
+    Raises:
+        SupportError: a label is another number. The networks would take it for no label at all.
+    """
+    for name, values in classes.items():
+        label = batch[name]
+        wrong = (label < 0) | (label >= values)
+        if wrong.any():
+            rows = wrong.reshape(len(label), -1).any(1)
+            raise SupportError(
+                f"The pair requires labels '{name}' in {{0, ..., {values - 1}}}, got {label[wrong][0].item()} "
+                f"({int(rows.sum())} of {len(label)} rows). Number the labels from 0."
             )
 
 

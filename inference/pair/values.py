@@ -10,6 +10,7 @@ from torch.distributions.constraints import Constraint, independent
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, SupportError
 from pyrovae.inference.pair.contract import ProgramLike, Site, takes
+from pyrovae.inference.pair.labels import check_labels
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites
 
 __all__ = ["DataRules", "check_finite_values", "check_observed", "check_support"]
@@ -145,8 +146,7 @@ class DataRules:
         """
         for name, site in self.observed.items():
             self._check_values(name, site, self._scored(name, site, batch))
-        for name, classes in self.classes.items():
-            _check_label(name, batch[name], 0, classes - 1)
+        check_labels(batch, self.classes)
         for name, support in self.labels.items():
             _check_given(name, batch[name], support)
 
@@ -194,17 +194,6 @@ def _support(site: Site) -> Any | None:
         support = support.base_constraint
     constant = all(value.dim() == 0 for value in vars(support).values() if isinstance(value, Tensor))
     return support if constant and support.event_dim == 0 else None
-
-
-def _check_label(name: str, label: Tensor, low: int, high: int) -> None:
-    """Labels are whole numbers from low to high."""
-    wrong = ~((label >= low) & (label <= high) & (label == label.round() if label.is_floating_point() else True))
-    if wrong.any():
-        rows = wrong.reshape(len(label), -1).any(1).nonzero()[:, 0].tolist()
-        raise SupportError(
-            f"The pair requires labels '{name}' in {{{low}, ..., {high}}}, got {label[wrong][0].item():g} "
-            f"({len(rows)} of {len(label)} rows). Number the labels from 0."
-        )
 
 
 def _check_given(name: str, label: Tensor, support: Any) -> None:

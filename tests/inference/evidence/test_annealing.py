@@ -50,7 +50,13 @@ def test_temperatures_rise_from_zero_to_one(schedule):
     ("wrong", "words"),
     [
         ({"num_chains": 0}, ("num_chains", "at least 1", "0")),
-        ({"num_temperatures": 0}, ("num_temperatures", "at least 1",)),
+        (
+            {"num_temperatures": 0},
+            (
+                "num_temperatures",
+                "at least 1",
+            ),
+        ),
         ({"num_leapfrog": -1}, ("num_leapfrog", "at least 1", "-1")),
         ({"start": "posterior"}, ("'guide'", "'prior'", "'posterior'")),
         ({"schedule": "cosine"}, ("'sigmoid'", "'linear'", "'cosine'")),

@@ -7,7 +7,17 @@ import torch
 
 from pyrovae.errors import NonFiniteError, ShapeError, SupportError
 from pyrovae.guides import ConditionalGuide, NormalGuide, SemiSupervisedGuide, ZeroFilled
-from pyrovae.inference import annealed, anomaly_scores, diagnose, evaluate, log_evidence, posterior
+from pyrovae.inference import (
+    annealed,
+    anomaly_scores,
+    calibration,
+    diagnose,
+    evaluate,
+    generate,
+    log_evidence,
+    posterior,
+    prior,
+)
 from pyrovae.inference.pair import check_pair
 from pyrovae.models import VAE, ConditionalVAE, Masked, SemiSupervisedVAE, likelihoods, priors
 from pyrovae.networks import JointMLP
@@ -114,6 +124,20 @@ def test_labels_that_the_networks_do_not_know(last, conditional, says):
         function(*conditional, labelled(2))
         with says(SupportError, "'y'", "{0, ..., 2}", str(last), "Number the labels from 0"):
             function(*conditional, labelled(last))
+
+
+@pytest.mark.parametrize("last", [CLASSES, 99, -1])
+def test_labels_to_generate_from(last, conditional, says):
+    y = torch.tensor([0, 1, last])
+    tools = [
+        lambda given: generate(conditional[0], 3, given=given),
+        lambda given: prior(conditional[0], 4, given=given),
+        lambda given: calibration(*conditional, 25, given={"y": given["y"].repeat(9)}),
+    ]
+    for tool in tools:
+        tool({"y": y.clamp(0, 2)})
+        with says(SupportError, "'y'", "{0, ..., 2}", str(last)):
+            tool({"y": y})
 
 
 def test_labels_of_shape_n_1(conditional, says):
