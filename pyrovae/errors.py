@@ -2,12 +2,14 @@
 
 __all__ = [
     "CheckpointError",
+    "CheckpointWarning",
     "DataError",
     "MissingExtraError",
     "NonFiniteError",
     "OutputError",
     "PairError",
     "PyrovaeError",
+    "SettingError",
     "ShapeError",
     "SupportError",
 ]
@@ -33,6 +35,10 @@ class PairError(PyrovaeError, ValueError):
     """A (model, guide) pair breaks the contract: its sites, plates, gradients or arguments."""
 
 
+class SettingError(PyrovaeError, ValueError):
+    """A setting has no meaning: a count below 1, a negative seed, a fraction above 1, an unknown word."""
+
+
 class NonFiniteError(PyrovaeError, ArithmeticError):
     """A value is NaN or infinite; the message names the site and the batch."""
 
@@ -47,3 +53,7 @@ class OutputError(PyrovaeError, OSError):
 
 class MissingExtraError(PyrovaeError, ImportError):
     """An optional package is not installed; the message names the extra to install."""
+
+
+class CheckpointWarning(UserWarning):
+    """The last checkpoint of a run is broken; the one before it was used."""

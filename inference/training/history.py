@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["History"]
 
@@ -20,12 +20,14 @@ class History:
     Attributes:
         rows: one dict per epoch.
         best_epoch: the epoch with the highest validation ELBO; None without validation data.
+        seconds: the time that the training took, with that before a resume.
         stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
     """
 
     rows: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
     stopped: str = "epochs"
+    seconds: float = field(default=0.0, compare=False)
 
     def __getitem__(self, name: str) -> list[float]:
         return [row[name] for row in self.rows]
