@@ -147,8 +147,8 @@ class RunFolder:
         with undisturbed([]):  # to print a module with random parameters is to draw them
             about = _versions() | {"model": repr(model), "guide": repr(guide)}
         self._constant = {"config": settings, "about": about}
-        self._write_config()
         self.save(state)
+        self._write_config()
 
     def _write_config(self) -> None:
         _write_json(self.folder / "config.json", self._constant["config"] | self._constant["about"])
