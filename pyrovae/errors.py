@@ -6,12 +6,14 @@ __all__ = [
     "DataError",
     "MissingExtraError",
     "NonFiniteError",
+    "OutOfMemoryError",
     "OutputError",
     "PairError",
     "PyrovaeError",
     "SettingError",
     "ShapeError",
     "SupportError",
+    "ThreadError",
 ]
 
 
@@ -53,6 +55,14 @@ class OutputError(PyrovaeError, OSError):
 
 class MissingExtraError(PyrovaeError, ImportError):
     """An optional package is not installed; the message names the extra to install."""
+
+
+class OutOfMemoryError(PyrovaeError, MemoryError):
+    """An allocation failed; the message says how to take less."""
+
+
+class ThreadError(PyrovaeError, RuntimeError):
+    """Two threads of one process run pairs at the same time."""
 
 
 class CheckpointWarning(UserWarning):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import Batch, Scale
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
+from pyrovae.inference.pair.threads import one_thread
 
 __all__ = [
     "MEMORY",
@@ -131,9 +132,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     Args:
         seed: the seed of torch's generators.
         device: the device of the programs; a GPU has a generator of its own.
+
+    Raises:
+        ThreadError: another thread runs a pair.
     """
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with one_thread(), torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
 

@@ -15,6 +15,7 @@ from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError, PyrovaeError
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 from pyrovae.inference.pair.doctor import check_pair
+from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.training.averaging import RunningMean
@@ -98,6 +99,8 @@ def fit(
             stays.
         SettingError: a setting has no meaning.
         CheckpointError: `resume` without a run, from a broken checkpoint, or from one of other settings.
+        OutOfMemoryError: a batch needs more memory than there is.
+        ThreadError: another thread of this process runs a pair.
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
@@ -109,7 +112,9 @@ def fit(
     )
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
     _place(model, guide, where)
-    with folder.held() if folder else nullcontext(), seeded(seed, where), pyro.validation_enabled(False):
+    hint = f"Write batch_size={max(1, batch_size // 2)} or less."
+    held = folder.held() if folder else nullcontext()
+    with enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
         check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
         _check_smallest(model, guide, prepared)
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam

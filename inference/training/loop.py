@@ -26,6 +26,7 @@ from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.faults import check_weights, explain_loss
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.interrupt import Interrupt, interruptible
+from pyrovae.inference.training.optimizers import make_scheduler
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.settings import described, fingerprint
@@ -76,7 +77,7 @@ class Loop:
             )
         self.svi, self.data, self.patience, self.average = svi, data, patience, average
         self.optimizer = svi.optimizer
-        self.scheduler = scheduler(self.optimizer) if scheduler else None
+        self.scheduler = make_scheduler(scheduler, self.optimizer)
         self.run_folder = run
         self._settings = {} if run is None else self._config()
         self.rows: list[dict[str, float]] = []
