@@ -25,7 +25,7 @@ from pyrovae.errors import CheckpointError, CheckpointWarning, OutputError
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture, restore
 
-__all__ = ["PREVIOUS", "load", "load_weights", "save", "seal", "write_atomically"]
+__all__ = ["PREVIOUS", "has_run", "load", "load_weights", "save", "seal", "write_atomically"]
 
 PREVIOUS = "checkpoint.previous.pt"
 """The checkpoint before the last one, in the same folder."""
@@ -104,6 +104,15 @@ def seal(content: bytes | memoryview) -> bytes:
         content: a training state in torch's format.
     """
     return _SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+def has_run(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, be it whole or broken.
+
+    Args:
+        folder: a run folder, or a path where none is.
+    """
+    return any((folder / name).is_file() for name in ("checkpoint.pt", PREVIOUS))
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -31,8 +31,8 @@ def _refuse_weights(model: ProgramLike, guide: ProgramLike, where: str) -> None:
     bad = [n for m in modules(model, guide) for n, p in m.named_parameters() if not p.isfinite().all()]
     if bad:
         raise NonFiniteError(
-            f"{where}: the weights {', '.join(bad[:3])} are no longer finite, because the gradient of a step before was "
-            "not. Lower the learning rate, or write clip_norm=10."
+            f"{where}: the weights {', '.join(bad[:3])} are no longer finite, because the gradient of a step before "
+            "was not. Lower the learning rate, or write clip_norm=10."
         )
 
 

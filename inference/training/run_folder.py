@@ -32,7 +32,7 @@ __all__ = ["RunFolder"]
 _OWN = ("checkpoint.pt", checkpoint.PREVIOUS, "config.json", "metrics.csv", "metrics.json")
 """What a training writes."""
 
-_LATER = ("summary.json", "seconds.txt", "report.html")
+_LATER = ("summary.json", "comparison.json", "report.html")
 """What is written about a training after it, and means nothing beside another."""
 
 _LOCK = ".lock"
@@ -65,7 +65,7 @@ class RunFolder:
             OutputError: a training is there that is neither resumed nor replaced, another process is training there,
                 or the folder cannot be written.
         """
-        self._check()
+        self.check()
         lock = FileLock(self.folder / _LOCK, timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class RunFolder:
                 "write: --out runs/mine, or run=... in fit()."
             ) from error
         try:
-            self._check()  # another process may have trained meanwhile
+            self.check()  # another process may have trained meanwhile
             self._claim()
             yield
         finally:
@@ -86,11 +86,17 @@ class RunFolder:
                 (self.folder / _OWNER).unlink(missing_ok=True)
             lock.release()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse a folder that holds what was not asked for.
+
+        Raises:
+            CheckpointError: there is nothing to resume.
+            OutputError: a training is there that is neither resumed nor replaced.
+        """
         if self.resume and self.overwrite:
             raise OutputError("fit requires resume or overwrite, got both. Leave one of them out.")
         there = [name for name in (*_OWN, *_LATER) if (self.folder / name).is_file()]
-        if self.resume and not {"checkpoint.pt", checkpoint.PREVIOUS} & set(there):
+        if self.resume and not checkpoint.has_run(self.folder):
             raise CheckpointError(
                 f"resume requires a run in {str(self.folder)!r}, got none. Check the path, or leave resume=True "
                 "(--resume) out to start a run there."
@@ -98,8 +104,8 @@ class RunFolder:
         if there and not (self.resume or self.overwrite):
             raise OutputError(
                 f"fit requires a run folder without a run, got {str(self.folder)!r}, which holds {self._described()}. "
-                "Continue it with resume=True (--resume), replace it with overwrite=True (--overwrite), or name another "
-                "folder with run=... (--out)."
+                "Continue it with resume=True (--resume), replace it with overwrite=True (--overwrite), or name "
+                "another folder with run=... (--out)."
             )
 
     def _described(self) -> str:

@@ -220,7 +220,9 @@ def test_weights_of_another_type(dtype, run, says):
         load_weights(*pair(), run)
 
 
-@pytest.mark.parametrize("state", [3, [], {"modules": {}, "store": {}}, {"modules": [3, 4], "store": {}}, {"modules": []}])
+@pytest.mark.parametrize(
+    "state", [3, [], {"modules": {}, "store": {}}, {"modules": [3, 4], "store": {}}, {"modules": []}]
+)
 def test_weights_of_another_kind(state, run):
     save(run / "checkpoint.pt", {"weights": state, "best": None})
     with pytest.raises(CheckpointError):

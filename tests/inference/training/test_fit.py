@@ -163,7 +163,9 @@ def test_a_last_batch_that_the_pair_cannot_take_is_refused_before_the_first_step
     data = split(129)
     with pytest.raises(PairError, match=r"every batch, got an error from the one of 1 data points: .*batch_size=127"):
         fit(model, NormalGuide(network), data, batch_size=128, run=tmp_path / "run", progress=False)
-    assert len(fit(model, NormalGuide(network), data, epochs=1, batch_size=127, progress=False, compile=False).rows) == 1
+    assert (
+        len(fit(model, NormalGuide(network), data, epochs=1, batch_size=127, progress=False, compile=False).rows) == 1
+    )
 
 
 def test_optimizers_and_schedules_that_are_none(table_pair, table, quick):

@@ -51,7 +51,9 @@ def test_a_schedule_that_looks_at_the_validation(table_pair, split, quick):
             rate, bad = rate / 2, 0
     assert history["lr"] == pytest.approx(expected)
     assert len(set(expected)) > 1
-    assert len(quick(*table_pair(), split().train, epochs=3, scheduler=plateau).rows) == 3  # the loss, without such data
+    assert (
+        len(quick(*table_pair(), split().train, epochs=3, scheduler=plateau).rows) == 3
+    )  # the loss, without such data
 
 
 def test_an_interrupt_in_the_last_validation_is_not_swallowed(monkeypatch, tmp_path, table_pair, split, quick):
@@ -99,8 +101,8 @@ svi.BESIDE = 100
 folder = Path(sys.argv[1])
 model, guide = table_pair()
 scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.99)
-fit(model, guide, split(2000), epochs={epochs}, batch_size=50, run=folder, resume=(folder / "checkpoint.pt").exists(), progress=False,
-    compile={compile!r}, scheduler=scheduler, patience=1000, average=0.7)
+fit(model, guide, split(2000), epochs={epochs}, batch_size=50, progress=False, compile={compile!r},
+    scheduler=scheduler, patience=1000, average=0.7, run=folder, resume=(folder / "checkpoint.pt").exists())
 """
 
 
