@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pyro
 import pyro.distributions as dist
@@ -247,3 +248,30 @@ def test_other_settings_are_refused_with_what_differs(tmp_path, says):
     save(tmp_path / "checkpoint.pt", {"weights": 3})
     with says(CheckpointError, "no training that can be resumed"):
         folder.load(torch.device("cpu"), {})
+
+
+# ----------------------------------------------------------------------------------------- the machine
+
+LIMITED = """
+import resource, sys
+sys.path.insert(0, {here!r})
+from conftest import quick, split, table_pair
+from pyrovae.errors import OutputError
+quick(*table_pair(), split(), epochs=1, run=sys.argv[1])
+resource.setrlimit(resource.{limit}, ({value}, {value}))
+try:
+    quick(*table_pair(), split(), epochs=2, run=sys.argv[1], resume=True)
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("limit", "value"), [("RLIMIT_FSIZE", 2000), ("RLIMIT_NOFILE", 3)])
+def test_a_file_that_cannot_be_written_leaves_the_old_ones(limit, value, tmp_path):
+    """A limit on the size of a file is what a full disk is; without handles none is opened."""
+    code = LIMITED.format(here=str(Path(__file__).parent), limit=limit, value=value)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "cannot write" in done.stdout
+    assert len(load(tmp_path / "checkpoint.pt")["history"]["rows"]) == 1
+    assert {p.name for p in tmp_path.iterdir() if p.suffix not in (".pt", ".csv", ".json")} <= LOCK
