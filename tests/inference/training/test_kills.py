@@ -108,7 +108,6 @@ with folder.held():
     folder.save_epoch({"step": 1}, History(({"epoch": 1, "loss": 2.5},)))
 print("ended")
 """
-    from pyrovae.inference.training.checkpoint import load
 
     for last in range(1, 100):
         run = tmp_path / str(last)
