@@ -112,19 +112,30 @@ def fit(
     )
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
     _place(model, guide, where)
-    hint = f"Write batch_size={max(1, batch_size // 2)} or less."
-    held = folder.held() if folder else nullcontext()
+    held, hint = folder.held() if folder else nullcontext(), f"Write batch_size={max(1, batch_size // 2)} or less."
     with enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
-        check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
-        _check_smallest(model, guide, prepared)
-        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
+        _check_batches(model, guide, prepared)
         how = _compiled(compile, epochs * len(prepared.first_epoch))
+        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
-        svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
-        loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=folder)
-        with closing(svi):
-            loop.start()
-            return loop.run(epochs, progress)
+        return _trained(svi, prepared, waiting, mean, scheduler, folder, epochs, progress)
+
+
+def _trained(
+    svi: SVI,
+    data: TrainingData,
+    patience: Patience,
+    average: RunningMean,
+    scheduler: Any,
+    folder: RunFolder | None,
+    epochs: int,
+    progress: bool,
+) -> History:
+    svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
+    loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
+    with closing(svi):
+        loop.start()
+        return loop.run(epochs, progress)
 
 
 def _check_settings(
@@ -140,8 +151,9 @@ def _check_settings(
         check_count("patience", patience)
 
 
-def _check_smallest(model: ProgramLike, guide: ProgramLike, data: TrainingData) -> None:
-    """Refuse a last batch that the pair cannot take, such as one of a single data point where rows are normalised."""
+def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -> None:
+    """Refuse a pair that breaks the contract, or cannot take the smallest batch, as where rows are normalised."""
+    check_pair(model, guide, data.batch(data.first_epoch[0]), data_size=data.size)
     first, smallest = data.first_epoch[0], min(data.first_epoch, key=len)
     if len(smallest) == len(first):
         return

@@ -298,53 +298,6 @@ def test_a_malicious_pickle_is_refused_and_not_run(how, function, tmp_path, says
         assert target.exists()
 
 
-# ------------------------------------------------------------------------------- another architecture
-
-
-def test_another_architecture(run, says):
-    words = ["another architecture", "VAE", "decoder.layers.0.weight", "(5, 2)", "(4, 2)", "config.json"]
-    with says(CheckpointError, *words):
-        load_weights(*pair(hidden=5), run)
-
-
-def test_a_missing_and_an_extra_parameter(run, says):
-    model, guide = pair()
-    del model.likelihood.raw_scale
-    model.extra = nn.Parameter(torch.zeros(2))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with says(CheckpointError, "likelihood.raw_scale is not in this one", "extra is missing in the checkpoint"):
-        load_weights(model, guide, run)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_a_refused_checkpoint_changes_no_weight(run):
-    """The model fits, the guide does not: neither is touched."""
-    model, _ = pair()
-    guide = NormalGuide(MLP(3, 4, (9,)))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(CheckpointError):
-        load_weights(model, guide, run)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_another_number_of_modules(run, says):
-    model, _ = pair()
-    with says(CheckpointError, "2 module(s)", "has 1"):
-        load_weights(model, lambda x: None, run)
-
-
-def test_parameters_that_pyros_store_lacks(says):
-    def program(x):
-        return None
-
-    state = {"modules": [], "store": {"loc": torch.zeros(3)}}
-    with says(CheckpointError, "'loc'", "(3,)", "does not exist", "check_pair"):
-        restore(program, program, state)
-    pyro.param("loc", torch.zeros(4))
-    with says(CheckpointError, "'loc'", "(3,)", "(4,)"):
-        restore(program, program, state)
-
-
 # -------------------------------------------------------------------------------------------- writing
 
 
