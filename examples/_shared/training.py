@@ -15,10 +15,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data
 from pyrovae.data import Batch, Dataset, Transform
+from pyrovae.errors import CheckpointError
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.checkpoint import write_atomically
 from pyrovae.inference.training.device import choose_device
+from pyrovae.report.files import read_seconds
 
 __all__ = ["HalfCosine", "Trained", "load_data", "rising_weight", "schedule", "train"]
 
@@ -121,8 +123,13 @@ def _settings(flags: argparse.Namespace) -> dict[str, Any]:
 
 def _seconds_before(out: Path) -> float:
     """The seconds of training before a resume; those of a killed process are not known."""
-    file = out / SECONDS
-    return float(file.read_text()) if file.is_file() else 0.0
+    if not (out / SECONDS).exists():
+        return 0.0
+    try:
+        return read_seconds(out / SECONDS)
+    except CheckpointError as error:
+        print(f"time    counts from this resume: {error}")
+        return 0.0
 
 
 def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:

@@ -151,6 +151,16 @@ def test_the_time_of_a_run_that_was_stopped_counts(tmp_path, monkeypatch):
     assert shared.train(*pair(), dataset(), flags).seconds < 1000
 
 
+@pytest.mark.parametrize("content", [b"", b"nan", b"\xff" * 9, b"9" * 2**25])
+def test_a_broken_time_counts_from_the_resume(content, tmp_path, capsys):
+    flags = flags_of(tmp_path, "--epochs", "1")
+    shared.train(*pair(), dataset(), flags)
+    (tmp_path / "seconds.txt").write_bytes(content)
+    assert shared.train(*pair(), dataset(), shared.derive(flags, resume=True)).seconds < 1000
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("time")]
+    assert "counts from this resume: 'seconds.txt'" in line
+
+
 # ------------------------------------------------------------------------------------------ the closing table
 
 
