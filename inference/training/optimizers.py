@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyrovae.errors import PairError
+from pyrovae.inference.compile.lowering.cache import usable_cache
 from pyrovae.inference.training.update_rules import RULES
 
 __all__ = ["Optim", "Unwrapped", "check_optim", "make_optimizer"]
@@ -42,6 +43,7 @@ def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimi
             `Unwrapped` wrapper of Pyro's.
         named: the parameters, and the name of each.
     """
+    usable_cache()  # torch needs it to build an optimizer
     parameters = list(named)
     if isinstance(optim, Optimizer):
         return optim
