@@ -40,7 +40,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     flags = [*SMALL, *further]
     if own.run:
         try:
-            flags = [*record(own.run)["flags"], *further, "--out", str(own.run), "--resume"]
+            flags = [*record(own.run).flags, *further, "--out", str(own.run), "--resume"]
         except CheckpointError as error:
             p.error(str(error))
     # This example writes a fuller report than --report does.

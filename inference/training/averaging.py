@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from pyrovae.errors import PairError
+from pyrovae.imports import private
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training import pair_weights
 
 __all__ = ["RunningMean", "averaged"]
+
+pytree = private("torch.utils._pytree")
 
 
 @torch.no_grad()

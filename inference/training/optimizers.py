@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyrovae.errors import PairError
+from pyrovae.inference.compile.lowering.cache import usable_cache
 from pyrovae.inference.training.update_rules import RULES
 
 __all__ = ["Optim", "Unwrapped", "check_optim", "make_optimizer", "make_scheduler"]
@@ -57,6 +58,7 @@ def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimi
 
 
 def _made(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimizer | PyroOptim:
+    usable_cache()  # torch needs it to build an optimizer
     parameters = list(named)
     if isinstance(optim, Optimizer):
         return optim
