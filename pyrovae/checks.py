@@ -51,22 +51,27 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
     return number
 
 
-def check_counts(name: str, values: Any, least: int = 1, *, write: Any = None) -> tuple[int, ...]:
-    """Several whole numbers, such as the widths of layers: at least one of them, each as in `check_count`.
+def check_counts(name: str, values: Any, least: int = 1, *, fewest: int = 1, write: Any = None) -> tuple[int, ...]:
+    """Several whole numbers, such as the widths of layers, each as in `check_count`.
 
     Args:
         name: the argument's name, for the error.
         values: a sequence of numbers.
         least: the smallest number that has a meaning.
+        fewest: how many numbers there are at least.
         write: a value that works, for the error; None leaves it out.
 
     Raises:
         SettingError: the value is no such sequence.
     """
     try:
-        return tuple(check_count(name, value, least) for value in (*values,) or (None,))
+        counts = tuple(check_count(name, value, least) for value in values)
     except (TypeError, SettingError):
+        counts = ()
+        fewest = 1
+    if len(counts) < fewest:
         _refuse(name, f"whole numbers of at least {least}", values, write)
+    return counts
 
 
 def check_seed(name: str, value: Any) -> int:
@@ -126,21 +131,23 @@ def check_positive(name: str, value: Any, *, write: Any = None) -> float:
     return number
 
 
-def check_fraction(name: str, value: Any, *, ends: bool = True, write: Any = None) -> float:
+def check_fraction(name: str, value: Any, *, ends: bool = True, one: bool = True, write: Any = None) -> float:
     """A number from 0 to 1, such as a probability or a rate.
 
     Args:
         name: the argument's name, for the error.
         value: what was given.
         ends: whether 0 and 1 themselves have a meaning.
+        one: whether 1 has a meaning, where 0 has.
         write: a value that works, for the error; None leaves it out.
 
     Raises:
         SettingError: the value is no such number.
     """
     number = _number(value)
-    if number is None or not 0 <= number <= 1 or (not ends and number in (0, 1)):
-        _refuse(name, "a number from 0 to 1" if ends else "a number between 0 and 1, without 0 and 1", value, write)
+    if number is None or not 0 <= number <= 1 or (not ends and number in (0, 1)) or (not one and number == 1):
+        whole = "a number from 0 to 1" if one else "a number of at least 0 and below 1"
+        _refuse(name, whole if ends else "a number between 0 and 1, without 0 and 1", value, write)
     return number
 
 
