@@ -77,7 +77,8 @@ def fit(
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
-        patience: stop after so many epochs without a higher validation ELBO, and restore the best weights.
+        patience: stop after so many epochs without a higher validation ELBO, and restore the best weights. A loss that
+            weighs several draws, such as IWAE, is judged by its own bound on the log-evidence.
         average: decay of a moving average of the weights over epochs; 0.95 averages about twenty, 0 is no average. The
             average is validated, and ends the training. Steps start from the weights themselves.
         seed: of the order of the data and all random draws; the global random state is left alone.

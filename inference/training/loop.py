@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.lowering.background import half_of_the_threads
 from pyrovae.inference.evidence.estimates import evaluate
+from pyrovae.inference.objectives.importance import IWAE, Renyi, WakeSleep
 from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import numbers
@@ -35,6 +36,9 @@ from pyrovae.inference.training.training_data import TrainingData
 from pyrovae.inference.training.training_state import check_state
 
 __all__ = ["Loop"]
+
+_WEIGHTED = (IWAE, Renyi, WakeSleep, RenyiELBO)
+"""Losses that weigh several draws: validation measures the importance-weighted bound too, by as many."""
 
 _PLAIN = (Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO)  # their loss is minus the ELBO
 
@@ -219,19 +223,21 @@ class Loop:
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """ELBO, rate and distortion on the validation data, under the same noise in every epoch."""
-        model, guide, data = self.svi.model, self.svi.guide, self.data
+        model, guide, data, loss = self.svi.model, self.svi.guide, self.data, self.svi.objective
+        draws = loss.num_particles if isinstance(loss, _WEIGHTED) else 1
         check_weights(model, guide, epoch)
         if not data.valid:
             return {}
         with half_of_the_threads(self.svi.compiles_beside):
-            measured = evaluate(model, guide, data.valid, num_samples=1, transform=data.transform, seed=data.seed)
+            measured = evaluate(model, guide, data.valid, num_samples=draws, transform=data.transform, seed=data.seed)
         if not math.isfinite(measured.elbo.value):
             bad = (~measured.per_datum["elbo"].isfinite()).nonzero().flatten().tolist()
             raise NonFiniteError(
                 f"epoch {epoch}: the validation ELBO is {measured.elbo.value}, because of the rows {bad[:5]} of the "
                 "validation data. Remove these rows, or mend their values."
             )
-        return {name: getattr(measured, name).value for name in ("elbo", "rate", "distortion")}
+        names = ("elbo", "rate", "distortion", *(["log_evidence"] if draws > 1 else []))
+        return {name: getattr(measured, name).value for name in names}
 
     def _line(self) -> str:
         """What the bar says: the loss of the epoch under way, and the last validation."""
