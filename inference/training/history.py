@@ -20,7 +20,8 @@ class History:
 
     Attributes:
         rows: one dict per epoch.
-        best_epoch: the epoch with the highest validation ELBO, or log-evidence where there is one; None without validation data.
+        best_epoch: the epoch with the highest validation ELBO, or log-evidence where there is one; None without
+            validation data.
         seconds: the time that the training took, with that before a resume.
         stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
     """
