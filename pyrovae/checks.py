@@ -51,22 +51,27 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
     return number
 
 
-def check_counts(name: str, values: Any, least: int = 1, *, write: Any = None) -> tuple[int, ...]:
-    """Several whole numbers, such as the widths of layers: at least one of them, each as in `check_count`.
+def check_counts(name: str, values: Any, least: int = 1, *, fewest: int = 1, write: Any = None) -> tuple[int, ...]:
+    """Several whole numbers, such as the widths of layers, each as in `check_count`.
 
     Args:
         name: the argument's name, for the error.
         values: a sequence of numbers.
         least: the smallest number that has a meaning.
+        fewest: how many numbers there are at least.
         write: a value that works, for the error; None leaves it out.
 
     Raises:
         SettingError: the value is no such sequence.
     """
     try:
-        return tuple(check_count(name, value, least) for value in (*values,) or (None,))
+        counts = tuple(check_count(name, value, least) for value in values)
     except (TypeError, SettingError):
+        counts = ()
+        fewest = 1
+    if len(counts) < fewest:
         _refuse(name, f"whole numbers of at least {least}", values, write)
+    return counts
 
 
 def check_seed(name: str, value: Any) -> int:

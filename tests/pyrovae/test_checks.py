@@ -65,6 +65,9 @@ def test_a_long_value_is_shown_short():
 
 def test_counts_are_a_sequence_of_them():
     assert check_counts("sizes", [np.int64(3), 4]) == (3, 4)
+    assert check_counts("sizes", (), fewest=0) == ()
+    with pytest.raises(SettingError, match=r"^sizes requires whole numbers of at least 1, got 3"):
+        check_counts("sizes", 3, fewest=0)
     for values in ([], 3, None, "34", [3, 0], [3, 1.5]):
         with pytest.raises(SettingError, match=r"^sizes requires whole numbers of at least 1, got "):
             check_counts("sizes", values)
