@@ -32,21 +32,27 @@ def check_observed(model: ProgramLike, pair: PairTrace) -> None:
         check_support(name, site["fn"], site["value"], "Transform the data, or choose another likelihood.")
 
 
-def check_finite_values(name: str, value: Tensor) -> None:
+def check_finite_values(name: str, value: Tensor, first_row: int | None = None) -> None:
     """Values at a site are finite.
 
     Args:
         name: the site.
         value: its value.
+        first_row: the number of its first row, for the error; None where its leading dimension is not that of the data.
 
     Raises:
         NonFiniteError: a value is NaN or infinite.
     """
-    if value.is_floating_point() and not value.isfinite().all():
-        raise NonFiniteError(
-            f"The model requires finite data at site '{name}', got {int((~value.isfinite()).sum())} NaN or "
-            f"infinite values of {value.numel()}. Drop those rows, or impute them."
-        )
+    if not value.is_floating_point() or value.isfinite().all():
+        return
+    broken, where = ~value.isfinite(), ""
+    if first_row is not None:
+        rows = broken.reshape(len(value), -1).any(1).nonzero()[:, 0] + first_row
+        where = f", at rows {rows[:5].tolist()} of the data"
+    raise NonFiniteError(
+        f"The model requires finite data at site '{name}', got {int(broken.sum())} NaN or infinite values of "
+        f"{value.numel()}{where}. Drop those rows, or impute them."
+    )
 
 
 def check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
@@ -135,17 +141,18 @@ class DataRules:
         labels = {name: support for name, support in supports.items() if support is not None and support.is_discrete}
         return cls(model, observed, labels, {n: k for n, k in classes.items() if n not in drawn}, masked)
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: Batch, first_row: int = 0) -> None:
         """Raise if a batch breaks a rule.
 
         Args:
             batch: named tensors, transformed.
+            first_row: the number of its first row in the data, for the error.
 
         Raises:
             NonFiniteError, SupportError: a value is not finite, or outside the support of its site.
         """
         for name, site in self.observed.items():
-            self._check_values(name, site, self._scored(name, site, batch))
+            self._check_values(name, site, self._scored(name, site, batch), first_row)
         check_labels(batch, self.classes)
         for name, support in self.labels.items():
             _check_given(name, batch[name], support)
@@ -157,8 +164,8 @@ class DataRules:
         mask = batch["mask"].bool().expand(batch[name].shape)
         return torch.where(mask, batch[name], site["value"][:1].to(batch[name].dtype))
 
-    def _check_values(self, name: str, site: Site, value: Tensor) -> None:
-        check_finite_values(name, value)
+    def _check_values(self, name: str, site: Site, value: Tensor, first_row: int) -> None:
+        check_finite_values(name, value, first_row)
         _check_likelihood(self.model, name, value)
         support = _support(site)
         if support is not None:

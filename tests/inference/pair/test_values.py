@@ -58,7 +58,7 @@ def test_one_value_outside_the_support(tool, likelihood, value, words, says):
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_one_value_that_is_not_finite(tool, value, says):
-    with says(NonFiniteError, "site 'x'", "NaN or infinite", "1 NaN"):
+    with says(NonFiniteError, "site 'x'", "NaN or infinite", "1 NaN", "rows [8] of the data"):
         tool(*dense(likelihoods.Normal(DIM)), spoilt(torch.randn(SIZE, DIM), value))
 
 

@@ -196,14 +196,14 @@ def test_it_says_what_is_wrong(ppca, known, pair, says):
     with says(PairError, "imputations requires data", "empty batch"):
         imputations(model, guide, {name: tensor[:0] for name, tensor in known.batch.items()})
     broken = known.batch | {"x": torch.where(known.mask, math.nan, known.x)}
-    with says(NonFiniteError, "rows [1, "):
+    with says(NonFiniteError, "site 'x'", "rows [1, "):
         impute(model, guide, broken, num_samples=3)
 
     class Global(nn.Module):
         def forward(self, x=None, mask=None, *, size=None, data_size=None):
             w = pyro.sample("w", dist.Normal(0.0, 1.0))
             with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("x", dist.Normal(w, torch.ones(5)).to_event(1), obs=x)
+                pyro.sample("x", dist.Normal(w.unsqueeze(-1), torch.ones(5)).to_event(1), obs=x)
 
     def of_all(x, data_size=None):
         pyro.sample("w", dist.Normal(0.0, 1.0))
