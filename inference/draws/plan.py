@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.draws.draws import Key
 from pyrovae.inference.draws.form import Forms
 from pyrovae.inference.pair.running import chunk_sizes
@@ -69,17 +69,16 @@ def _numbers(forms: Forms) -> Batch:
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-def require_counts(what: str, num_samples: int, proposals: int | None = None) -> None:
+def require_counts(num_samples: int, proposals: int | None = None) -> None:
     """Require at least one draw, and at least one proposal.
 
     Args:
-        what: the name of the function that asks, for the error.
         num_samples: the number of draws.
         proposals: the number of proposals; None for the default.
 
     Raises:
-        PairError: a number is below 1.
+        SettingError: a number is below 1.
     """
-    for name, count, default in (("num_samples", num_samples, 100), ("proposals", proposals, 1000)):
-        if count is not None and count < 1:
-            raise PairError(f"{what} requires {name} >= 1, got {count}. Write {name}={default}.")
+    check_count("num_samples", num_samples, write=100)
+    if proposals is not None:
+        check_count("proposals", proposals, write=1000)

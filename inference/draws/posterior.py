@@ -73,16 +73,19 @@ def posterior(
         progress: whether to show a progress bar.
 
     Raises:
-        PairError: there is no data point, or a number of draws is below 1; there is no such site; nothing draws a
-            latent; `corrected` with a latent outside the plate "data", where no data point has weights of its own.
+        SettingError: a number of draws is below 1.
+        PairError: there is no data point; there is no such site; nothing draws a latent; draws that are taken together
+            have other log-probabilities than alone; `corrected` with a latent outside the plate "data", where no data
+            point has weights of its own.
         NonFiniteError: the weights of a data point whose draws are to be corrected are all zero, or are not finite.
         MissingExtraError, OutputError: `out` cannot be written.
 
     References: Rubin (1988), Using the SIR algorithm to simulate posterior distributions; Cremer et al. (2017),
     arXiv:1704.02916, for the distribution of a guide's corrected draws.
     """
-    require_counts("posterior", num_samples, proposals)
-    with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed) as pair:
+    require_counts(num_samples, proposals)
+    single = num_samples == 1 and not corrected
+    with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
         if corrected:
             _require_own_weights(pair)
         latents, observed = _forms(pair)

@@ -16,6 +16,7 @@ from pyrovae.inference.draws.plan import Plan, Values, require_counts
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call, filled, takes
 from pyrovae.inference.pair.entry import conditioned
+from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.running import MEMORY, device_of, evaluating, placed, seeded, unchanged
 from pyrovae.inference.pair.scoring import depth_of
 from pyrovae.inference.pair.tracing import sites
@@ -45,16 +46,19 @@ def prior(
         memory, seed, out: as in `posterior`.
 
     Raises:
-        PairError: `num_samples` is below 1; there is no such site; the model does not generate, or observes what is
+        SettingError: `num_samples` is below 1.
+        PairError: there is no such site; the model does not generate, or observes what is
             given.
         MissingExtraError, OutputError: `out` cannot be written.
     """
     given, device = conditioned("prior", model, given), device_of(model)
     size = filled("prior", given) if given else 1
-    require_counts("prior", num_samples)
+    require_counts(num_samples)
     with evaluating(model), seeded(seed, device):
         first = placed(given, unchanged, device, slice(2))
-        source = _source(model, first, size)
+        with LabelInputs(model, batch=first) as labels:
+            source = _source(model, first, size)
+        check_labels(given, labels.classes)
         forms = {**source.latents, **source.observed}
         plan = Plan.of(num_samples, 0, first, forms, source.latents, memory)
         keys = [Key("prior", name) for name in selected(sites, source.latents)]

@@ -14,6 +14,7 @@ from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_types
 from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
+from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.on_data import given as given_of
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, placed, seeded
 from pyrovae.inference.pair.scoring import is_global
@@ -245,8 +246,15 @@ _HOLD = (
 
 def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
     """A site of the model, run for `size` data points with those latents."""
-    with poutine.trace() as tracer, means, _codes_at(latents), explained_types(model, latents):
+    with (
+        poutine.trace() as tracer,
+        means,
+        _codes_at(latents),
+        explained_types(model, latents),
+        LabelInputs(model, batch=given) as labels,
+    ):
         call(model, given, size=size, data_size=size)
+    check_labels(given, labels.classes)
     drawn = sites(tracer.trace)
     unknown = [name for name in (*latents, site) if name not in drawn]
     if unknown:

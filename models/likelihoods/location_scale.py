@@ -9,6 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_number
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, require_finite
 from pyrovae.networks.shape import Shape
@@ -38,7 +39,8 @@ class LocationScale(Likelihood):
             ever smaller scales.
 
     Raises:
-        SupportError: `scale` is none of these, or `min_scale` is negative.
+        SupportError: `scale` is none of these.
+        SettingError: `min_scale` is negative.
     """
 
     scale: Tensor
@@ -54,12 +56,11 @@ class LocationScale(Likelihood):
         name = type(self).__name__
         if self.mode in ("learned", "each"):
             self.raw_scale = nn.Parameter(torch.zeros(self.event_shape if self.mode == "each" else ()))
-        elif not isinstance(scale, str) and float(scale) > 0:
+        elif not isinstance(scale, str) and 0 < float(scale) < math.inf:
             self.register_buffer("scale", torch.tensor(float(scale)))
         elif self.mode != "predicted":
             raise SupportError(f"{name} requires scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")
-        if min_scale < 0:
-            raise SupportError(f"{name} requires min_scale >= 0, got {min_scale}. Write min_scale=0.01.")
+        check_number("min_scale", min_scale, 0, write=0.01)
         self.settings = {"scale": scale if isinstance(scale, str) else float(scale)}
         if min_scale:
             self.settings["min_scale"] = min_scale

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyrovae.errors import PairError
+from pyrovae.errors import SettingError
 from pyrovae.inference.draws.form import Form
 from pyrovae.inference.draws.plan import Plan, require_counts
 
@@ -33,9 +33,9 @@ def test_parts_cover_all_draws():
 
 
 def test_numbers_of_draws(says):
-    require_counts("posterior", 1)
-    require_counts("posterior", 1, 1)
-    with says(PairError, "posterior requires num_samples >= 1", "got -2", "num_samples=100"):
-        require_counts("posterior", -2, 5)
-    with says(PairError, "posterior requires proposals >= 1", "got 0", "proposals=1000"):
-        require_counts("posterior", 5, 0)
+    require_counts(1)
+    require_counts(1, 1)
+    with says(SettingError, "num_samples", "at least 1, got -2", "num_samples=100"):
+        require_counts(-2, 5)
+    with says(SettingError, "proposals", "at least 1, got 0", "proposals=1000"):
+        require_counts(5, 0)
