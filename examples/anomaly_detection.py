@@ -31,13 +31,12 @@ from pyrovae import data, plots
 from pyrovae.examples._shared import (
     Trained,
     derive,
-    integers,
     load_data,
     main,
-    names,
     parser,
     save_picture,
     train,
+    values,
     write_comparison,
 )
 from pyrovae.guides import NormalGuide
@@ -62,18 +61,25 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/anomaly", epochs=30, closing=False)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=10, evaluate=0)
-    p.add_argument("--parts", type=names(PARTS), default=",".join(PARTS), help="which parts to run")
-    p.add_argument("--classes", type=integers, default=[1, 4], help="the classes of the images, each in turn")
+    p.add_argument("--parts", type=values.names(PARTS), default=",".join(PARTS), help="which parts to run")
+    p.add_argument("--classes", type=values.labels, default=[1, 4], help="the classes of the images, each in turn")
     normal = "what is normal: all classes except that one, or that one alone"
     p.add_argument("--normal", choices=("rest", "one"), default="rest", help=normal)
     kinds = "scores of the images"
-    p.add_argument("--kinds", type=names((*IMAGE_KINDS, "regret")), default=",".join(IMAGE_KINDS), help=kinds)
-    p.add_argument("--regret", type=int, default=100, help="number of test images to compute the regret of")
-    p.add_argument("--false-alarms", type=float, default=0.05, help="the rate of false alarms that sets the threshold")
-    p.add_argument("--splits", type=int, default=5, help="number of splits of the table, each with its own training")
-    p.add_argument("--table-epochs", type=int, default=100, help="passes over the table")
-    p.add_argument("--hidden", type=integers, default=[256, 128], help="widths of the layers, for images")
-    p.add_argument("--latent", type=int, default=10, help="latent dimension, for images")
+    p.add_argument("--kinds", type=values.names((*IMAGE_KINDS, "regret")), default=",".join(IMAGE_KINDS), help=kinds)
+    p.add_argument("--regret", type=values.whole, default=100, help="number of test images to compute the regret of")
+    p.add_argument(
+        "--false-alarms", type=values.fraction, default=0.05, help="the rate of false alarms that sets the threshold"
+    )
+    p.add_argument(
+        "--splits",
+        type=values.positive_int,
+        default=5,
+        help="number of splits of the table, each with its own training",
+    )
+    p.add_argument("--table-epochs", type=values.whole, default=100, help="passes over the table")
+    p.add_argument("--hidden", type=values.integers, default=[256, 128], help="widths of the layers, for images")
+    p.add_argument("--latent", type=values.positive_int, default=10, help="latent dimension, for images")
     return p.parse_args(argv)
 
 

@@ -18,13 +18,13 @@ from pyrovae.examples._shared import (
     Row,
     Trained,
     add_binarize,
-    integers,
     load_data,
     main,
     parser,
     save_picture,
     score,
     train,
+    values,
     write_summary,
 )
 from pyrovae.guides import ConditionalGuide, NormalGuide
@@ -44,9 +44,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__.splitlines()[0], out=OUT["labels"], epochs=40)
     p.add_argument("--task", choices=OUT, default="labels", help="what y is: a label, or the part of an image seen")
     p.add_argument("--seen", type=int, choices=(1, 2, 3), default=1, help="number of quadrants seen, for quadrants")
-    p.add_argument("--digit", type=int, default=7, help="the label to generate on demand, for labels")
-    p.add_argument("--hidden", type=integers, default=[400], help="widths of the dense layers, for example 500,500")
-    p.add_argument("--latent", type=int, default=20, help="latent dimension")
+    p.add_argument("--digit", type=values.whole, default=7, help="the label to generate on demand, for labels")
+    p.add_argument(
+        "--hidden", type=values.integers, default=[400], help="widths of the dense layers, for example 500,500"
+    )
+    p.add_argument("--latent", type=values.positive_int, default=20, help="latent dimension")
     add_binarize(p)
     task = p.parse_known_args(argv)[0].task
     p.set_defaults(out=OUT[task], **({"epochs": 30, "patience": 5} if task == "quadrants" else {}))

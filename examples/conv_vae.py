@@ -20,13 +20,13 @@ from torch import nn
 
 from pyrovae import data
 from pyrovae.examples._shared import (
-    integers,
     load_data,
     main,
     parser,
     rising_weight,
     score,
     train,
+    values,
     write_pictures,
     write_summary,
 )
@@ -41,17 +41,21 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/conv_vae", epochs=20)
     p.add_argument("--arch", choices=("conv", "mlp", "gated"), default="conv", help="architecture of the networks")
-    p.add_argument("--channels", type=integers, default=[16, 32, 64], help="channels of the convolutions")
-    p.add_argument("--hidden", type=integers, default=[300, 300], help="widths of the dense layers")
-    p.add_argument("--latent", type=int, default=64, help="latent dimension")
-    p.add_argument("--components", type=int, default=1, help="number of logistics in the mixture at each pixel")
+    p.add_argument("--channels", type=values.integers, default=[16, 32, 64], help="channels of the convolutions")
+    p.add_argument("--hidden", type=values.integers, default=[300, 300], help="widths of the dense layers")
+    p.add_argument("--latent", type=values.positive_int, default=64, help="latent dimension")
+    p.add_argument(
+        "--components", type=values.positive_int, default=1, help="number of logistics in the mixture at each pixel"
+    )
     least = "smallest scale of a logistic, where 1 is the range of the pixels"
-    p.add_argument("--min-scale", type=float, default=0.0, help=least)
+    p.add_argument("--min-scale", type=values.non_negative, default=0.0, help=least)
     noise = "scale of the noise on what the guide sees, for small data sets"
-    p.add_argument("--corrupt", type=float, default=0.0, help=noise)
+    p.add_argument("--corrupt", type=values.non_negative, default=0.0, help=noise)
     inputs = "number of pseudo-inputs of a VampPrior; 0 is a standard normal prior"
-    p.add_argument("--pseudo-inputs", type=int, default=0, help=inputs)
-    p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
+    p.add_argument("--pseudo-inputs", type=values.whole, default=0, help=inputs)
+    p.add_argument(
+        "--warm-up", type=values.whole, default=0, help="epochs in which the weight of the rate rises from 0 to 1"
+    )
     p.set_defaults(data="photos", batch_size=64, lr=2e-3, num_samples=100)
     return p.parse_args(argv)
 

@@ -18,7 +18,6 @@ from pyrovae.data.sound import write_wav
 from pyrovae.examples._shared import (
     Row,
     Trained,
-    integers,
     load_data,
     main,
     parser,
@@ -27,6 +26,7 @@ from pyrovae.examples._shared import (
     score,
     scored,
     train,
+    values,
     write_pictures,
     write_summary,
 )
@@ -47,15 +47,17 @@ PER_STEP = {
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/deep_markov", epochs=25)
-    p.add_argument("--latent", type=int, default=32, help="dimension of z_t")
-    p.add_argument("--transition", type=int, default=64, help="hidden units of p(z_t | z_(t-1))")
-    p.add_argument("--emission", type=integers, default=[64, 64], help="hidden units of p(x_t | z_t)")
-    p.add_argument("--rnn", type=int, default=128, help="units of the guide's recurrent network")
+    p.add_argument("--latent", type=values.positive_int, default=32, help="dimension of z_t")
+    p.add_argument("--transition", type=values.positive_int, default=64, help="hidden units of p(z_t | z_(t-1))")
+    p.add_argument("--emission", type=values.integers, default=[64, 64], help="hidden units of p(x_t | z_t)")
+    p.add_argument("--rnn", type=values.positive_int, default=128, help="units of the guide's recurrent network")
     p.add_argument("--kind", choices=("gru", "rnn"), default="rnn", help="kind of the guide's recurrent network")
-    p.add_argument("--flows", type=int, default=0, help="inverse autoregressive steps on each q(z_t | z_(t-1), x)")
-    p.add_argument("--kl-start", type=float, default=0.2, help="weight of the rate at the start")
-    p.add_argument("--warm-up", type=int, default=5, help="epochs in which the weight of the rate rises to 1")
-    p.add_argument("--length", type=int, default=64, help="time steps of the sequence that is played")
+    p.add_argument(
+        "--flows", type=values.whole, default=0, help="inverse autoregressive steps on each q(z_t | z_(t-1), x)"
+    )
+    p.add_argument("--kl-start", type=values.non_negative, default=0.2, help="weight of the rate at the start")
+    p.add_argument("--warm-up", type=values.whole, default=5, help="epochs in which the weight of the rate rises to 1")
+    p.add_argument("--length", type=values.positive_int, default=64, help="time steps of the sequence that is played")
     # Each batch has a length of its own, so there is nothing to compile.
     p.set_defaults(data="chords", batch_size=20, lr=3e-3, schedule="cosine", compile=False)
     p.set_defaults(evaluate=0, num_samples=100)

@@ -17,13 +17,12 @@ from pyrovae.examples._shared import (
     Row,
     add_binarize,
     derive,
-    integers,
     load_data,
     main,
-    names,
     parser,
     score,
     train,
+    values,
     write_comparison,
     write_pictures,
     write_summary,
@@ -76,11 +75,15 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/disentangle", epochs=40)
     p.set_defaults(data="sprites", batch_size=100, lr=2e-3, schedule="cosine", evaluate=0, num_samples=20)
-    p.add_argument("--variants", type=names(VARIANTS), default=",".join(VARIANTS), help="which objectives to compare")
-    p.add_argument("--beta", type=float, default=3.0, help="weight of the rate, for beta-vae")
-    p.add_argument("--tc-beta", type=float, default=3.0, help="weight of the total correlation, for beta-tcvae")
-    p.add_argument("--hidden", type=integers, default=[256, 256], help="widths of the dense layers")
-    p.add_argument("--latent", type=int, default=6, help="latent dimension")
+    p.add_argument(
+        "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which objectives to compare"
+    )
+    p.add_argument("--beta", type=values.non_negative, default=3.0, help="weight of the rate, for beta-vae")
+    p.add_argument(
+        "--tc-beta", type=values.non_negative, default=3.0, help="weight of the total correlation, for beta-tcvae"
+    )
+    p.add_argument("--hidden", type=values.integers, default=[256, 256], help="widths of the dense layers")
+    p.add_argument("--latent", type=values.positive_int, default=6, help="latent dimension")
     add_binarize(p, default="threshold")
     return p.parse_args(argv)
 

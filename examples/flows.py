@@ -19,14 +19,13 @@ from pyrovae import data
 from pyrovae.examples._shared import (
     add_binarize,
     derive,
-    integers,
     load_data,
     main,
-    names,
     parser,
     rising_weight,
     score,
     train,
+    values,
     write_comparison,
     write_pictures,
     write_summary,
@@ -88,18 +87,22 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__.splitlines()[0], out="runs/flows", epochs=25)
     p.set_defaults(evaluate=300, num_samples=200)
     chosen = f"which pairs to compare, from {','.join(VARIANTS)}"
-    p.add_argument("--variants", type=names(VARIANTS), default="plain,mixture,vamp,flow-prior,flow-guide", help=chosen)
+    p.add_argument(
+        "--variants", type=values.names(VARIANTS), default="plain,mixture,vamp,flow-prior,flow-guide", help=chosen
+    )
     minutes = "training time of each variant; it sets the epochs instead of --epochs"
-    p.add_argument("--minutes", type=float, help=minutes)
+    p.add_argument("--minutes", type=values.positive, help=minutes)
     p.add_argument("--arch", choices=("mlp", "gated"), default="mlp", help="architecture of the networks")
-    p.add_argument("--hidden", type=integers, help="widths of the dense layers; 200 for mlp, 300,300 for gated")
-    p.add_argument("--latent", type=int, default=20, help="latent dimension")
+    p.add_argument("--hidden", type=values.integers, help="widths of the dense layers; 200 for mlp, 300,300 for gated")
+    p.add_argument("--latent", type=values.positive_int, default=20, help="latent dimension")
     components = "components of the mixture prior, and pseudo-inputs of the VampPrior"
-    p.add_argument("--components", type=int, default=100, help=components)
-    p.add_argument("--layers", type=int, default=4, help="layers of the flows")
-    p.add_argument("--width", type=int, default=128, help="width of the flows' networks")
+    p.add_argument("--components", type=values.positive_int, default=100, help=components)
+    p.add_argument("--layers", type=values.positive_int, default=4, help="layers of the flows")
+    p.add_argument("--width", type=values.positive_int, default=128, help="width of the flows' networks")
     add_binarize(p)
-    p.add_argument("--warm-up", type=int, default=0, help="epochs in which the weight of the rate rises from 0 to 1")
+    p.add_argument(
+        "--warm-up", type=values.whole, default=0, help="epochs in which the weight of the rate rises from 0 to 1"
+    )
     known = p.parse_known_args(argv)[0]
     p.set_defaults(hidden=[300, 300] if known.arch == "gated" else [200])
     if known.minutes:

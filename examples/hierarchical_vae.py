@@ -20,13 +20,13 @@ from torch import nn
 from pyrovae import data
 from pyrovae.examples._shared import (
     add_binarize,
-    integers,
     load_data,
     main,
     parser,
     rising_weight,
     score,
     train,
+    values,
     write_pictures,
     write_summary,
 )
@@ -55,14 +55,18 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__.splitlines()[0], out="runs/hierarchical_vae", epochs=40)
     add_networks(p)
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
-    p.add_argument("--min-scale", type=float, default=0.0, help="smallest scale of p(x|z), for logistic and normal")
+    p.add_argument(
+        "--min-scale", type=values.non_negative, default=0.0, help="smallest scale of p(x|z), for logistic and normal"
+    )
     inputs = "number of pseudo-inputs of a VampPrior at the top; 0 is a standard normal prior"
-    p.add_argument("--pseudo-inputs", type=int, default=0, help=inputs)
+    p.add_argument("--pseudo-inputs", type=values.whole, default=0, help=inputs)
     noise = "scale of the noise on what the guide sees, for small data sets"
-    p.add_argument("--corrupt", type=float, default=0.0, help=noise)
+    p.add_argument("--corrupt", type=values.non_negative, default=0.0, help=noise)
     add_binarize(p)
-    p.add_argument("--free-bits", type=float, default=2.0, help="nats per level that cost nothing")
-    p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises from 0 to 1")
+    p.add_argument("--free-bits", type=values.non_negative, default=2.0, help="nats per level that cost nothing")
+    p.add_argument(
+        "--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises from 0 to 1"
+    )
     conv = p.parse_known_args(argv)[0].arch == "conv"
     p.set_defaults(latents=[1, 2, 16] if conv else [32, 16, 8], width=16 if conv else 128)
     flags = p.parse_args(argv)
@@ -83,8 +87,8 @@ def add_networks(p: argparse.ArgumentParser) -> None:
     p.add_argument("--guide", choices=("top-down", "bottom-up"), default="top-down", help="the order of inference")
     p.add_argument("--arch", choices=DENSE, default="mlp", help="architecture of the networks; conv for the ladder")
     latents = "dimensions of z1,z2,...; for conv, channels except at the top"
-    p.add_argument("--latents", type=integers, help=latents)
-    p.add_argument("--width", type=int, help="width of the states: units, or channels for conv")
+    p.add_argument("--latents", type=values.integers, help=latents)
+    p.add_argument("--width", type=values.positive_int, help="width of the states: units, or channels for conv")
 
 
 def normal(given: Shape, event: Shape, hidden: int, network: type[MLP] = MLP) -> ConditionalNormal:

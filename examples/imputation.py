@@ -25,7 +25,6 @@ from pyrovae.examples._shared import (
     Trained,
     complete,
     derive,
-    integers,
     load_data,
     main,
     parser,
@@ -33,6 +32,7 @@ from pyrovae.examples._shared import (
     score,
     scored,
     train,
+    values,
     write_summary,
 )
 from pyrovae.guides import NormalGuide, ZeroFilled
@@ -61,13 +61,15 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/imputation", epochs=300)
     p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar in tables, halves in images")
-    p.add_argument("--rate", type=float, default=0.5, help="the share that is missing")
+    p.add_argument("--rate", type=values.below_one, default=0.5, help="the share that is missing")
     whole = "share of the training images that have no gap"
-    p.add_argument("--complete", type=float, default=0.5, help=whole)
-    p.add_argument("--seeds", type=int, default=1, help="number of masks and trainings of a table, from --seed on")
-    p.add_argument("--hidden", type=integers, help="widths of the encoder's layers, for example 128,128,128")
-    p.add_argument("--latent", type=int, help="dimension of z")
-    p.add_argument("--particles", type=int, help="particles of the objective, IWAE")
+    p.add_argument("--complete", type=values.fraction, default=0.5, help=whole)
+    p.add_argument(
+        "--seeds", type=values.positive_int, default=1, help="number of masks and trainings of a table, from --seed on"
+    )
+    p.add_argument("--hidden", type=values.integers, help="widths of the encoder's layers, for example 128,128,128")
+    p.add_argument("--latent", type=values.positive_int, help="dimension of z")
+    p.add_argument("--particles", type=values.positive_int, help="particles of the objective, IWAE")
     p.set_defaults(data="breast-cancer", num_samples=1000, epochs=None, batch_size=None, lr=None)
     return p.parse_args(argv)
 

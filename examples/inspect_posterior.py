@@ -18,7 +18,16 @@ import torch
 from pyrovae.data import Batch
 from pyrovae.errors import CheckpointError
 from pyrovae.examples import vae
-from pyrovae.examples._shared import Trained, load_data, main, score, scored, train, write_summary
+from pyrovae.examples._shared import (
+    Trained,
+    load_data,
+    main,
+    score,
+    scored,
+    train,
+    values,
+    write_summary,
+)
 from pyrovae.inference import compare_evidence, diagnose, posterior, prior, to_arviz
 from pyrovae.report import write_report
 from pyrovae.report.rerun import record
@@ -31,11 +40,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example, and those of examples/vae.py."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--run", type=Path, help="a finished run of examples/vae.py, instead of training")
-    p.add_argument("--draws", type=int, default=200, help="posterior draws per data point (default: 200)")
+    p.add_argument(
+        "--draws", type=values.positive_int, default=200, help="posterior draws per data point (default: 200)"
+    )
     drawn = "number of test data points whose posterior is drawn (default: 50)"
-    p.add_argument("--drawn", type=int, default=50, help=drawn)
+    p.add_argument("--drawn", type=values.positive_int, default=50, help=drawn)
     anneal = "number of test data points for annealed importance sampling (default: none)"
-    p.add_argument("--anneal", type=int, default=0, help=anneal)
+    p.add_argument("--anneal", type=values.whole, default=0, help=anneal)
     own, further = p.parse_known_args(argv)
     flags = [*SMALL, "--out", "runs/inspect_posterior", *further]
     if own.run:

@@ -26,6 +26,7 @@ from pyrovae.examples._shared import (
     score,
     scored,
     train,
+    values,
     write_comparison,
     write_pictures,
     write_summary,
@@ -73,7 +74,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """
     p = parser(__doc__.splitlines()[0], out="runs/iwae", epochs=20)
     p.set_defaults(batch_size=100)
-    p.add_argument("--particles", type=int, help="train one pair with this many particles; by default, a comparison")
+    p.add_argument(
+        "--particles",
+        type=values.positive_int,
+        help="train one pair with this many particles; by default, a comparison",
+    )
     p.add_argument("--gradient", choices=GRADIENTS, default="plain", help="gradient of the guide, with --particles")
     p.add_argument("--layers", type=int, choices=(1, 2), default=1, help="number of stochastic layers")
     add_binarize(p)

@@ -25,16 +25,15 @@ from pyrovae.examples._shared import (
     Row,
     Trained,
     derive,
-    integers,
     load_data,
     main,
-    names,
     parser,
     rising_weight,
     save_picture,
     score,
     scored,
     train,
+    values,
     write_comparison,
     write_pictures,
     write_summary,
@@ -58,25 +57,34 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/representation", epochs=40)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=100)
-    p.add_argument("--parts", type=names(PARTS), default=",".join(PARTS), help="which parts to run")
-    p.add_argument("--latent", type=int, default=10, help="dimension of the codes, for probe and augment")
-    p.add_argument("--hidden", type=integers, default=[512, 256], help="widths of the layers, for probe and augment")
-    p.add_argument("--plane-hidden", type=integers, default=[512, 256, 128], help="widths of the layers, for plane")
-    p.add_argument("--warm-up", type=int, default=10, help="epochs in which the weight of the rate rises from 0 to 1")
-    p.add_argument("--labels", type=integers, default=[50, 100, 200], help="numbers of known labels, for augment")
-    p.add_argument("--copies", type=int, default=10, help="draws around each data point with a label")
+    p.add_argument("--parts", type=values.names(PARTS), default=",".join(PARTS), help="which parts to run")
+    p.add_argument(
+        "--latent", type=values.positive_int, default=10, help="dimension of the codes, for probe and augment"
+    )
+    p.add_argument(
+        "--hidden", type=values.integers, default=[512, 256], help="widths of the layers, for probe and augment"
+    )
+    p.add_argument(
+        "--plane-hidden", type=values.integers, default=[512, 256, 128], help="widths of the layers, for plane"
+    )
+    p.add_argument(
+        "--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises from 0 to 1"
+    )
+    p.add_argument(
+        "--labels", type=values.integers, default=[50, 100, 200], help="numbers of known labels, for augment"
+    )
+    p.add_argument("--copies", type=values.positive_int, default=10, help="draws around each data point with a label")
     stretch = "scale of the draws around a data point; 1 draws as the guide does"
-    p.add_argument("--stretch", type=float, default=1.0, help=stretch)
-    p.add_argument("--trials", type=int, default=5, help="number of random choices of the data with a label")
-    p.add_argument("--kl-weights", type=numbers, default=[1.0, 4.0, 16.0], help="weights of the rate, for compress")
-    p.add_argument("--channel", type=int, default=32, help="dimension of the codes, for compress")
-    p.add_argument("--channel-hidden", type=integers, default=[400], help="widths of the layers, for compress")
+    p.add_argument("--stretch", type=values.non_negative, default=1.0, help=stretch)
+    p.add_argument(
+        "--trials", type=values.positive_int, default=5, help="number of random choices of the data with a label"
+    )
+    p.add_argument(
+        "--kl-weights", type=values.numbers, default=[1.0, 4.0, 16.0], help="weights of the rate, for compress"
+    )
+    p.add_argument("--channel", type=values.positive_int, default=32, help="dimension of the codes, for compress")
+    p.add_argument("--channel-hidden", type=values.integers, default=[400], help="widths of the layers, for compress")
     return p.parse_args(argv)
-
-
-def numbers(text: str) -> list[float]:
-    """`"0.5,2"` as `[0.5, 2.0]`."""
-    return [float(part) for part in text.split(",")]
 
 
 def train_vae(

@@ -19,13 +19,13 @@ from pyrovae.examples._shared import (
     Row,
     Trained,
     derive,
-    integers,
     load_data,
     main,
     parser,
     save_picture,
     score,
     train,
+    values,
     write_summary,
 )
 from pyrovae.guides import NormalGuide, SemiSupervisedGuide
@@ -39,14 +39,22 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/semi_supervised_vae", epochs=20)
     p.add_argument("--program", choices=("m2", "m1+m2"), default="m2", help="M2 on pixels, or on the codes of a VAE")
-    p.add_argument("--labels", type=integers, default=[100, 500], help="numbers of known labels, for example 50,100")
-    p.add_argument("--alpha", type=float, default=20.0, help="weight of the classification term")
-    p.add_argument("--share", type=float, default=0.1, help="share of labelled data in a batch, by repetition")
-    p.add_argument("--hidden", type=integers, default=[500], help="widths of the dense layers, for example 500,500")
-    p.add_argument("--latent", type=int, default=5, help="dimension of z; small, so that the class is left to y")
-    p.add_argument("--emphasis", type=float, default=8.0, help="factor on the initial weights of the input y")
-    p.add_argument("--codes", type=int, default=50, help="dimension of the codes of M1")
-    p.add_argument("--m1-epochs", type=int, default=30, help="passes over the training data for M1")
+    p.add_argument(
+        "--labels", type=values.integers, default=[100, 500], help="numbers of known labels, for example 50,100"
+    )
+    p.add_argument("--alpha", type=values.non_negative, default=20.0, help="weight of the classification term")
+    p.add_argument(
+        "--share", type=values.below_one, default=0.1, help="share of labelled data in a batch, by repetition"
+    )
+    p.add_argument(
+        "--hidden", type=values.integers, default=[500], help="widths of the dense layers, for example 500,500"
+    )
+    p.add_argument(
+        "--latent", type=values.positive_int, default=5, help="dimension of z; small, so that the class is left to y"
+    )
+    p.add_argument("--emphasis", type=values.positive, default=8.0, help="factor on the initial weights of the input y")
+    p.add_argument("--codes", type=values.positive_int, default=50, help="dimension of the codes of M1")
+    p.add_argument("--m1-epochs", type=values.whole, default=30, help="passes over the training data for M1")
     return p.parse_args(argv)
 
 

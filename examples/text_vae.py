@@ -27,11 +27,11 @@ from pyrovae.examples._shared import (
     derive,
     load_data,
     main,
-    names,
     parser,
     score,
     scored,
     train,
+    values,
     write_comparison,
     write_pictures,
     write_summary,
@@ -98,20 +98,26 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=2)
     p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
-    p.add_argument("--variants", type=names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare")
+    p.add_argument(
+        "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare"
+    )
     p.add_argument("--decoder", choices=("lstm", "transformer"), default="lstm", help="p(x_t | x_<t, z)")
-    p.add_argument("--latent", type=int, default=16, help="latent dimension")
-    p.add_argument("--embedding", type=int, default=32, help="width of a token's embedding")
-    p.add_argument("--hidden", type=int, default=64, help="width of the LSTMs, or of the transformer")
-    p.add_argument("--dropout", type=float, default=0.1, help="dropout of embeddings and states, in every variant")
+    p.add_argument("--latent", type=values.positive_int, default=16, help="latent dimension")
+    p.add_argument("--embedding", type=values.positive_int, default=32, help="width of a token's embedding")
+    p.add_argument("--hidden", type=values.positive_int, default=64, help="width of the LSTMs, or of the transformer")
+    p.add_argument(
+        "--dropout", type=values.below_one, default=0.1, help="dropout of embeddings and states, in every variant"
+    )
     words = "share of the preceding words that the decoder of vae does not see"
-    p.add_argument("--word-dropout", type=float, default=0.0, help=words)
-    p.add_argument("--free-bits", type=float, default=3.0, help="nats of the rate that cost nothing in vae and iwae")
+    p.add_argument("--word-dropout", type=values.fraction, default=0.0, help=words)
+    p.add_argument(
+        "--free-bits", type=values.non_negative, default=3.0, help="nats of the rate that cost nothing in vae and iwae"
+    )
     cycles = "number of cycles in which the weight of the rate of vae rises, during half of all steps"
-    p.add_argument("--cycles", type=int, default=1, help=cycles)
-    p.add_argument("--particles", type=int, default=8, help="draws in a training step of iwae")
+    p.add_argument("--cycles", type=values.positive_int, default=1, help=cycles)
+    p.add_argument("--particles", type=values.positive_int, default=8, help="draws in a training step of iwae")
     every = "steps of the guide for each step of the model in vae (He et al. 2019)"
-    p.add_argument("--every", type=int, default=1, help=every)
+    p.add_argument("--every", type=values.positive_int, default=1, help=every)
     p.set_defaults(data="unicode-names", batch_size=128, lr=4e-3, schedule="cosine", compile=False)
     p.set_defaults(evaluate=500, num_samples=100)
     return p.parse_args(argv)

@@ -16,12 +16,12 @@ import torch
 from pyrovae import data
 from pyrovae.examples._shared import (
     add_binarize,
-    integers,
     load_data,
     main,
     parser,
     score,
     train,
+    values,
     write_pictures,
     write_summary,
 )
@@ -62,9 +62,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__.splitlines()[0], out="runs/vae", epochs=60)
     p.add_argument("--preset", choices=PRESETS, help="the defaults of a known program")
     p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="architecture of the networks")
-    p.add_argument("--hidden", type=integers, default=[400], help="widths of the dense layers, for example 400,200")
-    p.add_argument("--channels", type=integers, help="channels of the convolutions; 8,16,32, or 12,24,48,96 in colour")
-    p.add_argument("--latent", type=int, help="latent dimension; 20 for mlp, 32 for conv")
+    p.add_argument(
+        "--hidden", type=values.integers, default=[400], help="widths of the dense layers, for example 400,200"
+    )
+    p.add_argument(
+        "--channels", type=values.integers, help="channels of the convolutions; 8,16,32, or 12,24,48,96 in colour"
+    )
+    p.add_argument("--latent", type=values.positive_int, help="latent dimension; 20 for mlp, 32 for conv")
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
     add_binarize(p)
     preset = p.parse_known_args(argv)[0].preset

@@ -8,6 +8,7 @@ __all__ = [
     "OutputError",
     "PairError",
     "PyrovaeError",
+    "SettingError",
     "ShapeError",
     "SupportError",
 ]
@@ -31,6 +32,10 @@ class ShapeError(PyrovaeError, ValueError):
 
 class PairError(PyrovaeError, ValueError):
     """A (model, guide) pair breaks the contract: its sites, plates, gradients or arguments."""
+
+
+class SettingError(PyrovaeError, ValueError):
+    """A setting has no meaning: a count below 1, a negative seed, a fraction above 1, an unknown word."""
 
 
 class NonFiniteError(PyrovaeError, ArithmeticError):

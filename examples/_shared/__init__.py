@@ -7,9 +7,11 @@ A script passes values from one function to the next:
     measured = score(trained, flags)
     write_summary(trained, measured, flags)
     write_pictures(trained, flags.out)
+
+What a flag may be is in `values`: `p.add_argument("--latent", type=values.positive_int)`.
 """
 
-from pyrovae.examples._shared.flags import add_binarize, complete, derive, integers, names, parser
+from pyrovae.examples._shared.flags import add_binarize, complete, derive, parser
 from pyrovae.examples._shared.pictures import save_picture, write_pictures
 from pyrovae.examples._shared.scoring import score, scored
 from pyrovae.examples._shared.script import main
@@ -22,10 +24,8 @@ __all__ = [
     "add_binarize",
     "complete",
     "derive",
-    "integers",
     "load_data",
     "main",
-    "names",
     "parser",
     "rising_weight",
     "save_picture",

@@ -1,13 +1,14 @@
-"""The flags of the examples: those that all of them have, types of flags, and copies with other values."""
+"""The flags of the examples: those that all of them have, and copies with other values."""
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pyrovae import data
+from pyrovae.examples._shared import values
 
-__all__ = ["SCHEDULES", "add_binarize", "complete", "derive", "integers", "names", "parser"]
+__all__ = ["SCHEDULES", "add_binarize", "complete", "derive", "parser"]
 
 SCHEDULES = ("constant", "cosine")
 """The schedules of the learning rate."""
@@ -26,15 +27,19 @@ def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> 
     _add_data(p)
     _add_training(p, epochs)
     _add_computation(p)
-    p.add_argument("--evaluate", type=int, default=500, help="number of test data points to score; 0 scores all")
-    p.add_argument("--num-samples", type=int, default=500, help="importance samples per test data point")
+    p.add_argument(
+        "--evaluate", type=values.whole, default=500, help="number of test data points to score; 0 scores all"
+    )
+    p.add_argument(
+        "--num-samples", type=values.positive_int, default=500, help="importance samples per test data point"
+    )
     p.add_argument("--out", type=Path, default=Path(out), help="run folder")
     p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
     p.add_argument("--start", type=Path, metavar="RUN", help="start from the weights of another run of the same pair")
     p.add_argument("--quiet", action="store_true", help="show no progress bar")
     if closing:
         steps = "steps that refine the guide for each test data point, for a tighter evidence; 0 refines none"
-        p.add_argument("--refine", type=int, default=0, metavar="STEPS", help=steps)
+        p.add_argument("--refine", type=values.whole, default=0, metavar="STEPS", help=steps)
         p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     return p
 
@@ -43,27 +48,41 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     sources = f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy, .npz, .csv or .txt file"
     p.add_argument("--data", default="digits", help=sources)
     p.add_argument("--root", help="folder of the data files; by default, $PYROVAE_DATA or the user's cache")
-    p.add_argument("--image-size", type=int, help="resize the images of folder:PATH to this many pixels a side")
+    p.add_argument(
+        "--image-size", type=values.positive_int, help="resize the images of folder:PATH to this many pixels a side"
+    )
     held = "number of training data points to hold out for validation; by default, the set's own choice"
-    p.add_argument("--valid", type=int, help=held)
-    p.add_argument("--test", type=int, help="number of data points to hold out for testing, in files without a split")
+    p.add_argument("--valid", type=values.whole, help=held)
+    largest = "most bytes that your own data may take in memory"
+    p.add_argument("--max-bytes", type=values.positive_int, default=data.LOAD_LIMIT, help=largest)
+    p.add_argument(
+        "--test", type=values.whole, help="number of data points to hold out for testing, in files without a split"
+    )
 
 
 def _add_training(p: argparse.ArgumentParser, epochs: int) -> None:
-    p.add_argument("--epochs", type=int, default=epochs, help="passes over the training data")
-    p.add_argument("--batch-size", type=int, default=128, help="data points per step")
-    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of AdamW")
-    p.add_argument("--weight-decay", type=float, default=0.0, help="weight decay of AdamW; 0 makes it Adam")
+    p.add_argument("--epochs", type=values.whole, default=epochs, help="passes over the training data")
+    p.add_argument("--batch-size", type=values.positive_int, default=128, help="data points per step")
+    p.add_argument("--lr", type=values.positive, default=1e-3, help="learning rate of AdamW")
+    p.add_argument(
+        "--weight-decay", type=values.non_negative, default=0.0, help="weight decay of AdamW; 0 makes it Adam"
+    )
     schedules = "schedule of the learning rate; cosine ends at 0"
     p.add_argument("--schedule", choices=SCHEDULES, default="constant", help=schedules)
-    p.add_argument("--patience", type=int, help="stop after this many epochs without a higher validation ELBO")
+    p.add_argument(
+        "--patience", type=values.positive_int, help="stop after this many epochs without a higher validation ELBO"
+    )
     average = "decay of a moving average of the weights over epochs; 0.95 averages about twenty, 0 averages none"
-    p.add_argument("--average", type=float, default=0.0, help=average)
-    p.add_argument("--clip-norm", type=float, help="largest norm of the gradients; larger ones are scaled down")
+    p.add_argument("--average", type=values.below_one, default=0.0, help=average)
+    p.add_argument(
+        "--clip-norm", type=values.positive, help="largest norm of the gradients; larger ones are scaled down"
+    )
 
 
 def _add_computation(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--seed", type=int, default=0, help="seed of the weights, the order of the data and all noise")
+    p.add_argument(
+        "--seed", type=values.seed, default=0, help="seed of the weights, the order of the data and all noise"
+    )
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="precision of matrix products")
     compiled = "replay each step as one compiled graph; by default, in trainings that are long enough to gain from it"
@@ -79,31 +98,6 @@ def add_binarize(p: argparse.ArgumentParser, *, default: str = "dynamic") -> Non
     """
     modes = "how grey levels become bits, for a Bernoulli likelihood"
     p.add_argument("--binarize", choices=("dynamic", "static", "threshold"), default=default, help=modes)
-
-
-def integers(text: str) -> list[int]:
-    """The type of a flag that takes several integers: `"400,200"` is `[400, 200]`.
-
-    Args:
-        text: what stands on the command line.
-    """
-    return [int(part) for part in text.split(",") if part]
-
-
-def names(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """The type of a flag that takes several names: `"plain,vamp"` is `["plain", "vamp"]`.
-
-    Args:
-        known: the names to choose from; argparse reports any other.
-    """
-
-    def chosen(text: str) -> list[str]:
-        parts = text.split(",")
-        if unknown := [name for name in parts if name not in known]:
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}. Choose from {','.join(known)}.")
-        return parts
-
-    return chosen
 
 
 def derive(

@@ -59,12 +59,14 @@ def _image_pictures(trained: Trained, out: Path) -> None:
     codes = encode(model, guide, batch)
     save_picture(plots.reconstructions(batch["x"], decode(model, codes)), out, "reconstructions")
     save_picture(plots.grid(generate(model, 100), title="the mean of p(x | z), z ~ p(z)"), out, "samples")
-    rows = [interpolate(model, _one(codes, i), _one(codes, i + 1)) for i in range(0, 12, 2)]
-    save_picture(plots.paths(torch.stack(rows)), out, "interpolations")
+    pairs = range(0, min(12, len(batch["x"]) - 1), 2)  # small data sets have few test images
+    if rows := [interpolate(model, _one(codes, i), _one(codes, i + 1)) for i in pairs]:
+        save_picture(plots.paths(torch.stack(rows)), out, "interpolations")
     if set(codes) != {"z"} or codes["z"].dim() != 2:
         return
-    walk = traverse(model, guide, trained.test, code=_one(codes, 0), transform=trained.transform)
-    save_picture(plots.traversals(walk.x, walk.dims, walk.rates, walk.t), out, "traversals")
+    if len(trained.test["x"]) > 1:
+        walk = traverse(model, guide, trained.test, code=_one(codes, 0), transform=trained.transform)
+        save_picture(plots.traversals(walk.x, walk.dims, walk.rates, walk.t), out, "traversals")
     if codes["z"].shape[1] == 2:
         plane = decode(model, {"z": _square(20, 2.5, trained.device)})
         save_picture(plots.manifold(plane, extent=2.5), out, "manifold")

@@ -60,7 +60,7 @@ def load_data(flags: argparse.Namespace) -> Dataset:
     """
     level = getattr(flags, "level", None)  # text has it
     sizes: dict[str, Any] = {"valid": flags.valid, "test": flags.test, "size": flags.image_size}
-    dataset = data.load(flags.data, flags.root, level=level, **sizes)
+    dataset = data.load(flags.data, flags.root, level=level, max_bytes=flags.max_bytes, **sizes)
     print(f"data    {dataset.describe()}")
     return dataset
 

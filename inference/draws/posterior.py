@@ -95,7 +95,7 @@ def posterior(
         keys += [Key("posterior_predictive", name) for name in observed if predictive]
         keys += [source.log_likelihood, LOG_WEIGHT] if log_weights else []
         draw = _draw(pair, source, plan, compile)
-        return collect(source, draw, plan, keys, data, pair.batches(plan.rows), out=out, progress=progress)
+        return collect(source, draw, plan, keys, pair.data, pair.batches(plan.rows), out=out, progress=progress)
 
 
 def posterior_predictive(

@@ -15,6 +15,7 @@ from pyrovae.inference.draws.form import Form, selected
 from pyrovae.inference.draws.plan import Plan, Values, require_counts
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call, filled, takes
+from pyrovae.inference.pair.entry import conditioned
 from pyrovae.inference.pair.running import MEMORY, device_of, evaluating, placed, seeded, unchanged
 from pyrovae.inference.pair.scoring import depth_of
 from pyrovae.inference.pair.tracing import sites
@@ -48,7 +49,8 @@ def prior(
             given.
         MissingExtraError, OutputError: `out` cannot be written.
     """
-    given, size, device = given or {}, filled("prior", given) if given else 1, device_of(model)
+    given, device = conditioned("prior", model, given), device_of(model)
+    size = filled("prior", given) if given else 1
     require_counts("prior", num_samples)
     with evaluating(model), seeded(seed, device):
         first = placed(given, unchanged, device, slice(2))

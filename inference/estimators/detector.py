@@ -11,6 +11,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pyrovae.checks import check_number
 from pyrovae.data import Batch
 from pyrovae.errors import DataError
 from pyrovae.inference.estimators.numeric import NumericEstimator
@@ -54,7 +55,8 @@ class VAEDetector(OutlierMixin, NumericEstimator):
 
     Raises:
         ValueError, SupportError: as in `NumericEstimator`.
-        DataError: in `fit`, a parameter outside its range, or an unknown kind.
+        DataError: in `fit`, an unknown kind.
+        SettingError: in `fit`, a parameter outside its range.
     """
 
     likelihood: str | Callable[[int], Likelihood] = "normal-predicted"
@@ -109,14 +111,10 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         return self._entries(self._rows(X)) - self.typical_
 
     def _check_parameters(self) -> None:
-        self._require_positive("latent_dim", "epochs", "batch_size", "num_samples")
+        self._check_settings("num_samples")
+        check_number("contamination", self.contamination, 0, 0.5, write=0.05)
         if self.kind not in SCORES:
             raise DataError(f"VAEDetector knows no kind {self.kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
-        if not 0 <= self.contamination <= 0.5:
-            raise DataError(
-                f"VAEDetector requires a contamination in [0, 0.5], got {self.contamination!r}. Write "
-                "contamination=0.05."
-            )
 
     def _after_training(self, x: Tensor) -> None:
         rows = x.to(device_of(self.model_))

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import torch
 
+from pyrovae.checks import check_count, check_counts, check_positive
 from pyrovae.data import Batch
-from pyrovae.errors import DataError
 from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_random_state
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import seeded
@@ -42,7 +42,7 @@ class VAEEstimator(BaseEstimator, ABC):
         seed_: the seed that was drawn from `random_state`.
 
     Raises:
-        DataError: in `fit`, a parameter outside its range.
+        SettingError: in `fit`, a parameter outside its range.
     """
 
     latent_dim: int = 8
@@ -64,16 +64,16 @@ class VAEEstimator(BaseEstimator, ABC):
             y: not used.
         """
 
-    def _require_positive(self, *names: str) -> None:
-        """Refuse parameters below 1.
+    def _check_settings(self, *counts: str) -> None:
+        """Refuse common parameters without a meaning, and further ones that are counts.
 
         Raises:
-            DataError: one is below 1.
+            SettingError: one has no meaning.
         """
-        for name in names:
-            value = getattr(self, name)
-            if value < 1:
-                raise DataError(f"{type(self).__name__} requires {name} >= 1, got {value!r}. Write {name}=1 or more.")
+        for name in ("latent_dim", "epochs", "batch_size", *counts):
+            check_count(name, getattr(self, name))
+        check_counts("hidden", self.hidden, fewest=0)
+        check_positive("learning_rate", self.learning_rate, write=1e-3)
 
     def _train(self, build: Callable[[], tuple[ProgramLike, ProgramLike]], data: Batch, loss: Any) -> None:
         """Draw the seed, build a pair under it, and train the pair."""

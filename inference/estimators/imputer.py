@@ -49,8 +49,8 @@ class VAEImputer(TransformerMixin, VAEEstimator):
         n_features_in_, feature_names_in_: D, and the names of the columns where they have names.
 
     Raises:
-        DataError: in `fit`, a column that is all missing, or a parameter outside its range; in a call, other columns,
-            an unknown category, or infinities.
+        DataError: in `fit`, a column that is all missing; in a call, other columns, an unknown category, or infinities.
+        SettingError: in `fit`, a parameter outside its range.
 
     References: Mattei & Frellsen (2019), arXiv:1812.02633; Nazábal et al. (2020), arXiv:1807.03653.
     """
@@ -70,7 +70,7 @@ class VAEImputer(TransformerMixin, VAEEstimator):
             X: a data frame or an array `(N, D)`, with gaps.
             y: not used.
         """
-        self._require_positive("latent_dim", "num_particles", "epochs", "batch_size", "num_samples")
+        self._check_settings("num_particles", "num_samples")
         self.table_ = Table.of(X, self.kinds)
         self.n_features_in_ = len(self.table_.columns)
         if hasattr(X, "columns"):

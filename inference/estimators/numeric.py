@@ -56,7 +56,8 @@ class NumericEstimator(VAEEstimator, ABC):
 
     Raises:
         ValueError: in a call, a table with NaN, infinities or text, or with other columns than in `fit`.
-        DataError: in `fit`, a parameter outside its range.
+        DataError: in `fit`, an unknown likelihood.
+        SettingError: in `fit`, a parameter outside its range.
         SupportError: in `fit`, values without a density under the likelihood.
     """
 
@@ -86,7 +87,7 @@ class NumericEstimator(VAEEstimator, ABC):
         """Refuse parameters outside their range.
 
         Raises:
-            DataError: one is.
+            SettingError: one is.
         """
 
     @abstractmethod

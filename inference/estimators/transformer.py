@@ -39,7 +39,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         model_, guide_, history_, mean_, scale_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
 
     Raises:
-        ValueError, DataError, SupportError: as in `NumericEstimator`.
+        ValueError, DataError, SettingError, SupportError: as in `NumericEstimator`.
 
     References: Kingma & Welling (2014), arXiv:1312.6114; M1 of Kingma et al. (2014), arXiv:1406.5298.
     """
@@ -92,7 +92,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         return measured.log_evidence.value - float(np.log(self.scale_).sum())
 
     def _check_parameters(self) -> None:
-        self._require_positive("latent_dim", "epochs", "batch_size")
+        self._check_settings()
 
     def _after_training(self, x: Tensor) -> None:
         codes = encode(self.model_, self.guide_, {"x": x[:2].to(device_of(self.model_))})

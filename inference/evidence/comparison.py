@@ -14,6 +14,7 @@ from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, an
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import given, on_data
 from pyrovae.inference.pair.running import MEMORY, Transform, device_of, placed, seeded, unchanged
 
@@ -109,7 +110,7 @@ def compare_evidence(
         PairError: as in `evaluate`. Where only an annealed estimate is impossible, because of a discrete latent for
             example, its row has no estimate, and a note with the reason.
     """
-    device = device_of(model, guide)
+    data, device = entered("compare_evidence", data, transform, model, guide), device_of(model, guide)
     with seeded(seed, device):
         whole = placed(data, transform, device)
     shared: dict[str, Any] = {"memory": memory, "seed": seed, "compile": compile, "progress": progress}

@@ -8,9 +8,11 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_types
+from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
 from pyrovae.inference.pair.on_data import given as given_of
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, placed, seeded
@@ -69,7 +71,8 @@ def encode(
         seed: the seed of the draws and of a random transform; the global random state is left alone.
 
     Raises:
-        PairError: a distribution without a mean; the message names the site.
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
+        PairError: no data; a distribution without a mean, whose site the message names.
     """
     return encode_all(model, guide, data, transform=transform, mean=mean, seed=seed).codes
 
@@ -90,6 +93,7 @@ def encode_all(
         model, guide, data, transform, mean, seed: as in `encode`.
         keep: the names of those tensors.
     """
+    data = entered("encode", data, transform, model, guide)
     size, device = batch_size(data), device_of(model, guide)
     parts: dict[str, list[Tensor]] = {}
     kept: dict[str, list[Tensor]] = {name: [] for name in keep}
@@ -117,7 +121,7 @@ def conditions(model: ProgramLike, guide: ProgramLike, data: Batch, transform: T
     Args:
         model, guide, data, transform: as in `encode`.
     """
-    device = device_of(model, guide)
+    data, device = entered("conditions", data, transform, model, guide), device_of(model, guide)
     with evaluating(model, guide), seeded(0, device):
         first = placed(data, transform, device, slice(2))
         return list(given_of(trace_pair(model, guide, first, data_size=batch_size(data)), first))
@@ -137,11 +141,13 @@ def decode(
         seed: the seed of the draws; the global random state is left alone.
 
     Raises:
+        DataError: codes or conditions that are no named tensors, or of another type than the model's parameters.
         PairError: the model has no such site or latent, or its distribution has no mean.
-        ShapeError: a code has another shape than its site.
+        ShapeError: a code has another shape than its site, or codes and conditions differ in length.
     """
+    latents, given = conditioned("decode", model, latents), conditioned("decode", model, given)
     with evaluating(model), seeded(seed, device_of(model)):
-        return decode_site(model, batch_size(latents), latents, given or {}, site, mean)
+        return decode_site(model, batch_size({**latents, **given}), latents, given, site, mean)
 
 
 def generate(
@@ -165,9 +171,17 @@ def generate(
 
     Raises:
         PairError: the model has no such site, or its distribution has no mean.
+        SettingError: a size that is no whole number of at least 1.
+        ShapeError: `given` has another number of rows.
     """
+    size, given = check_count("size", size, write=16), conditioned("generate", model, given)
+    if given and batch_size(given) != size:
+        raise ShapeError(
+            f"generate requires {size} rows of {', '.join(map(repr, given))}, got {batch_size(given)}. Write "
+            f"size={batch_size(given)}."
+        )
     with evaluating(model), seeded(seed, device_of(model)):
-        return decode_site(model, size, {}, given or {}, site, mean)
+        return decode_site(model, size, {}, given, site, mean)
 
 
 def reconstruct(
@@ -193,8 +207,10 @@ def reconstruct(
         site: the observed site to return.
 
     Raises:
-        PairError: the model has no such site; a distribution without a mean.
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
+        PairError: no data; the model has no such site; a distribution without a mean.
     """
+    data = entered("reconstruct", data, transform, model, guide)
     names = conditions(model, guide, data, transform)
     encoded = encode_all(model, guide, data, transform=transform, mean=mean, seed=seed, keep=names)
     return decode(model, encoded.codes, given=encoded.kept, site=site, mean=mean, seed=seed)
@@ -229,7 +245,7 @@ _HOLD = (
 
 def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
     """A site of the model, run for `size` data points with those latents."""
-    with poutine.trace() as tracer, means, _codes_at(latents):
+    with poutine.trace() as tracer, means, _codes_at(latents), explained_types(model, latents):
         call(model, given, size=size, data_size=size)
     drawn = sites(tracer.trace)
     unknown = [name for name in (*latents, site) if name not in drawn]

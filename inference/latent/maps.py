@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_choice
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import conditions, decode_site, encode
-from pyrovae.inference.latent.projection import Method, Plane, embed, principal_plane
+from pyrovae.inference.latent.projection import METHODS, Method, Plane, embed, principal_plane
 from pyrovae.inference.latent.traversal import only_latent
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
 
 __all__ = ["LatentMap", "latent_map"]
@@ -75,9 +77,12 @@ def latent_map(
 
     Raises:
         PairError: the site does not exist or is a label; there are several to choose from; the prior is improper.
+        SettingError: an unknown method.
         ShapeError: codes of fewer than 2 dimensions.
         MissingExtraError: scikit-learn (t-SNE) or umap-learn (UMAP) is not installed.
     """
+    data = entered("latent_map", data, transform, model, guide)
+    method = check_choice("method", method, METHODS)
     means, draws = (encode(model, guide, data, mean=mean, transform=transform, seed=seed) for mean in (True, False))
     latent = only_latent(list(means), latent)
     if not means[latent].is_floating_point():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.errors import ShapeError
 from pyrovae.inference.latent.table import shortened
 
@@ -44,9 +45,11 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
         k: the number of neighbours.
 
     Raises:
+        SettingError: k is no whole number of at least 1.
         ShapeError: the shapes of codes and queries differ, or there are fewer than k codes.
     """
-    if z.shape[1:] != query.shape[1:] or not 1 <= k <= len(z):
+    k = check_count("k", k, write=5)
+    if z.dim() < 1 or z.shape[1:] != query.shape[1:] or k > len(z):
         raise ShapeError(
             f"neighbours requires at least k codes and queries of their shape, got k = {k}, codes {tuple(z.shape)}, "
             f"queries {tuple(query.shape)}. Write neighbours(z, z[:1], k=5)."

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 
@@ -89,10 +90,11 @@ def path(start: Batch, end: Batch, num_steps: int = 10, *, kind: Kind = slerp) -
             gets the codes as vectors.
 
     Raises:
+        SettingError: num_steps is no whole number of at least 1.
         ShapeError: the codes differ in sites or shapes.
         PairError: a code is a label: there is nothing between two labels.
     """
-    codes = {}
+    num_steps, codes = check_count("num_steps", num_steps, write=10), {}
     for name, code in start.items():
         if name not in end or code.shape != end[name].shape:
             got = tuple(end[name].shape) if name in end else "none"

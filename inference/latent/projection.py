@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from pyrovae.errors import PyrovaeError, ShapeError
+from pyrovae.checks import check_choice, check_seed
+from pyrovae.errors import ShapeError
 from pyrovae.imports import imported
 
-__all__ = ["Method", "Plane", "embed", "principal_plane"]
+__all__ = ["METHODS", "Method", "Plane", "embed", "principal_plane"]
 
 Method = Literal["pca", "tsne", "umap"]
 """How codes are mapped to the plane."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""The names of the methods."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,11 @@ def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int 
     Raises:
         ShapeError: a set is not `(N, D)` with D >= 2, or there are fewer than 4 codes in all.
         MissingExtraError: scikit-learn or umap-learn is not installed.
-        PyrovaeError: an unknown method.
+        SettingError: an unknown method, or a seed that is no whole number from 0 to 2^32 - 1.
 
     References: van der Maaten & Hinton (2008), Visualizing data using t-SNE; McInnes et al. (2018), arXiv:1802.03426.
     """
-    if method not in _FITS:
-        raise PyrovaeError(
-            f"A map requires method to be one of {', '.join(map(repr, ('pca', *_FITS)))}, got {method!r}."
-        )
+    method, seed = check_choice("method", method, tuple(_FITS)), check_seed("seed", seed)
     for z in sets:
         _check_codes(z)
     codes = torch.cat([z.detach().float().cpu() for z in sets])

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike, filled
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import PairTrace, sites, trace_pair
@@ -41,7 +42,8 @@ def dimension_rates(
     Raises:
         PairError: no data.
     """
-    size, device = filled("dimension_rates", data), device_of(model, guide)
+    data = entered("dimension_rates", data, transform, model, guide)
+    size, device = batch_size(data), device_of(model, guide)
     totals: dict[str, Tensor] = {}
     with evaluating(model, guide), seeded(seed, device):
         for batch in batches(data, ROWS, transform, device):

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_number
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode_at_means, encode_all, repeated
 from pyrovae.inference.latent.paths import Kind, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.running import Transform
 
 __all__ = ["Traversal", "attribute", "interpolate", "only_latent", "traverse", "vary"]
@@ -110,11 +112,18 @@ def traverse(
         seed: the seed of the draws; the global random state is left alone.
 
     Raises:
-        PairError: the site does not exist or is discrete; there are several to choose from; a latent has no mean.
+        PairError: fewer than two data points; the site does not exist or is discrete; there are several to choose from;
+            a latent has no mean.
+        SettingError: a number of dimensions or steps below 1, or an extent that is not finite.
         ShapeError: the code is not that of a single data point.
 
     References: Higgins et al. (2017), beta-VAE.
     """
+    num_dims, num_steps = check_count("num_dims", num_dims, write=10), check_count("num_steps", num_steps, write=9)
+    extent = check_number("extent", extent, write=2.0)
+    data = entered("traverse", data, transform, model, guide)
+    if batch_size(data) < 2:
+        raise PairError("traverse requires at least two data points, whose codes have a spread, got one. Pass more.")
     rates = dimension_rates(model, guide, data, transform=transform, seed=seed)
     latent = only_latent(list(rates), latent)
     encoded = encode_all(model, guide, data, transform=transform, mean=False, seed=seed)
@@ -209,9 +218,10 @@ def vary(
 
     Raises:
         PairError: a direction at a site without codes.
+        SettingError: a strength that is no finite number.
         ShapeError: the shapes of a code and its direction differ.
     """
-    size, t = batch_size(codes), torch.tensor(strengths, dtype=torch.get_default_dtype())
+    size, t = batch_size(codes), torch.tensor([check_number("strengths", t) for t in strengths])
     _check_direction(codes, direction)
 
     def each(tensor: Tensor) -> Tensor:

@@ -5,18 +5,30 @@ tensors that its signature names. The data are in one plate, `"data"`, at dim=-1
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pyro
+import torch
 from pyro.nn import PyroModule
 from torch import nn
 
 from pyrovae.data import Batch
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import DataError, PairError, PyrovaeError, ShapeError
 
-__all__ = ["ProgramLike", "Site", "batch_size", "call", "filled", "local_params", "modules", "takes"]
+__all__ = [
+    "ProgramLike",
+    "Site",
+    "batch_size",
+    "call",
+    "explained_types",
+    "filled",
+    "local_params",
+    "modules",
+    "takes",
+]
 
 ProgramLike = Callable[..., Any]
 """Any Pyro program: a function, a bound method, or a module."""
@@ -38,6 +50,7 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
 
     Raises:
         PairError: a required argument is neither in the batch nor in `extra`.
+        DataError: the program fails on numbers of another type than those of its parameters.
     """
     wanted = _signature(program)
     offered = {**extra, **batch}
@@ -49,7 +62,51 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
             "into the data, or give the argument a default."
         )
     whole = dict(batch) if _takes_any(program) else {}
-    return program(**whole | {name: offered[name] for name in wanted if name in offered})
+    with explained_types(program, batch):
+        return program(**whole | {name: offered[name] for name in wanted if name in offered})
+
+
+_ABOUT_TYPES = re.compile(
+    r"dtype|scalar type|input type|result type|not implemented for|bool tensor|a Float|a Double|of a (Long|Byte)",
+    re.IGNORECASE,
+)
+"""What torch says where the types of numbers do not fit."""
+
+
+@contextmanager
+def explained_types(program: ProgramLike, batch: Batch) -> Iterator[None]:
+    """Replaces an error of torch about the types of numbers by one that names the tensors and the line to write.
+
+    Args:
+        program: the model or the guide that runs inside.
+        batch: what it gets: named tensors, or codes.
+
+    Raises:
+        DataError: the program fails on numbers of another type than those of its parameters.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        message = "" if isinstance(error, PyrovaeError) else _about_types(program, batch, str(error))
+        if not message:
+            raise
+        raise DataError(message) from error
+
+
+def _about_types(program: ProgramLike, batch: Batch, error: str) -> str:
+    """What to say of an error; nothing where it is not about types, or all types are those of the parameters."""
+    owned = [parameter for module in modules(program) for parameter in module.parameters()]
+    floats = next((parameter.dtype for parameter in owned if parameter.is_floating_point()), None)
+    others = {name: tensor.dtype for name, tensor in batch.items() if tensor.dtype != floats}
+    if floats is None or not others or not _ABOUT_TYPES.search(error):
+        return ""
+    wrong = next((name for name, dtype in others.items() if dtype.is_floating_point), next(iter(others)))
+    needed = torch.int64 if "Long, Int" in error else floats
+    listed = ", ".join(f"{name} of {str(dtype).removeprefix('torch.')}" for name, dtype in others.items())
+    return (
+        f"{_name(program)} fails on the types of its data: its parameters are {str(floats).removeprefix('torch.')}, "
+        f'and it got {listed}: {error}. Write {{"{wrong}": {wrong}.to({needed})}}.'
+    )
 
 
 def takes(program: ProgramLike, name: str) -> bool:

@@ -10,9 +10,11 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
-from pyrovae.inference.pair.contract import ProgramLike, Site, call, filled
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.running import (
     MEMORY,
     Transform,
@@ -188,15 +190,19 @@ def on_data(
     Args:
         what: the caller's name, for the errors.
         model, guide: the pair.
-        data: named tensors of N data points.
+        data: named tensors of N data points, as in `entered`; they are prepared by the transform.
         transform: a function from a batch of the data to the batch that the programs get; `Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of all random numbers inside; the global random state is unchanged afterwards.
 
     Raises:
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
         PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out.
+        SettingError: a seed or a memory without a meaning.
     """
-    size, device = filled(what, data), device_of(model, guide)
+    memory = check_count("memory", memory, 0)
+    data = entered(what, data, transform, model, guide)
+    size, device = batch_size(data), device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
         first = placed(data, transform, device, slice(2))
         traces = trace_pair(model, guide, first, data_size=size)

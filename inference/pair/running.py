@@ -8,7 +8,8 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import Batch, Scale
+from pyrovae.checks import check_count, check_seed
+from pyrovae.data import Batch, Scale, check_unchanged
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
 
 __all__ = [
@@ -49,7 +50,11 @@ def placed(data: Batch, transform: Transform | None, device: torch.device, rows:
             leaves floats unchanged.
         device: the device of the programs.
         rows: a slice or row numbers; all rows by default.
+
+    Raises:
+        DataError: the data are mapped from a file that has changed.
     """
+    check_unchanged(data)
     if isinstance(rows, Tensor):
         part = {name: tensor[rows.to(tensor.device)].to(device) for name, tensor in data.items()}
     else:
@@ -64,7 +69,11 @@ def batches(data: Batch, rows: int, transform: Transform | None, device: torch.d
         data: named tensors.
         rows: the number of data points in a batch; the last batch may have fewer.
         transform, device: as in `placed`.
+
+    Raises:
+        SettingError: `rows` is no whole number of at least 1.
     """
+    rows = check_count("rows", rows)
     for start in range(0, batch_size(data), rows):
         yield placed(data, transform, device, slice(start, start + rows))
 
@@ -96,7 +105,11 @@ def chunk_sizes(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:
         batch: named tensors of at least one data point.
         num_samples: the number of draws for each data point.
         memory: about how many bytes a chunk may take.
+
+    Raises:
+        SettingError: `num_samples` is no whole number of at least 1, or `memory` none of at least 0.
     """
+    num_samples, memory = check_count("num_samples", num_samples), check_count("memory", memory, 0)
     pairs = max(1, memory // (64 * max(numbers(batch), 128)))
     draws = min(num_samples, pairs)
     return max(1, pairs // draws), draws
@@ -131,8 +144,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     Args:
         seed: the seed of torch's generators.
         device: the device of the programs; a GPU has a generator of its own.
+
+    Raises:
+        SettingError: a seed that is no whole number from 0 to 2^32 - 1.
     """
-    devices = [device] if device.type == "cuda" else []
+    seed, devices = check_seed("seed", seed), [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics import aggregate_posterior
@@ -34,7 +35,8 @@ class Aggressive(torch.optim.Adam):
         decoupled_weight_decay: decay the weights themselves, as AdamW does, instead of the gradient.
 
     Raises:
-        PairError: every < 1, or no parameter of the model is among `params`.
+        PairError: no parameter of the model is among `params`.
+        SettingError: every below 1.
 
     References: He et al. (2019), Lagging inference networks and posterior collapse, arXiv:1901.05534.
     """
@@ -52,12 +54,13 @@ class Aggressive(torch.optim.Adam):
         amsgrad: bool = False,
         decoupled_weight_decay: bool = False,
     ) -> None:
+        every = check_count("every", every, write=10)
         held, params = {id(p) for p in model.parameters()}, list(params)
         slow = [p for p in params if id(p) in held]
-        if every < 1 or not slow:
+        if not slow:
             raise PairError(
-                f"Aggressive requires every >= 1 and parameters of the model, got every={every} and {len(slow)} of the "
-                "model's parameters. Write optim=(Aggressive, {'model': model, 'every': 10})."
+                "Aggressive requires parameters of the model, got none of them. Write optim=(Aggressive, "
+                "{'model': model, 'every': 10})."
             )
         fast = [p for p in params if id(p) not in held]
         # A checkpoint stores the groups, and with them the counter.

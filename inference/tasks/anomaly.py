@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_fraction
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.diagnostics import gaps
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import reconstruct
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, filled
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, ROWS, Transform, batches, device_of, seeded, unchanged
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT
@@ -70,14 +72,16 @@ def anomaly_scores(
     Raises:
         PairError: an unknown kind, an option that the kind does not use, no data, or a latent outside the plate "data"
             where the kind needs p(x) of one data point.
-        DataError: data whose complexity is not known.
+        DataError: data whose complexity is not known, or that are no named tensors.
+        SettingError: a number of draws below 1.
 
     References: An & Cho (2015), Variational autoencoder based anomaly detection using reconstruction probability; Xiao
     et al. (2020), Likelihood regret, arXiv:2003.02977; Serrà et al. (2020), Input complexity, arXiv:1909.11480.
     """
     steps = {"num_steps": num_steps, "lr": lr, "num_particles": num_particles}
     _check(kind, {**steps, "compile": compile})
-    filled("anomaly_scores", data)
+    num_samples = check_count("num_samples", num_samples, write=100)
+    data = entered("anomaly_scores", data, transform, model, guide)
     device = device_of(model, guide)
     with seeded(seed, device):
         parts = list(batches(data, ROWS, transform, device))
@@ -184,20 +188,23 @@ def threshold(scores: Tensor, *, quantile: float | None = None, false_alarms: fl
             over sets of N clean data points.
 
     Raises:
-        DataError: both or none of the two, or a value outside its range; NaN among the scores; too few scores for such
-            a low rate, which requires N >= 1 / false_alarms - 1.
+        DataError: both or none of the two; NaN or infinities among the scores; too few scores for such a low rate,
+            which requires N >= 1 / false_alarms - 1.
+        SettingError: a quantile or a rate outside its range.
         ShapeError: scores of another shape, or none.
 
     References: Vovk et al. (2005), Algorithmic learning in a random world (conformal prediction).
     """
     if scores.dim() != 1 or len(scores) == 0:
         raise ShapeError(f"threshold requires the scores of N > 0 data points, (N,), got {tuple(scores.shape)}.")
-    if scores.isnan().any():
-        raise DataError(f"threshold requires numbers, got {int(scores.isnan().sum())} NaN of {len(scores)} scores.")
+    broken = int((~scores.isfinite()).sum())
+    if broken:
+        raise DataError(
+            f"threshold requires finite scores, got {broken} NaN or infinite ones of {len(scores)}. Drop those rows, "
+            "scores[scores.isfinite()], or find out why the pair gives them."
+        )
     if quantile is not None and false_alarms is None:
-        if not 0 <= quantile <= 1:
-            raise DataError(f"threshold requires a quantile in [0, 1], got {quantile!r}. Write quantile=0.95.")
-        return scores.double().quantile(quantile).item()
+        return scores.double().quantile(check_fraction("quantile", quantile, write=0.95)).item()
     if false_alarms is not None and quantile is None:
         return _conformal(scores, false_alarms)
     raise DataError(
@@ -208,10 +215,7 @@ def threshold(scores: Tensor, *, quantile: float | None = None, false_alarms: fl
 
 def _conformal(scores: Tensor, false_alarms: float) -> float:
     """The score that a new one exceeds with at most that probability."""
-    if not 0 < false_alarms < 1:
-        raise DataError(
-            f"threshold requires a rate of false alarms in (0, 1), got {false_alarms!r}. Write false_alarms=0.05."
-        )
+    false_alarms = check_fraction("false_alarms", false_alarms, ends=False, write=0.05)
     rank = math.ceil(round((len(scores) + 1) * (1 - false_alarms), 9))
     if rank > len(scores):
         raise DataError(

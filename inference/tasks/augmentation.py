@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_number, check_seed
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import decode, encode
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, filled
+from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import given
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import ROWS, Transform, device_of, evaluating, placed, seeded, unchanged
@@ -47,13 +48,15 @@ def augment(
         progress: show a bar.
 
     Raises:
-        PairError: no data, or num_copies < 1; the model has no such site, or no mean there.
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
+        PairError: no data; the model has no such site, or no mean there.
+        SettingError: num_copies below 1, or a stretch that is not finite.
 
     References: Norouzi et al. (2020), Exemplar VAE, arXiv:2004.04795, for augmentation by a VAE.
     """
-    if num_copies < 1:
-        raise PairError(f"augment requires num_copies >= 1, got {num_copies}. Write num_copies=5.")
-    size = filled("augment", data)
+    num_copies = check_count("num_copies", num_copies, write=5)
+    data = entered("augment", data, transform, model, guide)
+    size = batch_size(data)
     parts: dict[str, list[Tensor]] = {}
     new = around(model, guide, data, num_copies, stretch=stretch, mean=mean, site=site, transform=transform, seed=seed)
     with progress_bar(progress, size, "data point") as bar:
@@ -82,6 +85,7 @@ def around(
     Args:
         model, guide, data, num_copies, stretch, mean, site, transform, seed: as in `augment`.
     """
+    stretch, seed = check_number("stretch", stretch, write=1.0), check_seed("seed", seed)
     device, rows = device_of(model, guide), max(1, ROWS // num_copies)
     traces = _first_run(model, guide, data, transform, seed)
     for part, start in enumerate(range(0, batch_size(data), rows), seed):

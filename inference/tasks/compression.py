@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_positive
 from pyrovae.data import Batch
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import DataError, ShapeError
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import Transform
 from pyrovae.inference.tasks.augmentation import around
@@ -68,11 +70,18 @@ def rate_distortion(
         progress: show a bar.
 
     Raises:
-        PairError: no data, or num_samples < 1; p(x | z) has no mean.
+        DataError: data without a tensor `x`.
+        PairError: no data; p(x | z) has no mean.
+        SettingError: num_samples below 1.
 
     References: Alemi et al. (2018), arXiv:1711.00464, for the curve; Flamich et al. (2020), arXiv:2010.01185, for
     relative entropy coding; Townsend et al. (2019), arXiv:1901.04866, for bits-back coding.
     """
+    data = entered("rate_distortion", data, transform, model, guide)
+    if "x" not in data:
+        raise DataError(
+            f"rate_distortion requires a tensor named 'x', got {', '.join(map(repr, data))}. Write {{\"x\": x}}."
+        )
     measured = evaluate(model, guide, data, num_samples=num_samples, transform=transform, seed=seed, progress=progress)
     total = 0.0
     with progress_bar(progress, batch_size(data), "data point") as bar:
@@ -116,14 +125,13 @@ class QuantisedPCA:
 
         Raises:
             ShapeError: no data, or data of another shape.
-            PairError: step <= 0.
+            SettingError: step is no number above 0.
         """
         if not len(x) or x[0].numel() != len(self.loc):
             raise ShapeError(
                 f"QuantisedPCA requires data (M, *event) of {len(self.loc)} numbers each, M > 0, got {tuple(x.shape)}."
             )
-        if step <= 0:
-            raise PairError(f"QuantisedPCA requires step > 0, got {step}. Write step=0.1.")
+        step = check_positive("step", step, write=0.1)
         known, sent = (self.train / step).round(), (self._components(wide(x.flatten(1))) / step).round()
         low, high = torch.minimum(known.amin(0), sent.amin(0)), torch.maximum(known.amax(0), sent.amax(0))
         counts = known.new_zeros(int((high - low).max()) + 1, known.shape[1])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data.tokens import BOS, EOS, PAD, UNK
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.running import evaluating, seeded
@@ -43,15 +44,13 @@ def decode_sampled(
         seed: the seed of the draws; the global random state is left alone.
 
     Raises:
-        PairError: temperature <= 0; top_p outside (0, 1]; a model without such a likelihood.
+        PairError: a model without such a likelihood.
+        SettingError: a temperature that is not positive; top_p outside (0, 1].
 
     References: Holtzman et al. (2020), arXiv:1904.09751, for top_p.
     """
-    if temperature <= 0 or not 0 < top_p <= 1:
-        raise PairError(
-            f"decode_sampled requires temperature > 0 and 0 < top_p <= 1, got {temperature} and {top_p}. Write "
-            "temperature=1.0, top_p=1.0 for draws of the model."
-        )
+    temperature = check_positive("temperature", temperature, write=1.0)
+    top_p = check_positive("top_p", check_fraction("top_p", top_p, write=1.0), write=1.0)
     with seeded(seed, z.device):
         return _write(model, z, unknown, lambda logits: _draw(logits / temperature, top_p))
 
@@ -71,10 +70,10 @@ def decode_beam(model: Any, z: Tensor, *, num_beams: int = 5, unknown: bool = Fa
         num_beams: the number of most probable beginnings that are kept at each step; 1 is greedy.
 
     Raises:
-        PairError: num_beams < 1; a model without such a likelihood.
+        PairError: a model without such a likelihood.
+        SettingError: num_beams below 1.
     """
-    if num_beams < 1:
-        raise PairError(f"decode_beam requires num_beams >= 1, got {num_beams}. Write num_beams=5.")
+    num_beams = check_count("num_beams", num_beams, write=5)
     likelihood = _likelihood(model)
     with evaluating(model):
         x = _search(likelihood, z.reshape(-1, z.shape[-1]), num_beams, unknown)

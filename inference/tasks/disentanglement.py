@@ -11,11 +11,13 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_seed
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
-from pyrovae.inference.pair.contract import ProgramLike, Site, call, filled
+from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.divergence import marginals
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, ROWS, Transform, batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.scoring import is_global
@@ -120,7 +122,9 @@ def mutual_information_gap(
 
     References: Chen et al. (2018), arXiv:1802.04942; Locatello et al. (2019), arXiv:1811.12359, for the bins.
     """
-    filled("mutual_information_gap", data)
+    num_bins = num_bins if num_bins is None else check_count("num_bins", num_bins, 2, write=20)
+    memory = check_count("memory", memory, 0)
+    data = entered("mutual_information_gap", data, transform, model, guide)
     labels, device = _labels(data, factors), device_of(model, guide)
     values = torch.stack([*labels.values()], -1).to(device)
     with evaluating(model, guide), seeded(seed, device):
@@ -191,7 +195,9 @@ def factor_vae_score(
 
     References: Kim & Mnih (2018), arXiv:1802.05983.
     """
-    filled("factor_vae_score", data)
+    num_votes = check_count("num_votes", num_votes, write=200)
+    group_size, seed = check_count("group_size", group_size, 2, write=100), check_seed("seed", seed)
+    data = entered("factor_vae_score", data, transform, model, guide)
     labels = _labels(data, factors)
 
     def codes(mean: bool, seed: int) -> Tensor:

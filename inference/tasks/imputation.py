@@ -14,11 +14,13 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.draws.posterior import posterior
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, filled, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import on_data
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, numbers, portions
@@ -85,13 +87,15 @@ def impute(
         progress: show a bar.
 
     Raises:
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
+        SettingError: num_samples below 1.
         PairError: no data, no mask; a model that scores what is missing; a latent outside the plate "data".
         NonFiniteError: the weights of a data point are all zero, or NaN.
 
     References: Mattei & Frellsen (2019), MIWAE, arXiv:1812.02633, section 3.2; Owen (2013), Monte Carlo theory,
     methods and examples, section 9.2, for the error.
     """
-    _check("impute", model, data, num_samples)
+    data = _checked("impute", model, guide, data, transform, num_samples)
     found = []
     with (
         on_data("impute", model, guide, data, transform, memory=memory, seed=seed) as pair,
@@ -146,13 +150,16 @@ def imputations(
         progress: show a bar.
 
     Raises:
+        DataError: as in `impute`.
+        SettingError: num_imputations or num_samples below 1.
         PairError: as in `impute`; the model does not generate without data.
         NonFiniteError: the weights of a data point are all zero, or NaN.
 
     References: Rubin (1987), Multiple imputation for nonresponse in surveys; Mattei & Frellsen (2019),
     arXiv:1812.02633, section 3.2.
     """
-    _check("imputations", model, data, num_samples)
+    data = _checked("imputations", model, guide, data, transform, num_samples)
+    num_imputations = check_count("num_imputations", num_imputations, write=19)
     draws = posterior(
         model,
         guide,
@@ -173,10 +180,12 @@ def imputations(
     return torch.where(draws.given["mask"].bool().expand_as(x), x.to(drawn.dtype), drawn)
 
 
-def _check(what: str, model: ProgramLike, data: Batch, num_samples: int) -> None:
-    filled(what, data)
-    if num_samples < 1:
-        raise PairError(f"{what} requires num_samples >= 1, got {num_samples}. Write num_samples=1000.")
+def _checked(
+    what: str, model: ProgramLike, guide: ProgramLike, data: Batch, transform: Transform | None, num_samples: int
+) -> Batch:
+    """The data as tensors, prepared, after the checks of both functions."""
+    check_count("num_samples", num_samples, write=1000)
+    data = entered(what, data, transform, model, guide)
     if "x" not in data or "mask" not in data:
         raise PairError(
             f"{what} requires 'x' and its 'mask', got {', '.join(map(repr, data))}. Write data.incomplete(x), with NaN "
@@ -187,6 +196,7 @@ def _check(what: str, model: ProgramLike, data: Batch, num_samples: int) -> None
             f"{what} requires a model that takes a mask; this one scores what is missing too. Write "
             "models.Masked(model)."
         )
+    return data
 
 
 # -------------------------------------------------------------------------------------------- sums over draws

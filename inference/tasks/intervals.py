@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from pyrovae.errors import ShapeError
+from pyrovae.checks import check_fraction, check_seed
+from pyrovae.errors import DataError, ShapeError
 from pyrovae.inference.evidence.estimates import Estimate
 
 __all__ = ["coverage", "interval"]
@@ -23,7 +24,9 @@ def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
         level: the probability of the interval, in (0, 1).
 
     Raises:
-        ShapeError: a level outside (0, 1), or too few draws for it.
+        DataError: NaN among the draws.
+        SettingError: a level outside (0, 1).
+        ShapeError: too few draws for the level.
     """
     k = _tail(draws, level)
     ordered = draws.sort(0).values
@@ -51,7 +54,9 @@ def coverage(
         The share, and its standard error over data points, whose entries may depend on each other.
 
     Raises:
-        ShapeError: shapes that do not match, a level outside (0, 1), too few draws for it, or no entry to count.
+        DataError: NaN among the draws, or in the truth of a counted entry.
+        SettingError: a level outside (0, 1), or a seed that is no whole number from 0 to 2^32 - 1.
+        ShapeError: shapes that do not match, too few draws for the level, or no entry to count.
     """
     _tail(draws, level)
     if draws.shape[1:] != truth.shape:
@@ -59,11 +64,17 @@ def coverage(
             f"coverage requires draws (S, *truth.shape), got {tuple(draws.shape)} and {tuple(truth.shape)}. Write "
             "coverage(imputations(model, guide, batch), x)."
         )
-    counted = torch.ones_like(truth, dtype=torch.bool) if where is None else where.bool().expand_as(truth)
+    counted = _counted(truth, where)
+    if truth[counted].isnan().any():
+        raise DataError(
+            f"coverage requires a true value at each counted entry, got {int(truth[counted].isnan().sum())} NaN. Write "
+            "where=~truth.isnan()."
+        )
     if not counted.any():
         raise ShapeError("coverage requires an entry to count, got where=... that is False everywhere. Pass ~mask.")
     below, ties = (draws < truth).sum(0), (draws == truth).sum(0)
-    uniform = torch.rand(truth.shape, generator=torch.Generator().manual_seed(seed)).to(draws.device)
+    generator = torch.Generator().manual_seed(check_seed("seed", seed))
+    uniform = torch.rand(truth.shape, generator=generator).to(draws.device)
     rank = (below + uniform * (ties + 1)) / (len(draws) + 1)
     inside = (((rank - 0.5).abs() <= level / 2) & counted).double().reshape(len(truth), -1).sum(1)
     each = counted.double().reshape(len(truth), -1).sum(1)
@@ -72,10 +83,27 @@ def coverage(
     return Estimate(share, spread.item())
 
 
+def _counted(truth: Tensor, where: Tensor | None) -> Tensor:
+    """The entries to count, bool `(N, *event)`."""
+    if where is None:
+        return torch.ones_like(truth, dtype=torch.bool)
+    try:
+        return where.bool().expand_as(truth)
+    except RuntimeError:
+        raise ShapeError(
+            f"coverage requires where of a shape that broadcasts to the truth {tuple(truth.shape)}, got "
+            f"{tuple(where.shape)}. Pass ~mask."
+        ) from None
+
+
 def _tail(draws: Tensor, level: float) -> int:
     """k, the number of draws from each end at which the interval ends."""
-    if not 0 < level < 1:
-        raise ShapeError(f"an interval requires a level between 0 and 1, got {level}. Write level=0.9.")
+    level = check_fraction("level", level, ends=False, write=0.9)
+    if draws.dim() < 1:
+        raise ShapeError(f"an interval requires draws (S, N, *event), got shape {tuple(draws.shape)}.")
+    broken = int(draws.isnan().sum())
+    if broken:
+        raise DataError(f"an interval requires draws without NaN, got {broken} of {draws.numel()}. Drop those draws.")
     k = math.floor((len(draws) + 1) * (1 - level) / 2 + 1e-9)
     if k < 1:
         least = math.ceil(2 / (1 - level) - 1e-9) - 1

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_positive
 from pyrovae.data import Batch
 from pyrovae.errors import MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.neighbours import neighbours
-from pyrovae.inference.pair.contract import ProgramLike, filled
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.running import Transform
 
 __all__ = ["Accuracy", "ProbeAccuracy", "features", "probe"]
@@ -35,7 +37,7 @@ def features(
     Raises:
         PairError: no data; no such site, or none that holds numbers; a distribution without a mean.
     """
-    filled("features", data)
+    data = entered("features", data, transform, model, guide)
     codes = encode(model, guide, data, transform=transform)
     codes = {name: z for name, z in codes.items() if z.is_floating_point()}
     if not codes or latent not in (None, *codes):
@@ -90,11 +92,13 @@ def probe(
         strength: C of scikit-learn's `LogisticRegression`, the inverse of the strength of its L2 penalty.
 
     Raises:
+        SettingError: k or strength that is not positive.
         ShapeError: shapes that do not match, or fewer than k training data.
         MissingExtraError: scikit-learn is not installed.
 
     References: Alain & Bengio (2017), arXiv:1610.01644.
     """
+    k, strength = check_count("k", k, write=1), check_positive("strength", strength, write=1.0)
     if train.dim() != 2 or train.shape[1:] != test.shape[1:] or (len(y), len(y_test)) != (len(train), len(test)):
         raise ShapeError(
             f"probe requires features (N, D) with labels (N,), and (M, D) with (M,), got {tuple(train.shape)} with "

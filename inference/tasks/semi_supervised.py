@@ -11,7 +11,8 @@ from torch import Tensor
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective, Tracked
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, filled
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.tracing import sites
@@ -155,7 +156,8 @@ def classify(
     Raises:
         PairError: no data; the guide has no such site.
     """
-    size, device = filled("classify", data), device_of(guide)
+    data = entered("classify", data, transform, guide)
+    size, device = batch_size(data), device_of(guide)
     parts = []
     with evaluating(guide), seeded(seed, device), progress_bar(progress, size, "data point") as bar:
         for batch in batches(data, ROWS, transform, device):
@@ -183,5 +185,10 @@ def accuracy(
     Raises:
         PairError: no data; the guide has no such site.
     """
+    data = entered("accuracy", data, transform, guide)
+    if label not in data:
+        raise PairError(
+            f"accuracy requires the labels {label!r}, got {', '.join(map(repr, data))}. Write {{..., {label!r}: y}}."
+        )
     predicted = classify(guide, data, transform=transform, label=label, seed=seed, progress=progress).argmax(-1)
     return (predicted == data[label].to(predicted.device)).double().mean().item()

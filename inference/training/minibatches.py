@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pyrovae.data import check_unchanged
 from pyrovae.errors import DataError
 
 __all__ = ["Transform", "chunks", "each_batch", "gathered", "is_small", "one_thread", "row_order"]
@@ -30,8 +31,10 @@ def row_order(data: Mapping[str, Tensor], num_steps: int, batch_size: int | None
         order: the rows, int64 `(num_steps, B)`.
 
     Raises:
-        DataError: neither `order` nor `batch_size` is given, or `order` has another shape.
+        DataError: neither `order` nor `batch_size` is given, or `order` has another shape; or the data are mapped from
+            a file that has changed.
     """
+    check_unchanged(data)
     if order is None:
         if batch_size is None:
             raise DataError(
@@ -54,7 +57,11 @@ def gathered(data: Mapping[str, Tensor], rows: Tensor, device: torch.device | No
         data: named tensors, on any devices.
         rows: row numbers.
         device: where to put the rows; None leaves them where the data are.
+
+    Raises:
+        DataError: the data are mapped from a file that has changed.
     """
+    check_unchanged(data)
     part = {name: tensor[rows.to(tensor.device)] for name, tensor in data.items()}
     return part if device is None else {name: t.to(device, non_blocking=True) for name, t in part.items()}
 

@@ -1,15 +1,17 @@
 """The data of a training: on the device, and in the order of each epoch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch
-from pyrovae.errors import PairError
+from pyrovae.checks import check_seed
+from pyrovae.data import Batch, Dataset, check_unchanged
+from pyrovae.errors import DataError, PairError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
+from pyrovae.inference.pair.entry import floats_of, named_tensors, prepared
 from pyrovae.inference.training.minibatches import gathered
 
 __all__ = ["Batches", "TrainingData", "WithDataSize"]
@@ -39,7 +41,7 @@ class TrainingData:
 
     Args:
         model, guide: the pair. If one of them names `data_size`, its loss is that of all data points.
-        data: named tensors, or a `pyrovae.data.Dataset`.
+        data: a `pyrovae.data.Dataset`, or training data as in `entered`.
         valid: validation data; None takes those of the Dataset.
         transform: from a batch of the data to the batch that the programs get.
         batch_size: data points per step.
@@ -48,7 +50,9 @@ class TrainingData:
         device: where the data go, unless the Dataset is streamed from a file.
 
     Raises:
+        DataError: the data are no named tensors; the message has the line to write.
         PairError: there are no training data.
+        SettingError: a seed that is no whole number from 0 to 2^32 - 1.
 
     Attributes:
         train, valid: named tensors; `valid` is empty where there are no validation data.
@@ -71,21 +75,22 @@ class TrainingData:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.transform, self.batch_size, self.seed, self.device = transform, batch_size, seed, device
-        self._batches, self._streamed = batches, getattr(data, "streamed", False)
-        train = _split(data, "train")
+        self.transform, self.batch_size, self.device = transform, batch_size, device
+        self.seed, self._streamed = check_seed("seed", seed), getattr(data, "streamed", False)
+        self._batches, floats = batches, floats_of(model, guide)
+        train = _split(data, "train", floats)
         self.size = _size(train)
         if self.size == 0:
             raise PairError('fit requires training data, got none. Pass {"x": x}, or a Dataset with a train split.')
-        valid = _split(data, "valid") if valid is None else valid
+        valid = _split(data, "valid", floats) if valid is None else named_tensors("fit", valid, floats)
         self.train, self.valid = self._placed(train), self._placed(valid if _size(valid) else {})
         self.scaled = takes(model, "data_size") or takes(guide, "data_size")
         self.step_transform = WithDataSize(transform, self.size) if self.scaled else transform
         self.first_epoch = self.order(0)
 
     def _placed(self, split: Batch) -> Batch:
-        prepared = self.transform.prepare(dict(split)) if split and hasattr(self.transform, "prepare") else split
-        return {name: tensor if self._streamed else tensor.to(self.device) for name, tensor in prepared.items()}
+        whole = prepared(split, self.transform) if split else {}
+        return {name: tensor if self._streamed else tensor.to(self.device) for name, tensor in whole.items()}
 
     def batch(self, rows: Tensor) -> Batch:
         """The transformed batch of some training data points, on the device.
@@ -100,17 +105,39 @@ class TrainingData:
 
         Args:
             epoch: the number of epochs before this one.
+
+        Raises:
+            DataError: `batches` gives rows that are not in the data; the data are mapped from a file that has changed.
         """
+        check_unchanged(self.train)
+        check_unchanged(self.valid)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         if self._batches is not None:
-            return list(self._batches(generator))
+            return self._checked(list(self._batches(generator)))
         return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
 
+    def _checked(self, steps: list[Tensor]) -> list[Tensor]:
+        """The rows of the steps, all of which are in the data: a negative one would be taken from the end."""
+        for rows in steps:
+            if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.dim() != 1 or not len(rows):
+                got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+                raise DataError(f"batches requires row numbers of each step, int64 (B,), got {got}. Write rows.long().")
+            low, high = (int(end) for end in rows.aminmax())
+            if low < 0 or high >= self.size:
+                raise DataError(
+                    f"batches requires row numbers from 0 to {self.size - 1}, got {low if low < 0 else high}. Build "
+                    "it for the training data that fit gets."
+                )
+        if not steps:
+            raise DataError("batches requires at least one step in an epoch, got none.")
+        return steps
 
-def _split(data: Any, name: str) -> Batch:
-    if isinstance(data, Mapping):
-        return data if name == "train" else {}
-    return getattr(data, name)
+
+def _split(data: Any, name: str, floats: torch.dtype | None) -> Batch:
+    """The training or validation data of a `Dataset`; anything else is training data."""
+    if isinstance(data, Dataset):
+        return named_tensors("fit", getattr(data, name), floats)
+    return named_tensors("fit", data, floats) if name == "train" else {}
 
 
 def _size(split: Batch) -> int:

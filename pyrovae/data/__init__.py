@@ -8,6 +8,7 @@ import difflib
 import os
 from pathlib import Path
 
+from pyrovae.checks import check_count
 from pyrovae.data import sound, tokens
 from pyrovae.data.by_length import ByLength
 from pyrovae.data.chords import chords_log_prob
@@ -15,6 +16,8 @@ from pyrovae.data.dataset import Batch, Dataset, excerpt
 from pyrovae.data.files import SUFFIXES, load_file
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
+from pyrovae.data.limits import LOAD_LIMIT
+from pyrovae.data.mapped import check_unchanged
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
 from pyrovae.data.piano import rolls
 from pyrovae.data.public import NAMES, load_public
@@ -28,6 +31,7 @@ from pyrovae.data.vocabulary import TokenLevel, Vocabulary
 from pyrovae.errors import DataError
 
 __all__ = [
+    "LOAD_LIMIT",
     "NAMES",
     "STREAM_LIMIT",
     "Batch",
@@ -41,6 +45,7 @@ __all__ = [
     "Transform",
     "Trim",
     "Vocabulary",
+    "check_unchanged",
     "chords_log_prob",
     "excerpt",
     "halves",
@@ -71,6 +76,7 @@ def load(
     test: int | None = None,
     size: int | tuple[int, int] | None = None,
     level: TokenLevel | None = None,
+    max_bytes: int = LOAD_LIMIT,
 ) -> Dataset:
     """Load a data set by name or from files.
 
@@ -100,12 +106,13 @@ def load(
 
     These are the user's own data:
 
-    - `folder:PATH`: images, searched recursively. First-level subfolders name the classes. If they are named `train`,
-      `test` and perhaps `valid` or `val`, they are the splits, and the next level names the classes. All-grey images
-      have one channel, others three.
+    - `folder:PATH`: images of 8 bits, one a file (JPEG, PNG, BMP, GIF, WebP, TIFF), searched recursively. First-level
+      subfolders name the classes. If they are named `train`, `test` and perhaps `valid` or `val`, they are the splits,
+      and the next level names the classes. All-grey images have one channel, others three; transparency is dropped.
     - `PATH.npy`: one array `(N, ...)`. `PATH.npz`: named arrays, `x` and perhaps `y` and others, or already split as
       `x_train`, `x_test`, `x_valid`, `y_train`, ...; perhaps `classes`, the names of the labels.
-    - `PATH.csv`: a table of numbers, with or without a header; a column `y` or `label` becomes `y`.
+    - `PATH.csv`: a table of numbers, separated by commas, with or without a header; a column `y` or `label` becomes
+      `y`.
     - `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as for `unicode-names`.
 
     The user's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and a
@@ -124,24 +131,27 @@ def load(
         test: how many of the user's own data points are held out for testing, where they do not come split.
         size: for `folder:` only; `H = W` or `(H, W)`, to which every image is resized (aspect is not kept).
         level: for text only; whether a token is a `word` (by default) or a `char`.
+        max_bytes: the user's own data that take more bytes in memory are refused before they are unpacked: a small
+            archive or image may grow without bound. A `.npy` that is memory-mapped does not count.
 
     Raises:
+        SettingError: a `max_bytes` that is no whole number of at least 1.
         DataError: a source that is unknown, missing, empty or broken; the message says what to do.
         ShapeError: tensors or images of unequal size.
         MissingExtraError: an optional package that is not installed.
     """
-    name = os.fspath(name)
+    name, max_bytes = os.fspath(name), check_count("max_bytes", max_bytes)
     path = Path(name.removeprefix("folder:")).expanduser()
     if name.startswith("folder:"):
-        return load_folder(name, path, size, valid, test)
+        return load_folder(name, path, size, valid, test, max_bytes)
     if size is not None:
         raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}. Leave it out.")
     if path.suffix.lower() == ".txt":
-        return load_text(name, path, level or "word", valid, test)
+        return load_text(name, path, level or "word", valid, test, max_bytes)
     if level is not None and name != "unicode-names":
         raise DataError(f"level={level!r} is for unicode-names or PATH.txt, got the data set {name!r}. Leave it out.")
     if path.suffix.lower() in SUFFIXES:
-        return load_file(name, path, valid, test, STREAM_LIMIT)
+        return load_file(name, path, valid, test, STREAM_LIMIT, max_bytes)
     if name in NAMES and test is not None:
         raise DataError(f"{name} has a test split of its own, got test={test}. Leave it out.")
     if name == "unicode-names":

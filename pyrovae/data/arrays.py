@@ -1,6 +1,5 @@
 """The user's own arrays, from a file or a folder: checked, converted to tensors, and split."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,9 @@ __all__ = [
     "from_arrays",
     "pictures",
 ]
+
+_LARGEST_LABEL = 2**31
+"""A label names a class, so a number that large is something else; larger ones do not fit into int64 either."""
 
 Parts = dict[str, dict[str, np.ndarray]]
 """The arrays of a source: `{"all": arrays}` where it has to be split, else `{"train", "test"[, "valid"]}`."""
@@ -104,6 +106,8 @@ def _as_tensor(key: str, array: np.ndarray, origin: str) -> Tensor:
         check_finite(key, tensor, origin)
         return tensor
     if array.dtype.kind in "iu":
+        if array.size and array.max() > np.iinfo(np.int64).max:
+            raise DataError(f"{key} in {origin} holds {array.max()}, and int64 ends at 2^63 - 1. Store floats instead.")
         return torch.from_numpy(array.astype(np.int64))
     raise DataError(f"{key} in {origin} has dtype {array.dtype}, which is no number. Only y may hold strings.")
 
@@ -117,13 +121,13 @@ def _as_labels(key: str, y: np.ndarray, classes: tuple[str, ...] | None, origin:
     if y.dtype.kind not in "biuf":
         raise DataError(f"{key} in {origin} has dtype {y.dtype}. Labels are integers or strings.")
     values = y.astype(np.float64)
-    upper = math.inf if classes is None else len(classes)
+    upper = _LARGEST_LABEL if classes is None else len(classes)
     wrong = ~np.isfinite(values) | (values < 0) | (values != np.floor(values)) | (values >= upper)
     if wrong.any():
         row = int(wrong.argmax())
-        known = "" if classes is None else f" below {len(classes)}, the number of classes"
+        known = f" below {upper:,}" + ("" if classes is None else ", the number of classes")
         raise DataError(
-            f"{key} in {origin}: row {row} is {y[row]}, but a label is an integer from 0 on{known}. "
+            f"{key} in {origin}: row {row} is {y[row]}, but a label is an integer from 0 on,{known}. "
             f"{int(wrong.sum())} rows are wrong."
         )
     return torch.from_numpy(y.astype(np.int64))

@@ -4,13 +4,16 @@ import json
 import urllib.request
 from pathlib import Path
 
-from pyrovae.data.dataset import Dataset
+from pyrovae.data.dataset import Dataset, first
 from pyrovae.data.piano import rolls
 from pyrovae.errors import DataError
 
 __all__ = ["load_chorales"]
 
 URL = "https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/master/jsb-chorales-quarter.json"
+
+LARGEST = 2**24
+"""The file has less than half a megabyte, so an answer of more bytes than this is something else."""
 
 
 def load_chorales(root: Path, download: bool, valid: int | None) -> Dataset:
@@ -30,7 +33,9 @@ def load_chorales(root: Path, download: bool, valid: int | None) -> Dataset:
     try:
         if not file.is_file() and download:
             with urllib.request.urlopen(URL, timeout=30) as answer:
-                text = answer.read()
+                text = answer.read(LARGEST + 1)
+            if len(text) > LARGEST:
+                raise ValueError(f"the answer has more than {LARGEST:,} bytes")
             root.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text)
         pieces = json.loads(file.read_text())
@@ -43,5 +48,4 @@ def load_chorales(root: Path, download: bool, valid: int | None) -> Dataset:
         ) from error
     counts = train["within"].sum(-1)
     source = f"{file}; by the quarter note, in C, lengths {counts.min()} to {counts.max()}"
-    kept = {name: tensor[:valid] for name, tensor in held.items()}
-    return Dataset(train, kept, test, "chorales", source)
+    return Dataset(train, first(held, valid), test, "chorales", source)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyrovae.data.dataset import Batch, Dataset
+from pyrovae.data.dataset import Batch, Dataset, first
 from pyrovae.data.piano import KEYS, LOWEST
 
 __all__ = ["chords_log_prob", "load_chords"]
@@ -76,10 +76,13 @@ def load_chords(valid: int | None) -> Dataset:
 
     Args:
         valid: the number of validation progressions, the first ones; all 200 by default.
+
+    Raises:
+        DataError: there are not so many.
     """
     generator = torch.Generator().manual_seed(0)
     train, test = _draw_chords(1_000, generator), _draw_chords(200, generator)
-    held = {name: tensor[:valid] for name, tensor in _draw_chords(200, generator).items()}
+    held = first(_draw_chords(200, generator), valid)
     counts = train["within"].sum(-1)
     source = f"drawn by a grammar of chords, lengths {counts.min()} to {counts.max()}"
     return Dataset(train, held, test, "chords", source)

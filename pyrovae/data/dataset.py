@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.errors import DataError
 
-__all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "hold_out", "shuffle"]
+__all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "first", "hold_out", "shuffle"]
 
 Batch = Mapping[str, Tensor]
 """Named tensors that share their leading dimension, one row for each data point."""
@@ -83,6 +83,22 @@ def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:
     step = -(-x.numel() // numbers)
     rows = x[::step]
     return rows.to(torch.float32) / 255 if rows.dtype == torch.uint8 else rows
+
+
+def first(batch: Batch, count: int | None) -> Batch:
+    """The first data points of a validation split; None for all.
+
+    Args:
+        batch: named tensors.
+        count: how many.
+
+    Raises:
+        DataError: there are not so many.
+    """
+    total = len(batch["x"])
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= total):
+        raise DataError(f"valid is how many of {total:,} validation data points are kept, got valid={count!r}.")
+    return {name: tensor[:count] for name, tensor in batch.items()}
 
 
 def shuffle(batch: Batch) -> Batch:

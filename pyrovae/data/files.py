@@ -1,17 +1,20 @@
 """The user's own files: `.npy`, read or memory-mapped, `.npz` and `.csv`."""
 
-import csv
-import itertools
+import math
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
-from pyrovae.data.arrays import Contents, Parts, channels_first, check_filled, check_finite, from_arrays
+from pyrovae.data.arrays import Contents, Parts, channels_first, check_filled, from_arrays
+from pyrovae.data.csv_file import read_csv
 from pyrovae.data.dataset import Dataset, hold_out
+from pyrovae.data.limits import check_bytes
+from pyrovae.data.mapped import watch
 from pyrovae.errors import DataError, PyrovaeError
 
 __all__ = ["SUFFIXES", "load_file"]
@@ -19,7 +22,7 @@ __all__ = ["SUFFIXES", "load_file"]
 _NPZ_FORM = "Write np.savez(path, x=x, y=y), or np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)."
 
 
-def load_file(name: str, path: Path, valid: int | None, test: int | None, stream_limit: int) -> Dataset:
+def load_file(name: str, path: Path, valid: int | None, test: int | None, stream_limit: int, max_bytes: int) -> Dataset:
     """A file, read by its suffix, and split unless it comes split.
 
     Args:
@@ -28,9 +31,10 @@ def load_file(name: str, path: Path, valid: int | None, test: int | None, stream
         valid: the number of data points held out for validation; a tenth by default.
         test: the number of data points held out for testing; a tenth by default.
         stream_limit: a `.npy` file of more bytes is memory-mapped.
+        max_bytes: data that take more bytes in memory are refused.
 
     Raises:
-        DataError: a file that is missing, empty or broken, or a split of the wrong size.
+        DataError: a file that is missing, empty, broken or too large, or a split of the wrong size.
         ShapeError: arrays of different lengths, or splits of different event shapes.
     """
     if not path.is_file():
@@ -39,6 +43,7 @@ def load_file(name: str, path: Path, valid: int | None, test: int | None, stream
     if suffix == ".npy" and path.stat().st_size > stream_limit:
         return _stream(name, path, valid, test, stream_limit)
     with _reading(path):
+        check_bytes(str(path), _bytes_in_memory(path, suffix), max_bytes)
         parts, classes = _READERS[suffix](path)
     return from_arrays(name, str(path), parts, classes, valid, test)
 
@@ -52,12 +57,37 @@ def _stream(name: str, path: Path, valid: int | None, test: int | None, limit: i
             f"requires uint8, float32 or int64, got {mapped.dtype}. Write np.save(path, x.astype('float32')), or raise "
             "the limit."
         )
-    x = channels_first(torch.from_numpy(mapped))
+    whole = torch.from_numpy(mapped)
+    watch(path, whole, mapped)
+    x = channels_first(whole)
     check_filled("x", x, str(path))
     pool, tested = hold_out({"x": x}, len(x) // 10 if test is None else test, "test")
     train, held = hold_out(pool, len(x) // 10 if valid is None else valid)
     source = f"{path}, memory-mapped and split contiguously (not shuffled, not searched for NaN)"
     return Dataset(train, held, tested, name, source, streamed=True)
+
+
+def _bytes_in_memory(path: Path, suffix: str) -> int:
+    """How much memory the arrays of a file take, by its headers; a table takes about as much as its text."""
+    if suffix != ".npz" or not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        total = 0
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                total += max(member.file_size, _declared(file))
+    return total
+
+
+def _declared(file: IO[bytes]) -> int:
+    """The bytes of an array by the header of its `.npy`; 0 for anything else."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except ValueError:
+        return 0
+    return math.prod(shape) * dtype.itemsize
 
 
 @contextmanager
@@ -110,77 +140,7 @@ def _read_npz(path: Path) -> Contents:
     return parts, classes
 
 
-def _read_csv(path: Path) -> Contents:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows: Iterator[list[str]] = (row for row in csv.reader(file) if row)
-        first = next(rows, None)
-        if first is None:
-            raise DataError(f"{path} is empty: it has no row.")
-        if all(_is_number(cell) for cell in first):
-            header, rows = [str(i) for i in range(len(first))], itertools.chain([first], rows)
-        else:
-            header = _check_header(first, path)
-        label = next((i for i, name in enumerate(header) if _is_label(name)), None)
-        columns = [name for i, name in enumerate(header) if i != label]
-        table, labels = [], []
-        for i, row in enumerate(rows):
-            if len(row) != len(header):
-                raise DataError(f"{path}: row {i} has {len(row)} cells, the first row has {len(header)}.")
-            if label is not None:
-                labels.append(row.pop(label).strip())
-            table.append(_parse_row(row, columns, i, path))
-    x = np.stack(table) if table else np.empty((0, len(columns)), np.float32)
-    check_finite("x", torch.from_numpy(x), str(path), columns)
-    return {"all": {"x": x} if label is None else {"x": x, "y": _parse_labels(labels, path)}}, None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell or "nan")  # an empty cell is a missing number
-    except ValueError:
-        return False
-    return True
-
-
-def _is_label(column: str) -> bool:
-    return column.strip().lower() in ("y", "label")
-
-
-def _check_header(header: list[str], path: Path) -> list[str]:
-    if header[0] == "":
-        raise DataError(
-            f"{path}: the first column has no name, like an index that pandas wrote. Write "
-            "frame.to_csv(path, index=False)."
-        )
-    labels = [name for name in header if _is_label(name)]
-    if len(labels) > 1:
-        raise DataError(f"{path} has more than one label column: {', '.join(labels)}. Keep one.")
-    if len(labels) == len(header):
-        raise DataError(f"{path} has a label column only, and no column of x.")
-    return header
-
-
-def _parse_row(row: list[str], columns: list[str], i: int, path: Path) -> np.ndarray:
-    try:
-        with np.errstate(over="ignore"):  # an overflow is reported later, as an infinity
-            return np.array([float(cell or "nan") for cell in row], dtype=np.float32)
-    except ValueError as error:
-        column, cell = next((c, v) for c, v in zip(columns, row, strict=True) if not _is_number(v))
-        raise DataError(
-            f"{path}: row {i}, column {column!r} is {cell!r}, not a number. Encode the column as numbers, or name it "
-            "'label' if it holds the classes."
-        ) from error
-
-
-def _parse_labels(labels: list[str], path: Path) -> np.ndarray:
-    if "" in labels:
-        raise DataError(f"{path}: row {labels.index('')} has no label. Fill it or drop the row.")
-    if all(_is_number(label) for label in labels):
-        return np.array([float(label) for label in labels])
-    return np.array(labels)
-
-
-_READERS: dict[str, Callable[[Path], Contents]] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+_READERS: dict[str, Callable[[Path], Contents]] = {".npy": _read_npy, ".npz": _read_npz, ".csv": read_csv}
 
 SUFFIXES = tuple(_READERS)
 """The suffixes of the files that can be read."""

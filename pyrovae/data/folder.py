@@ -1,23 +1,27 @@
 """Folders of images: the files are found, decoded, and labelled by their subfolder."""
 
 import io
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pyrovae.data.arrays import Contents, from_arrays
 from pyrovae.data.dataset import Dataset
+from pyrovae.data.limits import check_bytes
 from pyrovae.errors import DataError, PyrovaeError, ShapeError
 from pyrovae.imports import imported
 
 __all__ = ["decode", "load_folder"]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "MPO")
 _SPLIT_FOLDERS = {"train": "train", "test": "test", "valid": "valid", "val": "valid"}
 
 
 def load_folder(
-    name: str, path: Path, size: int | tuple[int, int] | None, valid: int | None, test: int | None
+    name: str, path: Path, size: int | tuple[int, int] | None, valid: int | None, test: int | None, max_bytes: int
 ) -> Dataset:
     """The images under a folder, in the splits of its subfolders, or split at random.
 
@@ -27,12 +31,14 @@ def load_folder(
         size: H = W, or (H, W), to which every image is resized; None where all images have one size.
         valid: the number of images held out for validation; a tenth by default.
         test: the number of images held out for testing; a tenth by default.
+        max_bytes: images that take more bytes in memory are refused.
 
     Raises:
-        DataError: no image, a broken image, or a split of the wrong size.
+        DataError: no image, a broken image, one of more than 8 bits or of several pages, too many bytes, or a split of
+            the wrong size.
         ShapeError: images of several sizes.
     """
-    return from_arrays(name, f"images in {path}", *_read_folder(path, _as_size(size)), valid, test)
+    return from_arrays(name, f"images in {path}", *_read_folder(path, _as_size(size), max_bytes), valid, test)
 
 
 def _as_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -44,7 +50,7 @@ def _as_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return pair[0], pair[1]
 
 
-def _read_folder(path: Path, size: tuple[int, int] | None) -> Contents:
+def _read_folder(path: Path, size: tuple[int, int] | None, max_bytes: int) -> Contents:
     if not path.is_dir():
         raise DataError(f"No such folder: {path} (the working folder is {Path.cwd()}).")
     files = {part: _image_files(folder) for part, folder in _split_folders(path).items()}
@@ -52,7 +58,7 @@ def _read_folder(path: Path, size: tuple[int, int] | None) -> Contents:
     if empty:
         where = "" if "all" in empty else f" for {empty[0]}"
         raise DataError(f"No image in {path}{where}; looked for {', '.join(_IMAGE_SUFFIXES)} at every depth.")
-    images = {part: [_read_image(file, size) for file in found] for part, found in files.items()}
+    images = _read_images(path, files, size, max_bytes)
     _check_sizes(files, images)
     channels = max(len(image) for part in images.values() for image in part)
     labels = {part: list(found.values()) for part, found in files.items()}
@@ -88,6 +94,20 @@ def _image_files(folder: Path) -> dict[Path, str]:
     return found
 
 
+def _read_images(
+    path: Path, files: dict[str, dict[Path, str]], size: tuple[int, int] | None, max_bytes: int
+) -> dict[str, list[np.ndarray]]:
+    """The images of each split; their sum is bounded before the next one is read."""
+    images, total = {part: list[np.ndarray]() for part in files}, 0
+    for part, found in files.items():
+        for file in found:
+            image = _read_image(file, size)
+            total += 3 * image[0].nbytes
+            check_bytes(f"The images in {path}", total, max_bytes)
+            images[part].append(image)
+    return images
+
+
 def _read_image(file: Path, size: tuple[int, int] | None) -> np.ndarray:
     try:
         return decode(file, size)
@@ -98,28 +118,39 @@ def _read_image(file: Path, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def decode(file: Path | io.BytesIO, size: tuple[int, int] | None) -> np.ndarray:
-    """An image, upright, as uint8 `(1, H, W)` if it is grey, else `(3, H, W)`.
+    """An image, upright, as uint8 `(1, H, W)` if it is grey, else `(3, H, W)`; its transparency is dropped.
 
     Args:
         file: the file, or its bytes.
         size: (H, W) to which the image is resized; None keeps its size.
 
     Raises:
-        DataError: the image has more than 8 bits per pixel.
+        DataError: the image has more than 8 bits per channel, or several pages.
         MissingExtraError: Pillow is not installed.
     """
     pillow, operations = (imported(f"PIL.{part}", "Images require", "Pillow") for part in ("Image", "ImageOps"))
-    with pillow.open(file) as stored:
+    # By its content alone, Pillow would take an EPS for an image, whatever its name, and start Ghostscript.
+    with pillow.open(file, formats=_FORMATS) as stored:
+        _check_plain(file, stored)
+        grey = stored.mode in ("1", "L", "LA", "La")
         image = operations.exif_transpose(stored)
-        if image.mode.startswith(("I", "F")):
-            raise DataError(f"{file} has more than 8 bits per pixel (mode {image.mode}). Convert it to 8 bits.")
         if "transparency" in image.info:
-            image = image.convert("RGBA")
-        image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+            image = image.convert("LA" if grey else "RGBA")
+        image = image.convert("L" if grey else "RGB")
         if size is not None:
             image = image.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
         array = np.array(image)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _check_plain(file: Path | io.BytesIO, stored: Any) -> None:
+    """Refuse what would be read as something else: an image of 16 bits as one of 8, or many pages as the first."""
+    coded = [str(tile[3]) for tile in stored.tile]  # the form of the pixels in the file, such as "RGB;16B"
+    if stored.mode.startswith(("I", "F")) or any(re.search(";16[BLN]", form) for form in coded):
+        raise DataError(f"{file} has more than 8 bits per channel ({coded or stored.mode}). Convert it to 8 bits.")
+    pages = getattr(stored, "n_frames", 1)
+    if pages > 1 and stored.format != "MPO":  # cameras store a preview beside the picture
+        raise DataError(f"{file} has {pages} pages or frames. Write each into a file of its own.")
 
 
 def _check_sizes(files: dict[str, dict[Path, str]], images: dict[str, list[np.ndarray]]) -> None:

@@ -1,7 +1,9 @@
 """Data sets in which few labels are known."""
 
 import torch
+from torch import Tensor
 
+from pyrovae.checks import check_count, check_fraction, check_seed
 from pyrovae.data.dataset import Batch
 from pyrovae.errors import DataError
 
@@ -21,12 +23,16 @@ def hide_labels(batch: Batch, keep: int, *, share: float = 0.1, seed: int = 0) -
         seed: the seed of the choice.
 
     Raises:
-        DataError: `keep` is no multiple of the number of classes, or a class has too few data points.
+        DataError: there are no labels, or one is unknown already; `keep` is no multiple of the number of classes, or a
+            class has too few data points.
+        SettingError: `keep`, `share` or the seed has no meaning.
     """
-    y = batch["y"]
+    keep, seed = check_count("keep", keep), check_seed("seed", seed)
+    share = check_fraction("share", share, one=False, write=0.1)
+    y = _labels(batch)
     classes = int(y.max()) + 1
     each, rest = divmod(keep, classes)
-    if rest or each < 1:
+    if rest:
         raise DataError(
             f"hide_labels keeps equally many labels of each of the {classes} classes, got keep={keep}. Write "
             f"keep={10 * classes}."
@@ -44,3 +50,14 @@ def hide_labels(batch: Batch, keep: int, *, share: float = 0.1, seed: int = 0) -
     rows = torch.cat([torch.arange(len(y)), known.repeat(times)])
     told = torch.cat([torch.full_like(y, -1), y[known].repeat(times)])
     return {**{name: tensor[rows] for name, tensor in batch.items()}, "y": told}
+
+
+def _labels(batch: Batch) -> Tensor:
+    y = batch.get("y")
+    if y is None or y.dim() != 1 or y.is_floating_point() or not len(y) or y.min() < 0:
+        got = "no y" if y is None else f"y of {y.dtype} {tuple(y.shape)}" + (f" from {y.min()}" if y.numel() else "")
+        raise DataError(
+            f"hide_labels requires a label y of each data point, integers from 0 on, shape (N,), got {got}. Write "
+            '{"x": x, "y": y}.'
+        )
+    return y

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_fraction, check_number, check_seed
 from pyrovae.data.dataset import Batch
 from pyrovae.errors import DataError, ShapeError
 
@@ -64,9 +65,9 @@ def mcar(x: Tensor, rate: float = 0.5, *, seed: int = 0) -> Tensor:
         bool `(N, *event)`, true where observed.
 
     Raises:
-        DataError: a rate that is not in [0, 1).
+        SettingError: a rate that is not in [0, 1), or a seed that is no whole number from 0 to 2^32 - 1.
     """
-    _check_rate(rate)
+    rate = check_fraction("rate", rate, one=False, write=0.5)
     return torch.rand(x.shape, generator=_generator(seed)) >= rate
 
 
@@ -87,12 +88,15 @@ def mar(x: Tensor, rate: float = 0.5, *, always: float = 0.3, slope: float = 2.0
         bool `(N, *event)`, true where observed.
 
     Raises:
-        DataError: a rate that is not in [0, 1), or no entry is left that may go missing.
+        DataError: NaN or infinities in x, or no entry is left that may go missing.
+        SettingError: a rate that is not in [0, 1), or another setting without a meaning.
+        ShapeError: x is not `(N, *event)`, or is empty.
 
     References: Muzellec et al. (2020), Missing data imputation using optimal transport, arXiv:2002.03860.
     """
-    _check_rate(rate)
-    table, generator = _standard(x), _generator(seed)
+    rate, slope = check_fraction("rate", rate, one=False, write=0.5), check_number("slope", slope, write=2.0)
+    always = check_fraction("always", always, write=0.3)
+    table, generator = _standard(_complete("mar", x)), _generator(seed)
     dim = table.shape[1]
     known = max(1, round(always * dim))
     if known >= dim:
@@ -122,12 +126,14 @@ def mnar(x: Tensor, rate: float = 0.5, *, slope: float = 2.0, seed: int = 0) -> 
         bool `(N, *event)`, true where observed.
 
     Raises:
-        DataError: a rate that is not in [0, 1).
+        DataError: NaN or infinities in x.
+        SettingError: a rate that is not in [0, 1), or another setting without a meaning.
+        ShapeError: x is not `(N, *event)`, or is empty.
 
     References: Ipsen et al. (2021), not-MIWAE, arXiv:2006.12871.
     """
-    _check_rate(rate)
-    return _observed(slope * _standard(x), rate, _generator(seed)).reshape(x.shape)
+    rate, slope = check_fraction("rate", rate, one=False, write=0.5), check_number("slope", slope, write=2.0)
+    return _observed(slope * _standard(_complete("mnar", x)), rate, _generator(seed)).reshape(x.shape)
 
 
 def halves(x: Tensor, side: str = "random", *, seed: int = 0) -> Tensor:
@@ -185,12 +191,22 @@ def hot_deck(x: Tensor, mask: Tensor, *, seed: int = 0) -> Tensor:
 
 def _generator(seed: int) -> torch.Generator:
     """A generator of its own stream: from the same seed as the data, the mask would depend on their values."""
-    return torch.Generator().manual_seed(seed + 0x6D61736B)
+    return torch.Generator().manual_seed(check_seed("seed", seed) + 0x6D61736B)
 
 
-def _check_rate(rate: float) -> None:
-    if not 0 <= rate < 1:
-        raise DataError(f"rate, the share of missing data, is in [0, 1), got {rate}. Write rate=0.5 to hide half.")
+def _complete(what: str, x: Tensor) -> Tensor:
+    """Data of at least one row and one number per row, all of them finite."""
+    if x.dim() < 2 or x.numel() == 0:
+        raise ShapeError(
+            f"{what} requires data (N, *event), N > 0, got {tuple(x.shape)}. Write x[:, None] for numbers."
+        )
+    broken = int((~x.isfinite()).sum())
+    if broken:
+        raise DataError(
+            f"{what} requires complete data, got {broken} NaN or infinite numbers of {x.numel()}. Hide entries of "
+            "complete data, or write incomplete(x) for data that have gaps already."
+        )
+    return x
 
 
 def _standard(x: Tensor) -> Tensor:

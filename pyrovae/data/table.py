@@ -103,7 +103,9 @@ class Table:
         """The table that fits the training data.
 
         The kind of a column follows from its type: text, booleans and unordered categories are `category`, ordered
-        categories are `ordinal`, whole numbers of which none is negative are `count`, everything else is `real`.
+        categories are `ordinal`, whole numbers of which none is negative are `count`, everything else is `real`. pandas
+        makes floats of whole numbers with gaps; a column of a data frame that has gaps and such numbers alone, two
+        at least, is a `count` too.
 
         Args:
             frame: a pandas data frame, or an array `(N, D)` of numbers, NaN where they are missing.
@@ -202,7 +204,7 @@ def _column(name: Any, series: Any, kind: str | None) -> Column:
             f"Column {name!r} has no value at all ({len(cells)} rows), so nothing can be learned about it. Write "
             f"frame.drop(columns={name!r})."
         )
-    kind = kind or _kind(series, cells[~missing])
+    kind = kind or _kind(series, cells[~missing], has_gaps=bool(missing.any()))
     if kind in ("ordinal", "category"):
         given = getattr(series.dtype, "categories", None)
         values = list(given) if given is not None else _sorted(set(cells[~missing]))
@@ -216,11 +218,13 @@ def _column(name: Any, series: Any, kind: str | None) -> Column:
     return Column(name, kind, (), float(numbers.mean()), float(spread) if spread > rounding else 0.0)
 
 
-def _kind(series: Any, cells: np.ndarray) -> str:
+def _kind(series: Any, cells: np.ndarray, *, has_gaps: bool) -> str:
     ordered = getattr(series.dtype, "ordered", None)
     if ordered is not None:
         return "ordinal" if ordered else "category"
     kind = getattr(series.dtype, "kind", "O")
+    if kind == "f" and has_gaps and hasattr(series, "isna"):  # pandas has no gaps among integers
+        kind = "i" if (cells == np.rint(cells)).all() and len(np.unique(cells)) > 1 else kind
     if kind in "iu" and (cells >= 0).all():
         return "count"
     return "real" if kind in "iuf" else "category"
@@ -257,10 +261,11 @@ def _sorted(values: set[Any]) -> list[Any]:
 
 
 def _typed(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """The numbers in the type of their column; integers are rounded."""
+    """The values in the type of their column; integers are rounded. The values of a category are Python's own."""
     kind = getattr(dtype, "kind", "O")
-    if values.dtype == object or kind not in "iuf":
+    if kind not in "iuf":
         return values
+    values = values.astype(float)
     return np.rint(values).astype("int64") if kind in "iu" else values.astype(getattr(dtype, "numpy_dtype", dtype))
 
 

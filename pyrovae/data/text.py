@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from pyrovae.data.dataset import SPLIT_SEED, Dataset, hold_out, shuffle
+from pyrovae.data.limits import LOAD_LIMIT, check_bytes
 from pyrovae.data.vocabulary import TokenLevel, Vocabulary, tokenize
 from pyrovae.errors import DataError
 
@@ -18,7 +19,12 @@ LONGEST = 200
 
 
 def load_text(
-    name: str, path: Path, level: TokenLevel = "word", valid: int | None = None, test: int | None = None
+    name: str,
+    path: Path,
+    level: TokenLevel = "word",
+    valid: int | None = None,
+    test: int | None = None,
+    max_bytes: int = LOAD_LIMIT,
 ) -> Dataset:
     """A text file with one sentence a line; each sentence is taken once, in a fixed random order.
 
@@ -28,17 +34,19 @@ def load_text(
         level: whether a token is a `word` or a `char`.
         valid: the number of sentences held out for validation; a tenth by default.
         test: the number of sentences held out for testing; a tenth by default.
+        max_bytes: sentences that take more bytes in memory, padded to the longest, are refused.
 
     Raises:
-        DataError: a file that is missing, empty or not UTF-8, or a split of the wrong size.
+        DataError: a file that is missing, empty, not UTF-8 or too large, or a split of the wrong size.
     """
-    return _dataset(name, str(path), _read_sentences(path), level, valid, test)
+    return _dataset(name, str(path), _read_sentences(path, max_bytes), level, valid, test, max_bytes)
 
 
-def _read_sentences(path: Path) -> list[str]:
+def _read_sentences(path: Path, max_bytes: int) -> list[str]:
     """The lines of a UTF-8 file that are not blank."""
     if not path.is_file():
         raise DataError(f"No such file: {path} (the working folder is {Path.cwd()}).")
+    check_bytes(str(path), path.stat().st_size, max_bytes)
     content = path.read_bytes()
     try:
         lines = content.decode("utf-8-sig").split("\n")
@@ -62,7 +70,7 @@ def load_unicode_names(valid: int | None = None, level: TokenLevel = "word") -> 
         level: whether a token is a `word` or a `char`.
     """
     origin = f"names of the characters of Unicode {unicodedata.unidata_version}, from Python's unicodedata"
-    return _dataset("unicode-names", origin, unicode_names(), level, 2000 if valid is None else valid, 2000)
+    return _dataset("unicode-names", origin, unicode_names(), level, 2000 if valid is None else valid, 2000, LOAD_LIMIT)
 
 
 def unicode_names() -> list[str]:
@@ -73,7 +81,13 @@ def unicode_names() -> list[str]:
 
 
 def _dataset(
-    name: str, origin: str, sentences: Sequence[str], level: TokenLevel, valid: int | None, test: int | None
+    name: str,
+    origin: str,
+    sentences: Sequence[str],
+    level: TokenLevel,
+    valid: int | None,
+    test: int | None,
+    max_bytes: int,
 ) -> Dataset:
     different = list(dict.fromkeys(sentences))
     kept = [s for s in different if len(tokenize(s, level)) < LONGEST]
@@ -81,6 +95,7 @@ def _dataset(
         raise DataError(
             f"Every sentence of {origin} has {LONGEST} tokens or more. Write shorter sentences, or level='word'."
         )
+    check_bytes(origin, 8 * len(kept) * (1 + max(len(tokenize(s, level)) for s in kept)), max_bytes)
     tenth = len(kept) // 10
     pool, tested = hold_out(shuffle({"x": torch.arange(len(kept))}), tenth if test is None else test, "test")
     train, held = hold_out(pool, tenth if valid is None else valid)

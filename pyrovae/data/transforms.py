@@ -7,8 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_seed
 from pyrovae.data.dataset import Batch
 from pyrovae.errors import DataError, SupportError
+from pyrovae.numeric import has_values
 
 __all__ = ["Binarize", "Scale", "Transform"]
 
@@ -19,10 +21,14 @@ _MODES = ("dynamic", "static", "threshold")
 
 
 class Transform(Protocol):
-    """What turns stored data into what a model scores: `prepare` runs once per split, the call at every step."""
+    """What turns stored data into what a model scores: `prepare` runs once per split, the call at every step.
+
+    `fit`, `evaluate` and every other tool run `prepare` on the data that they are given, so nobody has to. Data that
+    are prepared already must come out as they are: `prepare(prepare(batch))` equals `prepare(batch)`.
+    """
 
     def prepare(self, batch: Batch) -> Batch:
-        """Check and convert a whole split, `batch`, once, before training."""
+        """Check and convert a whole split, `batch`; a prepared one stays as it is."""
         ...
 
     def __call__(self, batch: Batch) -> Batch:
@@ -62,8 +68,8 @@ class Binarize:
     the last digit. `threshold` puts 1 where the level is above one half: images without pixel noise, an easier data set
     with a higher log p(x). The three give different numbers, so a table has to say which.
 
-    `prepare` has to run once on each split before batches are taken. For `static` and `threshold` it returns uint8 `x`
-    in {0, 1}, and the call only converts it to floats.
+    For `static` and `threshold`, `prepare` returns uint8 `x` in {0, 255}, black and white. Its own result comes out as
+    it is: a white pixel is 1 with probability 1.
 
     Args:
         mode: `dynamic`, `static` or `threshold`.
@@ -71,6 +77,7 @@ class Binarize:
 
     Raises:
         DataError: an unknown mode.
+        SettingError: a seed that is no whole number from 0 to 2^32 - 1.
     """
 
     mode: str = "dynamic"
@@ -80,14 +87,16 @@ class Binarize:
         if self.mode not in _MODES:
             near = difflib.get_close_matches(str(self.mode), _MODES, n=1, cutoff=0.0)[0]
             raise DataError(f"mode is one of {', '.join(_MODES)}, got {self.mode!r}. Write Binarize(mode={near!r}).")
+        check_seed("seed", self.seed)
 
     def prepare(self, batch: Batch) -> Batch:
-        """Check `x` of the `batch` and, unless the mode is dynamic, binarise it to uint8 {0, 1}.
+        """Check `x` of the `batch` and, unless the mode is dynamic, binarise it to uint8 {0, 255}.
 
         Raises:
-            SupportError: float `x` outside [0, 1], `x` neither uint8 nor float, or `x` already binary.
+            DataError: there is no `x`.
+            SupportError: float `x` outside [0, 1], `x` neither uint8 nor float, or uint8 `x` of 0 and 1.
         """
-        x = batch["x"]
+        x = _images(batch)
         _refuse_binary(x)
         _check_unit(x)
         if self.mode == "dynamic":
@@ -97,21 +106,48 @@ class Binarize:
 
     def _fix(self, x: Tensor, generator: torch.Generator) -> Tensor:
         p = _probability(x)
-        if self.mode == "threshold":
-            return (p > 0.5).to(torch.uint8)
-        return (torch.rand(p.shape, generator=generator).to(p.device) < p).to(torch.uint8)
+        threshold = 0.5 if self.mode == "threshold" else torch.rand(p.shape, generator=generator).to(p.device)
+        return (p > threshold).to(torch.uint8) * 255
 
     def __call__(self, batch: Batch) -> Batch:
-        """The `batch` with float `x` in {0, 1}."""
-        x = batch["x"]
+        """The `batch` with float `x` in {0, 1}.
+
+        Raises:
+            DataError: there is no `x`.
+            SupportError: the mode is static, and `x` was not prepared; a step that is compiled, or on a GPU, does not
+                look.
+        """
+        x = _images(batch)
+        p = _probability(x)
         if self.mode == "dynamic":
-            p = _probability(x)
             return {**batch, "x": (torch.rand_like(p) < p).to(p.dtype)}
-        return {**batch, "x": x.to(torch.float32)}
+        if self.mode == "threshold":
+            return {**batch, "x": (p > 0.5).to(torch.float32)}
+        _check_static(x)
+        return {**batch, "x": p.to(torch.float32)}
 
 
 def _probability(x: Tensor) -> Tensor:
     return x.to(torch.float32) / 255 if x.dtype == torch.uint8 else x
+
+
+def _images(batch: Batch) -> Tensor:
+    if "x" not in batch:
+        raise DataError(
+            f"Binarize requires a tensor named 'x', got {', '.join(map(repr, batch)) or 'none'}. Write "
+            '{"x": images}, or transform=Scale().'
+        )
+    return batch["x"]
+
+
+def _check_static(x: Tensor) -> None:
+    """Refuse grey levels where they can be seen without waiting for a device."""
+    white = 255 if x.dtype == torch.uint8 else 1
+    if x.device.type == "cpu" and has_values(x) and ((x != 0) & (x != white)).any():
+        raise SupportError(
+            "Binarize('static') requires a prepared batch, got grey levels. Write batch = transform.prepare(data) "
+            "once, and transform(batch)."
+        )
 
 
 def _refuse_binary(x: Tensor) -> None:
@@ -119,8 +155,8 @@ def _refuse_binary(x: Tensor) -> None:
     head = x[:ROWS]
     if x.dtype == torch.uint8 and head.numel() > 0 and head.max() == 1:
         raise SupportError(
-            "uint8 x holds grey levels 0..255, got only the values 0 and 1: x is binary already, or was prepared "
-            "twice. Make it a float before it is saved, x = x.astype('float32')."
+            "uint8 x holds grey levels 0..255, got only the values 0 and 1: x is binary already. Make it a float "
+            "before it is saved, x = x.astype('float32')."
         )
 
 

@@ -18,8 +18,10 @@ class Trim:
 
         Raises:
             ShapeError: x is not `(N, T, *event)`, or `within` is not bool `(N, T)`.
-            DataError: a sequence has length 0.
+            DataError: there is no `x`; a sequence has length 0.
         """
+        if "x" not in batch:
+            raise DataError(f"Trim requires sequences 'x' (N, T, *event), got {', '.join(map(repr, batch)) or 'none'}.")
         within = going_on(batch["x"], batch.get("within"), ())
         if not within[:, 0].all():
             empty = (~within[:, 0]).nonzero().flatten().tolist()

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data.tokens import EOS, PAD, SPECIAL, UNK
 from pyrovae.errors import DataError
 
@@ -44,10 +45,12 @@ class Vocabulary:
 
         Raises:
             DataError: an unknown level, or no token occurs so often.
+            SettingError: a `min_count` below 1.
         """
         if level not in get_args(TokenLevel):
             raise DataError(f"level is one of {', '.join(get_args(TokenLevel))}, got {level!r}. Write level='word'.")
-        least = min_count or (2 if level == "word" else 1)
+        usual = 2 if level == "word" else 1
+        least = usual if min_count is None else check_count("min_count", min_count, write=1)
         counts = Counter(token for sentence in sentences for token in tokenize(sentence, level))
         kept = [token for token, count in counts.most_common(MAX_TOKENS) if count >= least]
         if not kept:
@@ -85,7 +88,19 @@ class Vocabulary:
         return x
 
     def decode(self, x: Tensor) -> list[str]:
-        """The sentences behind the numbers `x`, `(N, T)`, without EOS and padding."""
+        """The sentences behind the numbers `x`, `(N, T)`, without EOS and padding.
+
+        Raises:
+            DataError: `x` is no such tensor of integers, or a number has no token.
+        """
+        if x.dim() != 2 or x.is_floating_point() or x.is_complex():
+            raise DataError(f"decode requires integers (N, T), got {x.dtype} {tuple(x.shape)}. Write decode(x[None]).")
+        wrong = x[(x < 0) | (x >= len(self))]
+        if wrong.numel():
+            raise DataError(
+                f"decode requires numbers from 0 to {len(self) - 1}, those of the {len(self):,} tokens, got "
+                f"{wrong[0].item()}. Decode with the vocabulary that encoded the sentences."
+            )
         separator = " " if self.level == "word" else ""
         return [separator.join(self.tokens[i] for i in row if i not in (PAD, EOS)) for row in x.tolist()]
 

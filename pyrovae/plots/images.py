@@ -69,7 +69,7 @@ def show(axes: "Axes", picture: Tensor, title: str) -> None:
 
 def _sheet(images: Tensor, columns: int, title: str) -> "Figure":
     picture = mosaic(images, columns)
-    width = min(8.0, 0.62 * columns + 0.4)
+    width = min(8.0, max(0.62 * columns + 0.4, 2.8 if title else 0.0))  # a title is wider than one small image
     figure = new_figure(width, width * picture.shape[0] / picture.shape[1] + 0.4)
     show(figure.subplots(), picture, title)
     return figure

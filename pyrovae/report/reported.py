@@ -10,6 +10,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference import decode, encode, generate
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import is_point
 from pyrovae.inference.pair.running import batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.tracing import trace_pair
@@ -68,7 +69,7 @@ class ReportedPair:
             classes: the names of the labels 0, 1, ...
             seed: the seed of every draw.
         """
-        device = device_of(model, guide)
+        data, device = entered("report", data, transform, model, guide), device_of(model, guide)
         with evaluating(model, guide), seeded(seed, device):
             batch = next(batches(data, POINTS, transform, device))
             pair = trace_pair(model, guide, batch, data_size=batch_size(data))

@@ -48,14 +48,6 @@ def run(tmp_path_factory):
 # ----------------------------------------------------------------------------------------------------- flags
 
 
-def test_types_of_flags():
-    assert shared.integers("400,200") == [400, 200]
-    chosen = shared.names(("plain", "vamp"))
-    assert chosen("vamp,plain") == ["vamp", "plain"]
-    with pytest.raises(argparse.ArgumentTypeError, match=r"there is no flow, glow\. Choose from plain,vamp\."):
-        chosen("flow,plain,glow")
-
-
 def test_flags_are_copied_and_left_alone(tmp_path):
     flags = flags_of(tmp_path, "--seed", "3")
     before = dict(vars(flags))

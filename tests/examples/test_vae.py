@@ -41,6 +41,20 @@ def test_vae_convolves_a_folder_of_colour_images(example, tmp_path):
     assert "uint8 (3, 16, 16)" in result["data"]
 
 
+@pytest.mark.parametrize(("count", "pictures"), [(48, {"interpolations", "traversals"}), (10, set())])
+def test_vae_draws_what_few_images_allow(example, count, pictures, tmp_path):
+    """A tenth of them is for testing: four images, or one."""
+    generator = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for i in range(count):
+        Image.fromarray(generator.integers(256, size=(8, 8), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    flags = ["--data", f"folder:{tmp_path / 'images'}", "--hidden", "8", "--latent", "2", "--report"]
+    done = example("vae.py", *flags, folder=tmp_path / "run")
+    assert done.summary()["test_data"] == count // 10
+    whole = {"curves", "latent_z", "manifold", "reconstructions", "samples"}
+    assert done.pictures() == whole | pictures
+
+
 def test_vae_takes_a_table_and_resumes_as_a_command(example, command, table, tmp_path):
     flags = ["--data", table, "--hidden", "16", "--latent", "3"]
     done = example("vae.py", *flags, folder=tmp_path)

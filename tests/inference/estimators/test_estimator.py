@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from pyrovae.errors import DataError
+from pyrovae.errors import SettingError
 from pyrovae.inference.estimators.detector import VAEDetector
 from pyrovae.inference.estimators.estimator import VAEEstimator
 from pyrovae.inference.estimators.imputer import VAEImputer
@@ -22,13 +22,17 @@ def table(size=20):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"epochs": 0}, ["epochs >= 1", "0"]),
-        ({"latent_dim": 0}, ["latent_dim >= 1"]),
-        ({"batch_size": -1}, ["batch_size >= 1", "-1"]),
+        ({"epochs": 0}, ["epochs requires a whole number of at least 1", "0"]),
+        ({"latent_dim": 2.5}, ["latent_dim requires a whole number", "2.5"]),
+        ({"batch_size": -1}, ["batch_size requires a whole number of at least 1", "-1"]),
+        ({"hidden": (8, 0)}, ["hidden requires whole numbers of at least 1"]),
+        ({"hidden": 8}, ["hidden requires whole numbers of at least 1"]),
+        ({"learning_rate": 0.0}, ["learning_rate requires a finite number above 0"]),
+        ({"learning_rate": float("nan")}, ["learning_rate requires a finite number above 0"]),
     ],
 )
 def test_parameters_outside_their_range(kind, settings, words, says):
-    with says(DataError, kind.__name__, *words):
+    with says(SettingError, *words):
         kind(**QUICK | settings).fit(table())
 
 

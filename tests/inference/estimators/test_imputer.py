@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, SettingError
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -89,6 +89,18 @@ def test_draws_differ_and_intervals_hold_them(frame):
     assert (low.loc[gap, "height"] < high.loc[gap, "height"]).all()
 
 
+def test_a_category_of_a_numeric_column_with_gaps(frame):
+    """The values of the category were put back as objects: a TypeError, after the training."""
+    generator = np.random.default_rng(0)
+    frame["smoker"] = pd.Series(generator.integers(2, size=60)).mask(generator.random(60) < 0.3)
+    assert frame["smoker"].dtype == float
+    for kinds in ({"smoker": "category"}, {"smoker": "ordinal"}):
+        filled = VAEImputer(kinds=kinds, random_state=0, **SMALL).fit_transform(frame)
+        assert filled["smoker"].dtype == float
+        assert set(filled["smoker"]) == {0.0, 1.0}
+    assert VAEImputer(random_state=0, **SMALL).fit(frame).table_.columns[-1].kind == "count"
+
+
 def test_arrays_go_in_and_come_out():
     x = np.random.default_rng(0).normal(size=(30, 3))
     x[::3, 0] = np.nan
@@ -109,7 +121,7 @@ def test_the_same_seed_gives_the_same(frame):
 def test_it_says_what_is_wrong(frame, says):
     with says(DataError, "'height'", "no value at all"):
         fitted(frame.assign(height=np.nan))
-    with says(DataError, "epochs >= 1", "0"):
+    with says(SettingError, "epochs requires a whole number of at least 1", "0"):
         fitted(frame, epochs=0)
     with pytest.raises(NotFittedError):
         VAEImputer().transform(frame)

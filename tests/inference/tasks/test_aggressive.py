@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import SVI, Aggressive, Release, fit
 from pyrovae.models import VAE, likelihoods, priors
@@ -98,7 +98,7 @@ def test_the_information_is_measured(pair):
 
 def test_what_it_requires(pair, says):
     model, guide = pair
-    with says(PairError, "every >= 1", "every=0"):
+    with says(SettingError, "every requires a whole number of at least 1", "got 0"):
         Aggressive([*model.parameters(), *guide.parameters()], model=model, every=0)
-    with says(PairError, "0 of the model's parameters"):
+    with says(PairError, "got none"):
         Aggressive(guide.parameters(), model=model)

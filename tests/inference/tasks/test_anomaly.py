@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyrovae import data
-from pyrovae.errors import DataError, PairError, ShapeError
+from pyrovae.errors import DataError, PairError, SettingError, ShapeError
 from pyrovae.guides import FlowGuide, NormalGuide
 from pyrovae.inference import gaps
 from pyrovae.inference.tasks.anomaly import SCORES, anomaly_scores, threshold
@@ -156,8 +156,6 @@ def test_the_rank_of_the_threshold():
     [
         ({}, ["one of quantile and false_alarms", "quantile=None"]),
         ({"quantile": 0.5, "false_alarms": 0.5}, ["one of quantile and false_alarms", "false_alarms=0.5"]),
-        ({"quantile": 1.5}, ["quantile in [0, 1]", "1.5"]),
-        ({"false_alarms": 0.0}, ["in (0, 1)", "0.0"]),
         ({"false_alarms": 0.01}, ["at most 0.01", "got 10", "at least 99 scores"]),
     ],
 )
@@ -166,9 +164,17 @@ def test_thresholds_that_do_not_exist(options, words, says):
         threshold(torch.randn(10), **options)
 
 
+@pytest.mark.parametrize("value", [1.5, -0.1, math.nan, "0.5"])
+@pytest.mark.parametrize("name", ["quantile", "false_alarms"])
+def test_rates_without_a_meaning(name, value, says):
+    with says(SettingError, f"{name} requires a number", "0.05" if name == "false_alarms" else "0.95"):
+        threshold(torch.randn(10), **{name: value})
+
+
 def test_scores_that_have_no_threshold(says):
-    with says(DataError, "2 NaN of 3"):
-        threshold(torch.tensor([math.nan, 1.0, math.nan]), quantile=0.5)
+    for broken in (math.nan, math.inf, -math.inf):
+        with says(DataError, "2 NaN or infinite ones of 3"):
+            threshold(torch.tensor([broken, 1.0, broken]), quantile=0.5)
     with says(ShapeError, "(3, 2)"):
         threshold(torch.zeros(3, 2), quantile=0.5)
     with says(ShapeError, "(0,)"):

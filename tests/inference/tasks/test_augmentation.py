@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyrovae.data import Scale
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import augment, encode, reconstruct
 from pyrovae.models import VAE, likelihoods, priors
@@ -55,9 +55,13 @@ def test_chunks_and_grey_levels(monkeypatch):
 
 
 def test_what_augmentation_requires(ppca, says):
-    for size, num_copies, words in ((3, 0, "num_copies >= 1, got 0"), (0, 3, "empty batch")):
-        with says(PairError, "augment requires", words):
-            augment(ppca.model, ppca.guide(), {"x": ppca.data(3)["x"][:size]}, num_copies)
+    with says(PairError, "augment requires", "empty batch"):
+        augment(ppca.model, ppca.guide(), {"x": ppca.data(3)["x"][:0]})
+    for num_copies in (0, -1, 1.5, None):
+        with says(SettingError, "num_copies requires a whole number of at least 1"):
+            augment(ppca.model, ppca.guide(), ppca.data(3), num_copies)
+    with says(SettingError, "stretch requires a finite number"):
+        augment(ppca.model, ppca.guide(), ppca.data(3), stretch=float("inf"))
 
 
 @pytest.mark.parametrize("site", ["x", "w"])

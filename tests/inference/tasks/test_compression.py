@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import DataError, PairError, SettingError, ShapeError
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 
 
@@ -106,7 +106,10 @@ def test_errors(ppca, says):
         pca.code(torch.zeros(0, 3), 1.0)
     with says(ShapeError, "(0, 3)"):
         QuantisedPCA(torch.zeros(0, 3))
-    with says(PairError, "got 0.0"):
-        pca.code(torch.zeros(4, 3), 0.0)
+    for step in (0.0, -1.0, float("nan")):
+        with says(SettingError, "step requires a finite number above 0"):
+            pca.code(torch.zeros(4, 3), step)
+    with says(DataError, "named 'x'", "'w'"):
+        rate_distortion(ppca.model, ppca.guide(), {"w": torch.zeros(2, 5)})
     with says(PairError, "empty"):
         rate_distortion(ppca.model, ppca.guide(), {"x": torch.zeros(0, 5)})

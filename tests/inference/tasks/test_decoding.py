@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyrovae.data.tokens import BOS, EOS, PAD, UNK
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference import decode_beam, decode_greedy, decode_sampled
 from pyrovae.models import Autoregressive, LSTMDecoder, TextVAE, TransformerDecoder, likelihoods, priors
 from pyrovae.models.distributions.sentences import Sentences
@@ -103,11 +103,11 @@ def test_codes_of_any_leading_dimensions_and_seeds(model):
 
 def test_what_cannot_write(model, says):
     z = torch.zeros(1, LATENT)
-    with says(PairError, "num_beams >= 1", "got 0"):
+    with says(SettingError, "num_beams requires a whole number", "got 0"):
         decode_beam(model, z, num_beams=0)
-    for wrong in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_p": 1.5}):
-        with says(PairError, "temperature > 0 and 0 < top_p <= 1"):
-            decode_sampled(model, z, **wrong)
+    for name, value in (("temperature", 0.0), ("temperature", float("nan")), ("top_p", 0.0), ("top_p", 1.5)):
+        with says(SettingError, f"{name} requires", str(value)):
+            decode_sampled(model, z, **{name: value})
     other = VAE(priors.StandardNormal(LATENT), likelihoods.Bernoulli(3), MLP(LATENT, 3))
     with says(PairError, "VAE has Bernoulli", "TextVAE"):
         decode_greedy(other, z)

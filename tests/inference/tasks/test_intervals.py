@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyrovae.errors import ShapeError
+from pyrovae.errors import DataError, SettingError, ShapeError
 from pyrovae.inference import coverage, interval
 
 
@@ -33,9 +33,29 @@ def test_coverage_refuses_what_it_cannot_count(says):
     draws, truth = torch.randn(19, 4, 2), torch.randn(4, 2)
     with says(ShapeError, "level 0.9", "at least 19 draws", "18"):
         interval(draws[:18])
-    with says(ShapeError, "between 0 and 1"):
-        interval(draws, 1.0)
+    for level in (0.0, 1.0, -0.5, float("nan"), None, "0.9"):
+        with says(SettingError, "level requires a number between 0 and 1"):
+            interval(draws, level)
+        with says(SettingError, "level requires a number between 0 and 1"):
+            coverage(draws, truth, level)
     with says(ShapeError, "(19, 4, 2)", "(4, 1)"):
         coverage(draws, truth[:, :1])
     with says(ShapeError, "where"):
         coverage(draws, truth, where=torch.zeros(2))
+    with says(ShapeError, "broadcasts to the truth (4, 2)", "(3,)"):
+        coverage(draws, truth, where=torch.ones(3))
+    with says(SettingError, "seed"):
+        coverage(draws, truth, seed=-1)
+
+
+def test_nan_is_not_counted_in_silence(says):
+    """A comparison with NaN is false, so it would count as not covered."""
+    draws, truth = torch.randn(19, 4, 2), torch.randn(4, 2)
+    truth[1, 0] = torch.nan
+    with says(DataError, "1 NaN", "where=~truth.isnan()"):
+        coverage(draws, truth)
+    assert 0 <= coverage(draws, truth, where=~truth.isnan()).value <= 1
+    draws[3, 2, 1] = torch.nan
+    for refused in (lambda: coverage(draws, truth.nan_to_num()), lambda: interval(draws)):
+        with says(DataError, "draws without NaN", "1 of 152"):
+            refused()

@@ -2,13 +2,14 @@
 
 from functools import partial
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 
 from pyrovae.data import Binarize, Scale
-from pyrovae.errors import PairError
+from pyrovae.errors import DataError, PairError, SettingError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import fit
 from pyrovae.inference.training.training_data import TrainingData, WithDataSize
@@ -115,3 +116,41 @@ def test_data_size_is_added_for_programs_that_name_it():
 def test_no_data(data, says):
     with says(PairError, "requires training data, got none", '{"x": x}'):
         placed(data)
+
+
+def test_validation_data_may_be_empty():
+    for valid in ({}, {"x": torch.zeros(0, 2)}):
+        assert placed({"x": torch.zeros(3, 2)}, valid=valid).valid == {}
+
+
+def test_arrays_get_the_type_of_the_parameters():
+    x = np.zeros((3, 2))
+    assert placed(x).train["x"].dtype == torch.float32
+    assert placed({"x": x}, valid=x).valid["x"].dtype == torch.float32
+    double = NormalGuide(MLP(2, 4, ())).double()
+    options = {"batch_size": 4, "batches": None, "seed": 0, "device": torch.device("cpu")}
+    assert TrainingData(double, double, x, None, Scale(), **options).train["x"].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([torch.tensor([0, -1])], ["from 0 to 2", "got -1"]),
+        ([torch.tensor([0, 1]), torch.tensor([2, 3])], ["from 0 to 2", "got 3"]),
+        ([torch.tensor([0.0, 1.0])], ["int64 (B,)", "float32", "rows.long()"]),
+        ([torch.tensor([[0, 1]])], ["int64 (B,)", "(1, 2)"]),
+        ([torch.tensor([], dtype=torch.int64)], ["int64 (B,)", "(0,)"]),
+        ([[0, 1]], ["int64 (B,)", "list"]),
+        ([], ["at least one step"]),
+    ],
+)
+def test_rows_that_are_not_in_the_data(steps, words, says):
+    """A negative row would be taken from the end of the data, in silence."""
+    with says(DataError, "batches requires", *words):
+        placed({"x": torch.zeros(3, 2)}, batches=lambda _: steps)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1_764_366_114_000_000_000, 0.5, None])
+def test_a_seed_without_a_meaning(seed, says):
+    with says(SettingError, "seed requires a whole number from 0 to 2**32 - 1"):
+        placed({"x": torch.zeros(3, 2)}, seed=seed)

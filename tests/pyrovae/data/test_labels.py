@@ -1,10 +1,12 @@
 """Data sets in which few labels are known."""
 
+import math
+
 import pytest
 import torch
 
 from pyrovae.data import hide_labels
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, SettingError
 
 
 @pytest.fixture
@@ -37,3 +39,26 @@ def test_faults(batch, says):
         hide_labels(batch, 7)
     with says(DataError, "keep=303", "a class of 100", "at most 300"):
         hide_labels(batch, 303)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"x": torch.zeros(3, 1)},
+        {"x": torch.zeros(3, 1), "y": torch.zeros(3)},
+        {"x": torch.zeros(3, 1), "y": torch.zeros(3, 1, dtype=torch.int64)},
+        {"x": torch.zeros(3, 1), "y": torch.tensor([0, -1, 1])},
+        {"x": torch.zeros(0, 1), "y": torch.zeros(0, dtype=torch.int64)},
+    ],
+)
+def test_labels_that_cannot_be_hidden(batch, says):
+    with says(DataError, "hide_labels requires a label y of each data point", "from 0 on"):
+        hide_labels(batch, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("keep", 0), ("keep", 1.5), ("share", 1.0), ("share", -0.1), ("share", math.nan), ("seed", -1)]
+)
+def test_settings_without_a_meaning(batch, name, value, says):
+    with says(SettingError, f"{name} requires"):
+        hide_labels(batch, **{"keep": 6, name: value})

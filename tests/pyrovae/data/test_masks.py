@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyrovae import data
-from pyrovae.errors import DataError, ShapeError
+from pyrovae.errors import DataError, SettingError, ShapeError
 
 
 @pytest.fixture
@@ -98,8 +98,33 @@ def test_hot_deck_keeps_the_marginals(x):
 
 @pytest.mark.parametrize("hide", [data.mcar, data.mar, data.mnar])
 def test_shares_are_shares(x, hide):
-    with pytest.raises(DataError, match=r"got 1\.0"):
-        hide(x, 1.0)
+    for rate in (1.0, -0.1, math.nan, None, "0.5"):
+        with pytest.raises(SettingError, match="rate requires a number of at least 0 and below 1"):
+            hide(x, rate)
+    for seed in (-1, 0.5, 2**40):
+        with pytest.raises(SettingError, match="seed requires a whole number"):
+            hide(x, seed=seed)
+
+
+@pytest.mark.parametrize("hide", [data.mar, data.mnar])
+def test_what_hides_by_values_requires_them(x, hide):
+    """NaN made the mask of its column all false, or all true."""
+    for broken in (math.nan, math.inf):
+        gaps = x.clone()
+        gaps[3, 1] = broken
+        with pytest.raises(DataError, match=f"{hide.__name__} requires complete data, got 1 NaN or infinite"):
+            hide(gaps)
+    for empty in (torch.zeros(0, 3), torch.zeros(3), torch.tensor(1.0)):
+        with pytest.raises(ShapeError, match=f"{hide.__name__} requires data"):
+            hide(empty)
+    with pytest.raises(SettingError, match="slope requires a finite number"):
+        hide(x, slope=math.inf)
+
+
+def test_mar_requires_a_share_of_what_is_always_observed(x):
+    for always in (-0.1, 1.5, math.nan):
+        with pytest.raises(SettingError, match="always requires a number from 0 to 1"):
+            data.mar(x, always=always)
 
 
 def test_mar_requires_something_to_hide():

@@ -17,12 +17,12 @@ def frame():
     sizes = pd.CategoricalDtype(["small", "medium", "large"], ordered=True)
     return pd.DataFrame(
         {
-            "height": [1.0, 3.0, np.nan, 2.0],
+            "height": [1.5, 3.5, np.nan, 2.5],
             "visits": pd.array([1, None, 3, 4], dtype="Int64"),
             "city": ["Oslo", None, "Bonn", "Oslo"],
             "size": pd.Categorical(["small", "large", None, "small"], dtype=sizes),
             "member": pd.array([True, False, None, True], dtype="boolean"),
-            "price": [1.0, 2.0, 4.0, np.nan],
+            "price": [1.5, 2.0, 4.0, np.nan],
         },
         index=["a", "b", "b", "c"],
     )
@@ -60,12 +60,41 @@ def test_numbers_and_back(frame):
     assert not filled.isna().any().any()
     observed = frame.notna()
     assert filled.astype(object).where(observed).equals(frame.astype(object).where(observed))
-    assert filled["height"].iloc[2] == 2
+    assert filled["height"].iloc[2] == 2.5
     assert filled["visits"].iloc[1] == 2
     assert filled["city"].iloc[1] == "Bonn"
     assert filled["size"].iloc[2] == "medium"
     assert filled["member"].iloc[2]
     assert table.fill(filled, x).equals(filled)
+
+
+def test_whole_numbers_with_gaps_are_counts():
+    """pandas makes floats of them, and a float was taken for a real."""
+    gap = np.nan
+    frame = pd.DataFrame(
+        {"visits": [3.0, gap, 0.0], "change": [-1.0, gap, 2.0], "height": [1.5, gap, 2.0], "four": [4.0, gap, 4.0]}
+    )
+    kinds = ["count", "real", "real", "real"]
+    assert [column.kind for column in Table.of(frame).columns] == kinds
+    assert [column.kind for column in Table.of(frame.astype("Float64")).columns] == kinds
+    assert Table.of(frame.dropna()).columns[0].kind == "real"  # floats without a gap are the user's own
+    assert Table.of(frame.to_numpy()).columns[0].kind == "real"  # an array has one type for all columns
+    table = Table.of(frame)
+    filled = table.fill(frame, torch.full((3, 4), 2.4))
+    assert filled["visits"].tolist() == [3, 2, 0]
+    assert filled["visits"].dtype == float
+
+
+@pytest.mark.parametrize("dtype", [float, "Float64", "Int64", "float32"])
+@pytest.mark.parametrize("kind", ["category", "ordinal"])
+def test_categories_of_a_numeric_column_are_filled_in_its_type(dtype, kind):
+    frame = pd.DataFrame({"smoker": pd.array([0, 1, None, 1], dtype="Int64").astype("Float64")})
+    frame["smoker"] = frame["smoker"].astype("float64" if dtype is float else dtype)
+    table = Table.of(frame, {"smoker": kind})
+    for number, value in ((0.2, 0), (0.9, 1)):
+        filled = table.fill(frame, torch.full((4, 1), number))
+        assert filled["smoker"].tolist() == [0, 1, value, 1]
+        assert filled.dtypes.equals(frame.dtypes)
 
 
 def test_arrays_go_in_and_come_out():

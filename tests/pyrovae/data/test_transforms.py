@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrovae.data import Binarize, Scale, transforms
-from pyrovae.errors import DataError, SupportError
+from pyrovae.errors import DataError, SettingError, SupportError
 
 
 def same(one, other):
@@ -47,13 +47,13 @@ def test_static_binarisation_is_fixed(grey):
     binarize = Binarize("static", seed=3)
     prepared = binarize.prepare(grey)
     assert prepared["x"].dtype == torch.uint8
-    assert prepared["x"].max() == 1
+    assert set(prepared["x"].unique().tolist()) == {0, 255}
     assert same(prepared, binarize.prepare(grey))
-    assert torch.equal(binarize(prepared)["x"], prepared["x"].float())
+    assert torch.equal(binarize(prepared)["x"], prepared["x"].float() / 255)
     assert not torch.equal(prepared["x"], Binarize("static", seed=4).prepare(grey)["x"])
     p = torch.arange(256) / 255
     error = (p * (1 - p) / 3000).sqrt()
-    assert ((prepared["x"].float().mean(0) - p).abs() <= 5 * error).all()
+    assert ((binarize(prepared)["x"].mean(0) - p).abs() <= 5 * error).all()
 
 
 @pytest.mark.parametrize("rows_at_a_time", [1, 7, 1000, 5000])
@@ -102,12 +102,37 @@ def test_binarize_refuses_what_is_no_grey_level(mode, x, words, says):
         Binarize(mode).prepare({"x": x})
 
 
-def test_nothing_is_prepared_twice(grey, says):
-    binarize = Binarize("static")
-    with says(SupportError, "prepared twice"):
-        binarize.prepare(binarize.prepare(grey))
-    with says(SupportError, "binary already"):
-        Scale().prepare(binarize.prepare(grey))
+@pytest.mark.parametrize("transform", [Scale(), *(Binarize(m) for m in ("dynamic", "static", "threshold"))])
+def test_what_is_prepared_stays_as_it_is(grey, transform):
+    """Every tool prepares its data, so data that were prepared by hand, whole or in part, come out unchanged."""
+    prepared = transform.prepare(grey)
+    assert same(transform.prepare(prepared), prepared)
+    some = {name: tensor[7:9] for name, tensor in prepared.items()}
+    assert same(transform.prepare(some), some)
+
+
+def test_grey_levels_that_were_not_prepared_are_no_static_draw(grey, says):
+    for x in (grey["x"], grey["x"] / 255):
+        with says(SupportError, "requires a prepared batch", "transform.prepare(data)"):
+            Binarize("static")({"x": x})
+
+
+def test_a_threshold_is_the_same_prepared_or_not(grey):
+    binarize = Binarize("threshold")
+    assert same(binarize(grey), binarize(binarize.prepare(grey)))
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "static", "threshold"])
+def test_binarize_requires_x(mode, says):
+    for run in (Binarize(mode).prepare, Binarize(mode)):
+        with says(DataError, "named 'x'", "'w'"):
+            run({"w": torch.zeros(2, 3)})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, 1.5, None])
+def test_a_seed_without_a_meaning(seed, says):
+    with says(SettingError, "seed requires a whole number"):
+        Binarize("static", seed=seed)
 
 
 @pytest.mark.parametrize("transform", [Scale(), *(Binarize(m) for m in ("dynamic", "static", "threshold"))])

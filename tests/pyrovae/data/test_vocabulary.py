@@ -1,10 +1,11 @@
 """Vocabularies: sentences to numbers and back."""
 
 import pytest
+import torch
 
 from pyrovae.data import Vocabulary
 from pyrovae.data.tokens import BOS, EOS, PAD, SPECIAL, UNK, lengths
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, SettingError
 
 
 @pytest.mark.parametrize("level", ["word", "char"])
@@ -46,3 +47,21 @@ def test_a_vocabulary_says_what_is_wrong(says):
         words.encode(["a a a"], width=2)
     with says(DataError, "got none"):
         words.encode([])
+    with says(SettingError, "min_count requires a whole number of at least 1"):
+        Vocabulary.of(["a a"], min_count=0)
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 10**9])
+def test_a_number_without_a_token_is_no_word(wrong, says):
+    """-1 was the last word."""
+    words = Vocabulary.of(["a a a"])
+    with says(DataError, "from 0 to 4", f"got {wrong}"):
+        words.decode(torch.tensor([[4, wrong, EOS]]))
+
+
+def test_what_is_no_sentences(says):
+    words = Vocabulary.of(["a a a"])
+    for wrong in (torch.tensor([4, EOS]), torch.tensor([[4.0]])):
+        with says(DataError, "integers (N, T)", str(tuple(wrong.shape))):
+            words.decode(wrong)
+    assert words.decode(torch.zeros(0, 3, dtype=torch.int64)) == []

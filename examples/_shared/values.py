@@ -1,0 +1,140 @@
+"""What a flag may be: argparse refuses any other value with a sentence, before data are loaded."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyrovae.checks import check_count, check_fraction, check_number, check_positive, check_seed
+from pyrovae.errors import SettingError
+
+__all__ = [
+    "below_one",
+    "fraction",
+    "integers",
+    "labels",
+    "names",
+    "non_negative",
+    "numbers",
+    "positive",
+    "positive_int",
+    "seed",
+    "whole",
+]
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(check_count, int, text)
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 0.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(lambda name, value: check_count(name, value, 0), int, text)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 to 2^32 - 1.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(check_seed, int, text)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(check_positive, float, text)
+
+
+def non_negative(text: str) -> float:
+    """A finite number of at least 0.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(lambda name, value: check_number(name, value, 0), float, text)
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(check_fraction, float, text)
+
+
+def below_one(text: str) -> float:
+    """A number of at least 0 and below 1.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(lambda name, value: check_fraction(name, value, one=False), float, text)
+
+
+def integers(text: str) -> list[int]:
+    """Several whole numbers of at least 1: `"400,200"` is `[400, 200]`.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return [positive_int(part) for part in text.split(",") if part]
+
+
+def labels(text: str) -> list[int]:
+    """Several whole numbers of at least 0: `"0,4"` is `[0, 4]`.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return [whole(part) for part in text.split(",") if part]
+
+
+def numbers(text: str) -> list[float]:
+    """Several finite numbers of at least 0: `"1,4.5"` is `[1.0, 4.5]`.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return [non_negative(part) for part in text.split(",") if part]
+
+
+def names(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Several names: `"plain,vamp"` is `["plain", "vamp"]`.
+
+    Args:
+        known: the names to choose from; argparse reports any other.
+    """
+
+    def chosen(text: str) -> list[str]:
+        parts = text.split(",")
+        if unknown := [name for name in parts if name not in known]:
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}. Choose from {','.join(known)}.")
+        return parts
+
+    return chosen
+
+
+def _checked(check: Callable[[str, Any], Any], kind: type, text: str) -> Any:
+    """The number that a text stands for, checked; argparse puts the name of the flag before the sentence."""
+    try:
+        value: Any = kind(text)
+    except ValueError:
+        value = text
+    try:
+        return check("flag", value)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("flag ").split(" Write ")[0]) from None
