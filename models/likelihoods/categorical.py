@@ -8,6 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, one_hot
 
+from pyrovae.checks import check_count
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, require_integers
 from pyrovae.networks.shape import Shape
@@ -88,7 +89,7 @@ class Ordinal(Likelihood):
 
 
 def _at_least_2(values: int, name: str) -> int:
-    if values < 2:
+    if check_count("values", values, -(2**63), 2**31) < 2:
         raise SupportError(f"{name} requires values >= 2, got {values}. Write values=int(x.max()) + 1.")
     return values
 

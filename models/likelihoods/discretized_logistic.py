@@ -11,6 +11,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
+from pyrovae.checks import check_count
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, require_between
 from pyrovae.models.likelihoods.location_scale import LocationScale, ScaleMode
@@ -79,7 +80,7 @@ class DiscretizedLogisticMixture(Likelihood):
     unit: Tensor
 
     def __init__(self, event_shape: Shape, components: int = 5, *, levels: int = 256) -> None:
-        super().__init__(event_shape, 3 * components)
+        super().__init__(event_shape, 3 * check_count("components", components))
         self.components, self.levels = components, _at_least_2(levels)
         self.settings = {"components": components, "levels": levels}
         self.register_buffer("unit", torch.ones(()))
@@ -101,7 +102,7 @@ class DiscretizedLogisticMixture(Likelihood):
 
 
 def _at_least_2(levels: int) -> int:
-    if levels < 2:
+    if check_count("levels", levels, -(2**63), 2**31) < 2:
         raise SupportError(f"a discretised likelihood requires levels >= 2, got {levels}. Write levels=256 for 8 bits.")
     return levels
 

@@ -126,6 +126,14 @@ def any_of(*values: Any) -> Kind:
     return Kind(sampled(*values), sampled(None, True, 0), sampled(*ALIENS[1:]))
 
 
+def shape(*values: Any) -> Kind:
+    """An event shape, or the widths of layers."""
+    hostile = sampled(None, True, 2**63, (1, 2), [], (), np.zeros(2), (3, 3, 3, 3, 3), np.int64(3))
+    return Kind(
+        sampled(*values), hostile, sampled("x", 3 + 4j, 1.5, math.nan, object(), int, -1, 0, (-1,), (1.5, 2), ["a"])
+    )
+
+
 def twisted(tensor: Tensor) -> list[Any]:
     """What somebody may pass in place of a tensor."""
     tensor = tensor.detach()
@@ -328,6 +336,21 @@ def fuzz(request):
 @pytest.fixture(scope="session")
 def kinds():
     """The kinds of arguments, and how a call is judged."""
-    made = (any_of, batch, choice, count, flag, one_of, program, real, sampled, seeds, tensor, transforms, twisted)
+    made = (
+        any_of,
+        batch,
+        choice,
+        count,
+        flag,
+        one_of,
+        program,
+        real,
+        sampled,
+        seeds,
+        shape,
+        tensor,
+        transforms,
+        twisted,
+    )
     judged = (Case, Kind, case, finite, outcome, report)
     return SimpleNamespace(**{f.__name__: f for f in (*made, *judged)})

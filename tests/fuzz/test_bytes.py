@@ -110,7 +110,7 @@ def test_data_files(name, read, kinds, tmp_path):
     read(name, FILES[name], reader, kinds.finite)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "gif", "tiff", "webp", "ppm"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "gif", "tiff", "webp"])
 def test_images(kind, read, tmp_path):
     picture = Image.fromarray(PIXELS[0].astype(np.uint8))
     content = written(picture.convert("RGB").save, format=kind)

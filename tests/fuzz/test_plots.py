@@ -16,7 +16,9 @@ ROWS = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}]
 
 OWN = {
     "attribute": lambda k: {"images": k.tensor(IMAGES.reshape(2, 3, 1, 4, 4)), "strengths": k.any_of([-1, 0, 1])},
-    "curves": lambda k: {"rows": k.any_of(ROWS)},
+    "curves": lambda k: {
+        "rows": k.Kind(k.sampled(ROWS, []), k.sampled(None, True), k.sampled("x", 3, [3], [{}], [{"epoch": "x"}]))
+    },
     "grid": lambda k: {"images": k.tensor(IMAGES), "columns": k.count(1, 9)},
     "heat": lambda k: {"values": k.tensor(Z), "rows": k.any_of(list("abcdef")), "columns": k.any_of(["a", "b"])},
     "latent_map": lambda k: {"mean": k.tensor(Z), "y": k.tensor(LABELS), "classes": k.any_of(None, ["a", "b", "c"])},

@@ -1,9 +1,11 @@
 """Functions of tensors, and constructors."""
 
 import inspect
+import math
 
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from pyrovae import data, inference, numeric
 from pyrovae.models import likelihoods, priors
@@ -15,6 +17,7 @@ LABELS = torch.tensor([0, 1, 0, 1, 0, 1])
 DRAWS = X + torch.linspace(-1, 1, 39)[:, None, None]
 MASK = X > 0
 GREY = (255 * torch.linspace(0, 1, 80)).byte().reshape(5, 1, 4, 4)
+POSITIVE, BOUNDS = st.floats(1e-6, 1e6).map(lambda size: size * (X.abs() + 0.1)), st.floats(2, 9)
 ROLL = (torch.arange(3 * 88).reshape(3, 88) % 29 == 0).float()
 SHARE = (-1.0, 2.0)
 IMAGES = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -41,7 +44,7 @@ FUNCTIONS = {
     ),
     "false_alarms": lambda k: (
         inference.threshold,
-        {"scores": k.tensor(SCORES), "false_alarms": k.real(0.01, 0.99, refused=SHARE)},
+        {"scores": k.tensor(SCORES), "false_alarms": k.real(0.3, 0.99, refused=SHARE)},
     ),
     "excerpt": lambda k: (data.excerpt, {"x": k.tensor(X), "numbers": k.count(1, 99)}),
     "halves": lambda k: (data.halves, {"x": k.tensor(IMAGES), "side": k.choice("random", "left", "top")}),
@@ -56,9 +59,7 @@ FUNCTIONS = {
         data.waveform,
         {"roll": k.tensor(ROLL), "step": k.real(0.1, 0.2)},
     ),
-    "bounded_scale": lambda k: (numeric.bounded_scale, {"raw": k.tensor(X), "bound": k.real(1, 9)}),
-    "log1mexp": lambda k: (numeric.log1mexp, {"width": k.tensor(X.abs() + 0.1)}),
-    "raw_scale": lambda k: (numeric.raw_scale, {"scale": k.tensor(X.abs() + 0.1), "bound": k.real(2, 9)}),
+    "raw_scale": lambda k: (numeric.raw_scale, {"scale": k.one_of(POSITIVE), "bound": k.one_of(BOUNDS)}),
 }
 """The function, and the kinds of its arguments that have no common name."""
 
@@ -137,12 +138,18 @@ CONSTRUCTORS = {
     "Binarize": lambda k: (data.Binarize, {"mode": k.choice("dynamic", "static", "threshold")}),
     "ByLength": lambda k: (data.ByLength, {"lengths": k.tensor(LABELS + 3), "batch_size": k.count()}),
     "Quadrants": lambda k: (data.Quadrants, {"seen": k.count(1, 3)}),
-    "MLP": lambda k: (MLP, {"in_shape": k.count(), "out_shape": k.count(), "hidden": k.any_of((3,), (4, 2))}),
-    "GatedMLP": lambda k: (GatedMLP, {"in_shape": k.count(), "out_shape": k.count(), "hidden": k.any_of((3,), (4, 2))}),
-    "ConvEncoder": lambda k: (ConvEncoder, {"in_shape": k.any_of((1, 8, 8)), "out_shape": k.count()}),
-    "ConvDecoder": lambda k: (ConvDecoder, {"in_shape": k.count(), "out_shape": k.any_of((1, 8, 8))}),
+    "MLP": lambda k: (
+        MLP,
+        {"in_shape": k.shape(3, (2, 2)), "out_shape": k.shape(3, (2, 2)), "hidden": k.shape((3,), (4, 2))},
+    ),
+    "GatedMLP": lambda k: (
+        GatedMLP,
+        {"in_shape": k.shape(3, (2, 2)), "out_shape": k.shape(3, (2, 2)), "hidden": k.shape((3,), (4, 2))},
+    ),
+    "ConvEncoder": lambda k: (ConvEncoder, {"in_shape": k.shape((1, 8, 8)), "out_shape": k.shape(3, (2, 2))}),
+    "ConvDecoder": lambda k: (ConvDecoder, {"in_shape": k.shape(3, (2, 2)), "out_shape": k.shape((1, 8, 8))}),
     "MixtureOfNormals": lambda k: (priors.MixtureOfNormals, {"dim": k.count(), "components": k.count()}),
-    "FlowPrior": lambda k: (priors.FlowPrior, {"dim": k.count(2, 4), "layers": k.count(), "hidden": k.any_of((3,))}),
+    "FlowPrior": lambda k: (priors.FlowPrior, {"dim": k.count(2, 4), "layers": k.count(), "hidden": k.shape((3,))}),
     "StandardNormal": lambda k: (priors.StandardNormal, {"dim": k.count()}),
     "Flat": lambda k: (priors.Flat, {"dim": k.count()}),
 }
@@ -160,7 +167,9 @@ def test_constructors(name, kinds, fuzz):
 @pytest.mark.parametrize("name", EVENTS)
 def test_likelihoods(name, kinds, fuzz):
     kind = getattr(likelihoods, name)
-    own = {"event_shape": kinds.any_of(3, (2, 2), [4]), "scale": kinds.any_of("learned", "predicted", 0.5)}
+    number = kinds.real(0.5, 2.0, refused=("", "x", -1.0, 0.0, math.inf))
+    scales = kinds.sampled("learned", "predicted", 0.5), number.hostile, number.refused
+    own = {"event_shape": kinds.shape(3, (2, 2), [4]), "scale": kinds.Kind(*scales)}
     own |= {"values": kinds.count(2, 5), "levels": kinds.count(2, 9), "components": kinds.count()}
     own |= {"min_scale": kinds.real(0.0, 0.1, refused=(-1.0,)), "dispersion": kinds.choice("learned", "predicted")}
     own |= {"relaxed": kinds.flag()}
