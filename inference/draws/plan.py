@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.draws.draws import Key
 from pyrovae.inference.draws.form import Forms
 from pyrovae.inference.pair.running import chunk_sizes
 
-__all__ = ["Draw", "Plan", "Values", "require_counts"]
+__all__ = ["Draw", "Plan", "Values"]
 
 Values = dict[Key, Tensor]
 """The draws of a chunk, `(S, B, *plates, *event)` each, with B = 1 outside the plate "data"."""
@@ -67,19 +66,3 @@ def _numbers(forms: Forms) -> Batch:
     """Tensors of the forms' sizes that hold nothing."""
     shapes = {name: (1, *form.plates.values(), *form.event) for name, form in forms.items()}
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-
-
-def require_counts(what: str, num_samples: int, proposals: int | None = None) -> None:
-    """Require at least one draw, and at least one proposal.
-
-    Args:
-        what: the name of the function that asks, for the error.
-        num_samples: the number of draws.
-        proposals: the number of proposals; None for the default.
-
-    Raises:
-        PairError: a number is below 1.
-    """
-    for name, count, default in (("num_samples", num_samples, 100), ("proposals", proposals, 1000)):
-        if count is not None and count < 1:
-            raise PairError(f"{what} requires {name} >= 1, got {count}. Write {name}={default}.")

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective, Tracked
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_shapes
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
@@ -161,7 +161,7 @@ def classify(
     parts = []
     with evaluating(guide), seeded(seed, device), progress_bar(progress, size, "data point") as bar:
         for batch in batches(data, ROWS, transform, device):
-            with poutine.trace() as tracer:
+            with poutine.trace() as tracer, explained_shapes(guide, batch):
                 call(guide, _without(batch, label))
             parts.append(_class_site(tracer.trace, label)["fn"].probs)
             bar.update(batch_size(batch))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_tensor
 from pyrovae.errors import DataError
 
 __all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "first", "hold_out", "shuffle"]
@@ -77,8 +78,11 @@ def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:
 
     Raises:
         DataError: there is no data point.
+        SettingError: `numbers` is below 1.
+        ShapeError: x has no leading dimension.
     """
-    if len(x) == 0:
+    x, numbers = check_tensor("x", x, "(N, *D)", least_dims=1), check_count("numbers", numbers)
+    if x.numel() == 0:
         raise DataError(f"An excerpt requires data points, got x of shape {tuple(x.shape)}. Pass the training split.")
     step = -(-x.numel() // numbers)
     rows = x[::step]

@@ -116,6 +116,10 @@ class Table:
                 are not of the column's kind.
         """
         cells = _columns(frame)
+        if kinds is not None and not isinstance(kinds, Mapping):
+            raise DataError(
+                f"kinds requires a dict from columns to kinds, got {kinds!r}. Write kinds={{'a': 'count'}}."
+            )
         kinds = dict(kinds or {})
         for name, kind in kinds.items():
             if name not in cells or kind not in KINDS:
