@@ -16,6 +16,7 @@ import re
 import signal
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from itertools import count as counter
@@ -160,12 +161,12 @@ def batch(good: Mapping[str, Tensor], name: str = "x") -> Kind:
 
 
 def program(good: Any) -> Kind:
-    others = (None, 3, "vae", [], int, torch.nn.Linear(2, 2), torch.nn.Linear, lambda: None, len)
+    others = (None, 3, "vae", [], int, torch.nn.Linear(2, 2), torch.nn.Linear, lambda: None)
     return Kind(st.just(good), sampled(*others))
 
 
 def transforms() -> Kind:
-    others = (3, "Scale", [], lambda: None, lambda batch: None, lambda batch: {}, int, len)
+    others = (3, "Scale", [], lambda batch: None, lambda batch: {}, lambda batch: batch["x"])
     return Kind(sampled(None, dict), sampled(*others))
 
 
@@ -213,8 +214,18 @@ def limited():
         signal.signal(signal.SIGALRM, before)
 
 
+TALLY: Counter[str] = Counter()
+"""How many calls ended in which way; `make fuzz` prints it."""
+
+
 def outcome(call: Callable[[], Any], argument: str = "") -> tuple[str, Any]:
     """`("", result)`, `("refused", error)`, or what went wrong and the error."""
+    happened, result = _outcome(call, argument)
+    TALLY[{"": "results", "refused": "typed errors"}.get(happened, "other exceptions")] += 1
+    return happened, result
+
+
+def _outcome(call: Callable[[], Any], argument: str) -> tuple[str, Any]:
     pyro.clear_param_store()
     try:
         with limited(), warnings.catch_warnings(action="ignore"):
@@ -354,3 +365,20 @@ def kinds():
     )
     judged = (Case, Kind, case, finite, outcome, report)
     return SimpleNamespace(**{f.__name__: f for f in (*made, *judged)})
+
+
+def pytest_sessionfinish(session):
+    """A worker hands its tally to the process that started it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["fuzz"] = dict(TALLY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    TALLY.update(getattr(node, "workeroutput", {}).get("fuzz", {}))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if TALLY:
+        counts = ", ".join(f"{number:,} {what}" for what, number in sorted(TALLY.items()))
+        terminalreporter.write_line(f"fuzz: {sum(TALLY.values()):,} calls: {counts}")

@@ -68,7 +68,7 @@ def between(k, function):
     return function, {
         "start": k.tensor(X[0]),
         "end": k.tensor(X[1]),
-        "weight": k.tensor(torch.tensor([[0.0], [0.3], [1.0]])),
+        "weight": k.tensor(torch.tensor([0.0, 0.3, 1.0])),
     }
 
 
@@ -81,7 +81,7 @@ def test_functions_of_tensors(name, kinds, fuzz):
 
 
 def is_lerp(result, start, end, weight):
-    torch.testing.assert_close(result, start + weight * (end - start))
+    torch.testing.assert_close(result, start + weight[:, None] * (end - start))
 
 
 def is_share_of_draws(result, log_weight, **arguments):
