@@ -61,7 +61,7 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
     rows, flat = max(1, CELLS // len(z)), z.reshape(len(z), -1)
     flat = flat if flat.dtype == torch.float64 else flat.float()
     found = []
-    for part in query.reshape(len(query), -1).split(rows):
+    for part in query.reshape(len(query), flat.shape[1]).split(rows):
         # Without matrix products, whose rounding puts a code at a distance from itself.
         distance = torch.cdist(part.to(flat), flat, compute_mode="donot_use_mm_for_euclid_dist")
         found.append(distance.topk(k, largest=False))

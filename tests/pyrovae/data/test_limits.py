@@ -76,6 +76,7 @@ def test_images_that_grow_are_refused(tmp_path, refused):
     for i in range(4):
         images.new("RGB", (1000, 1000)).save(tmp_path / f"{i}.png")
     refused(f"folder:{tmp_path}", "The images in", max_bytes=10**7)
+    assert refused(f"folder:{tmp_path}", "0.png", size=8, max_bytes=10**6) < 2**20  # before it is decoded
     assert load(f"folder:{tmp_path}", size=8, max_bytes=10**7).train["x"].shape[1:] == (3, 8, 8)
 
 
