@@ -1,13 +1,16 @@
 """Numerical helpers on tensors: bounded scales, logarithms that do not cancel, and double precision.
 
-This module depends on torch alone, so every other module may import it.
+This module depends on torch alone, so every module may import it.
 """
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+
+from pyrovae.imports import private
 
 __all__ = ["bounded_scale", "has_values", "log1mexp", "raw_scale", "wide"]
+
+FakeTensor = private("torch._subclasses.fake_tensor", "FakeTensor")
 
 
 def bounded_scale(raw: Tensor, bound: float = 7.0) -> Tensor:

@@ -13,19 +13,23 @@ import pyro
 import torch
 from pyro.ops.provenance import ProvenanceTensor
 from torch import Tensor, fx
-from torch._guards import detect_fake_mode
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributions import Distribution
-from torch.fx.experimental import proxy_tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from pyrovae.imports import private
+from pyrovae.inference.compile.lowering.cache import usable_cache
 from pyrovae.inference.compile.reasons import CaptureError, RebuiltError, UnsteadyError
 from pyrovae.inference.compile.state.reads import PLAIN
 from pyrovae.inference.compile.state.watch import Slot, Watch, put_back
 
 __all__ = ["UNCHECKED", "Captured", "capture"]
+
+pytree = private("torch.utils._pytree")
+proxy_tensor = private("torch.fx.experimental.proxy_tensor")
+detect_fake_mode = private("torch._guards", "detect_fake_mode")
+FakeTensor = private("torch._subclasses.fake_tensor", "FakeTensor")
+TorchDispatchMode = private("torch.utils._python_dispatch", "TorchDispatchMode")
+disable_current_modes = private("torch.utils._python_dispatch", "_disable_current_modes")
 
 
 class _Unchecked:
@@ -51,7 +55,7 @@ class Captured:
 
     module: fx.GraphModule
     state: list[Tensor]
-    spec: pytree.TreeSpec
+    spec: Any
     constants: list[tuple[Any] | None]
     written: list[Slot]
 
@@ -70,6 +74,7 @@ def capture(fn: Callable[..., Any], inputs: list[Tensor], watch: Watch) -> Captu
     Raises:
         CaptureError: the result depends on Python state, so one graph cannot stand for all calls.
     """
+    usable_cache()
     taken: list[tuple[Slot, Any]] = []
     try:
         while True:
@@ -192,7 +197,7 @@ def _with_provenance(kind: type, data: Tensor, provenance: frozenset = frozenset
     """A tensor with its provenance. Pyro makes it of the data itself, but a fake tensor has a class already."""
     if not provenance:
         return data
-    with _disable_current_modes():
+    with disable_current_modes():
         wrapper: Any = Tensor._make_subclass(kind, torch.empty(data.shape, dtype=data.dtype, device="meta"))
     wrapper._t, wrapper._provenance = data, provenance  # all operations go to the data
     return wrapper

@@ -17,15 +17,15 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from pyrovae.imports import private
 from pyrovae.inference.compile.capture import Captured, capture
 from pyrovae.inference.compile.graph import Graph
 from pyrovae.inference.compile.lowering.background import Pending, half_of_the_threads
 from pyrovae.inference.compile.lowering.cuda_graph import CudaGraph
 from pyrovae.inference.compile.lowering.lower import lower
 from pyrovae.inference.compile.precision import precise
-from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain
+from pyrovae.inference.compile.reasons import CaptureError, EagerWarning, UnsteadyError, explain, lacking_names
 from pyrovae.inference.compile.state.guards import Guards
 from pyrovae.inference.compile.state.known import Known, State
 from pyrovae.inference.compile.state.recorder import Recorder
@@ -38,6 +38,8 @@ from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 from pyrovae.inference.pair.parameters import UsedParameters
 
 __all__ = ["Compiled"]
+
+pytree = private("torch.utils._pytree")
 
 
 _MANY = 8
@@ -128,6 +130,7 @@ class Compiled:
         self.reported = set() if reported is None else reported
         self.cuda_graph = cuda_graph
         self.options = options or {}
+        self._lacking = lacking_names()
         self.captures = self.calls = self._new = 0
         self._why_baked: Exception | None = None
         self._known: dict[Hashed, Known] = {}
@@ -138,6 +141,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
+        if self._lacking:
+            return self.eagerly(self._lacking, *args, **kwargs)
         leaves, spec = pytree.tree_flatten((args, kwargs))
         tensors, key = self._key(leaves, spec)
         known = self._known.get(key)
@@ -193,12 +198,12 @@ class Compiled:
                 results.append(self._replay(key, graph, [item, *rest], (item, *args), {}))
                 continue
             results.append(self(item, *args))
-            if item is not None:
+            if item is not None and not self._lacking:
                 (_, *rest), key = self._key(*pytree.tree_flatten(((item, *args), {})))
                 graph, shape = self._graphs.get((key, self._state(key))), item.shape
         return results
 
-    def _key(self, leaves: list[Any], spec: pytree.TreeSpec) -> tuple[list[Tensor], Hashed]:
+    def _key(self, leaves: list[Any], spec: Any) -> tuple[list[Tensor], Hashed]:
         return signature(leaves, spec, bake_floats=self._why_baked is not None)
 
     def guards(self, key: Hashed) -> Guards:
@@ -212,7 +217,7 @@ class Compiled:
     def _state(self, key: Hashed) -> State:
         return self.watch(), self.guards(key)()
 
-    def _meet(self, key: Hashed, leaves: list[Any], spec: pytree.TreeSpec, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _meet(self, key: Hashed, leaves: list[Any], spec: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The first call of a signature."""
         self._new += 1
         self._forget()
@@ -295,13 +300,7 @@ class Compiled:
         return False
 
     def _first(
-        self,
-        key: Hashed,
-        tensors: list[Tensor],
-        leaves: list[Any],
-        spec: pytree.TreeSpec,
-        args: tuple,
-        kwargs: dict[str, Any],
+        self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: Any, args: tuple, kwargs: dict[str, Any]
     ) -> Any:
         """Capture and compile, or find out that this is impossible."""
         known = self._known[key]
@@ -337,7 +336,7 @@ class Compiled:
             self._refuse(key, CaptureError(difference))
         return result
 
-    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Graph | None:
+    def _build(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: Any) -> Graph | None:
         """The graph of a signature; None while another process compiles it."""
         pending = self._pending.pop(key, None)
         captured = pending.captured if pending else self._capture(key, tensors, leaves, spec)
@@ -350,7 +349,7 @@ class Compiled:
             replay = CudaGraph(replay, len(tensors))
         return Graph(captured, replay)
 
-    def _capture(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: pytree.TreeSpec) -> Captured:
+    def _capture(self, key: Hashed, tensors: list[Tensor], leaves: list[Any], spec: Any) -> Captured:
         self.captures += 1
 
         def flat(*inputs: Tensor) -> Any:

@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from pyrovae.imports import private
 from pyrovae.inference.compile.capture import Captured
 
 __all__ = ["Graph"]
+
+pytree = private("torch.utils._pytree")
 
 
 class Graph:

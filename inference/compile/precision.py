@@ -5,10 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from pyrovae.imports import private
 
 __all__ = ["PRECISIONS", "precise"]
+
+pytree = private("torch.utils._pytree")
+TorchDispatchMode = private("torch.utils._python_dispatch", "TorchDispatchMode")
 
 PRECISIONS = ("fp32", "bf16")
 """The names that `precise` takes."""

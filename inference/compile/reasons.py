@@ -10,8 +10,18 @@ import pyro
 import torch
 
 from pyrovae.errors import PyrovaeError
+from pyrovae.imports import lacking
 
-__all__ = ["CaptureError", "EagerWarning", "Explanation", "RebuiltError", "UnsteadyError", "explain", "is_library"]
+__all__ = [
+    "CaptureError",
+    "EagerWarning",
+    "Explanation",
+    "RebuiltError",
+    "UnsteadyError",
+    "explain",
+    "is_library",
+    "lacking_names",
+]
 
 
 class EagerWarning(UserWarning):
@@ -108,6 +118,12 @@ def explain(error: Exception) -> Explanation:
         return Explanation(message, __file__, 1)
     own = frames[-1]
     return Explanation(f"{message}\n  {own.filename}:{own.lineno}: {own.line}", own.filename, own.lineno or 1)
+
+
+def lacking_names() -> str:
+    """Why nothing can be compiled with this torch, which lacks private names; empty where it has them all."""
+    names = ", ".join(lacking()[:3])
+    return names and f"torch {torch.__version__} has no {names}, which compiling needs; torch 2.8 to 2.14 have it"
 
 
 def _reason(error: Exception) -> str:

@@ -5,9 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from pyrovae.imports import private
 
 __all__ = ["verified"]
+
+pytree = private("torch.utils._pytree")
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 ROUGH = 5e-2

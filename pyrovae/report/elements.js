@@ -37,7 +37,9 @@ function nice(low, high, count) {
   const unit = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * unit).find((size) => size >= raw);
   const ticks = [];
-  for (let k = Math.ceil(low / step); k * step <= high + step * 1e-9; k++) ticks.push(Number((k * step).toPrecision(12)));
+  const first = Math.ceil(low / step);
+  // Counted, because beyond 2^53 the next whole number is the same one.
+  for (let n = 0; n <= 2 * count && (first + n) * step <= high + step * 1e-9; n++) ticks.push(Number(((first + n) * step).toPrecision(12)));
   return ticks;
 }
 

@@ -45,6 +45,11 @@ const KINDS = {
       section.captions ? make("figcaption", {}, item.label) : null)))];
   },
 
+  pictures(section) {
+    return section.items.map(({ name, source }) =>
+      make("figure", { class: "whole" }, make("img", { src: source, alt: name }), make("figcaption", {}, name)));
+  },
+
   map: latentMap,
   traversals,
   checks,

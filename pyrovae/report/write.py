@@ -1,6 +1,5 @@
 """A report of any pair: what is measured and shown, and the file that holds it."""
 
-import json
 import platform
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,8 @@ from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import unchanged
 from pyrovae.inference.training.checkpoint import write_atomically
 from pyrovae.report import sections
+from pyrovae.report.facts import broken_files, run_facts
+from pyrovae.report.files import RunFiles
 from pyrovae.report.page import page
 from pyrovae.report.reported import ReportedPair
 from pyrovae.report.sections import Section
@@ -57,7 +58,7 @@ def write_report(
         model, guide: any pair that keeps the contract.
         data: data to show and to score, prepared as for `evaluate`; the first 400 data points are shown.
         run: the folder for the report. What `fit` and the examples wrote there (`metrics.json`, `summary.json`) is
-            shown too.
+            shown too; what is broken there is left out, and the page says so.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         classes: the names of the labels 0, 1, ... in `y`.
         measured: the result of `evaluate` on these data; computed if None.
@@ -81,21 +82,26 @@ def write_report(
     content = {
         "title": f"{_name(model)} and {_name(guide)}",
         "lead": f"{shown}. Written by pyrovae {__version__}.",
-        "sections": _sections(pair, measured, trust, comparison, run),
+        "sections": _sections(pair, measured, trust, comparison, RunFiles.of(run)),
     }
     path = run / "report.html"
-    write_atomically(path, lambda file: file.write(page(content).encode()))
+    write_atomically(path, lambda file: file.write(page(content).encode(errors="replace")))
     return path
 
 
 def _sections(
-    pair: ReportedPair, measured: Evaluation, trust: Diagnosis | None, comparison: EvidenceComparison | None, run: Path
+    pair: ReportedPair,
+    measured: Evaluation,
+    trust: Diagnosis | None,
+    comparison: EvidenceComparison | None,
+    files: RunFiles,
 ) -> list[Section]:
     """All sections that apply to this pair."""
     maps = pair.vectors[:MAPS]
     made = [
-        _made("The run", lambda: sections.overview(pair, measured, _facts(pair, run))),
-        _made("Training", lambda: sections.curves(_read(run / "metrics.json", []))),
+        _made("The run", lambda: sections.overview(pair, measured, _facts(pair, files))),
+        broken_files(files),
+        _made("Training", lambda: sections.curves(files.metrics)),
         _made("Data and reconstructions", lambda: sections.reconstructions(pair)),
         _made("Samples of the prior", lambda: sections.samples(pair)),
         *(_made(f"Latent map of {latent}", partial(sections.latent_map, pair, latent)) for latent in maps),
@@ -122,25 +128,14 @@ def _made(title: str, make: Callable[[], Section | None]) -> Section | None:
         return {"kind": "note", "title": title, "message": f"Not for this pair: {error}"}
 
 
-def _facts(pair: ReportedPair, run: Path) -> dict[str, Any]:
+def _facts(pair: ReportedPair, files: RunFiles) -> dict[str, Any]:
     """What is known about the run: short facts, and longer ones that the page folds away."""
-    summary = _read(run / "summary.json", {})
-    named = {"data": "data", "transform": "transform", "epochs": "epochs", "best epoch": "best_epoch"}
-    facts: dict[str, Any] = {name: str(summary[key]) for name, key in named.items() if summary.get(key) is not None}
-    if "seconds" in summary:
-        facts["training time"] = f"{summary['seconds']:.0f} s on {summary['machine']['device']}"
+    facts = run_facts(files)
     sites = {name: tuple(z.shape[1:]) for name, z in pair.codes.items()}
     facts["latent sites"] = ", ".join(f"{name} {shape}" for name, shape in sites.items())
     versions = {"pyrovae": __version__, "torch": torch.__version__, "pyro": pyro.__version__}
     facts["versions"] = ", ".join(f"{n} {v}" for n, v in {**versions, "python": platform.python_version()}.items())
-    if "arguments" in summary:
-        facts["settings"] = {name: value for name, value in summary["arguments"].items() if value != "None"}
     return {**facts, "model": repr(pair.model), "guide": repr(pair.guide)}
-
-
-def _read(path: Path, missing: Any) -> Any:
-    """The content of a JSON file in the run folder, or `missing` where there is no such file."""
-    return json.loads(path.read_text()) if path.is_file() else missing
 
 
 def _name(program: ProgramLike) -> str:

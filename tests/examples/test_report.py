@@ -8,28 +8,32 @@ import pytest
 
 from pyrovae.report import __main__ as report
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 @pytest.fixture
 def in_process(run_file, monkeypatch):
-    """The script of a run is run again in this process."""
+    """The example of a run is run again in this process."""
 
-    def run(line, cwd):
-        monkeypatch.chdir(cwd)
-        run_file(Path(line[1]), line[2:])
+    def run(line):
+        name = line[3].removeprefix("pyrovae.examples.")
+        run_file(EXAMPLES / f"{name}.py", line[4:])
         return subprocess.CompletedProcess(line, 0)
 
     monkeypatch.setattr(report.subprocess, "run", run)
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_report_of_a_run_and_of_one_among_others(example, digits, tmp_path, monkeypatch):
+def test_a_report_of_a_run_and_of_one_among_others(example, digits, tmp_path):
     few = ["--data", digits, "--epochs", "1", "--hidden", "32"]
     before = example("vae.py", *few, "--latent", "2", folder=tmp_path / "old").summary()
     (tmp_path / "old").rename(tmp_path / "vae")
     example("flows.py", *few, "--variants", "plain", "--latent", "4", folder=tmp_path / "flows")
     for folder in (tmp_path / "vae", tmp_path / "flows" / "plain"):
-        monkeypatch.setattr("sys.argv", ["pyrovae.report", str(folder), "--evaluate", "40"])
-        assert report.main() == 0
+        assert report.main([str(folder)]) == 0
+        assert 5e4 < (folder / "summary.html").stat().st_size < 5e6
+        assert not (folder / "report.html").exists()
+        assert report.main([str(folder), "--run-script", "--evaluate", "40"]) == 0
         assert 1e5 < (folder / "report.html").stat().st_size < 5e6
         assert len(summary(folder)["train_loss_per_epoch"]) == 1
         assert summary(folder)["test_data"] == 40

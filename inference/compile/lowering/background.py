@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 
+from pyrovae.imports import private
 from pyrovae.inference.compile.capture import Captured
 from pyrovae.inference.compile.lowering.lower import compile_graph, example_inputs, prepare
 
 __all__ = ["Pending", "half_of_the_threads", "main"]
+
+pytree = private("torch.utils._pytree")
+OpOverload = private("torch._ops", "OpOverload")
 
 
 @contextmanager
@@ -115,7 +117,7 @@ class _Graph:
         return fx.GraphModule(self.constants, graph)
 
 
-def _operation(name: str) -> OpOverload:
+def _operation(name: str) -> Any:
     """An operation by its qualified name: `aten::mm` or `aten::add.Tensor`."""
     space, _, rest = name.partition("::")
     packet, _, overload = rest.partition(".")
@@ -195,8 +197,11 @@ class Pending:
 
 
 def _start(job: bytes) -> "subprocess.Popen[bytes] | None":
-    """Start a process that compiles a job; its standard input stays open as long as this process lives."""
-    command = [sys.executable, "-c", _CODE, str(len(job)), __name__]
+    """Start a process that compiles a job; its standard input stays open as long as this process lives.
+
+    It imports from where this process does, and not from the present folder (-P), which may hold anybody's files.
+    """
+    command = [sys.executable, "-P", "-c", _CODE, str(len(job)), __name__]
     paths = os.pathsep.join(path for path in sys.path if path)
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:

@@ -8,35 +8,42 @@ import pkgutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, fx
-from torch._guards import TracingContext, tracing
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from pyrovae.imports import private
 from pyrovae.inference.compile.capture import Captured
+from pyrovae.inference.compile.lowering.cache import checked_libraries, repaired, usable_cache
 from pyrovae.inference.compile.lowering.products import use_onednn
 from pyrovae.inference.compile.rolling.roll import with_loops
 
 __all__ = ["compile_graph", "example_inputs", "lower", "prepare"]
 
+TracingContext, tracing = private("torch._guards", "TracingContext"), private("torch._guards", "tracing")
+FakeTensorMode = private("torch._subclasses.fake_tensor", "FakeTensorMode")
+ShapeEnv = private("torch.fx.experimental.symbolic_shapes", "ShapeEnv")
+
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's deprecation warnings about itself, and its remark on a CUDA toolkit without a GPU."""
-    logger = logging.getLogger("torch.utils.cpp_extension")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Silence torch's deprecation warnings about itself, its remark on a CUDA toolkit without a GPU, and tracebacks of
+    broken files in its cache, which it compiles anew."""
+    loggers = [logging.getLogger(name) for name in ("torch.utils.cpp_extension", "torch._inductor.codecache")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @functools.cache
@@ -102,6 +109,12 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
         inputs: an example of its inputs.
         options: settings of `torch._inductor.config` that hold while compiling.
     """
+    usable_cache()
+    return repaired(partial(_compiled, module, inputs, options))
+
+
+def _compiled(module: fx.GraphModule, inputs: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
+    """`compile_graph`, with the cache as it is."""
     with _quiet():
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
@@ -120,7 +133,7 @@ def compile_graph(module: fx.GraphModule, inputs: list[Tensor], options: dict[st
     settings = SETTINGS | numbers | options
     named = mock.patch.dict(copyreg.dispatch_table, {torch.memory_format: _by_name})
     contexts = (torch.no_grad(), config.patch(settings), _quiet(), tracing(TracingContext(fakes)), _lasting(), named)
-    with ExitStack() as stack, together():
+    with ExitStack() as stack, together(), checked_libraries():
         for context in contexts:
             stack.enter_context(context)
         return with_loops(module, compiler, fake_inputs) or compiler(module, fake_inputs)

@@ -6,15 +6,17 @@ from typing import Any
 import pyro
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from pyrovae.imports import private
 from pyrovae.inference.compile.state.reads import Same
 from pyrovae.inference.compile.state.watch import Hashed
 
 __all__ = ["signature"]
 
+pytree = private("torch.utils._pytree")
 
-def signature(leaves: list[Any], spec: pytree.TreeSpec, *, bake_floats: bool) -> tuple[list[Tensor], Hashed]:
+
+def signature(leaves: list[Any], spec: Any, *, bake_floats: bool) -> tuple[list[Tensor], Hashed]:
     """The tensors among the arguments, floats as tensors, and a key for everything else.
 
     An argument without a hash stands in the key by its identity; `Guards` holds what is read of it.

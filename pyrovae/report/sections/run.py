@@ -9,6 +9,9 @@ from pyrovae.report.sections.section import Section
 
 __all__ = ["curves", "overview"]
 
+EPOCHS = 5000
+"""Epochs that curves show at most; of a longer training they show evenly spaced ones, and the last."""
+
 
 def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) -> Section:
     """The headline numbers and the facts of a run. A guide without a density has the distortion alone.
@@ -37,6 +40,8 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Section | None:
     """
     if not rows:
         return None
+    every = -(-len(rows) // EPOCHS)
+    rows = [row for place, row in enumerate(rows) if place % every == 0 or place == len(rows) - 1]
     loss = {"training loss": [row["loss"] for row in rows]}
     if any(abs(row.get("train_elbo", -row["loss"]) + row["loss"]) > 1e-4 * abs(row["loss"]) for row in rows):
         loss["training, −ELBO"] = [-row["train_elbo"] for row in rows]

@@ -1,5 +1,6 @@
 """The page in a browser: it draws itself without a fault, and pointers, keys and sliders work."""
 
+import json
 import re
 import shutil
 
@@ -10,7 +11,7 @@ from pyrovae.guides import NormalGuide
 from pyrovae.inference import fit
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
-from pyrovae.report import write_report
+from pyrovae.report import report_folder, write_report
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +197,43 @@ def test_the_keyboard_reaches_everything(browser, images):
     assert browser.execute_script(unnamed) == []
     reached = browser.find_elements("css selector", "input, select, button, .plot, .curve")
     assert all(int(element.get_property("tabIndex")) >= 0 for element in reached)
+
+
+EVIL = "</script><script>window.evil=1</script><img src=x onerror=window.evil=1>'\"&<!-- content -->"
+
+
+def test_strings_of_a_run_folder_are_text(browser, tmp_path):
+    """A script in the name of a label, in settings or in the words of an error is shown, and not run."""
+    torch.manual_seed(0)
+    strings = {
+        "data": EVIL,
+        "transform": EVIL,
+        "arguments": {EVIL: EVIL, "__proto__": EVIL},
+        "machine": {"device": EVIL},
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(strings | {"seconds": 1.0}))
+    (tmp_path / "config.json").write_text(json.dumps({"model": f"{EVIL}\n", "guide": EVIL}))
+    (tmp_path / "metrics.json").write_text(json.dumps({EVIL: EVIL}))
+    model = VAE(priors.StandardNormal(2), likelihoods.Bernoulli((1, 6, 6), relaxed=True), MLP(2, (1, 6, 6), [8]))
+    data = {"x": torch.rand(20, 1, 6, 6), "y": torch.arange(20) % 2}
+    guide = NormalGuide(MLP((1, 6, 6), 4, [8]))
+    for path in (
+        report_folder(tmp_path)[0],
+        write_report(model, guide, data, run=tmp_path, classes=(EVIL, EVIL), num_samples=10),
+    ):
+        visit(browser, path)
+        assert browser.get_log("browser") == []
+        assert browser.execute_script("return [window.evil, document.images.length]") == [None, 0]
+        assert EVIL in browser.execute_script("return document.body.textContent")
+        assert "'metrics.json' is broken" in one(browser, "main").text
+
+
+@pytest.mark.parametrize("values", [[1e99, 1e99], [-1e99, 1e99], [None, None], [1e17, 1e17 + 64], [5e-324, 0]], ids=str)
+@pytest.mark.parametrize("epoch", [1, 2**53 - 3])
+def test_curves_of_any_numbers_are_drawn(browser, values, epoch, tmp_path):
+    """Beyond 2^53 the next whole number is the same one, and a loop over ticks must end all the same."""
+    rows = [{"epoch": epoch + i, "loss": float("nan") if v is None else v} for i, v in enumerate(values)]
+    (tmp_path / "metrics.json").write_text(json.dumps(rows))
+    visit(browser, report_folder(tmp_path)[0])
+    assert browser.get_log("browser") == []
+    assert one(browser, ".panel .legend b").text == str(epoch + 1)

@@ -1,0 +1,75 @@
+"""Facts of a run, in words, from what its folder holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyrovae.report.files import HUGE, LONGEST, RunFiles
+from pyrovae.report.sections import Section
+
+__all__ = ["broken_files", "estimate", "run_facts"]
+
+Facts = dict[str, Any]
+"""By name: short words, longer ones that the page folds away, or words by name."""
+
+
+def run_facts(files: RunFiles) -> Facts:
+    """What `summary.json` says about a run; entries that are no plain values are left out.
+
+    Args:
+        files: the files of the run.
+    """
+    summary = files.summary
+    named = {"data": "data", "transform": "transform", "epochs": "epochs", "best epoch": "best_epoch"}
+    facts: Facts = {name: _words(summary.get(key)) for name, key in named.items()}
+    facts["training time"] = _time(files)
+    facts["settings"] = {
+        _words(name): words
+        for name, value in _object(summary, "arguments").items()
+        if (words := _words(value)) and words != "None"
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _time(files: RunFiles) -> str:
+    seconds = number(files.summary.get("seconds"))
+    device = _words(_object(files.summary, "machine").get("device"))
+    return "" if seconds is None else f"{seconds:.0f} s" + (f" on {device}" if device else "")
+
+
+def estimate(summary: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """An estimate of `summary.json`, its value and its standard error; None where there is none.
+
+    Args:
+        summary: the entries of `summary.json`.
+        name: the name of the estimate.
+    """
+    found = _object(summary, name)
+    value, error = number(found.get("value")), number(found.get("error"))
+    return None if value is None else (value, float("nan") if error is None else error)
+
+
+def broken_files(files: RunFiles) -> Section | None:
+    """The files of the run that the report leaves out, and why; None where there is none.
+
+    Args:
+        files: the files of the run.
+    """
+    if not files.broken:
+        return None
+    return {"kind": "note", "title": "Files that are left out", "message": " ".join(files.broken)}
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if plain and abs(value) < HUGE else None
+
+
+def _object(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = entries.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _words(value: Any) -> str:
+    """A plain value in words; none of a nested one."""
+    return str(value)[:LONGEST] if isinstance(value, str | int | float) else ""
