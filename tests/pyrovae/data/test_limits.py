@@ -53,8 +53,12 @@ def test_a_header_that_lies_about_the_size_is_refused(tmp_path, refused):
     with zipfile.ZipFile(path, "w") as archive, archive.open("x.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)})
         file.write(bytes(100))
+    single = tmp_path / "liar.npy"
+    with single.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert refused(path, "liar.npz", "7,450.6 GiB") < 2**22
+    for liar in (path, single):
+        assert refused(liar, liar.name, "7,450.6 GiB") < 2**22
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
 
 
