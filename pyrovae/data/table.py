@@ -1,7 +1,7 @@
 """Data frames with columns of several kinds and missing values, as numbers and back."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,7 @@ class Column:
 
     def _places(self, cells: np.ndarray) -> list[int]:
         """The place of each cell among the values."""
+        _require_values(self.name, cells)
         places = {value: place for place, value in enumerate(self.values)}
         unknown = next((cell for cell in cells if cell not in places), None)
         if unknown is not None:
@@ -211,6 +212,7 @@ def _column(name: Any, series: Any, kind: str | None) -> Column:
     kind = kind or _kind(series, cells[~missing], has_gaps=bool(missing.any()))
     if kind in ("ordinal", "category"):
         given = getattr(series.dtype, "categories", None)
+        _require_values(name, cells[~missing])
         values = list(given) if given is not None else _sorted(set(cells[~missing]))
         return Column(name, kind, tuple(values))
     if kind != "real":
@@ -232,6 +234,16 @@ def _kind(series: Any, cells: np.ndarray, *, has_gaps: bool) -> str:
     if kind in "iu" and (cells >= 0).all():
         return "count"
     return "real" if kind in "iuf" else "category"
+
+
+def _require_values(name: Any, cells: np.ndarray) -> None:
+    """Refuse cells that are no values, such as lists: nothing tells when two of them are the same."""
+    odd = next((cell for cell in cells if not isinstance(cell, Hashable)), None)
+    if odd is not None:
+        raise DataError(
+            f"Column {name!r} requires numbers, text or other plain values, got {type(odd).__name__} {odd!r}. Write "
+            f"frame.drop(columns={name!r}), or a column for each of its parts."
+        )
 
 
 def _missing(series: Any) -> np.ndarray:

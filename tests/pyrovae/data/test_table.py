@@ -131,5 +131,13 @@ def test_it_says_what_is_wrong(frame, says):
         Table.of(frame, {"city": "real"})
     with says(DataError, "list"):
         Table.of([[1.0]])
+    for cells in ([[1], [2], [1], [2]], [{}, {}, {}, {}]):
+        with says(DataError, "Column 'city' requires numbers, text", type(cells[0]).__name__, "drop(columns='city')"):
+            Table.of(frame.assign(city=cells))
+        with says(DataError, "Column 'city' requires numbers, text"):
+            table.encode(frame.assign(city=cells))
+    for kinds in ("count", [("city", "category")]):
+        with says(DataError, "kinds requires a dict"):
+            Table.of(frame, kinds)
     with says(DataError, "(3,)"):
         Table.of(np.zeros(3))
