@@ -45,13 +45,14 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
         k: the number of neighbours.
 
     Raises:
+        DataError: NaN or infinities among the codes.
         SettingError: k is no whole number of at least 1.
         ShapeError: the shapes of codes and queries differ, or there are fewer than k codes.
     """
     k = check_count("k", k, write=5)
     z, query = (
-        check_tensor("z", z, "(N, *event)", least_dims=1),
-        check_tensor("query", query, "(Q, *event)", least_dims=1),
+        check_tensor("z", z, "(N, *event)", least_dims=1, finite=True),
+        check_tensor("query", query, "(Q, *event)", least_dims=1, finite=True),
     )
     if z.shape[1:] != query.shape[1:] or k > len(z):
         raise ShapeError(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_tensor
 from pyrovae.data.dataset import Batch
 from pyrovae.data.masks import incomplete
 from pyrovae.errors import DataError, ShapeError
@@ -156,11 +157,11 @@ class Table:
             x: the numbers for its cells, `(N, D)`, as `encode` gives them.
 
         Raises:
-            DataError: the frame has other columns.
+            DataError: the frame has other columns, or x is not finite where a cell is missing.
             ShapeError: x has another shape.
         """
         cells = self._same_columns(frame)
-        size = len(frame)
+        x, size = check_tensor("x", x, "(N, D)"), len(frame)
         if tuple(x.shape) != (size, len(self.columns)):
             raise ShapeError(f"fill requires x of shape {(size, len(self.columns))}, got {tuple(x.shape)}.")
         numbers, result = x.detach().cpu().double().numpy(), frame.copy()
@@ -169,6 +170,8 @@ class Table:
             missing = _missing(series)
             if not missing.any():
                 continue
+            if not np.isfinite(numbers[missing, place]).all():
+                raise DataError(f"fill requires finite numbers, got NaN or infinity for column {column.name!r}.")
             values = column.decode(numbers[missing, place])
             if isinstance(frame, np.ndarray):
                 result[missing, place] = values

@@ -103,6 +103,9 @@ def test_arrays_go_in_and_come_out():
     filled = table.fill(array, torch.tensor([[9.0, 1.0], [9.0, 9.0]]))
     assert filled.tolist() == [[1, 5], [3, 5]]  # a constant column has its constant
     assert np.isnan(array[0, 1])
+    for broken in (math.nan, math.inf):
+        with pytest.raises(DataError, match="fill requires finite numbers"):
+            table.fill(array, torch.full((2, 2), broken))
     with pytest.raises(ShapeError, match=r"\(2, 2\).*\(2, 3\)"):
         table.fill(array, torch.zeros(2, 3))
 
