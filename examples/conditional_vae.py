@@ -15,6 +15,7 @@ from torch import Tensor
 from pyrovae import data, plots
 from pyrovae.errors import DataError
 from pyrovae.examples._shared import (
+    DefaultFolder,
     Row,
     Trained,
     add_binarize,
@@ -51,7 +52,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--latent", type=values.positive_int, default=20, help="latent dimension")
     add_binarize(p)
     task = p.parse_known_args(argv)[0].task
-    p.set_defaults(out=OUT[task], **({"epochs": 30, "patience": 5} if task == "quadrants" else {}))
+    p.set_defaults(out=DefaultFolder(OUT[task]), **({"epochs": 30, "patience": 5} if task == "quadrants" else {}))
     return p.parse_args(argv)
 
 

@@ -140,7 +140,7 @@ def epochs_in(flags: argparse.Namespace, variant: str) -> int:
     """How many epochs of a variant fit into `--minutes`, measured on trainings that are thrown away."""
 
     def seconds(epochs: int) -> float:
-        timed = derive(flags, out=flags.out / "timing", epochs=epochs, quiet=True, resume=False)
+        timed = derive(flags, out=flags.out / "timing", epochs=epochs, quiet=True, resume=False, overwrite=True)
         torch.manual_seed(flags.seed)
         dataset = load_data(timed)
         start = time.perf_counter()

@@ -172,14 +172,16 @@ def fill_table(flags: argparse.Namespace, dataset: data.Dataset) -> None:
     """Train on the table and fill it in, once for each seed."""
     x = standardised(dataset)
     seeds = range(flags.seed, flags.seed + flags.seeds)
-    found = [fill_mask(derive(flags, seed=seed), dataset, x) for seed in seeds]
+    folders = {seed: flags.out / f"mask-{seed}" if len(seeds) > 1 else flags.out for seed in seeds}
+    found = [fill_mask(derive(flags, seed=seed, out=folders[seed]), dataset, x) for seed in seeds]
     methods, last = list(found[0].errors), found[-1]
     errors = {name: [one.errors[name] for one in found] for name in methods}
     masks = f"mean squared error, {flags.seeds} mask{'s' * (flags.seeds > 1)}"
     rows = [Row(name, mean_and_error(values), masks) for name, values in errors.items()]
     rows.append(Row("coverage", str(last.coverage[0.9]), "90 % intervals"))
     entries = {"squared_error": errors, "coverage": share_entries(last.coverage)}
-    write_summary(last.trained, score(last.trained, last.flags), last.flags, rows=rows, entries=entries)
+    own = derive(last.flags, out=flags.out)
+    write_summary(last.trained, score(last.trained, own), own, rows=rows, entries=entries)
     save_picture(plots.curves(last.trained.history.rows), flags.out, "curves")
     save_picture(draw_coverage({"missing entries": last.coverage}), flags.out, "coverage")
     columns = {name: np.mean([one.columns[name] for one in found], 0).tolist() for name in methods if name != "mean"}

@@ -19,6 +19,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import CheckpointError
 from pyrovae.examples import vae
 from pyrovae.examples._shared import (
+    DefaultFolder,
     Trained,
     load_data,
     main,
@@ -48,14 +49,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     anneal = "number of test data points for annealed importance sampling (default: none)"
     p.add_argument("--anneal", type=values.whole, default=0, help=anneal)
     own, further = p.parse_known_args(argv)
-    flags = [*SMALL, "--out", "runs/inspect_posterior", *further]
+    flags = [*SMALL, *further]
     if own.run:
         try:
             flags = [*record(own.run).flags, *further, "--out", str(own.run), "--resume"]
         except CheckpointError as error:
             p.error(str(error))
     # This example writes a fuller report than --report does.
-    return argparse.Namespace(**vars(vae.arguments(flags)) | vars(own) | {"report": False})
+    parsed = vae.arguments(flags)
+    if isinstance(parsed.out, DefaultFolder):
+        parsed.out = DefaultFolder("runs/inspect_posterior")
+    return argparse.Namespace(**vars(parsed) | vars(own) | {"report": False})
 
 
 def first(trained: Trained, count: int) -> Batch:

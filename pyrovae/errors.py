@@ -2,15 +2,18 @@
 
 __all__ = [
     "CheckpointError",
+    "CheckpointWarning",
     "DataError",
     "MissingExtraError",
     "NonFiniteError",
+    "OutOfMemoryError",
     "OutputError",
     "PairError",
     "PyrovaeError",
     "SettingError",
     "ShapeError",
     "SupportError",
+    "ThreadError",
 ]
 
 
@@ -52,3 +55,15 @@ class OutputError(PyrovaeError, OSError):
 
 class MissingExtraError(PyrovaeError, ImportError):
     """An optional package is not installed; the message names the extra to install."""
+
+
+class OutOfMemoryError(PyrovaeError, MemoryError):
+    """An allocation failed; the message says how to take less."""
+
+
+class ThreadError(PyrovaeError, RuntimeError):
+    """Two threads of one process run pairs at the same time."""
+
+
+class CheckpointWarning(UserWarning):
+    """The last checkpoint of a run is broken; the one before it was used."""

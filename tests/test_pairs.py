@@ -11,7 +11,8 @@ from pyrovae.inference import SVI, check_pair, encode, evaluate, generate, recon
 from pyrovae.inference.pair.contract import call, local_params
 from pyrovae.inference.pair.scoring import log_terms
 from pyrovae.inference.pair.tracing import sites, trace_pair
-from pyrovae.inference.training.checkpoint import load, restore, save, weights
+from pyrovae.inference.training.checkpoint import load, save
+from pyrovae.inference.training.pair_weights import restore, weights
 
 
 def size(pair):

@@ -11,7 +11,7 @@ A script passes values from one function to the next:
 What a flag may be is in `values`: `p.add_argument("--latent", type=values.positive_int)`.
 """
 
-from pyrovae.examples._shared.flags import add_binarize, complete, derive, parser
+from pyrovae.examples._shared.flags import DefaultFolder, add_binarize, complete, derive, parser
 from pyrovae.examples._shared.pictures import save_picture, write_pictures
 from pyrovae.examples._shared.scoring import score, scored
 from pyrovae.examples._shared.script import main
@@ -19,6 +19,7 @@ from pyrovae.examples._shared.summary import Row, write_comparison, write_summar
 from pyrovae.examples._shared.training import Trained, load_data, rising_weight, schedule, train
 
 __all__ = [
+    "DefaultFolder",
     "Row",
     "Trained",
     "add_binarize",

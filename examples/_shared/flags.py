@@ -8,10 +8,14 @@ from typing import Any
 from pyrovae import data
 from pyrovae.examples._shared import values
 
-__all__ = ["SCHEDULES", "add_binarize", "complete", "derive", "parser"]
+__all__ = ["SCHEDULES", "DefaultFolder", "add_binarize", "complete", "derive", "parser"]
 
 SCHEDULES = ("constant", "cosine")
 """The schedules of the learning rate."""
+
+
+class DefaultFolder(type(Path())):
+    """The run folder of a script that was given none; where it is taken, the script takes the next number."""
 
 
 def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> argparse.ArgumentParser:
@@ -33,8 +37,10 @@ def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> 
     p.add_argument(
         "--num-samples", type=values.positive_int, default=500, help="importance samples per test data point"
     )
-    p.add_argument("--out", type=Path, default=Path(out), help="run folder")
-    p.add_argument("--resume", action="store_true", help="continue the run in the run folder")
+    folder = "run folder, which must hold no run; by default, the first of %(default)s, %(default)s-2, ... that is free"
+    p.add_argument("--out", type=Path, default=DefaultFolder(out), help=folder)
+    p.add_argument("--resume", action="store_true", help="continue the run in the run folder; by default, the last one")
+    p.add_argument("--overwrite", action="store_true", help="replace the run in the run folder")
     p.add_argument("--start", type=Path, metavar="RUN", help="start from the weights of another run of the same pair")
     p.add_argument("--quiet", action="store_true", help="show no progress bar")
     if closing:
@@ -83,7 +89,7 @@ def _add_computation(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--seed", type=values.seed, default=0, help="seed of the weights, the order of the data and all noise"
     )
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    p.add_argument("--device", type=values.device, default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="precision of matrix products")
     compiled = "replay each step as one compiled graph; by default, in trainings that are long enough to gain from it"
     p.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
@@ -109,6 +115,7 @@ def derive(
     seed: int | None = None,
     start: Path | None = None,
     resume: bool | None = None,
+    overwrite: bool | None = None,
     quiet: bool | None = None,
 ) -> argparse.Namespace:
     """A copy of the flags for one of several runs of a script; None keeps the value of a flag.
@@ -121,10 +128,11 @@ def derive(
         seed: the seed.
         start: the run whose weights are the first ones.
         resume: whether to continue the run in the run folder.
+        overwrite: whether to replace the run in the run folder.
         quiet: whether to show no progress bar.
     """
     own = {"out": out, "epochs": epochs, "num_samples": num_samples, "seed": seed, "start": start}
-    own |= {"resume": resume, "quiet": quiet}
+    own |= {"resume": resume, "overwrite": overwrite, "quiet": quiet}
     return argparse.Namespace(**vars(flags) | {name: value for name, value in own.items() if value is not None})
 
 

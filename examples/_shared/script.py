@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyrovae.errors import PyrovaeError
+from pyrovae.errors import CheckpointError, PyrovaeError
+from pyrovae.examples._shared.flags import DefaultFolder
+from pyrovae.inference.training.run_folder import RunFolder
 
 __all__ = ["main"]
 
@@ -22,6 +24,11 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
     Returns:
         The exit code: 0, 2 after an error, or 130 after Ctrl-C.
     """
+    try:
+        flags = argparse.Namespace(**vars(flags) | {"out": _run_folder(flags)})
+    except PyrovaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     command = {  # python -m pyrovae.report runs the script again
         "script": str(Path(inspect.getfile(script)).resolve()),
         "flags": sys.argv[1:],
@@ -38,3 +45,26 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
         print(f"\n{str(error) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
+
+
+def _run_folder(flags: argparse.Namespace) -> Path:
+    """The run folder: the one that was named, the first default one that is free, or the last one to resume."""
+    free = isinstance(flags.out, DefaultFolder) and not flags.overwrite
+    out = _numbered(flags.out, flags.resume) if free else flags.out
+    if not flags.resume:
+        RunFolder(out, overwrite=flags.overwrite).check()
+    elif not any(out.rglob("checkpoint*.pt")):
+        raise CheckpointError(f"--resume requires a run in {str(out)!r}, got none. Check --out, or leave --resume out.")
+    return Path(out)
+
+
+def _numbered(default: Path, resume: bool) -> Path:
+    """The default folder, or the same name with a number: the last one that is taken, or the first one that is free."""
+    taken, free = [], default
+    while free.is_dir() and any(free.iterdir()):
+        taken.append(free)
+        free = default.with_name(f"{default.name}-{len(taken) + 1}")
+    out = taken[-1] if resume and taken else free
+    if taken:
+        print(f"run     {out}, because {taken[-1]} is {'the last run' if resume else 'taken'}")
+    return out

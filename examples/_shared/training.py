@@ -2,11 +2,9 @@
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,17 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data
 from pyrovae.data import Batch, Dataset, Transform
-from pyrovae.errors import CheckpointError
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
-from pyrovae.inference.training.checkpoint import write_atomically
+from pyrovae.inference.training.checkpoint import has_run
 from pyrovae.inference.training.device import choose_device
-from pyrovae.report.files import read_seconds
 
 __all__ = ["HalfCosine", "Trained", "load_data", "rising_weight", "schedule", "train"]
-
-SECONDS = "seconds.txt"
-"""The file of a run folder that keeps the time of training, for a resume."""
 
 
 @dataclass(frozen=True)
@@ -94,42 +87,30 @@ def train(
     test = transform.prepare(dataset.test)
     if flags.start:
         load_weights(model, guide, flags.start)
-    start = time.perf_counter() - (_seconds_before(flags.out) if flags.resume else 0.0)
-    try:
-        history = fit(
-            model,
-            guide,
-            dataset,
-            transform=transform,
-            loss=loss,
-            optim=optim or (torch.optim.AdamW, {"lr": flags.lr, "weight_decay": flags.weight_decay}),
-            scheduler=scheduler or schedule(flags.schedule, flags.epochs),
-            batches=batches,
-            device=device,
-            **_settings(flags),
-        )
-    finally:
-        seconds = time.perf_counter() - start
-        if flags.out.is_dir():
-            write_atomically(flags.out / SECONDS, lambda file: file.write(f"{seconds:.2f}".encode()))
-    return Trained(model, guide, dataset, test, transform, history, seconds, device)
+    history = fit(
+        model,
+        guide,
+        dataset,
+        transform=transform,
+        loss=loss,
+        optim=optim or (torch.optim.AdamW, {"lr": flags.lr, "weight_decay": flags.weight_decay}),
+        scheduler=scheduler or schedule(flags.schedule, flags.epochs),
+        batches=batches,
+        device=device,
+        **_settings(flags),
+    )
+    return Trained(model, guide, dataset, test, transform, history, history.seconds, device)
 
 
 def _settings(flags: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `fit` that the flags alone determine."""
-    names = ("epochs", "batch_size", "patience", "average", "clip_norm", "seed", "resume", "compile", "precision")
-    return {name: getattr(flags, name) for name in names} | {"run": flags.out, "progress": not flags.quiet}
-
-
-def _seconds_before(out: Path) -> float:
-    """The seconds of training before a resume; those of a killed process are not known."""
-    if not (out / SECONDS).exists():
-        return 0.0
-    try:
-        return read_seconds(out / SECONDS)
-    except CheckpointError as error:
-        print(f"time    counts from this resume: {error}")
-        return 0.0
+    names = ("epochs", "batch_size", "patience", "average", "clip_norm", "seed", "overwrite", "compile", "precision")
+    resume = flags.resume and has_run(flags.out)  # a script of several runs may have been stopped before this one
+    return {name: getattr(flags, name) for name in names} | {
+        "run": flags.out,
+        "resume": resume,
+        "progress": not flags.quiet,
+    }
 
 
 def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:

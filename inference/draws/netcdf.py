@@ -1,6 +1,10 @@
 """Draws in a NetCDF file, written chunk by chunk and mapped into memory."""
 
+import errno
+import math
+import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,6 +20,10 @@ from pyrovae.inference.draws.arviz import attributes, coordinates, datasets, req
 from pyrovae.inference.draws.draws import Draws, Key, Named, Slot
 
 __all__ = ["File"]
+
+
+_REST = 2**20
+"""Bytes of a file beside its arrays."""
 
 
 class File:
@@ -43,12 +51,24 @@ class File:
         xarray, h5netcdf, _ = (require_package(package) for package in ("xarray", "h5netcdf", "h5py"))
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_room()
             for group, sizes in self._sizes().items():
                 frame = xarray.Dataset(coords=coordinates(sizes, self.label), attrs=attributes(self.corrected))
                 self._append(group, frame)
             self.file = h5netcdf.File(self.temporary, "a")
             self.variables = {key: self._create(key, slot) for key, slot in self.slots.items()}
         return self
+
+    def _check_room(self) -> None:
+        """Fail before the first number is written: HDF5 can crash the process when it meets a full disk."""
+        itemsizes = {key: torch.empty(0, dtype=slot.dtype).element_size() for key, slot in self.slots.items()}
+        needed = sum(itemsizes[key] * math.prod(slot.shape) for key, slot in self.slots.items())
+        if hasattr(os, "posix_fallocate"):
+            with self.temporary.open("xb") as file:
+                os.posix_fallocate(file.fileno(), 0, needed + _REST)
+            self.temporary.unlink()
+        elif shutil.disk_usage(self.path.parent).free < needed + _REST:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _sizes(self) -> dict[str, dict[str, int]]:
         """The dimensions of each group."""
@@ -117,9 +137,10 @@ class File:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py raises either
             self._discard()
+            why = getattr(error, "strerror", None) or error
             raise OutputError(
-                f"cannot write {self.path.name!r} into {str(self.path.parent)!r}: {error.strerror or error}. Write to "
+                f"cannot write {self.path.name!r} into {str(self.path.parent)!r}: {why}. Write to "
                 'another folder, such as out="runs/mine/posterior.nc".'
             ) from error

@@ -45,13 +45,14 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
         k: the number of neighbours.
 
     Raises:
+        DataError: NaN or infinities among the codes.
         SettingError: k is no whole number of at least 1.
         ShapeError: the shapes of codes and queries differ, or there are fewer than k codes.
     """
     k = check_count("k", k, write=5)
     z, query = (
-        check_tensor("z", z, "(N, *event)", least_dims=1),
-        check_tensor("query", query, "(Q, *event)", least_dims=1),
+        check_tensor("z", z, "(N, *event)", least_dims=1, finite=True),
+        check_tensor("query", query, "(Q, *event)", least_dims=1, finite=True),
     )
     if z.shape[1:] != query.shape[1:] or k > len(z):
         raise ShapeError(
@@ -61,7 +62,7 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
     rows, flat = max(1, CELLS // len(z)), z.reshape(len(z), -1)
     flat = flat if flat.dtype == torch.float64 else flat.float()
     found = []
-    for part in query.reshape(len(query), -1).split(rows):
+    for part in query.reshape(len(query), flat.shape[1]).split(rows):
         # Without matrix products, whose rounding puts a code at a distance from itself.
         distance = torch.cdist(part.to(flat), flat, compute_mode="donot_use_mm_for_euclid_dist")
         found.append(distance.topk(k, largest=False))

@@ -17,6 +17,7 @@ from torch import nn
 
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, PyrovaeError, ShapeError
+from pyrovae.inference.pair.threads import one_thread
 
 __all__ = [
     "ProgramLike",
@@ -182,12 +183,15 @@ def local_params(*programs: ProgramLike) -> Iterator[None]:
 
     Args:
         programs: models and guides.
+
+    Raises:
+        ThreadError: another thread runs a pair.
     """
     for module in modules(*programs):
         if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
             # Pyro makes this scope only in the constructor, and this module was built without the setting.
             module._pyro_context.param_state = {"params": {}, "constraints": {}}
-    with pyro.settings.context(module_local_params=True):
+    with one_thread(), pyro.settings.context(module_local_params=True):
         yield
 
 

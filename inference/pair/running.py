@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyrovae.checks import check_count, check_seed
 from pyrovae.data import Batch, Scale, check_unchanged
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
+from pyrovae.inference.pair.threads import one_thread
 
 __all__ = [
     "MEMORY",
@@ -147,9 +148,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
     Raises:
         SettingError: a seed that is no whole number from 0 to 2^32 - 1.
+        ThreadError: another thread runs a pair.
     """
     seed, devices = check_seed("seed", seed), [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with one_thread(), torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae.errors import PairError
 from pyrovae.imports import private
 from pyrovae.inference.pair.contract import ProgramLike
-from pyrovae.inference.training import checkpoint
+from pyrovae.inference.training import pair_weights
 
 __all__ = ["RunningMean", "averaged"]
 
@@ -69,10 +69,10 @@ class RunningMean:
         if not self.decay:
             yield
             return
-        last = copy.deepcopy(checkpoint.weights(model, guide))
+        last = copy.deepcopy(pair_weights.weights(model, guide))
         self.mean = averaged(self.mean, last, self.decay, count)
-        checkpoint.restore(model, guide, self.mean)
+        pair_weights.restore(model, guide, self.mean)
         try:
             yield
         finally:
-            checkpoint.restore(model, guide, last)
+            pair_weights.restore(model, guide, last)

@@ -1,34 +1,50 @@
 """Checkpoints: a training state in one file, written atomically, and read without running code.
 
 The file has torch's zip format and holds only tensors, numbers, strings and containers. It is read with
-`weights_only=True`, which refuses a malicious pickle before any of it runs.
+`weights_only=True`, which refuses a malicious pickle before any of it runs. A SHA-256 of the content follows it, so a
+changed byte is found. The checkpoint before the last one is kept beside it, and is used when the last one is broken.
 """
 
+import hashlib
+import io
 import os
 import pickle
+import re
 import secrets
+import shutil
 import warnings
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyro
 import torch
-from torch import Tensor, nn
 
-from pyrovae.errors import CheckpointError, OutputError
-from pyrovae.inference.pair.contract import ProgramLike, modules
+from pyrovae.errors import CheckpointError, CheckpointWarning, OutputError
+from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture, restore
 
-__all__ = ["load", "load_weights", "restore", "save", "weights", "write_atomically"]
+__all__ = ["PREVIOUS", "has_run", "load", "load_weights", "save", "seal", "write_atomically"]
+
+PREVIOUS = "checkpoint.previous.pt"
+"""The checkpoint before the last one, in the same folder."""
+
+_SEAL = b"\npyrovae sha256 "
+"""What stands between the content and its SHA-256 in hexadecimal digits."""
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+class _BrokenError(CheckpointError):
+    """The file is not what was written."""
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, keep: Path | None = None) -> None:
     """Write a file so that other readers see the old content or the new one, never a part of it.
 
     Args:
         path: the file; its folder is made where it is missing.
         write: writes the content to an open binary file, a temporary one in the same folder.
+        keep: what becomes of the old content; None drops it.
 
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
@@ -41,6 +57,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            if keep is not None and path.is_file():
+                _copy(path, keep)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):  # it may not exist yet
@@ -53,8 +71,18 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         ) from error
 
 
+def _copy(path: Path, copy: Path) -> None:
+    """Put the content of a file in another place too, at no moment a part of it."""
+    temporary = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
+    try:
+        os.link(path, temporary)
+    except OSError:  # this file system has no links
+        shutil.copyfile(path, temporary)
+    temporary.replace(copy)
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state.
+    """Write a training state, and keep the one before as `PREVIOUS`.
 
     Args:
         path: the file.
@@ -63,115 +91,90 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
     """
-    write_atomically(path, lambda file: torch.save(state, file))
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    write_atomically(path, lambda file: file.writelines([content, seal(content)]), keep=path.with_name(PREVIOUS))
+
+
+def seal(content: bytes | memoryview) -> bytes:
+    """What follows the content of a checkpoint: its SHA-256.
+
+    Args:
+        content: a training state in torch's format.
+    """
+    return _SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+def has_run(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, be it whole or broken.
+
+    Args:
+        folder: a run folder, or a path where none is.
+    """
+    return any((folder / name).is_file() for name in ("checkpoint.pt", PREVIOUS))
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a training state.
+    """Read a training state; where the file is missing or broken, the one before it, with a `CheckpointWarning`.
 
     Args:
         path: the file.
         device: where its tensors go.
 
     Raises:
-        CheckpointError: the file is missing or truncated, or holds more than tensors and plain values.
+        CheckpointError: there is no whole file, or it holds more than tensors and plain values.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {str(path)!r}. Train one first: fit(..., run={str(path.parent)!r}).")
+    before = path.with_name(PREVIOUS)
+    try:
+        return _read(path, device)
+    except _BrokenError as error:
+        if path.name == PREVIOUS or not before.is_file():
+            raise CheckpointError(str(error)) from error
+        state = _read(before, device)
+        warnings.warn(f"{error} Took {before.name!r}, the checkpoint before it.", CheckpointWarning, stacklevel=2)
+        return state
+
+
+def _read(path: Path, device: torch.device | str) -> dict[str, Any]:
+    content = _content(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # about unknown pickle protocols
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
         raise CheckpointError(
             f"{str(path)!r} holds something other than tensors and plain values, so it is refused without being "
-            f"run: {str(error).splitlines()[0]}. Load only checkpoints that you trust, or train again."
+            f"run{f': it names {named[1]}' if named else ''}. Train again, or restore a copy."
         ) from error
-    except Exception as error:  # a broken file may make the reader raise anything
-        raise CheckpointError(
-            f"{str(path)!r} is truncated or no checkpoint ({error}). Delete it and train again, or restore a copy."
-        ) from error
+    except Exception as error:  # a file that others made may make the reader raise anything
+        raise CheckpointError(f"{str(path)!r} is no checkpoint ({error}). Train again, or restore a copy.") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{str(path)!r} holds a {type(state).__name__}, not a training state. Train again.")
     return state
 
 
-def weights(model: ProgramLike, guide: ProgramLike) -> dict[str, Any]:
-    """The weights of a pair: the state of its modules, and Pyro's store where a program is a plain function.
-
-    Args:
-        model, guide: the pair.
-    """
-    store = pyro.get_param_store()
-    return {
-        "modules": [module.state_dict() for module in modules(model, guide)],
-        "store": {name: _unconstrained(name).detach() for name in store} if _uses_store(model, guide) else {},
-    }
-
-
-def _unconstrained(name: str) -> Tensor:
-    value: Any = pyro.get_param_store()[name]
-    return value.unconstrained()
-
-
-def _uses_store(*programs: ProgramLike) -> bool:
-    return not all(isinstance(program, nn.Module) for program in programs)
-
-
-def restore(model: ProgramLike, guide: ProgramLike, weights: dict[str, Any]) -> None:
-    """Load weights into a pair of the same architecture.
-
-    Args:
-        model, guide: the pair.
-        weights: as the function `weights` gives them.
-
-    Raises:
-        CheckpointError: names or shapes differ; the message shows the first few.
-    """
-    owners = modules(model, guide)
-    if not {"modules", "store"} <= weights.keys():
-        raise CheckpointError(f"these are not the weights of a pair, but {', '.join(map(repr, weights))}. Train again.")
-    if len(owners) != len(weights["modules"]):
-        raise CheckpointError(
-            f"the checkpoint holds {len(weights['modules'])} module(s), this pair has {len(owners)}. Build the pair "
-            "as it was trained."
-        )
-    for module, state in zip(owners, weights["modules"], strict=True):
-        _compare(module, state)
-    _compare_store(weights["store"])
-    for module, state in zip(owners, weights["modules"], strict=True):
-        module.load_state_dict(state)
-    with torch.no_grad():
-        for name, value in weights["store"].items():
-            _unconstrained(name).copy_(value)
-
-
-def _compare_store(weights: dict[str, Tensor]) -> None:
-    own = {name: _unconstrained(name) for name in pyro.get_param_store()}
-    for name, value in weights.items():
-        if name not in own or own[name].shape != value.shape:
-            got = f"has shape {tuple(own[name].shape)}" if name in own else "does not exist (yet)"
-            raise CheckpointError(
-                f"parameter {name!r} is in the checkpoint with shape {tuple(value.shape)}, in Pyro's store it {got}. "
-                "Build the pair as it was trained, and run it once, check_pair(model, guide, batch), before loading."
-            )
-
-
-def _compare(module: nn.Module, state: dict[str, Any]) -> None:
-    own, name = module.state_dict(), type(module).__name__
-    wrong = [f"{key} is missing in the checkpoint" for key in own.keys() - state.keys()]
-    wrong += [f"{key} is not in this one" for key in state.keys() - own.keys()]
-    wrong += [
-        f"{key} has shape {tuple(own[key].shape)}, in the checkpoint {tuple(state[key].shape)}"
-        for key in own.keys() & state.keys()
-        if own[key].shape != state[key].shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise CheckpointError(
-            f"the checkpoint is of another architecture than this {name}: {'; '.join(sorted(wrong)[:3])}{more}. "
-            f"Build the {name} as it was trained (config.json shows how), or train into another folder."
-        )
+def _content(path: Path) -> bytes:
+    """The bytes of a file before its seal, which must be theirs."""
+    if not path.is_file():
+        raise _BrokenError(f"no checkpoint at {str(path)!r}. Train one first: fit(..., run={str(path.parent)!r}).")
+    try:
+        whole = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}.") from error
+    content, found, _ = whole.rpartition(_SEAL)
+    if not found or content + seal(content) != whole:
+        what = "was changed after it was written" if found else "is truncated or no checkpoint"
+        raise _BrokenError(f"{str(path)!r} {what}: its checksum is wrong. Train again, or restore a copy.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            size = sum(entry.file_size for entry in file.infolist())
+    except Exception as error:  # a file that others made may make the reader raise anything
+        raise CheckpointError(f"{str(path)!r} is no checkpoint ({error}). Train again.") from error
+    if size > len(content):
+        raise CheckpointError(f"{str(path)!r} is no checkpoint: it would grow to {size:,} bytes. Train again.")
+    return content
 
 
 def load_weights(model: ProgramLike, guide: ProgramLike, run: str | Path) -> None:
@@ -188,4 +191,7 @@ def load_weights(model: ProgramLike, guide: ProgramLike, run: str | Path) -> Non
         CheckpointError: the folder holds no checkpoint, a broken one, or one of another architecture.
     """
     state = load(Path(run) / "checkpoint.pt")
-    restore(model, guide, state.get("best") or state.get("weights", state))
+    ending = state.get("best") or state.get("weights", state)
+    check_same_architecture(model, guide, ending)
+    check_finite_weights(model, guide, ending)
+    restore(model, guide, ending)

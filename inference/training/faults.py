@@ -24,21 +24,25 @@ def check_weights(model: ProgramLike, guide: ProgramLike, epoch: int) -> None:
     Raises:
         NonFiniteError: a weight is NaN or infinite; the first few are named.
     """
+    _refuse_weights(model, guide, f"epoch {epoch}")
+
+
+def _refuse_weights(model: ProgramLike, guide: ProgramLike, where: str) -> None:
     bad = [n for m in modules(model, guide) for n, p in m.named_parameters() if not p.isfinite().all()]
     if bad:
         raise NonFiniteError(
-            f"epoch {epoch}: the weights {', '.join(bad[:3])} are no longer finite. Lower the learning rate, or write "
-            "clip_norm=10."
+            f"{where}: the weights {', '.join(bad[:3])} are no longer finite, because the gradient of a step before "
+            "was not. Lower the learning rate, or write clip_norm=10."
         )
 
 
 def explain_loss(
     model: ProgramLike, guide: ProgramLike, batch: Batch, *, data_size: int, where: str, loss: float
 ) -> NoReturn:
-    """Name the site that made a loss not finite.
+    """Name the weights or the site that made a loss not finite.
 
     Args:
-        model, guide: the pair, with the weights of the last good step.
+        model, guide: the pair, with the weights that gave the loss.
         batch: the batch of that loss, as the programs get it.
         data_size: the number of all data points.
         where: epoch, step and rows, for the error.
@@ -47,6 +51,7 @@ def explain_loss(
     Raises:
         NonFiniteError: always.
     """
+    _refuse_weights(model, guide, where)
     try:
         with local_params(model, guide), pyro.validation_enabled(False), torch.no_grad():
             check_finite(trace_pair(model, guide, batch, data_size=data_size))

@@ -1,7 +1,7 @@
 """`fit`: train a (model, guide) pair by stochastic variational inference."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,16 +10,22 @@ import torch
 from pyro.optim import PyroOptim
 from torch.optim import Adam
 
+from pyrovae.checks import check_count, check_fraction, check_positive, check_seed
 from pyrovae.data import Batch, Scale
-from pyrovae.inference.pair.contract import ProgramLike, modules
+from pyrovae.errors import PairError, PyrovaeError
+from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 from pyrovae.inference.pair.doctor import check_pair
+from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
+from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
 from pyrovae.inference.training.optimizers import Unwrapped
+from pyrovae.inference.training.parameters import undisturbed
 from pyrovae.inference.training.patience import Patience
+from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
 
@@ -49,6 +55,7 @@ def fit(
     device: str | torch.device = "auto",
     run: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     compile: bool | Literal["beside"] | None = None,
     precision: str = "fp32",
@@ -70,14 +77,17 @@ def fit(
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
-        patience: stop after so many epochs without a higher validation ELBO, and restore the best weights.
+        patience: stop after so many epochs without a higher validation ELBO, and restore the best weights. A loss that
+            weighs several draws, such as IWAE, is judged by its own bound on the log-evidence.
         average: decay of a moving average of the weights over epochs; 0.95 averages about twenty, 0 is no average. The
             average is validated, and ends the training. Steps start from the weights themselves.
         seed: of the order of the data and all random draws; the global random state is left alone.
         device: "auto" takes the first of cuda, mps and cpu that is there.
-        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch.
-        resume: continue from the checkpoint in `run`, bit for bit; without a checkpoint, start. Seed, batch size,
-            number of data points, optimizer with its settings, kind of scheduler, and average must be the same.
+        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch. It must
+            hold no run, unless `resume` or `overwrite` says what becomes of it, and one process trains in it at a time.
+        resume: continue from the checkpoint in `run`, bit for bit. Data, pair, loss, transform and all settings but
+            `epochs`, `patience`, `compile` and `progress` must be the same.
+        overwrite: replace the run that is in `run`.
         progress: show a bar.
         compile: `"beside"` compiles while the first 512 steps run without a graph (see `pyrovae.inference.SVI`), True
             before the first step, False never. None is "beside" for a training of `COMPILE_FROM_STEPS` steps or more,
@@ -88,26 +98,77 @@ def fit(
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch.
         NonFiniteError: the loss is NaN or infinite; the site and the batch are named, and the last good checkpoint
             stays.
-        CheckpointError: `resume` from a checkpoint of another architecture, or of other settings.
-        OutputError: the run folder cannot be written.
-        KeyboardInterrupt: Ctrl-C, after the step has ended and the checkpoint is written.
+        SettingError: a setting has no meaning.
+        CheckpointError: `resume` without a run, from a broken checkpoint, or from one of other settings.
+        OutOfMemoryError: a batch needs more memory than there is.
+        ThreadError: another thread of this process runs a pair.
+        OutputError: the run folder holds another run, is in use, or cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
+    _check_settings(epochs, batch_size, clip_norm, patience, average, seed)
+    folder = None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
     where = choose_device(device)
     prepared = TrainingData(
         model, guide, data, valid, transform or Scale(), batch_size=batch_size, batches=batches, seed=seed, device=where
     )
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
     _place(model, guide, where)
-    with seeded(seed, where), pyro.validation_enabled(False):
-        check_pair(model, guide, prepared.batch(prepared.first_epoch[0]), data_size=prepared.size)
-        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
+    held, hint = folder.held() if folder else nullcontext(), f"Write batch_size={max(1, batch_size // 2)} or less."
+    with enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
+        _check_batches(model, guide, prepared)
         how = _compiled(compile, epochs * len(prepared.first_epoch))
+        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
-        svi.prepare_batch(prepared.train, prepared.first_epoch[0][None], prepared.step_transform)
-        loop = Loop(svi, prepared, waiting, mean, scheduler=scheduler, run=None if run is None else Path(run))
-        with closing(svi):
-            loop.start(resume)
-            return loop.run(epochs, progress)
+        return _trained(svi, prepared, waiting, mean, scheduler, folder, epochs, progress)
+
+
+def _trained(
+    svi: SVI,
+    data: TrainingData,
+    patience: Patience,
+    average: RunningMean,
+    scheduler: Any,
+    folder: RunFolder | None,
+    epochs: int,
+    progress: bool,
+) -> History:
+    svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
+    loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
+    with closing(svi):
+        loop.start()
+        return loop.run(epochs, progress)
+
+
+def _check_settings(
+    epochs: int, batch_size: int, clip_norm: float | None, patience: int | None, average: float, seed: int
+) -> None:
+    check_count("epochs", epochs, 0)
+    check_count("batch_size", batch_size)
+    check_seed("seed", seed)
+    check_fraction("average", average)
+    if clip_norm is not None:
+        check_positive("clip_norm", clip_norm)
+    if patience is not None:
+        check_count("patience", patience)
+
+
+def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -> None:
+    """Refuse a pair that breaks the contract, or cannot take the smallest batch, as where rows are normalised."""
+    check_pair(model, guide, data.batch(data.first_epoch[0]), data_size=data.size)
+    first, smallest = data.first_epoch[0], min(data.first_epoch, key=len)
+    if len(smallest) == len(first):
+        return
+    try:
+        with undisturbed([]), torch.no_grad(), local_params(model, guide):
+            trace_pair(model, guide, data.batch(smallest), data_size=data.size)
+    except PyrovaeError:
+        raise
+    except Exception as error:
+        better = next(b for b in range(len(first) - 1, 0, -1) if not 0 < data.size % b <= len(smallest))
+        raise PairError(
+            f"fit requires a pair that takes every batch, got an error from the one of {len(smallest)} data points: "
+            f"{error} Write batch_size={better}."
+        ) from error
 
 
 def _compiled(compile: bool | Literal["beside"] | None, steps: int) -> bool | Literal["beside"]:

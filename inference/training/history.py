@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["History"]
 
@@ -15,17 +15,21 @@ class History:
 
     A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the data points of the epoch),
     and `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not provide it).
-    With validation data it also has their `elbo`, `rate` and `distortion`. `history["elbo"]` is one column.
+    With validation data it also has their `elbo`, `rate` and `distortion`, and `log_evidence`, the mean of the bound
+    log 1/S sum_s w_s, where the loss weighs S draws. `history["elbo"]` is one column.
 
     Attributes:
         rows: one dict per epoch.
-        best_epoch: the epoch with the highest validation ELBO; None without validation data.
+        best_epoch: the epoch with the highest validation ELBO, or log-evidence where there is one; None without
+            validation data.
+        seconds: the time that the training took, with that before a resume.
         stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
     """
 
     rows: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
     stopped: str = "epochs"
+    seconds: float = field(default=0.0, compare=False)
 
     def __getitem__(self, name: str) -> list[float]:
         return [row[name] for row in self.rows]
@@ -38,7 +42,8 @@ class History:
         widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
         lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells]
         head = "  ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
-        best = "" if self.best_epoch is None else f"; the validation ELBO was highest in epoch {self.best_epoch}"
+        judged = "log-evidence" if "log_evidence" in names else "ELBO"
+        best = "" if self.best_epoch is None else f"; the validation {judged} was highest in epoch {self.best_epoch}"
         return "\n".join([head, *lines, f"nats per data point; stopped by {self.stopped}{best}"])
 
     def csv(self) -> str:

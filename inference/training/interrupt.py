@@ -1,4 +1,4 @@
-"""Ctrl-C during a training: it ends after the step that is under way."""
+"""Ctrl-C and SIGTERM during a training: it ends after the step that is under way."""
 
 import signal
 import threading
@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Interrupt", "ctrl_c"]
+__all__ = ["Interrupt", "interruptible"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -15,15 +17,15 @@ class Interrupt:
     """Whether the user has asked to stop.
 
     Attributes:
-        asked: true after the first Ctrl-C.
+        asked: true after the first signal.
     """
 
     asked: bool = False
 
 
 @contextmanager
-def ctrl_c() -> Iterator[Interrupt]:
-    """A context in which the first Ctrl-C is noted, and the second one stops at once.
+def interruptible() -> Iterator[Interrupt]:
+    """A context in which the first Ctrl-C or SIGTERM is noted, and the second one stops at once.
 
     Outside the main thread, where Python delivers no signals, nothing changes.
     """
@@ -31,14 +33,17 @@ def ctrl_c() -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    previous = signal.getsignal(signal.SIGINT)
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def ask(number: int, frame: Any) -> None:
         interrupt.asked = True
-        signal.signal(signal.SIGINT, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
 
-    signal.signal(signal.SIGINT, ask)
+    for number in _SIGNALS:
+        signal.signal(number, ask)
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -2,34 +2,43 @@
 
 import copy
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pyrovae.errors import CheckpointError, PairError
+from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.lowering.background import half_of_the_threads
 from pyrovae.inference.evidence.estimates import evaluate
+from pyrovae.inference.objectives.importance import IWAE, Renyi, WakeSleep
 from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import numbers
-from pyrovae.inference.training import checkpoint
+from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.faults import check_weights, explain_loss
 from pyrovae.inference.training.history import History
-from pyrovae.inference.training.interrupt import Interrupt, ctrl_c
+from pyrovae.inference.training.interrupt import Interrupt, interruptible
+from pyrovae.inference.training.optimizers import make_scheduler
 from pyrovae.inference.training.patience import Patience
-from pyrovae.inference.training.recorder import Recorder
+from pyrovae.inference.training.run_folder import RunFolder
+from pyrovae.inference.training.settings import described, fingerprint
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import TrainingData
+from pyrovae.inference.training.training_state import check_state
 
 __all__ = ["Loop"]
+
+_WEIGHTED = (IWAE, Renyi, WakeSleep, RenyiELBO)
+"""Losses that weigh several draws: validation measures the importance-weighted bound too, by as many."""
 
 _PLAIN = (Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO)  # their loss is minus the ELBO
 
@@ -49,7 +58,7 @@ class Loop:
         patience: when to stop, and with which weights to end.
         average: the running mean of the weights, which is validated in their place.
         scheduler: makes the schedule of the learning rate, stepped once per epoch; None for a constant one.
-        run: the run folder; None writes nothing.
+        run: the run folder, which this training holds; None writes nothing.
 
     Raises:
         PairError: the optimizer of `svi` is not a torch optimizer.
@@ -63,7 +72,7 @@ class Loop:
         average: RunningMean,
         *,
         scheduler: Callable[[Optimizer], Any] | None,
-        run: Path | None,
+        run: RunFolder | None,
     ) -> None:
         if not isinstance(svi.optimizer, Optimizer):
             raise PairError(
@@ -72,34 +81,40 @@ class Loop:
             )
         self.svi, self.data, self.patience, self.average = svi, data, patience, average
         self.optimizer = svi.optimizer
-        self.scheduler = scheduler(self.optimizer) if scheduler else None
-        self.recorder = None if run is None else Recorder(run, self._config())
+        self.scheduler = make_scheduler(scheduler, self.optimizer)
+        self.run_folder = run
+        self._settings = {} if run is None else self._config()
         self.rows: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
         self.tracked = [0.0, 0.0]  # the sum of the ELBOs in that epoch, and the number of data points
         self._compiled: set[int] = set()  # batch sizes whose steps have run
+        self._seconds, self._began = 0.0, time.monotonic()
+        self._good: dict[str, Any] = {}  # the weights at the start of the epoch
 
     @property
     def history(self) -> History:
         """What has happened so far."""
-        return History(tuple(self.rows), self.patience.best_epoch, self.patience.stopped)
+        return History(tuple(self.rows), self.patience.best_epoch, self.patience.stopped, self.seconds)
 
-    def start(self, resume: bool) -> None:
+    @property
+    def seconds(self) -> float:
+        """The time of the training, with that before a resume; the time after the last checkpoint of a kill is lost."""
+        return self._seconds + time.monotonic() - self._began
+
+    def start(self) -> None:
         """Continue from the checkpoint in the run folder, or write the first one.
-
-        Args:
-            resume: whether to continue, where there is a checkpoint.
 
         Raises:
             CheckpointError: the checkpoint is broken, or of another training.
             OutputError: the run folder cannot be written.
         """
-        if self.recorder is None:
+        if self.run_folder is None:
             return
-        if resume and self.recorder.checkpoint.exists():
-            self.load_state_dict(self.recorder.load(self.data.device))
+        if self.run_folder.resume:
+            self.load_state_dict(self.run_folder.load(self.data.device, self._settings))
+            self.run_folder.mend(self.history)
         else:
-            self.recorder.start(self.state_dict(), self.svi.model, self.svi.guide)
+            self.run_folder.start(self.state_dict(), self._settings, self.svi.model, self.svi.guide)
 
     def run(self, epochs: int, progress: bool) -> History:
         """Train until all epochs are done, or the patience is exhausted.
@@ -114,7 +129,7 @@ class Loop:
         """
         per_epoch = len(self.data.first_epoch)
         done = per_epoch * len(self.rows) + len(self.losses)
-        with ctrl_c() as interrupt, progress_bar(progress, per_epoch * epochs, "step", done) as bar:
+        with interruptible() as interrupt, progress_bar(progress, per_epoch * epochs, "step", done) as bar:
             while len(self.rows) < epochs and self.patience.stopped == "epochs":
                 self._epoch(bar, interrupt)
         if self.patience.ending is not None:
@@ -125,6 +140,7 @@ class Loop:
 
     def _epoch(self, bar: Any, interrupt: Interrupt) -> None:
         order = self.data.order(len(self.rows))
+        self._good = copy.deepcopy(self._weights())
         while len(self.losses) < len(order):
             rows = self._next(order[len(self.losses) :])
             self._announce(bar, rows)
@@ -135,6 +151,8 @@ class Loop:
                 self._interrupted()
         self._end_epoch(order)
         bar.set_postfix_str(self._line())
+        if interrupt.asked:
+            self._interrupted()
 
     def _next(self, order: list[Tensor]) -> Tensor:
         """The rows of the next steps, `(steps, B)`: one call takes several small ones of the same size."""
@@ -152,10 +170,20 @@ class Loop:
         losses = self.svi.steps(self.data.train, len(rows), order=rows, transform=self.data.step_transform).tolist()
         for step, loss in zip(rows, losses, strict=True):
             if not math.isfinite(loss):
-                self._explain(step, loss)
+                with self._undone():
+                    self._explain(step, loss)
             self.losses.append(loss / (self.data.size if self.data.scaled else len(step)))
         if isinstance(self.svi.objective, Tracked):
             self.tracked = [old + new for old, new in zip(self.tracked, self.svi.objective.collect(), strict=True)]
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Inside, an error gives the pair back the weights that it had at the start of the epoch."""
+        try:
+            yield
+        except NonFiniteError:
+            self._load_weights(self._good)
+            raise
 
     def _explain(self, rows: Tensor, loss: float) -> None:
         where = f"epoch {len(self.rows) + 1}, step {len(self.losses) + 1}, rows {rows[:5].tolist()}..."
@@ -172,14 +200,19 @@ class Loop:
             "loss": loss,
             **self._train_elbo(loss),
         }
-        with self.average.in_place(self.svi.model, self.svi.guide, epoch):
+        with self._undone(), self.average.in_place(self.svi.model, self.svi.guide, epoch):
             self.rows.append(row | self._validated(epoch))
             self.patience.judge(self.rows, lambda: copy.deepcopy(self._weights()), self.average.mean)
         self.losses, self.tracked = [], [0.0, 0.0]
-        if self.scheduler is not None:
+        self._step_schedule()
+        if self.run_folder is not None:
+            self.run_folder.save_epoch(self.state_dict(), self.history)
+
+    def _step_schedule(self) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(-self.rows[-1].get("elbo", -self.rows[-1]["loss"]))
+        elif self.scheduler is not None:
             self.scheduler.step()
-        if self.recorder is not None:
-            self.recorder.save_epoch(self.state_dict(), self.history)
 
     def _train_elbo(self, loss: float) -> dict[str, float]:
         """The mean ELBO of the epoch's draws, where the loss provides it."""
@@ -190,13 +223,21 @@ class Loop:
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """ELBO, rate and distortion on the validation data, under the same noise in every epoch."""
-        model, guide, data = self.svi.model, self.svi.guide, self.data
+        model, guide, data, loss = self.svi.model, self.svi.guide, self.data, self.svi.objective
+        draws = loss.num_particles if isinstance(loss, _WEIGHTED) else 1
         check_weights(model, guide, epoch)
         if not data.valid:
             return {}
         with half_of_the_threads(self.svi.compiles_beside):
-            measured = evaluate(model, guide, data.valid, num_samples=1, transform=data.transform, seed=data.seed)
-        return {name: getattr(measured, name).value for name in ("elbo", "rate", "distortion")}
+            measured = evaluate(model, guide, data.valid, num_samples=draws, transform=data.transform, seed=data.seed)
+        if not math.isfinite(measured.elbo.value):
+            bad = (~measured.per_datum["elbo"].isfinite()).nonzero().flatten().tolist()
+            raise NonFiniteError(
+                f"epoch {epoch}: the validation ELBO is {measured.elbo.value}, because of the rows {bad[:5]} of the "
+                "validation data. Remove these rows, or mend their values."
+            )
+        names = ("elbo", "rate", "distortion", *(["log_evidence"] if draws > 1 else []))
+        return {name: getattr(measured, name).value for name in names}
 
     def _line(self) -> str:
         """What the bar says: the loss of the epoch under way, and the last validation."""
@@ -207,31 +248,41 @@ class Loop:
 
     def _interrupted(self) -> None:
         kept = ""
-        if self.recorder is not None:
-            self.recorder.save(self.state_dict())
-            kept = f"; resume=True (--resume) continues from {self.recorder.checkpoint}"
-        raise KeyboardInterrupt(f"stopped after step {len(self.losses)} of epoch {len(self.rows) + 1}{kept}")
+        if self.run_folder is not None:
+            self.run_folder.save(self.state_dict())
+            kept = f"; resume=True (--resume) continues from {self.run_folder.checkpoint}"
+        steps = f"step {len(self.losses)} of epoch {len(self.rows) + 1}" if self.losses else f"epoch {len(self.rows)}"
+        raise KeyboardInterrupt(f"stopped after {steps}{kept}")
 
     # The state -------------------------------------------------------------------------------------------------
 
     def _config(self) -> dict[str, Any]:
-        """What fixes the order of the data and the steps."""
-        settings = {n: v for n, v in self.optimizer.defaults.items() if type(v) in (int, float, tuple)}
+        """What fixes the order of the data and the steps, by name."""
+        svi, data = self.svi, self.data
+        schedule = {} if self.scheduler is None else self.scheduler.state_dict()
         return {
-            "seed": self.data.seed,
-            "batch_size": self.data.batch_size,
-            "size": self.data.size,
+            "seed": data.seed,
+            "batch_size": data.batch_size,
+            "data": fingerprint(data.train),
+            "validation data": fingerprint(data.valid),
             "optimizer": type(self.optimizer).__name__,
-            **settings,
-            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
+            **{n: v for n, v in self.optimizer.defaults.items() if type(v) in (int, float, tuple)},
+            "clip_norm": svi.clip_norm,
+            "precision": svi.precision,
             "average": self.average.decay,
+            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
+            **_named("scheduler", {n: v for n, v in schedule.items() if type(v) in (int, float, str)}),
+            **_named("loss", described(svi.objective)),
+            **_named("transform", described(data.transform)),
+            **_named("model", described(svi.model)),
+            **_named("guide", described(svi.guide)),
         }
 
     def _weights(self) -> dict[str, Any]:
-        return checkpoint.weights(self.svi.model, self.svi.guide)
+        return pair_weights.weights(self.svi.model, self.svi.guide)
 
     def _load_weights(self, weights: dict[str, Any]) -> None:
-        checkpoint.restore(self.svi.model, self.svi.guide, weights)
+        pair_weights.restore(self.svi.model, self.svi.guide, weights)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to repeat this one, bit for bit."""
@@ -248,6 +299,7 @@ class Loop:
             "losses": self.losses,
             "tracked": self.tracked,
             "taken": self.svi.taken(),
+            "seconds": self.seconds,
             "objective": loss.state_dict() if isinstance(loss, Tracked) else None,
         }
 
@@ -258,24 +310,16 @@ class Loop:
             state: its `state_dict`.
 
         Raises:
-            CheckpointError: it had another architecture, optimizer or loss.
+            CheckpointError: it is not a state of such a training.
         """
+        check_state(state, self.state_dict(), self.svi.model, self.svi.guide, self.optimizer)
         self._load_weights(state["weights"])
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError as error:
-            raise CheckpointError(
-                f"A resumed run requires the optimizer that it was started with, got another: {error}. Use the same."
-            ) from error
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         if isinstance(self.svi.objective, Tracked):
-            if state["objective"] is None:
-                raise CheckpointError(
-                    "A resumed run requires the loss that it was started with, a loss of Pyro's, got "
-                    f"{type(self.svi.objective).__name__}. Use the same."
-                )
             self.svi.objective.load_state_dict(state["objective"])
+        self._seconds = state["seconds"]
         self.svi.resume(state["taken"])
         self.rows, self.losses, self.tracked = state["history"]["rows"], state["losses"], state["tracked"]
         self.patience.best_epoch, self.patience.stopped = state["history"]["best_epoch"], state["history"]["stopped"]
@@ -283,3 +327,7 @@ class Loop:
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None and self.data.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.data.device)
+
+
+def _named(prefix: str, parts: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}.{name}".rstrip("."): part for name, part in parts.items()}

@@ -1,5 +1,6 @@
 """Optimizers: from what the user names to what takes the steps."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.compile.lowering.cache import usable_cache
 from pyrovae.inference.training.update_rules import RULES
 
-__all__ = ["Optim", "Unwrapped", "check_optim", "make_optimizer"]
+__all__ = ["Optim", "Unwrapped", "check_optim", "make_optimizer", "make_scheduler"]
 
 Optim = Optimizer | type[Optimizer] | partial[Optimizer] | tuple[type[Optimizer], dict[str, Any]] | PyroOptim
 """What `SVI` and `fit` take as an optimizer."""
@@ -42,7 +43,21 @@ def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimi
         optim: a torch optimizer class, `(class, arguments)`, a `functools.partial` of a class, an instance, or a
             `Unwrapped` wrapper of Pyro's.
         named: the parameters, and the name of each.
+
+    Raises:
+        PairError: the optimizer computes the loss itself, as LBFGS does.
     """
+    made = _made(optim, named)
+    closure = inspect.signature(made.step).parameters.get("closure") if isinstance(made, Optimizer) else None
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise PairError(
+            f"optim requires an optimizer that takes one step for each gradient, got {type(made).__name__}, which "
+            "computes the loss itself. Write optim=(torch.optim.Adam, {'lr': 1e-3})."
+        )
+    return made
+
+
+def _made(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimizer | PyroOptim:
     usable_cache()  # torch needs it to build an optimizer
     parameters = list(named)
     if isinstance(optim, Optimizer):
@@ -52,6 +67,28 @@ def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimi
     if isinstance(optim, tuple) and len(optim) == 2:
         return optim[0](parameters, **optim[1])
     return cast(Callable[..., Optimizer], optim)(parameters)
+
+
+def make_scheduler(scheduler: Any, optimizer: Optimizer) -> Any:
+    """The schedule of an optimizer's learning rate; None for a constant one.
+
+    Args:
+        scheduler: a function from an optimizer to a torch scheduler, or None.
+        optimizer: the optimizer.
+
+    Raises:
+        PairError: what was given is none, or gives none.
+    """
+    if scheduler is None:
+        return None
+    made = scheduler(optimizer) if callable(scheduler) else None
+    if not (hasattr(made, "step") and hasattr(made, "state_dict")):
+        got = type(scheduler).__name__ if made is None else f"one that gives {type(made).__name__}"
+        raise PairError(
+            f"scheduler requires a function from an optimizer to a torch scheduler, got {got}. Write "
+            "scheduler=partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.9)."
+        )
+    return made
 
 
 def check_optim(optim: Any) -> None:

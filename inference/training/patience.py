@@ -11,6 +11,8 @@ __all__ = ["Patience"]
 class Patience:
     """Keeps the weights of the epoch with the highest validation ELBO, and stops when it has not risen for some epochs.
 
+    A loss that weighs several draws is judged by the log-evidence that as many draws give: its ELBO may fall meanwhile.
+
     Args:
         epochs: how many epochs without a higher validation ELBO stop the training; None runs all of them.
         validated: whether there are validation data.
@@ -46,7 +48,8 @@ class Patience:
             mean: the running mean of the weights, to end with where the patience is None.
         """
         row = rows[-1]
-        better = "elbo" in row and row["elbo"] >= max(past["elbo"] for past in rows if "elbo" in past)
+        measure = "log_evidence" if "log_evidence" in row else "elbo"
+        better = measure in row and row[measure] >= max(past[measure] for past in rows if measure in past)
         if better:
             self.best_epoch = int(row["epoch"])
         if self.epochs is None:

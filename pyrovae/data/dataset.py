@@ -56,7 +56,8 @@ class Dataset:
 
     def describe(self) -> str:
         """One line: sizes, shapes, dtypes, number of classes, source."""
-        sizes = " / ".join(f"{len(batch['x']):,} {split}" for split, batch in self.splits.items())
+        counts = {split: len(next(iter(batch.values()), ())) for split, batch in self.splits.items()}
+        sizes = " / ".join(f"{count:,} {split}" for split, count in counts.items())
         tensors = ", ".join(
             f"{key} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape[1:])}"
             for key, value in self.train.items()

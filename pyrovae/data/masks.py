@@ -14,7 +14,7 @@ from pyrovae.checks import check_fraction, check_number, check_seed, check_tenso
 from pyrovae.data.dataset import Batch
 from pyrovae.errors import DataError, ShapeError
 
-__all__ = ["halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
+__all__ = ["check_mask", "halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -27,7 +27,7 @@ def incomplete(x: Any, mask: Tensor | None = None) -> Batch:
         mask: bool, true where x was observed; its shape broadcasts to that of x. By default all but NaN is observed.
 
     Raises:
-        DataError: an infinity, or NaN where the mask says that x was observed.
+        DataError: an infinity, or NaN where the mask says that x was observed; a mask of other numbers than 0 and 1.
         ShapeError: the mask does not broadcast to the shape of x.
     """
     x = check_tensor("x", x if isinstance(x, Tensor) else _as_array(x), "(N, *event)", least_dims=1)
@@ -42,6 +42,23 @@ def incomplete(x: Any, mask: Tensor | None = None) -> Batch:
     return {"x": torch.where(observed, x, torch.zeros((), dtype=x.dtype)), "mask": observed.clone()}
 
 
+def check_mask(name: str, mask: Any) -> Tensor:
+    """A mask: true, or 1, where an entry was observed.
+
+    Args:
+        name: the argument's name, for the error.
+        mask: a tensor or an array of booleans, or of 0 and 1.
+
+    Raises:
+        DataError: it holds other numbers, NaN among them.
+    """
+    mask = check_tensor(name, mask, "that broadcasts to x, bool")
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
+        odd = mask[(mask != 0) & (mask != 1)][0].item()
+        raise DataError(f"{name} requires true where x was observed, or 0 and 1, got {odd}. Write mask=~x.isnan().")
+    return mask
+
+
 def _as_array(x: Any) -> Any:
     """Numbers of any kind as a tensor of floats; what holds other things comes out as it is, for the check."""
     try:
@@ -51,7 +68,7 @@ def _as_array(x: Any) -> Any:
 
 
 def _expanded(mask: Tensor, x: Tensor) -> Tensor:
-    mask = check_tensor("mask", mask, "that broadcasts to x, bool")
+    mask = check_mask("mask", mask)
     try:
         return mask.bool().expand_as(x)
     except RuntimeError:

@@ -105,6 +105,8 @@ class Binarize:
         _check_unit(x)
         if self.mode == "dynamic":
             return batch
+        if _is_binary(x):  # prepared already: each pixel is black or white with probability 1
+            return batch
         generator = torch.Generator().manual_seed(self.seed)
         return {**batch, "x": torch.cat([self._fix(part, generator) for part in x.split(ROWS)])}
 
@@ -142,6 +144,11 @@ def _images(batch: Batch) -> Tensor:
             '{"x": images}, or transform=Scale().'
         )
     return batch["x"]
+
+
+def _is_binary(x: Tensor) -> bool:
+    """Whether uint8 x is black and white; most grey images tell by the first rows."""
+    return x.dtype == torch.uint8 and all(bool(((part == 0) | (part == 255)).all()) for part in x.split(ROWS))
 
 
 def _check_static(x: Tensor) -> None:

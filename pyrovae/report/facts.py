@@ -13,7 +13,7 @@ Facts = dict[str, Any]
 
 
 def run_facts(files: RunFiles) -> Facts:
-    """What `summary.json` and `seconds.txt` say about a run; entries that are no plain values are left out.
+    """What `summary.json` says about a run; entries that are no plain values are left out.
 
     Args:
         files: the files of the run.
@@ -32,7 +32,6 @@ def run_facts(files: RunFiles) -> Facts:
 
 def _time(files: RunFiles) -> str:
     seconds = number(files.summary.get("seconds"))
-    seconds = files.seconds if seconds is None else seconds
     device = _words(_object(files.summary, "machine").get("device"))
     return "" if seconds is None else f"{seconds:.0f} s" + (f" on {device}" if device else "")
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pyrovae.errors import CheckpointError
 from pyrovae.imports import imported
 
-__all__ = ["HUGE", "LONGEST", "RunFiles", "picture", "read", "read_json", "read_seconds"]
+__all__ = ["HUGE", "LONGEST", "RunFiles", "picture", "read", "read_json"]
 
 LARGEST = 16 * 2**20
 """The most bytes of a file that are read: a training of 50,000 epochs has a `metrics.json` of 15 MB."""
@@ -47,7 +47,6 @@ class RunFiles:
         summary: the entries of `summary.json`.
         metrics: the rows of `metrics.json`, one per epoch: finite epochs, and numbers by name.
         config: the entries of `config.json`.
-        seconds: the time of the training in seconds, from `seconds.txt`; None where it is not known.
         broken: one sentence for each file that is there and cannot be used.
     """
 
@@ -55,7 +54,6 @@ class RunFiles:
     summary: dict[str, Any]
     metrics: list[dict[str, float]]
     config: dict[str, Any]
-    seconds: float | None
     broken: tuple[str, ...]
 
     @classmethod
@@ -77,8 +75,7 @@ class RunFiles:
         summary = used("summary.json", _entries, {})
         metrics = used("metrics.json", _rows, [])
         config = used("config.json", _entries, {})
-        seconds: float | None = used("seconds.txt", read_seconds, None)
-        return cls(folder, summary, metrics, config, seconds, tuple(broken))
+        return cls(folder, summary, metrics, config, tuple(broken))
 
 
 def read(path: Path) -> bytes:
@@ -170,25 +167,6 @@ def _number(value: Any) -> float | None:
     if abs(value) < HUGE:
         return float(value)
     return math.nan if value != value else math.copysign(math.inf, 1 if value > 0 else -1)
-
-
-def read_seconds(path: Path) -> float:
-    """The time in a file: a number of seconds as text.
-
-    Args:
-        path: the file.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds no such number.
-    """
-    content = read(path)
-    try:
-        seconds = float(content[:100])
-    except ValueError as error:
-        raise _wrong(path, "a number of seconds", content[:40]) from error
-    if not 0 <= seconds < HUGE:
-        raise _wrong(path, "a number of seconds", seconds)
-    return seconds
 
 
 def _wrong(path: Path, expected: str, got: Any) -> CheckpointError:

@@ -16,6 +16,7 @@ from pyrovae.errors import DataError
 from pyrovae.examples import _shared as shared
 from pyrovae.guides import DeltaGuide, NormalGuide
 from pyrovae.inference import Linear
+from pyrovae.inference.training.checkpoint import load, save
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
@@ -124,33 +125,15 @@ def test_a_training_starts_at_another_run_and_its_time_is_kept(run, capsys):
     assert capsys.readouterr().out == "pair    VAE and NormalGuide, 64 parameters, on cpu\n"
     for old, new in zip(trained.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(old, new)
-    assert float((flags.out / "seconds.txt").read_text()) == pytest.approx(trained.seconds, abs=0.01)
 
 
-def test_the_time_of_a_run_that_was_stopped_counts(tmp_path, monkeypatch):
+def test_the_time_of_a_run_that_was_stopped_counts(tmp_path):
     flags = flags_of(tmp_path)
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("pyrovae.examples._shared.training.fit", stop)
-        with pytest.raises(KeyboardInterrupt):
-            shared.train(*pair(), dataset(), flags)
-    assert float((tmp_path / "seconds.txt").read_text()) < 1000
-    (tmp_path / "seconds.txt").write_text("1000.00")
-    assert shared.train(*pair(), dataset(), shared.derive(flags, resume=True)).seconds > 1000
-    assert shared.train(*pair(), dataset(), flags).seconds < 1000
-
-
-@pytest.mark.parametrize("content", [b"", b"nan", b"\xff" * 9, b"9" * 2**25])
-def test_a_broken_time_counts_from_the_resume(content, tmp_path, capsys):
-    flags = flags_of(tmp_path, "--epochs", "1")
-    shared.train(*pair(), dataset(), flags)
-    (tmp_path / "seconds.txt").write_bytes(content)
-    assert shared.train(*pair(), dataset(), shared.derive(flags, resume=True)).seconds < 1000
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("time")]
-    assert "counts from this resume: 'seconds.txt'" in line
+    first = shared.train(*pair(), dataset(), flags)
+    state = load(flags.out / "checkpoint.pt")
+    save(flags.out / "checkpoint.pt", state | {"seconds": 1000.0})
+    assert shared.train(*pair(), dataset(), shared.derive(flags, resume=True)).seconds > 1000 > first.seconds
+    assert shared.train(*pair(), dataset(), shared.derive(flags, overwrite=True)).seconds < 1000
 
 
 # ------------------------------------------------------------------------------------------ the closing table
@@ -241,6 +224,48 @@ def test_a_script_gets_its_command_and_ends_with_its_folder(tmp_path, capsys, mo
     assert seen == [here]
     assert not hasattr(flags, "command")
     assert capsys.readouterr().out == f"\nresults are in {tmp_path}/\n"
+
+
+def test_a_run_folder_that_is_taken_gets_a_number(tmp_path, capsys):
+    """Without --out a script finds a free folder, or the last one to resume; --overwrite takes the first one."""
+    default, used = tmp_path / "runs" / "x", []
+
+    def script(flags):
+        used.append(flags.out)
+        flags.out.mkdir(parents=True, exist_ok=True)
+        (flags.out / "checkpoint.pt").write_text("")
+
+    def run(*argv):
+        return shared.main(script, flags_of(default, *argv))
+
+    assert [run(), run(), run(), run("--resume"), run("--overwrite")] == [0] * 5
+    names = ["x", "x-2", "x-3", "x-3", "x"]
+    assert [folder.name for folder in used] == names
+    said = capsys.readouterr().out
+    assert f"run     {default}-2, because {default} is taken" in said
+    assert f"run     {default}-3, because {default}-3 is the last run" in said
+
+
+def test_a_run_folder_that_was_named_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "comparison.json").write_text("{}")
+    named = ["--out", str(tmp_path)]
+    assert shared.main(lambda flags: None, flags_of("x", *named)) == 2
+    assert "resume=True (--resume)" in capsys.readouterr().err
+    assert shared.main(lambda flags: None, flags_of("x", *named, "--overwrite")) == 0
+    assert shared.main(lambda flags: None, flags_of("x", *named, "--resume")) == 2
+    assert "--resume requires a run" in capsys.readouterr().err
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "checkpoint.pt").write_text("")  # a script of several runs
+    assert shared.main(lambda flags: None, flags_of("x", *named, "--resume")) == 0
+
+
+def test_a_resumed_script_starts_the_runs_that_were_not_begun(tmp_path):
+    flags = flags_of(tmp_path)
+    first = shared.derive(flags, out=tmp_path / "first")
+    shared.train(*pair(), dataset(), first)
+    for name in ("first", "second"):
+        own = shared.derive(flags, out=tmp_path / name, resume=True)
+        assert len(shared.train(*pair(), dataset(), own).history.rows) == 2
 
 
 def test_an_error_is_one_line(tmp_path, capsys):

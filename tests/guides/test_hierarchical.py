@@ -13,7 +13,7 @@ from pyrovae.errors import PairError
 from pyrovae.guides import BottomUpGuide, TopDownGuide
 from pyrovae.inference import check_pair, evaluate
 from pyrovae.inference.pair.scoring import log_terms
-from pyrovae.inference.training.checkpoint import restore, weights
+from pyrovae.inference.training.pair_weights import restore, weights
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, likelihoods, priors
 from pyrovae.models.distributions import precision_weighted
 from pyrovae.networks.dense import MLP

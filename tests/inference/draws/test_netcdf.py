@@ -1,5 +1,6 @@
 """Draws in NetCDF files, as xarray and ArviZ open them."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -115,4 +116,29 @@ def test_an_error_on_the_way_leaves_no_file(gaussian, tmp_path):
 
     with pytest.raises(RuntimeError, match="on the way"):
         posterior(model, failing, data, 4, out=tmp_path / "draws.nc", memory=1)
+    assert not list(tmp_path.iterdir())
+
+
+LIMITED = """
+import resource, sys, torch
+from pyrovae.errors import OutputError
+from pyrovae.guides import NormalGuide
+from pyrovae.inference import posterior
+from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
+model, guide = VAE(priors.StandardNormal(2), likelihoods.Normal(3), MLP(2, 3, (4,))), NormalGuide(MLP(3, 4, (4,)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+try:
+    posterior(model, guide, {"x": torch.randn(5000, 3)}, 200, out=sys.argv[1])
+except OutputError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_would_not_fit_is_refused_and_the_process_lives(tmp_path):
+    """HDF5 crashes when it meets the end of the room in the middle of an array."""
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "draws.nc")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "cannot write 'draws.nc'" in done.stdout
     assert not list(tmp_path.iterdir())

@@ -69,7 +69,7 @@ def test_a_resumed_run_goes_on_where_it_was(pair, tmp_path):
     end = values(model), values(guide)
     for epochs in (2, 4):
         model.load_state_dict(start[0]), guide.load_state_dict(start[1])
-        resumed = fit(model, guide, {"x": x}, epochs=epochs, run=tmp_path, resume=True, **options)
+        resumed = fit(model, guide, {"x": x}, epochs=epochs, run=tmp_path, resume=epochs == 4, **options)
     assert resumed["loss"] == whole["loss"]
     assert end[0].equal(values(model))
     assert end[1].equal(values(guide))

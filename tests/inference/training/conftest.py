@@ -15,6 +15,7 @@ from torch.distributions import constraints
 from pyrovae.data import Dataset
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import SVI, fit
+from pyrovae.inference.training.checkpoint import load
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
@@ -64,6 +65,11 @@ def same_state(first, second):
     return first == second
 
 
+def state_of(folder):
+    """The state in a run folder, but for the time that it took."""
+    return {name: part for name, part in load(folder / "checkpoint.pt").items() if name != "seconds"}
+
+
 def quick(model, guide, data, **options):
     """`fit` in batches of 64, without a bar and without compiling."""
     return fit(model, guide, data, **{"progress": False, "compile": False, "batch_size": 64} | options)
@@ -71,7 +77,7 @@ def quick(model, guide, data, **options):
 
 _table_pair, _table, _split = shared(table_pair), shared(table), shared(split)
 _weights, _equal, _same_state = shared(weights), shared(equal), shared(same_state)
-_quick = shared(quick)
+_quick, _state_of = shared(quick), shared(state_of)
 
 
 # ------------------------------------------------------------------------------------------------- SVI

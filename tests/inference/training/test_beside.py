@@ -77,7 +77,7 @@ def test_the_graph_takes_over_at_a_fixed_step(results, train):
 def test_a_resumed_run_is_the_one_that_was_not_stopped(stops, results, train, tmp_path, equal):
     rows, weights = train(9)
     for stop in stops:
-        train(stop, run=tmp_path, resume=True)
+        train(stop, run=tmp_path, resume=stop != stops[0])
     resumed, resumed_weights = train(9, run=tmp_path, resume=True)
     assert resumed == rows
     assert equal(resumed_weights, weights)

@@ -12,10 +12,11 @@ import torch
 from pyro import poutine
 from torch import nn
 
-from pyrovae.errors import CheckpointError, OutputError
+from pyrovae.errors import CheckpointError, CheckpointWarning, OutputError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import load_weights
-from pyrovae.inference.training.checkpoint import load, restore, save, weights, write_atomically
+from pyrovae.inference.training.checkpoint import PREVIOUS, load, save, seal, write_atomically
+from pyrovae.inference.training.pair_weights import restore, weights
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
@@ -31,6 +32,12 @@ def same(one, other):
         for m, n in zip(one, other, strict=True)
         for a, b in zip(m.state_dict().values(), n.state_dict().values(), strict=True)
     )
+
+
+def seal_file(path, content):
+    """A file of torch's with the seal of a checkpoint."""
+    torch.save(content, path)
+    path.write_bytes(path.read_bytes() + seal(path.read_bytes()))
 
 
 @pytest.fixture
@@ -146,16 +153,80 @@ def test_every_truncation_is_refused(run):
             load(path)
 
 
-def test_flipped_bytes_never_escape_as_an_untyped_error(run):
+def test_every_flipped_bit_is_found(run):
     path = run / "checkpoint.pt"
     whole = path.read_bytes()
-    for place in range(0, len(whole), 11):
-        for byte in (b"(", b"\x80", b"\x00"):
-            path.write_bytes(whole[:place] + byte + whole[place + 1 :])
-            try:
-                load_weights(*pair(), run)
-            except CheckpointError:
-                continue
+    places = [*range(0, len(whole), 11), *range(len(whole) - 90, len(whole))]
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError):
+            load_weights(*pair(), run)
+
+
+def test_the_checkpoint_before_the_last_one(run):
+    """It is kept by every writer, is used where the last one is broken, and never where it holds something else."""
+    path, before = run / "checkpoint.pt", load(run / "checkpoint.pt")
+    save(path, {"weights": weights(*pair()), "best": None, "new": True})
+    assert load(path)["new"]
+    whole = path.read_bytes()
+    for content in (whole[:-1], b"", None):
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.warns(CheckpointWarning, match="Took 'checkpoint.previous.pt', the checkpoint before it"):
+            assert load(path).keys() == before.keys()
+    seal_file(path, torch.zeros(3))
+    with pytest.raises(CheckpointError, match="holds a Tensor"):
+        load(path)
+    path.write_bytes(b"")
+    (run / PREVIOUS).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="checksum"):
+        load(path)
+
+
+def test_a_file_system_without_links(run, monkeypatch):
+    def fail(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", fail)
+    before = (run / "checkpoint.pt").read_bytes()
+    save(run / "checkpoint.pt", {})
+    assert (run / PREVIOUS).read_bytes() == before
+    assert {file.name for file in run.iterdir()} == {"checkpoint.pt", PREVIOUS}
+
+
+def test_a_file_that_would_grow_is_refused_before_it_does(tmp_path, says):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/data/0", bytes(10**7))
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.pt").write_bytes(content + seal(content))
+    with says(CheckpointError, "a.pt", "would grow to 10,000,000 bytes"):
+        load(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(bad, run, says):
+    model, guide = pair()
+    model.decoder.layers[0].bias.data[1] = bad
+    save(run / "checkpoint.pt", {"weights": weights(model, guide), "best": None})
+    with says(CheckpointError, "'decoder.layers.0.bias'", "not finite"):
+        load_weights(*pair(), run)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64, torch.complex64])
+def test_weights_of_another_type(dtype, run, says):
+    state = weights(*pair())
+    state["modules"][0]["decoder.layers.0.bias"] = state["modules"][0]["decoder.layers.0.bias"].to(dtype)
+    save(run / "checkpoint.pt", {"weights": state, "best": None})
+    with says(CheckpointError, "'decoder.layers.0.bias'", str(dtype), "torch.float32"):
+        load_weights(*pair(), run)
+
+
+@pytest.mark.parametrize(
+    "state", [3, [], {"modules": {}, "store": {}}, {"modules": [3, 4], "store": {}}, {"modules": []}]
+)
+def test_weights_of_another_kind(state, run):
+    save(run / "checkpoint.pt", {"weights": state, "best": None})
+    with pytest.raises(CheckpointError):
+        load_weights(*pair(), run)
 
 
 @pytest.mark.parametrize(
@@ -184,10 +255,10 @@ def test_another_zip_file(tmp_path, says):
 
 
 def test_a_file_that_holds_something_else(tmp_path, says):
-    torch.save(torch.zeros(3), tmp_path / "checkpoint.pt")
+    seal_file(tmp_path / "checkpoint.pt", torch.zeros(3))
     with says(CheckpointError, "Tensor", "not a training state"):
         load(tmp_path / "checkpoint.pt")
-    torch.save(pair()[0].state_dict(), tmp_path / "checkpoint.pt")
+    seal_file(tmp_path / "checkpoint.pt", pair()[0].state_dict())
     with says(CheckpointError, "not the weights of a pair", "decoder.layers.0.weight"):
         load_weights(*pair(), tmp_path)
 
@@ -215,59 +286,16 @@ def test_a_malicious_pickle_is_refused_and_not_run(how, function, tmp_path, says
         path.write_bytes(pickle.dumps(state))
     else:
         torch.save(state, path, _use_new_zipfile_serialization=how == "torch")
-    with says(CheckpointError, "checkpoint.pt", "refused without being run", "trust"):
+    whole = path.read_bytes()
+    with says(CheckpointError, "checkpoint.pt", "checksum"):
+        load_weights(*pair(), tmp_path)
+    path.write_bytes(whole + seal(whole))
+    with says(CheckpointError, "checkpoint.pt", "refused without being run" if how == "torch" else "no checkpoint"):
         load_weights(*pair(), tmp_path)
     assert not target.exists()
     if how == "pickle":  # the trap would have sprung
-        pickle.loads(path.read_bytes())
+        pickle.loads(whole)
         assert target.exists()
-
-
-# ------------------------------------------------------------------------------- another architecture
-
-
-def test_another_architecture(run, says):
-    words = ["another architecture", "VAE", "decoder.layers.0.weight", "(5, 2)", "(4, 2)", "config.json"]
-    with says(CheckpointError, *words):
-        load_weights(*pair(hidden=5), run)
-
-
-def test_a_missing_and_an_extra_parameter(run, says):
-    model, guide = pair()
-    del model.likelihood.raw_scale
-    model.extra = nn.Parameter(torch.zeros(2))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with says(CheckpointError, "likelihood.raw_scale is not in this one", "extra is missing in the checkpoint"):
-        load_weights(model, guide, run)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_a_refused_checkpoint_changes_no_weight(run):
-    """The model fits, the guide does not: neither is touched."""
-    model, _ = pair()
-    guide = NormalGuide(MLP(3, 4, (9,)))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(CheckpointError):
-        load_weights(model, guide, run)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_another_number_of_modules(run, says):
-    model, _ = pair()
-    with says(CheckpointError, "2 module(s)", "has 1"):
-        load_weights(model, lambda x: None, run)
-
-
-def test_parameters_that_pyros_store_lacks(says):
-    def program(x):
-        return None
-
-    state = {"modules": [], "store": {"loc": torch.zeros(3)}}
-    with says(CheckpointError, "'loc'", "(3,)", "does not exist", "check_pair"):
-        restore(program, program, state)
-    pyro.param("loc", torch.zeros(4))
-    with says(CheckpointError, "'loc'", "(3,)", "(4,)"):
-        restore(program, program, state)
 
 
 # -------------------------------------------------------------------------------------------- writing

@@ -4,7 +4,7 @@ import pyro
 import pytest
 import torch
 
-from pyrovae.errors import NonFiniteError
+from pyrovae.errors import NonFiniteError, SupportError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.training.checkpoint import load
 from pyrovae.inference.training.faults import check_weights, explain_loss
@@ -19,27 +19,55 @@ class Explodes(VAE):
         with pyro.plate("data", len(x) if size is None else size, dim=-1):
             z = pyro.sample("z", self.prior())
             params = self.decoder(z)
-            params = params if x is None else torch.where(x[..., :1] > 100, torch.nan, params)
+            params = params if x is None else torch.where(x[..., :1] > self.bound, torch.nan, params)
             return pyro.sample("x", self.likelihood(params), obs=x)
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 def test_a_nan_in_the_loss_names_site_and_batch_and_leaves_the_last_good_checkpoint(
-    tmp_path, table, weights, same_state, quick
+    tmp_path, table, weights, same_state, equal, quick
 ):
     data = table()
+    last = torch.randperm(200, generator=torch.Generator().manual_seed(0))[-1]  # the first batch is checked before
+    data["x"][last, 0] = 1000.0
     likelihood = likelihoods.Normal(6)
     torch.manual_seed(0)
     model = Explodes(priors.StandardNormal(2), likelihood, MLP(2, 6, (8,)))
     guide = NormalGuide(MLP(6, 4, (8,)))
+    model.bound = 1e6
     quick(model, guide, data, epochs=1, run=tmp_path)
-    good = load(tmp_path / "checkpoint.pt")
-    last = torch.randperm(200, generator=torch.Generator().manual_seed(0))[-1]  # the first batch is checked before
-    data["x"][last, 0] = 1000.0
+    good, before = load(tmp_path / "checkpoint.pt"), weights(model, guide)
+    model.bound = 100.0
     with pytest.raises(NonFiniteError, match=r"epoch 2, step \d, rows .*site 'x' of the model is nan at rows \[\d+\]"):
         quick(model, guide, data, epochs=2, run=tmp_path, resume=True)
     assert same_state(load(tmp_path / "checkpoint.pt"), good)
-    assert all(p.isfinite().all() for p in weights(model, guide))
+    assert equal(weights(model, guide), before)  # those of the start of the epoch
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_a_gradient_that_is_not_finite_is_named_and_undone(table_pair, table, weights, equal, quick):
+    """The loss is finite; after its step the weights would not be."""
+    model, guide = table_pair()
+    quick(model, guide, table(), epochs=1)
+    before, steps = weights(model, guide), []
+
+    def poison(gradient):
+        steps.append(1)  # the first one is that of check_pair
+        return gradient * torch.nan if len(steps) == 3 else gradient
+
+    weight = guide.encoder.layers[0].weight
+    handle = weight.register_hook(poison)
+    with pytest.raises(NonFiniteError, match=r"epoch 1, step 3.*encoder.layers.0.weight.*clip_norm=10"):
+        quick(model, guide, table(), epochs=1)
+    handle.remove()
+    assert equal(weights(model, guide), before)
+
+
+def test_a_nan_in_the_validation_data(table_pair, split, quick):
+    data = split()
+    data.valid["x"][[3, 7], 1] = torch.nan
+    with pytest.raises((NonFiniteError, SupportError), match=r"\[3, 7\]"):
+        quick(*table_pair(), data, epochs=3, patience=2)
 
 
 def test_weights_that_are_not_finite_are_named(table_pair, says):

@@ -1,5 +1,6 @@
 """`fit`: reproducible, honest about faults, and right where the evidence is exact."""
 
+import re
 import sys
 from functools import partial
 
@@ -8,9 +9,10 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from torch import nn
 
 from pyrovae.data import Binarize
-from pyrovae.errors import PairError, SupportError
+from pyrovae.errors import OutOfMemoryError, PairError, SettingError, SupportError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import SVI, evaluate, fit
 from pyrovae.models import VAE, likelihoods, priors
@@ -123,3 +125,69 @@ def test_a_long_training_is_compiled_unless_told_otherwise(monkeypatch, table_pa
     for epochs, compile in [(1, None), (2, None), (1, True), (2, False), (1, "beside")]:
         fit(*table_pair(), table(), epochs=epochs, batch_size=50, progress=False, compile=compile)
     assert asked == [False, "beside", True, False, "beside"]
+
+
+# ------------------------------------------------------------------------------------------- at the door
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 1.5},
+        {"epochs": -1},
+        {"epochs": True},
+        {"batch_size": 0},
+        {"batch_size": "64"},
+        {"clip_norm": -1.0},
+        {"clip_norm": float("nan")},
+        {"clip_norm": float("inf")},
+        {"patience": 0},
+        {"average": float("nan")},
+        {"seed": -1},
+        {"seed": 1_700_000_000_000_000_000},
+        {"seed": 0.5},
+    ],
+    ids=str,
+)
+def test_settings_without_a_meaning(settings, tmp_path, table_pair, split):
+    ((name, value),) = settings.items()
+    with pytest.raises(SettingError, match=f"^{name} requires .*{re.escape(str(value))}"):
+        fit(*table_pair(), split(), run=tmp_path / "run", progress=False, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_last_batch_that_the_pair_cannot_take_is_refused_before_the_first_step(tmp_path, split):
+    """A batch of one data point has no variance."""
+    network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+    model = VAE(priors.StandardNormal(2), likelihoods.Normal(6), MLP(2, 6, (4,)))
+    data = split(129)
+    with pytest.raises(PairError, match=r"every batch, got an error from the one of 1 data points: .*batch_size=127"):
+        fit(model, NormalGuide(network), data, batch_size=128, run=tmp_path / "run", progress=False)
+    assert (
+        len(fit(model, NormalGuide(network), data, epochs=1, batch_size=127, progress=False, compile=False).rows) == 1
+    )
+
+
+def test_optimizers_and_schedules_that_are_none(table_pair, table, quick):
+    for optim, words in [
+        ("adam", "optim requires a torch optimizer class"),
+        (torch.optim.LBFGS, r"one step for each gradient, got LBFGS.*torch.optim.Adam"),
+        ((torch.optim.LBFGS, {"lr": 1.0}), "got LBFGS"),
+    ]:
+        with pytest.raises(PairError, match=words):
+            quick(*table_pair(), table(), optim=optim)
+    for scheduler, words in [
+        ("cosine", "scheduler requires a function .*got str.*partial"),
+        (torch.optim.lr_scheduler.ExponentialLR(torch.optim.SGD([torch.zeros(1)], 0.1), 0.9), "got ExponentialLR"),
+        (lambda optimizer: 3, "one that gives int"),
+    ]:
+        with pytest.raises(PairError, match=words):
+            quick(*table_pair(), table(), scheduler=scheduler)
+
+
+def test_memory_that_ran_out_names_the_batch_size(table_pair, table, quick):
+    def model(x):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    with pytest.raises(OutOfMemoryError, match=r"Write batch_size=32 or less"):
+        quick(model, table_pair()[1], table())

@@ -1,11 +1,11 @@
-"""Ctrl-C: the first is noted, the second stops, and the old handler comes back."""
+"""Ctrl-C and SIGTERM: the first is noted, the second stops, and the old handlers come back."""
 
 import signal
 import threading
 
 import pytest
 
-from pyrovae.inference.training.interrupt import ctrl_c
+from pyrovae.inference.training.interrupt import interruptible
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def before():
 
 
 def test_the_first_is_noted_and_the_second_stops(before):
-    with ctrl_c() as interrupt:
+    with interruptible() as interrupt:
         assert not interrupt.asked
         signal.raise_signal(signal.SIGINT)
         assert interrupt.asked
@@ -26,8 +26,19 @@ def test_the_first_is_noted_and_the_second_stops(before):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_sigterm_is_noted_and_ctrl_c_then_stops(before):
+    old = signal.getsignal(signal.SIGTERM)
+    with interruptible() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.asked
+        assert signal.getsignal(signal.SIGTERM) is old
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is old
+
+
 def test_an_error_brings_the_old_handler_back(before):
-    with pytest.raises(KeyError), ctrl_c():
+    with pytest.raises(KeyError), interruptible():
         raise KeyError
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -36,7 +47,7 @@ def test_in_another_thread_nothing_changes():
     handlers = []
 
     def run():
-        with ctrl_c() as interrupt:
+        with interruptible() as interrupt:
             handlers.append((signal.getsignal(signal.SIGINT), interrupt.asked))
 
     thread = threading.Thread(target=run)

@@ -16,7 +16,7 @@ import torch
 from pyrovae.errors import PairError
 from pyrovae.examples import _shared as cli
 from pyrovae.inference.training import loop
-from pyrovae.inference.training.checkpoint import load
+from pyrovae.inference.training.checkpoint import load, save
 
 
 def test_a_schedule_steps_once_per_epoch(table_pair, table, quick):
@@ -38,9 +38,47 @@ def test_resuming_continues_bit_for_bit(options, tmp_path, table_pair, split, we
     assert equal(weights(*second), weights(model, guide))
 
 
-def test_resuming_without_a_checkpoint_starts(tmp_path, table_pair, table, quick):
-    model, guide = table_pair()
-    assert len(quick(model, guide, table(), epochs=1, run=tmp_path / "new", resume=True).rows) == 1
+def test_a_schedule_that_looks_at_the_validation(table_pair, split, quick):
+    """The rate falls after two epochs that are worse than the best one."""
+    plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=1)
+    history = quick(*table_pair(), split(), epochs=12, optim=partial(torch.optim.Adam, lr=0.3), scheduler=plateau)
+    best, bad, rate, expected = -math.inf, 0, 0.3, []
+    for elbo in history["elbo"]:
+        expected.append(rate)
+        better = elbo > best + 1e-4 * abs(best) if math.isfinite(best) else True
+        best, bad = (elbo, 0) if better else (best, bad + 1)
+        if bad > 1:
+            rate, bad = rate / 2, 0
+    assert history["lr"] == pytest.approx(expected)
+    assert len(set(expected)) > 1
+    assert (
+        len(quick(*table_pair(), split().train, epochs=3, scheduler=plateau).rows) == 3
+    )  # the loss, without such data
+
+
+def test_an_interrupt_in_the_last_validation_is_not_swallowed(monkeypatch, tmp_path, table_pair, split, quick):
+    validate = loop.evaluate
+
+    def interrupted(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return validate(*args, **options)
+
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match=r"stopped after epoch 1; resume=True"):
+            quick(*table_pair(), split(), epochs=1, run=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, old)
+    assert len(load(tmp_path / "checkpoint.pt")["history"]["rows"]) == 1
+
+
+def test_the_time_of_training_goes_on(tmp_path, table_pair, table, quick):
+    first = quick(*table_pair(), table(), epochs=1, run=tmp_path)
+    assert 0 < load(tmp_path / "checkpoint.pt")["seconds"] <= first.seconds
+    state = load(tmp_path / "checkpoint.pt")
+    save(tmp_path / "checkpoint.pt", state | {"seconds": 1000.0})
+    assert 1000 < quick(*table_pair(), table(), epochs=2, run=tmp_path, resume=True).seconds < 2000
 
 
 @pytest.mark.parametrize("first", [1, 2, 4])
@@ -54,15 +92,17 @@ def test_a_resumed_cosine_is_that_of_all_epochs(first, tmp_path, table_pair, tab
 TRAIN = """
 import sys, torch
 from functools import partial
+from pathlib import Path
 sys.path.insert(0, {here!r})
 from conftest import split, table_pair
 from pyrovae.inference import fit
 from pyrovae.inference.training import svi
 svi.BESIDE = 100
+folder = Path(sys.argv[1])
 model, guide = table_pair()
 scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.99)
-fit(model, guide, split(2000), epochs={epochs}, batch_size=50, run=sys.argv[1], resume=True, progress=False,
-    compile={compile!r}, scheduler=scheduler, patience=1000, average=0.7)
+fit(model, guide, split(2000), epochs={epochs}, batch_size=50, progress=False, compile={compile!r},
+    scheduler=scheduler, patience=1000, average=0.7, run=folder, resume=(folder / "checkpoint.pt").exists())
 """
 
 
@@ -89,7 +129,7 @@ def wait_for_change(file, process, times):
     [(False, 3), pytest.param(True, 6, marks=pytest.mark.slow), pytest.param("beside", 6, marks=pytest.mark.slow)],
     ids=["eager", "compiled", "beside"],
 )
-def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, compile, kills, same_state):
+def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, compile, kills, same_state, state_of):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(train(whole, compile=compile))
     moments = random.Random(0)
@@ -100,24 +140,24 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(tmp_path, compi
         process.kill()
         process.communicate()
     finish(train(killed, compile=compile))
-    assert same_state(load(killed / "checkpoint.pt"), load(whole / "checkpoint.pt"))
+    assert same_state(state_of(killed), state_of(whole))
     assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
-def test_ctrl_c_ends_the_step_and_leaves_a_checkpoint_that_resumes(tmp_path, same_state):
+def test_ctrl_c_ends_the_step_and_leaves_a_checkpoint_that_resumes(tmp_path, same_state, state_of):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     process = train(stopped, epochs=1000)
     wait_for_change(stopped / "checkpoint.pt", process, 3)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert "KeyboardInterrupt: stopped after step" in error
+    assert "KeyboardInterrupt: stopped after " in error
     assert "resume=True" in error
     state = load(stopped / "checkpoint.pt")
     done = len(state["history"]["rows"])
-    assert 0 < len(state["losses"]) <= 40
+    assert len(state["losses"]) <= 40
     finish(train(stopped, epochs=done + 1))
     finish(train(whole, epochs=done + 1))
-    assert same_state(load(stopped / "checkpoint.pt"), load(whole / "checkpoint.pt"))
+    assert same_state(state_of(stopped), state_of(whole))
 
 
 # ------------------------------------------------------------------------------------------------- the bar

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyrovae.errors import PairError
-from pyrovae.inference import evaluate, load_weights
+from pyrovae.inference import IWAE, evaluate, load_weights
 from pyrovae.inference.training.patience import Patience
 
 
@@ -61,3 +61,17 @@ def test_validation_that_began_late():
 def test_patience_requires_validation_data(says):
     with says(PairError, "patience requires validation data", "valid={'x': x}"):
         Patience(3, validated=False)
+
+
+def test_a_loss_that_weighs_draws_is_judged_by_its_bound(table_pair, table, split, quick):
+    history = quick(
+        *table_pair(), split(), epochs=4, patience=3, loss=IWAE(5), optim=partial(torch.optim.Adam, lr=0.02)
+    )
+    assert history.best_epoch == 1 + history["log_evidence"].index(max(history["log_evidence"]))
+    assert all(row["log_evidence"] > row["elbo"] for row in history.rows)
+    assert "log_evidence" not in quick(*table_pair(), split(), epochs=1, loss=IWAE(1)).rows[0]
+    patience, rows = Patience(1, validated=True), []
+    for epoch, (elbo, evidence) in enumerate([(-5.0, -4.0), (-6.0, -3.0), (-7.0, -2.0)], 1):
+        rows.append({"epoch": epoch, "elbo": elbo, "log_evidence": evidence})
+        patience.judge(rows, dict)
+    assert (patience.best_epoch, patience.stopped) == (3, "epochs")

@@ -8,7 +8,7 @@ import torch
 from pyrovae.errors import PairError
 from pyrovae.guides import FullNormalGuide, NormalGuide
 from pyrovae.inference import evaluate
-from pyrovae.inference.training.checkpoint import restore, weights
+from pyrovae.inference.training.pair_weights import restore, weights
 from pyrovae.models import VAE, likelihoods
 from pyrovae.models.priors import MixtureOfNormals, VampPrior
 from pyrovae.networks.dense import MLP

@@ -83,6 +83,12 @@ def test_incomplete():
         data.incomplete(torch.tensor([[1.0, math.nan]]), torch.ones(1, 2))
     with pytest.raises(ShapeError, match=r"\(1, 3\).*\(1, 2\)"):
         data.incomplete(torch.ones(1, 2), torch.ones(1, 3))
+    for mask in (torch.full((1, 2), math.nan), torch.full((1, 2), 2), torch.full((1, 2), -1.0), "a", [[True, False]]):
+        with pytest.raises(DataError, match="mask requires"):
+            data.incomplete(torch.ones(1, 2), mask)
+    for x in (None, "a", [["a"]], torch.ones(2, dtype=torch.complex64)):
+        with pytest.raises(DataError, match="x requires a tensor"):
+            data.incomplete(x)
 
 
 def test_hot_deck_keeps_the_marginals(x):

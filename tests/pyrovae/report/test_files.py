@@ -12,7 +12,7 @@ from pyrovae.errors import CheckpointError
 from pyrovae.report.files import RunFiles, picture, read
 from pyrovae.report.folder import report_folder
 
-NAMES = ("metrics.json", "summary.json", "config.json", "seconds.txt")
+NAMES = ("metrics.json", "summary.json", "config.json")
 ROW = {"epoch": 1, "step": 8, "lr": 1e-3, "loss": 5.0, "train_elbo": -5.0, "elbo": -6.0, "rate": 1.0, "distortion": 5.0}
 SUMMARY = {"data": "digits", "epochs": 2, "seconds": 3.5, "machine": {"device": "cpu"}, "arguments": {"lr": "0.001"}}
 SUMMARY |= {"elbo": {"value": -6.0, "error": 0.1}}
@@ -25,7 +25,6 @@ def whole(folder):
     (folder / "metrics.json").write_text(json.dumps([ROW, ROW | {"epoch": 2}]))
     (folder / "summary.json").write_text(json.dumps(SUMMARY))
     (folder / "config.json").write_text(json.dumps({"model": "VAE(\n)", "guide": "NormalGuide()"}))
-    (folder / "seconds.txt").write_text("12.50")
     return folder
 
 
@@ -36,12 +35,11 @@ def test_a_whole_folder_is_read_as_it_was_written(tmp_path):
     assert files.metrics[1]["epoch"] == 2
     assert files.metrics[0] == {name: ROW[name] for name in ROW if name not in ("step", "lr")}
     assert files.config["guide"] == "NormalGuide()"
-    assert files.seconds == 12.5
 
 
 def test_an_empty_folder_is_empty(tmp_path):
     files = RunFiles.of(tmp_path)
-    assert (files.summary, files.metrics, files.config, files.seconds, files.broken) == ({}, [], {}, None, ())
+    assert (files.summary, files.metrics, files.config, files.broken) == ({}, [], {}, ())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +49,7 @@ def test_bytes_that_are_no_json_are_named_and_left_out(name, content, tmp_path):
     files = RunFiles.of(tmp_path)
     assert [name in sentence for sentence in files.broken] == [True]
     assert all("\n" not in sentence and len(sentence) < 400 for sentence in files.broken)
-    assert len([x for x in (files.summary, files.metrics, files.config, files.seconds) if not x]) == 1
+    assert len([x for x in (files.summary, files.metrics, files.config) if not x]) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,14 +108,6 @@ def test_huge_losses_count_as_infinite(tmp_path):
     assert losses == [math.inf, -math.inf, pytest.approx(math.nan, nan_ok=True), math.inf]
 
 
-@pytest.mark.parametrize("text", ["nan", "-1", "inf", "1e200", "one", "1 2"])
-def test_seconds_are_a_finite_number(text, tmp_path):
-    (tmp_path / "seconds.txt").write_text(text)
-    files = RunFiles.of(tmp_path)
-    assert files.seconds is None
-    assert "seconds.txt" in files.broken[0]
-
-
 def mutated(draw, value):
     """The value with one part of it, at any depth, replaced by something strange, or left out."""
     if isinstance(value, dict) and value and draw.random() < 0.8:
@@ -149,7 +139,7 @@ def test_a_page_is_written_of_three_hundred_crafted_folders(tmp_path, content):
     said = 0
     for number in range(300):
         run = whole(tmp_path / str(number))
-        for name in draw.sample(NAMES, draw.randint(1, 4)):
+        for name in draw.sample(NAMES, draw.randint(1, len(NAMES))):
             (run / name).write_bytes(crafted(draw, name))
         path, files = report_folder(run)
         page = content(path)
