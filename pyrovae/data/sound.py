@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_positive, check_tensor
 from pyrovae.data.piano import KEYS, LOWEST
 from pyrovae.errors import ShapeError
 
@@ -34,6 +35,7 @@ def waveform(roll: Tensor, *, step: float = 0.5) -> Tensor:
     Raises:
         ShapeError: the roll has another shape.
     """
+    roll, step = check_tensor("roll", roll, f"(T, {KEYS})"), check_positive("step", step, write=0.5)
     if roll.dim() != 2 or roll.shape[1] != KEYS or not len(roll):
         raise ShapeError(f"A piano roll is (T, {KEYS}), T > 0, got {tuple(roll.shape)}. Write x[0] for one piece.")
     on = np.pad(roll.detach().cpu().numpy() > 0.5, ((1, 1), (0, 0))).astype(np.int8)
