@@ -1,4 +1,4 @@
-"""Checks of settings at the door: counts, seeds, fractions, numbers and choices.
+"""Checks of arguments at the door: counts, seeds, fractions, numbers, choices and tensors.
 
 Each check takes the name of an argument and its value, and gives the value back as a plain Python number. A value
 without a meaning raises `SettingError`: "num_samples requires a whole number of at least 1, got -1."
@@ -9,7 +9,11 @@ import operator
 from collections.abc import Sequence
 from typing import Any, Never
 
-from pyrovae.errors import SettingError
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.errors import DataError, SettingError, ShapeError
 
 __all__ = [
     "SEEDS",
@@ -20,6 +24,8 @@ __all__ = [
     "check_number",
     "check_positive",
     "check_seed",
+    "check_several",
+    "check_tensor",
 ]
 
 SEEDS = 2**32
@@ -151,6 +157,25 @@ def check_fraction(name: str, value: Any, *, ends: bool = True, one: bool = True
     return number
 
 
+def check_several(name: str, values: Any) -> list[Any]:
+    """Several values: a list, a tuple, an array or a tensor of at least one; no text.
+
+    Args:
+        name: the argument's name, for the error.
+        values: what was given.
+
+    Raises:
+        SettingError: it is something else, or empty.
+    """
+    try:
+        several = [] if isinstance(values, str | bytes) else list(values)
+    except TypeError:
+        several = []
+    if not several:
+        _refuse(name, "a list of at least one value", values)
+    return several
+
+
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """One of a few values.
 
@@ -164,6 +189,46 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """
     if not any(type(choice) is type(value) and choice == value for choice in choices):
         _refuse(name, " or ".join(map(repr, choices)), value, repr(choices[0]))
+    return value
+
+
+def check_tensor(
+    name: str,
+    value: Any,
+    shape: str,
+    *,
+    dims: int | None = None,
+    least_dims: int = 0,
+    rows: int = 0,
+    finite: bool = False,
+) -> Tensor:
+    """A tensor of real numbers; an array of NumPy becomes one.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what was given.
+        shape: the shape in words, for the error, such as `(N, *event)`.
+        dims: how many dimensions it has; None for any number from `least_dims` on.
+        least_dims: how many dimensions it has at least.
+        rows: how many rows it has at least.
+        finite: whether NaN and infinities are refused.
+
+    Raises:
+        DataError: no tensor, complex numbers, or numbers that are not finite.
+        ShapeError: other dimensions, or too few rows.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+        value = torch.as_tensor(value)
+    if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
+        got = f"one of {value.dtype}" if isinstance(value, Tensor) else _shown(value)
+        raise DataError(f"{name} requires a tensor of real numbers {shape}, got {got}.")
+    least = max(least_dims, 1 if rows else 0)
+    if value.dim() < least or (dims is not None and value.dim() != dims) or (rows and len(value) < rows):
+        number = f" with N >= {rows}" if rows > 1 else " with N > 0" if rows else ""
+        raise ShapeError(f"{name} requires a tensor {shape}{number}, got {tuple(value.shape)}.")
+    if finite and not value.isfinite().all():
+        broken = int((~value.isfinite()).sum())
+        raise DataError(f"{name} requires finite numbers, got {broken} NaN or infinite ones of {value.numel()}.")
     return value
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from pyrovae.checks import check_count, check_fraction, check_number, check_positive, check_seed
 from pyrovae.errors import SettingError
+from pyrovae.inference.training.device import choose_device
 
 __all__ = [
     "below_one",
+    "device",
     "fraction",
     "integers",
     "labels",
@@ -112,6 +114,15 @@ def numbers(text: str) -> list[float]:
     return [non_negative(part) for part in text.split(",") if part]
 
 
+def device(text: str) -> str:
+    """The name of a device that this machine has.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(lambda _, value: str(choose_device(value)) if value != "auto" else value, str, text)
+
+
 def names(known: Iterable[str]) -> Callable[[str], list[str]]:
     """Several names: `"plain,vamp"` is `["plain", "vamp"]`.
 
@@ -137,4 +148,6 @@ def _checked(check: Callable[[str, Any], Any], kind: type, text: str) -> Any:
     try:
         return check("flag", value)
     except SettingError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("flag ").split(" Write ")[0]) from None
+        raise argparse.ArgumentTypeError(
+            str(error).removeprefix("flag ").removeprefix("device ").split(" Write ")[0]
+        ) from None

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.inference.draws.draws import Key
 from pyrovae.inference.draws.form import Forms
 from pyrovae.inference.pair.running import chunk_sizes
 
-__all__ = ["Draw", "Plan", "Values", "require_counts"]
+__all__ = ["Draw", "Plan", "Values"]
 
 Values = dict[Key, Tensor]
 """The draws of a chunk, `(S, B, *plates, *event)` each, with B = 1 outside the plate "data"."""
@@ -67,18 +66,3 @@ def _numbers(forms: Forms) -> Batch:
     """Tensors of the forms' sizes that hold nothing."""
     shapes = {name: (1, *form.plates.values(), *form.event) for name, form in forms.items()}
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-
-
-def require_counts(num_samples: int, proposals: int | None = None) -> None:
-    """Require at least one draw, and at least one proposal.
-
-    Args:
-        num_samples: the number of draws.
-        proposals: the number of proposals; None for the default.
-
-    Raises:
-        SettingError: a number is below 1.
-    """
-    check_count("num_samples", num_samples, write=100)
-    if proposals is not None:
-        check_count("proposals", proposals, write=1000)

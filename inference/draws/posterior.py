@@ -14,13 +14,14 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.draws.collecting import collect
 from pyrovae.inference.draws.draws import LOG_WEIGHT, Draws, Key
 from pyrovae.inference.draws.form import Form, selected
-from pyrovae.inference.draws.plan import Draw, Plan, Values, require_counts
+from pyrovae.inference.draws.plan import Draw, Plan, Values
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call
 from pyrovae.inference.pair.on_data import PairOnData, on_data
@@ -73,6 +74,7 @@ def posterior(
         progress: whether to show a progress bar.
 
     Raises:
+        DataError: the data are no named tensors, or of another type than the pair's parameters.
         SettingError: a number of draws is below 1.
         PairError: there is no data point; there is no such site; nothing draws a latent; draws that are taken together
             have other log-probabilities than alone; `corrected` with a latent outside the plate "data", where no data
@@ -83,7 +85,8 @@ def posterior(
     References: Rubin (1988), Using the SIR algorithm to simulate posterior distributions; Cremer et al. (2017),
     arXiv:1704.02916, for the distribution of a guide's corrected draws.
     """
-    require_counts(num_samples, proposals)
+    num_samples = check_count("num_samples", num_samples, write=100)
+    proposals = proposals if proposals is None else check_count("proposals", proposals, write=1000)
     single = num_samples == 1 and not corrected
     with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
         if corrected:

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from pyro import poutine
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.draws.collecting import collect
 from pyrovae.inference.draws.draws import Draws, Key
 from pyrovae.inference.draws.form import Form, selected
-from pyrovae.inference.draws.plan import Plan, Values, require_counts
+from pyrovae.inference.draws.plan import Plan, Values
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call, filled, takes
 from pyrovae.inference.pair.entry import conditioned
@@ -46,14 +47,13 @@ def prior(
         memory, seed, out: as in `posterior`.
 
     Raises:
+        PairError: there is no such site; the model does not generate, or observes what is given.
         SettingError: `num_samples` is below 1.
-        PairError: there is no such site; the model does not generate, or observes what is
-            given.
         MissingExtraError, OutputError: `out` cannot be written.
     """
     given, device = conditioned("prior", model, given), device_of(model)
     size = filled("prior", given) if given else 1
-    require_counts(num_samples)
+    num_samples = check_count("num_samples", num_samples, write=100)
     with evaluating(model), seeded(seed, device):
         first = placed(given, unchanged, device, slice(2))
         with LabelInputs(model, batch=first) as labels:

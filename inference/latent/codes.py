@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_types
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_shapes, explained_types
 from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
 from pyrovae.inference.pair.labels import LabelInputs, check_labels
@@ -103,7 +103,7 @@ def encode_all(
         for batch in batches(data, ROWS, transform, device):
             for name, part in kept.items():
                 part.append(batch[name])
-            with poutine.trace() as tracer, PutMeans(lambda _: mean):
+            with poutine.trace() as tracer, PutMeans(lambda _: mean), explained_shapes(guide, batch):
                 call(guide, batch, data_size=size)
             for name, site in sites(tracer.trace).items():
                 if site["infer"].get("is_auxiliary"):

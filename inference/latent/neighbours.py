@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_tensor
 from pyrovae.errors import ShapeError
 from pyrovae.inference.latent.table import shortened
 
@@ -45,19 +45,25 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
         k: the number of neighbours.
 
     Raises:
+        DataError: NaN or infinities among the codes.
         SettingError: k is no whole number of at least 1.
         ShapeError: the shapes of codes and queries differ, or there are fewer than k codes.
     """
     k = check_count("k", k, write=5)
-    if z.dim() < 1 or z.shape[1:] != query.shape[1:] or k > len(z):
+    z, query = (
+        check_tensor("z", z, "(N, *event)", least_dims=1, finite=True),
+        check_tensor("query", query, "(Q, *event)", least_dims=1, finite=True),
+    )
+    if z.shape[1:] != query.shape[1:] or k > len(z):
         raise ShapeError(
             f"neighbours requires at least k codes and queries of their shape, got k = {k}, codes {tuple(z.shape)}, "
             f"queries {tuple(query.shape)}. Write neighbours(z, z[:1], k=5)."
         )
-    rows = max(1, CELLS // len(z))
+    rows, flat = max(1, CELLS // len(z)), z.reshape(len(z), -1)
+    flat = flat if flat.dtype == torch.float64 else flat.float()
     found = []
-    for part in query.flatten(1).split(rows):
+    for part in query.reshape(len(query), flat.shape[1]).split(rows):
         # Without matrix products, whose rounding puts a code at a distance from itself.
-        distance = torch.cdist(part, z.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+        distance = torch.cdist(part.to(flat), flat, compute_mode="donot_use_mm_for_euclid_dist")
         found.append(distance.topk(k, largest=False))
     return Neighbours(torch.cat([best.indices for best in found]), torch.cat([best.values for best in found]))

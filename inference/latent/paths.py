@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_tensor
 from pyrovae.data import Batch
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.data.named import named_tensors
+from pyrovae.errors import PairError, SettingError, ShapeError
 
 __all__ = ["Kind", "great_circle", "lerp", "path", "slerp"]
 
@@ -24,6 +26,7 @@ def lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         start, end: two codes of equal shape.
         weight: the weights w, `(T,)`.
     """
+    start, end, weight = _ends("lerp", start, end, weight)
     weight = weight.reshape(-1, *[1] * start.dim())
     return (1 - weight) * start + weight * end
 
@@ -40,6 +43,7 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
 
     References: Shoemake (1985), Animating rotation with quaternion curves.
     """
+    start, end, weight = _ends("slerp", start, end, weight, dims=1)
     angle = _angle(start, end)
     if angle.sin() < 1e-3:  # float32 does not resolve smaller angles
         return lerp(start, end, weight)
@@ -61,6 +65,7 @@ def great_circle(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     Raises:
         ShapeError: the vectors are parallel or 0, so they do not determine a plane.
     """
+    start, end, weight = _ends("great_circle", start, end, weight, dims=1)
     angle = _angle(start, end)
     if angle.sin() < 1e-3 or not start.any() or not end.any():
         raise ShapeError(
@@ -74,6 +79,18 @@ def great_circle(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     share = torch.where(t < angle, t / angle, (2 * math.pi - t) / (2 * math.pi - angle))
     radius = (1 - share) * start.norm() + share * end.norm()
     return radius * (turn.cos() * e1 + turn.sin() * e2)
+
+
+def _ends(what: str, start: Any, end: Any, weight: Any, dims: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Two codes of one shape and the weights, checked."""
+    shape = "(*shape,)" if dims is None else "(D,)"
+    start, end = (check_tensor(f"{what}({name}=)", z, shape, dims=dims) for name, z in (("start", start), ("end", end)))
+    if start.shape != end.shape or not (start.is_floating_point() and end.is_floating_point()):
+        raise ShapeError(
+            f"{what} requires two codes of floats of one shape, got {tuple(start.shape)} of {start.dtype} and "
+            f"{tuple(end.shape)} of {end.dtype}. Write {what}(z[0], z[1], weights)."
+        )
+    return start, end, check_tensor(f"{what}(weight=)", weight, "(T,)", dims=1)
 
 
 def _angle(start: Tensor, end: Tensor) -> Tensor:
@@ -90,11 +107,17 @@ def path(start: Batch, end: Batch, num_steps: int = 10, *, kind: Kind = slerp) -
             gets the codes as vectors.
 
     Raises:
-        SettingError: num_steps is no whole number of at least 1.
+        DataError: start or end is no named tensors.
+        SettingError: num_steps is no whole number of at least 1, or `kind` no function.
         ShapeError: the codes differ in sites or shapes.
         PairError: a code is a label: there is nothing between two labels.
     """
     num_steps, codes = check_count("num_steps", num_steps, write=10), {}
+    start, end = named_tensors("path", start), named_tensors("path", end)
+    if not callable(kind):
+        raise SettingError(
+            f"kind requires a path, such as slerp, lerp or great_circle, got {kind!r}. Write kind=slerp."
+        )
     for name, code in start.items():
         if name not in end or code.shape != end[name].shape:
             got = tuple(end[name].shape) if name in end else "none"

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_choice, check_seed
+from pyrovae.checks import check_choice, check_seed, check_tensor
 from pyrovae.errors import ShapeError
 from pyrovae.imports import imported
 
@@ -65,6 +65,7 @@ def principal_plane(z: Tensor) -> Plane:
         z: codes, `(N, D)`.
 
     Raises:
+        DataError: NaN or infinities among the codes.
         ShapeError: z is not `(N, D)` with N > 0 and D >= 2.
     """
     _check_codes(z)
@@ -90,6 +91,7 @@ def embed(sets: Sequence[Tensor], method: Literal["tsne", "umap"], *, seed: int 
         seed: the seed of the fit.
 
     Raises:
+        DataError: NaN or infinities among the codes.
         ShapeError: a set is not `(N, D)` with D >= 2, or there are fewer than 4 codes in all.
         MissingExtraError: scikit-learn or umap-learn is not installed.
         SettingError: an unknown method, or a seed that is no whole number from 0 to 2^32 - 1.
@@ -121,5 +123,6 @@ _FITS: dict[str, Callable[[Any, int], Any]] = {"tsne": _tsne, "umap": _umap}
 
 
 def _check_codes(z: Tensor) -> None:
+    z = check_tensor("a map", z, "(N, D)", finite=True)
     if z.dim() != 2 or z.shape[1] < 2 or len(z) == 0:
         raise ShapeError(f"A map requires codes (N, D) with N > 0 and D >= 2, got {tuple(z.shape)}.")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_number
+from pyrovae.checks import check_count, check_number, check_several, check_tensor
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode_at_means, encode_all, repeated
 from pyrovae.inference.latent.paths import Kind, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.pair.entry import entered
+from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.running import Transform
 
 __all__ = ["Traversal", "attribute", "interpolate", "only_latent", "traverse", "vary"]
@@ -44,8 +44,9 @@ def interpolate(
         ShapeError: start and end are not single codes of equal shape.
         PairError: the model lacks a site, a code is a label, or a latent that is left out has no mean.
     """
-    codes = path(start, end, num_steps, kind=kind)
-    return decode_at_means(model, num_steps, codes, repeated(given, num_steps), site)
+    codes = path(conditioned("interpolate", model, start), conditioned("interpolate", model, end), num_steps, kind=kind)
+    given = repeated(conditioned("interpolate", model, given), len(next(iter(codes.values()), ())))
+    return decode_at_means(model, num_steps, codes, given, site)
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def attribute(z: Tensor, has: Tensor) -> Tensor:
 
     References: Larsen et al. (2016), arXiv:1512.09300; White (2016), arXiv:1609.04468.
     """
+    z, has = check_tensor("z", z, "(N, *event)", least_dims=1), check_tensor("has", has, "(N,), bool")
     if has.dtype != torch.bool or has.shape != z.shape[:1]:
         raise ShapeError(
             f"attribute requires one bool for each of the codes {tuple(z.shape)}, got {tuple(has.shape)} of "
@@ -221,7 +223,9 @@ def vary(
         SettingError: a strength that is no finite number.
         ShapeError: the shapes of a code and its direction differ.
     """
-    size, t = batch_size(codes), torch.tensor([check_number("strengths", t) for t in strengths])
+    codes, direction = conditioned("vary", model, codes), conditioned("vary", model, direction)
+    given, size = conditioned("vary", model, given), batch_size(codes)
+    t = torch.tensor([check_number("strengths", t) for t in check_several("strengths", strengths)])
     _check_direction(codes, direction)
 
     def each(tensor: Tensor) -> Tensor:
@@ -232,7 +236,7 @@ def vary(
     latents = {name: each(z) for name, z in held.items()}
     for name, v in direction.items():
         latents[name] = each(codes[name]) + t.to(v).repeat(size).reshape(-1, *[1] * v.dim()) * v
-    conditions = {name: each(tensor) for name, tensor in (given or {}).items()}
+    conditions = {name: each(tensor) for name, tensor in given.items()}
     return decode_at_means(model, size * len(t), latents, conditions, site).unflatten(0, (size, len(t)))
 
 

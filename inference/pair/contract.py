@@ -24,6 +24,7 @@ __all__ = [
     "Site",
     "batch_size",
     "call",
+    "explained_shapes",
     "explained_types",
     "filled",
     "local_params",
@@ -92,6 +93,33 @@ def explained_types(program: ProgramLike, batch: Batch) -> Iterator[None]:
         if not message:
             raise
         raise DataError(message) from error
+
+
+@contextmanager
+def explained_shapes(program: ProgramLike, batch: Batch) -> Iterator[None]:
+    """Replaces an error of torch or Pyro about shapes by one that names the program and the shapes of its batch.
+
+    Args:
+        program: the model or the guide that runs inside.
+        batch: what it gets.
+
+    Raises:
+        ShapeError: the program fails on tensors of these shapes.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(error, PyrovaeError) or not _ABOUT_SHAPES.search(str(error)):
+            raise
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+        raise ShapeError(
+            f"{_name(program)} fails on a batch of {shapes}: {error}. Check the shapes that its networks were built "
+            "with; check_pair(model, guide, batch) says more."
+        ) from error
+
+
+_ABOUT_SHAPES = re.compile(r"shape|size of tensor|dimension|inside plate|channels|broadcast", re.IGNORECASE)
+"""What torch and Pyro say where shapes do not fit."""
 
 
 def _about_types(program: ProgramLike, batch: Batch, error: str) -> str:

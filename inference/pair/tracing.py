@@ -10,7 +10,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.data import Batch
-from pyrovae.inference.pair.contract import ProgramLike, Site, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, call, explained_shapes
 
 __all__ = ["PairTrace", "datum_first", "innermost", "sites", "trace_pair", "traces", "unscaled_log_prob"]
 
@@ -57,8 +57,17 @@ def trace_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
         model, guide: the pair.
         batch: named tensors, already transformed.
         extra: further arguments of the programs, as in `call`, such as `data_size=60_000`.
+
+    Raises:
+        DataError, PairError: as in `call`.
+        ShapeError: a program fails on tensors of these shapes.
     """
-    return traces(lambda: call(model, batch, **extra), lambda: call(guide, batch, **extra))
+
+    def run(program: ProgramLike) -> Any:
+        with explained_shapes(program, batch):
+            return call(program, batch, **extra)
+
+    return traces(lambda: run(model), lambda: run(guide))
 
 
 def traces(model: Callable[[], Any], guide: Callable[[], Any]) -> PairTrace:

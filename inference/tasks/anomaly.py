@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_fraction
+from pyrovae.checks import check_count, check_fraction, check_tensor
 from pyrovae.data import Batch
-from pyrovae.errors import DataError, PairError, ShapeError
+from pyrovae.errors import DataError, PairError
 from pyrovae.inference.diagnostics import gaps
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import reconstruct
@@ -194,8 +194,7 @@ def threshold(scores: Tensor, *, quantile: float | None = None, false_alarms: fl
 
     References: Vovk et al. (2005), Algorithmic learning in a random world (conformal prediction).
     """
-    if scores.dim() != 1 or len(scores) == 0:
-        raise ShapeError(f"threshold requires the scores of N > 0 data points, (N,), got {tuple(scores.shape)}.")
+    scores = check_tensor("scores", scores, "(N,)", dims=1, rows=1)
     broken = int((~scores.isfinite()).sum())
     if broken:
         raise DataError(

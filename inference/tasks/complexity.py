@@ -7,6 +7,7 @@ import zlib
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_tensor
 from pyrovae.errors import DataError
 
 __all__ = ["complexity"]
@@ -23,10 +24,14 @@ def complexity(x: Tensor) -> Tensor:
 
     Raises:
         DataError: x is neither.
+        ShapeError: x has no rows.
 
     References: Serrà et al. (2020), arXiv:1909.11480.
     """
-    x = x.detach().cpu()
+    x = check_tensor("x", x, "(N, *event)", rows=1).detach().cpu()
+    x = x.byte() if x.dtype == torch.bool else x
+    if x.numel() == 0:
+        raise DataError(f"complexity requires numbers, got x of shape {tuple(x.shape)}.")
     low, high = x.min().item(), x.max().item()
     if x.dim() == 4 and x.shape[1] in (1, 3) and x.is_floating_point() and low >= 0 and high <= 1:
         lengths = [len(_png(image)) for image in (x * 255).round().byte()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_positive
+from pyrovae.checks import check_positive, check_tensor
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, ShapeError
 from pyrovae.inference.evidence.estimates import evaluate
@@ -99,14 +99,14 @@ class QuantisedPCA:
         train: data `(N, *event)`, from which the components and the frequencies of their integers are computed.
 
     Raises:
+        DataError: NaN or infinities among the data.
         ShapeError: no data.
 
     References: Goyal (2001), Theoretical foundations of transform coding.
     """
 
     def __init__(self, train: Tensor) -> None:
-        if not len(train):
-            raise ShapeError(f"QuantisedPCA requires data (N, *event), N > 0, got {tuple(train.shape)}.")
+        train = check_tensor("train", train, "(N, *event)", least_dims=2, rows=1, finite=True)
         flat = wide(train.flatten(1))
         self.loc = flat.mean(0)
         self.axes = torch.linalg.eigh((flat - self.loc).T @ (flat - self.loc)).eigenvectors
@@ -127,6 +127,7 @@ class QuantisedPCA:
             ShapeError: no data, or data of another shape.
             SettingError: step is no number above 0.
         """
+        x = check_tensor("x", x, "(M, *event)", least_dims=2, finite=True)
         if not len(x) or x[0].numel() != len(self.loc):
             raise ShapeError(
                 f"QuantisedPCA requires data (M, *event) of {len(self.loc)} numbers each, M > 0, got {tuple(x.shape)}."

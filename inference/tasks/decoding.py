@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pyrovae.checks import check_count, check_fraction, check_positive
+from pyrovae.checks import check_count, check_fraction, check_positive, check_tensor
 from pyrovae.data.tokens import BOS, EOS, PAD, UNK
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.running import evaluating, seeded
@@ -27,6 +27,7 @@ def decode_greedy(model: Any, z: Tensor, *, unknown: bool = False) -> Tensor:
         unknown: whether UNK may be written.
 
     Raises:
+        DataError, ShapeError: the codes are no finite numbers `(*, D)`.
         PairError: a model without such a likelihood.
     """
     return _write(model, z, unknown, lambda logits: logits.argmax(-1))
@@ -44,6 +45,7 @@ def decode_sampled(
         seed: the seed of the draws; the global random state is left alone.
 
     Raises:
+        DataError, ShapeError: the codes are no finite numbers `(*, D)`.
         PairError: a model without such a likelihood.
         SettingError: a temperature that is not positive; top_p outside (0, 1].
 
@@ -51,7 +53,7 @@ def decode_sampled(
     """
     temperature = check_positive("temperature", temperature, write=1.0)
     top_p = check_positive("top_p", check_fraction("top_p", top_p, write=1.0), write=1.0)
-    with seeded(seed, z.device):
+    with seeded(seed, _codes(z).device):
         return _write(model, z, unknown, lambda logits: _draw(logits / temperature, top_p))
 
 
@@ -70,11 +72,12 @@ def decode_beam(model: Any, z: Tensor, *, num_beams: int = 5, unknown: bool = Fa
         num_beams: the number of most probable beginnings that are kept at each step; 1 is greedy.
 
     Raises:
+        DataError, ShapeError: the codes are no finite numbers `(*, D)`.
         PairError: a model without such a likelihood.
         SettingError: num_beams below 1.
     """
     num_beams = check_count("num_beams", num_beams, write=5)
-    likelihood = _likelihood(model)
+    likelihood, z = _likelihood(model), _codes(z)
     with evaluating(model):
         x = _search(likelihood, z.reshape(-1, z.shape[-1]), num_beams, unknown)
     return x.reshape(*z.shape[:-1], -1)
@@ -105,7 +108,7 @@ def _search(likelihood: Autoregressive, z: Tensor, num_beams: int, unknown: bool
 
 def _write(model: Any, z: Tensor, unknown: bool, choose: Callable[[Tensor], Tensor]) -> Tensor:
     """A sentence for each code, word by word as `choose` picks from the logits."""
-    likelihood = _likelihood(model)
+    likelihood, z = _likelihood(model), _codes(z)
     with evaluating(model):
         codes = z.reshape(-1, z.shape[-1])
         x = unroll(likelihood.decoder, codes, likelihood.length, lambda logits: choose(_allowed(logits, unknown)))
@@ -115,6 +118,10 @@ def _write(model: Any, z: Tensor, unknown: bool, choose: Callable[[Tensor], Tens
 def _allowed(logits: Tensor, unknown: bool) -> Tensor:
     """The logits, with that of UNK at minus infinity unless it may be written."""
     return logits if unknown else logits.index_fill(-1, torch.tensor([UNK - EOS], device=logits.device), -torch.inf)
+
+
+def _codes(z: Tensor) -> Tensor:
+    return check_tensor("z", z, "(*, D)", least_dims=1, finite=True)
 
 
 def _likelihood(model: Any) -> Autoregressive:

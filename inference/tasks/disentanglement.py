@@ -11,11 +11,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_seed
+from pyrovae.checks import check_count, check_number, check_seed, check_several
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
-from pyrovae.inference.pair.contract import ProgramLike, Site, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, call, explained_shapes
 from pyrovae.inference.pair.divergence import marginals
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
@@ -196,6 +196,7 @@ def factor_vae_score(
     References: Kim & Mnih (2018), arXiv:1802.05983.
     """
     num_votes = check_count("num_votes", num_votes, write=200)
+    collapsed = check_number("collapsed", collapsed, write=0.05)
     group_size, seed = check_count("group_size", group_size, 2, write=100), check_seed("seed", seed)
     data = entered("factor_vae_score", data, transform, model, guide)
     labels = _labels(data, factors)
@@ -234,7 +235,7 @@ def _least(z: Tensor, labels: Tensor, active: Tensor, votes: int, group: int, ge
 def _labels(data: Batch, factors: Iterable[str]) -> dict[str, Tensor]:
     """The factors by name, checked."""
     labels = {}
-    for name in factors:
+    for name in [factors] if isinstance(factors, str) else check_several("factors", factors):
         if name not in data:
             raise PairError(
                 f"the data have no factor '{name}', they have {', '.join(map(repr, data))}. Name one of them."
@@ -249,8 +250,6 @@ def _labels(data: Batch, factors: Iterable[str]) -> dict[str, Tensor]:
             raise PairError(
                 f"factor '{name}' has one value in all the data, so H(v) = 0 and there is no gap. Leave it out."
             )
-    if not labels:
-        raise PairError("no factor is named, got factors=[]. Write factors=['y'] for the labels.")
     return labels
 
 
@@ -268,7 +267,7 @@ def _drawn(
     """The latent site of the guide in a run on each batch of the data."""
     found = []
     for batch in batches(data, ROWS, transform, device):
-        with poutine.trace() as tracer:
+        with poutine.trace() as tracer, explained_shapes(guide, batch):
             call(guide, batch)
         drawn = sites(tracer.trace)
         if latent not in drawn:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.data.masks import check_mask
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.draws.posterior import posterior
@@ -87,7 +88,8 @@ def impute(
         progress: show a bar.
 
     Raises:
-        DataError: the data are no named tensors, or of another type than the pair's parameters.
+        DataError: the data are no named tensors, or of another type than the pair's parameters; a mask of other numbers
+            than 0 and 1.
         SettingError: num_samples below 1.
         PairError: no data, no mask; a model that scores what is missing; a latent outside the plate "data".
         NonFiniteError: the weights of a data point are all zero, or NaN.
@@ -191,6 +193,7 @@ def _checked(
             f"{what} requires 'x' and its 'mask', got {', '.join(map(repr, data))}. Write data.incomplete(x), with NaN "
             "in x where it is missing."
         )
+    check_mask("mask", data["mask"])
     if not takes(model, "mask"):
         raise PairError(
             f"{what} requires a model that takes a mask; this one scores what is missing too. Write "

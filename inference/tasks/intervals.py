@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_fraction, check_seed
+from pyrovae.checks import check_fraction, check_seed, check_tensor
 from pyrovae.errors import DataError, ShapeError
 from pyrovae.inference.evidence.estimates import Estimate
 
@@ -28,6 +28,7 @@ def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
         SettingError: a level outside (0, 1).
         ShapeError: too few draws for the level.
     """
+    draws = check_tensor("draws", draws, "(S, N, *event)", least_dims=1)
     k = _tail(draws, level)
     ordered = draws.sort(0).values
     return ordered[k - 1], ordered[len(draws) - k]
@@ -58,6 +59,10 @@ def coverage(
         SettingError: a level outside (0, 1), or a seed that is no whole number from 0 to 2^32 - 1.
         ShapeError: shapes that do not match, too few draws for the level, or no entry to count.
     """
+    draws, truth = (
+        check_tensor("draws", draws, "(S, N, *event)", least_dims=2),
+        check_tensor("truth", truth, "(N, *event)"),
+    )
     _tail(draws, level)
     if draws.shape[1:] != truth.shape:
         raise ShapeError(
@@ -88,7 +93,7 @@ def _counted(truth: Tensor, where: Tensor | None) -> Tensor:
     if where is None:
         return torch.ones_like(truth, dtype=torch.bool)
     try:
-        return where.bool().expand_as(truth)
+        return check_tensor("where", where, "(N, *event), bool").bool().expand_as(truth)
     except RuntimeError:
         raise ShapeError(
             f"coverage requires where of a shape that broadcasts to the truth {tuple(truth.shape)}, got "
@@ -99,8 +104,6 @@ def _counted(truth: Tensor, where: Tensor | None) -> Tensor:
 def _tail(draws: Tensor, level: float) -> int:
     """k, the number of draws from each end at which the interval ends."""
     level = check_fraction("level", level, ends=False, write=0.9)
-    if draws.dim() < 1:
-        raise ShapeError(f"an interval requires draws (S, N, *event), got shape {tuple(draws.shape)}.")
     broken = int(draws.isnan().sum())
     if broken:
         raise DataError(f"an interval requires draws without NaN, got {broken} of {draws.numel()}. Drop those draws.")

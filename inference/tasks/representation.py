@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_positive
+from pyrovae.checks import check_count, check_positive, check_tensor
 from pyrovae.data import Batch
 from pyrovae.errors import MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import encode
@@ -99,6 +99,8 @@ def probe(
     References: Alain & Bengio (2017), arXiv:1610.01644.
     """
     k, strength = check_count("k", k, write=1), check_positive("strength", strength, write=1.0)
+    train, test = check_tensor("train", train, "(N, D)", dims=2), check_tensor("test", test, "(M, D)", dims=2)
+    y, y_test = check_tensor("y", y, "(N,)", dims=1), check_tensor("y_test", y_test, "(M,)", dims=1)
     if train.dim() != 2 or train.shape[1:] != test.shape[1:] or (len(y), len(y_test)) != (len(train), len(test)):
         raise ShapeError(
             f"probe requires features (N, D) with labels (N,), and (M, D) with (M,), got {tuple(train.shape)} with "

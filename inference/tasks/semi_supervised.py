@@ -8,10 +8,11 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import Tensor
 
+from pyrovae.checks import check_number
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective, Tracked
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_shapes
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, seeded
@@ -31,12 +32,15 @@ class Supervised(Tracked):
         objective: the objective that the term is added to; if None, the ELBO in which y is summed out exactly.
         label: the site of the label; the batch has its values under the same name, -1 where unknown.
 
+    Raises:
+        SettingError: a weight that is no finite number of at least 0.
+
     References: Kingma et al. (2014), arXiv:1406.5298, equation 9.
     """
 
     def __init__(self, weight: float, objective: Any = None, *, label: str = "y") -> None:
         super().__init__()
-        self.weight, self.label = weight, label
+        self.weight, self.label = check_number("weight", weight, 0, write=20.0), label
         self.objective = TraceEnum_ELBO(max_plate_nesting=1) if objective is None else objective
 
     def differentiable_loss(self, model: ProgramLike, guide: ProgramLike, *args: Any, **kwargs: Any) -> Tensor:
@@ -161,7 +165,7 @@ def classify(
     parts = []
     with evaluating(guide), seeded(seed, device), progress_bar(progress, size, "data point") as bar:
         for batch in batches(data, ROWS, transform, device):
-            with poutine.trace() as tracer:
+            with poutine.trace() as tracer, explained_shapes(guide, batch):
                 call(guide, _without(batch, label))
             parts.append(_class_site(tracer.trace, label)["fn"].probs)
             bar.update(batch_size(batch))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pyrovae.checks import check_seed
 from pyrovae.data import Batch, Dataset, check_unchanged
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError, PairError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
-from pyrovae.inference.pair.entry import floats_of, named_tensors, prepared
+from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
 from pyrovae.inference.training.minibatches import gathered
 
 __all__ = ["Batches", "TrainingData", "WithDataSize"]
@@ -51,7 +52,7 @@ class TrainingData:
 
     Raises:
         DataError: the data are no named tensors; the message has the line to write.
-        PairError: there are no training data.
+        PairError: there are no training data, or a program is no function.
         SettingError: a seed that is no whole number from 0 to 2^32 - 1.
 
     Attributes:
@@ -75,6 +76,7 @@ class TrainingData:
         seed: int,
         device: torch.device,
     ) -> None:
+        require_programs("fit", model, guide)
         self.transform, self.batch_size, self.device = transform, batch_size, device
         self.seed, self._streamed = check_seed("seed", seed), getattr(data, "streamed", False)
         self._batches, floats = batches, floats_of(model, guide)

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
@@ -23,6 +23,13 @@ ScaleMode = float | Literal["learned", "each", "predicted"]
 A number is a fixed scale. `"learned"` is one parameter for all entries, `"each"` is one parameter per entry, as in
 factor analysis, and `"predicted"` is emitted per entry by the decoder.
 """
+
+
+def _is_positive(scale: Any) -> bool:
+    try:
+        return 0 < float(scale) < math.inf
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return False
 
 
 class LocationScale(Likelihood):
@@ -50,13 +57,13 @@ class LocationScale(Likelihood):
 
     def __init__(self, event_shape: Shape, scale: ScaleMode = "learned", *, min_scale: float = 0.0) -> None:
         super().__init__(event_shape, 2 if scale == "predicted" else 1)
-        self.min_scale = min_scale
+        self.min_scale = check_number("min_scale", min_scale)
         self.register_buffer("unit", torch.ones(()))
         self.mode = scale if isinstance(scale, str) else "fixed"
         name = type(self).__name__
         if self.mode in ("learned", "each"):
             self.raw_scale = nn.Parameter(torch.zeros(self.event_shape if self.mode == "each" else ()))
-        elif not isinstance(scale, str) and 0 < float(scale) < math.inf:
+        elif not isinstance(scale, str) and _is_positive(scale):
             self.register_buffer("scale", torch.tensor(float(scale)))
         elif self.mode != "predicted":
             raise SupportError(f"{name} requires scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")

@@ -140,7 +140,27 @@ def load(
         ShapeError: tensors or images of unequal size.
         MissingExtraError: an optional package that is not installed.
     """
-    name, max_bytes = os.fspath(name), check_count("max_bytes", max_bytes)
+    max_bytes = check_count("max_bytes", max_bytes)
+    if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
+        raise DataError(f"load requires the name of a data set, or a path, got {name!r}. Write load('digits').")
+    name = os.fspath(name)
+    try:
+        return _load(name, root, download, valid, test, size, level, max_bytes)
+    except (OSError, UnicodeError) as error:  # a folder that may not be read, a name too long, a disk that fails
+        raise DataError(f"{name!r} cannot be read: {type(error).__name__}: {error}.") from error
+
+
+def _load(
+    name: str,
+    root: str | os.PathLike[str] | None,
+    download: bool,
+    valid: int | None,
+    test: int | None,
+    size: int | tuple[int, int] | None,
+    level: TokenLevel | None,
+    max_bytes: int,
+) -> Dataset:
+    """The data set behind a name."""
     path = Path(name.removeprefix("folder:")).expanduser()
     if name.startswith("folder:"):
         return load_folder(name, path, size, valid, test, max_bytes)

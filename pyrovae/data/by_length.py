@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_tensor
+
 __all__ = ["ByLength"]
 
 
@@ -14,10 +16,15 @@ class ByLength:
     Args:
         lengths: the length of each data point, `(N,)`.
         batch_size: data points per step; one step of an epoch may have fewer.
+
+    Raises:
+        DataError, ShapeError: the lengths are no such tensor.
+        SettingError: a batch size below 1.
     """
 
     def __init__(self, lengths: Tensor, batch_size: int) -> None:
-        self.lengths, self.batch_size = lengths.cpu(), batch_size
+        self.lengths = check_tensor("lengths", lengths, "(N,)", dims=1, rows=1).cpu()
+        self.batch_size = check_count("batch_size", batch_size)
 
     def __call__(self, generator: torch.Generator) -> list[Tensor]:
         """The rows `(B,)` of each step, drawn with the generator."""

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.dataset import Batch, Dataset, first
+from pyrovae.data.named import named_tensors
 from pyrovae.data.piano import KEYS, LOWEST
+from pyrovae.errors import ShapeError
 
 __all__ = ["chords_log_prob", "load_chords"]
 
@@ -60,14 +62,29 @@ def chords_log_prob(batch: Batch) -> Tensor:
 
     Args:
         batch: piano rolls `x` `(N, T, 88)` and `within` `(N, T)`, as `load("chords")` has them.
+
+    Raises:
+        DataError: the batch is no named tensors.
+        ShapeError: it has other tensors.
     """
-    start, moves, sounds = _grammar()
-    x = batch["x"].double()
+    batch, (start, moves, sounds) = named_tensors("chords_log_prob", batch), _grammar()
+    x, within = batch.get("x"), batch.get("within")
+    shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+    if (
+        x is None
+        or within is None
+        or x.dim() != 3
+        or x.shape[1] == 0
+        or x.shape[2] != KEYS
+        or within.shape != x.shape[:2]
+    ):
+        raise ShapeError(f"chords_log_prob requires x (N, T, {KEYS}) and within (N, T), T > 0, got {shapes}.")
+    x = x.double()
     emitted = x @ sounds.log().T + (1 - x) @ (-sounds).log1p().T  # log p(x_t | state), (N, T, K)
     forward = start.log() + emitted[:, 0]
     for t in range(1, x.shape[1]):
         after = (forward.unsqueeze(-1) + moves.log()).logsumexp(-2) + emitted[:, t]
-        forward = torch.where(batch["within"][:, t, None], after, forward)
+        forward = torch.where(within[:, t, None].bool(), after, forward)
     return forward.logsumexp(-1)
 
 

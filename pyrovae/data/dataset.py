@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_tensor
 from pyrovae.errors import DataError
 
 __all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "first", "hold_out", "shuffle"]
@@ -55,7 +56,8 @@ class Dataset:
 
     def describe(self) -> str:
         """One line: sizes, shapes, dtypes, number of classes, source."""
-        sizes = " / ".join(f"{len(batch['x']):,} {split}" for split, batch in self.splits.items())
+        counts = {split: len(next(iter(batch.values()), ())) for split, batch in self.splits.items()}
+        sizes = " / ".join(f"{count:,} {split}" for split, count in counts.items())
         tensors = ", ".join(
             f"{key} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape[1:])}"
             for key, value in self.train.items()
@@ -77,8 +79,11 @@ def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:
 
     Raises:
         DataError: there is no data point.
+        SettingError: `numbers` is below 1.
+        ShapeError: x has no leading dimension.
     """
-    if len(x) == 0:
+    x, numbers = check_tensor("x", x, "(N, *D)", least_dims=1), check_count("numbers", numbers)
+    if x.numel() == 0:
         raise DataError(f"An excerpt requires data points, got x of shape {tuple(x.shape)}. Pass the training split.")
     step = -(-x.numel() // numbers)
     rows = x[::step]

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyrovae.data.arrays import Contents, from_arrays
 from pyrovae.data.dataset import Dataset
-from pyrovae.data.limits import check_bytes
+from pyrovae.data.limits import LOAD_LIMIT, check_bytes
 from pyrovae.errors import DataError, PyrovaeError, ShapeError
 from pyrovae.imports import imported
 
@@ -101,37 +101,39 @@ def _read_images(
     images, total = {part: list[np.ndarray]() for part in files}, 0
     for part, found in files.items():
         for file in found:
-            image = _read_image(file, size)
+            image = _read_image(file, size, max_bytes)
             total += 3 * image[0].nbytes
             check_bytes(f"The images in {path}", total, max_bytes)
             images[part].append(image)
     return images
 
 
-def _read_image(file: Path, size: tuple[int, int] | None) -> np.ndarray:
+def _read_image(file: Path, size: tuple[int, int] | None, max_bytes: int) -> np.ndarray:
     try:
-        return decode(file, size)
+        return decode(file, size, max_bytes)
     except PyrovaeError:
         raise
     except Exception as error:  # decoders raise all kinds: OSError, SyntaxError, struct.error, ...
         raise DataError(f"{file} is not a readable image: {error}. Repair it or move it away.") from error
 
 
-def decode(file: Path | io.BytesIO, size: tuple[int, int] | None) -> np.ndarray:
+def decode(file: Path | io.BytesIO, size: tuple[int, int] | None, max_bytes: int = LOAD_LIMIT) -> np.ndarray:
     """An image, upright, as uint8 `(1, H, W)` if it is grey, else `(3, H, W)`; its transparency is dropped.
 
     Args:
         file: the file, or its bytes.
         size: (H, W) to which the image is resized; None keeps its size.
+        max_bytes: an image that takes more bytes before it is resized is refused, before it is decoded.
 
     Raises:
-        DataError: the image has more than 8 bits per channel, or several pages.
+        DataError: the image has more than 8 bits per channel, several pages, or too many pixels.
         MissingExtraError: Pillow is not installed.
     """
     pillow, operations = (imported(f"PIL.{part}", "Images require", "Pillow") for part in ("Image", "ImageOps"))
     # By its content alone, Pillow would take an EPS for an image, whatever its name, and start Ghostscript.
     with pillow.open(file, formats=_FORMATS) as stored:
         _check_plain(file, stored)
+        check_bytes(str(file), 3 * stored.size[0] * stored.size[1], max_bytes)
         grey = stored.mode in ("1", "L", "LA", "La")
         image = operations.exif_transpose(stored)
         if "transparency" in image.info:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_fraction, check_seed
 from pyrovae.data.dataset import Batch
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError
 
 __all__ = ["hide_labels"]
@@ -29,6 +30,7 @@ def hide_labels(batch: Batch, keep: int, *, share: float = 0.1, seed: int = 0) -
     """
     keep, seed = check_count("keep", keep), check_seed("seed", seed)
     share = check_fraction("share", share, one=False, write=0.1)
+    batch = named_tensors("hide_labels", batch)
     y = _labels(batch)
     classes = int(y.max()) + 1
     each, rest = divmod(keep, classes)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_fraction, check_number, check_seed
+from pyrovae.checks import check_fraction, check_number, check_seed, check_tensor
 from pyrovae.data.dataset import Batch
 from pyrovae.errors import DataError, ShapeError
 
-__all__ = ["halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
+__all__ = ["check_mask", "halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -27,10 +27,10 @@ def incomplete(x: Any, mask: Tensor | None = None) -> Batch:
         mask: bool, true where x was observed; its shape broadcasts to that of x. By default all but NaN is observed.
 
     Raises:
-        DataError: an infinity, or NaN where the mask says that x was observed.
+        DataError: an infinity, or NaN where the mask says that x was observed; a mask of other numbers than 0 and 1.
         ShapeError: the mask does not broadcast to the shape of x.
     """
-    x = x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.get_default_dtype())
+    x = check_tensor("x", x if isinstance(x, Tensor) else _as_array(x), "(N, *event)", least_dims=1)
     observed = ~x.isnan() if mask is None else _expanded(mask, x)
     broken = observed & ~x.isfinite()
     if broken.any():
@@ -42,9 +42,35 @@ def incomplete(x: Any, mask: Tensor | None = None) -> Batch:
     return {"x": torch.where(observed, x, torch.zeros((), dtype=x.dtype)), "mask": observed.clone()}
 
 
-def _expanded(mask: Tensor, x: Tensor) -> Tensor:
+def check_mask(name: str, mask: Any) -> Tensor:
+    """A mask: true, or 1, where an entry was observed.
+
+    Args:
+        name: the argument's name, for the error.
+        mask: a tensor or an array of booleans, or of 0 and 1.
+
+    Raises:
+        DataError: it holds other numbers, NaN among them.
+    """
+    mask = check_tensor(name, mask, "that broadcasts to x, bool")
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
+        odd = mask[(mask != 0) & (mask != 1)][0].item()
+        raise DataError(f"{name} requires true where x was observed, or 0 and 1, got {odd}. Write mask=~x.isnan().")
+    return mask
+
+
+def _as_array(x: Any) -> Any:
+    """Numbers of any kind as a tensor of floats; what holds other things comes out as it is, for the check."""
     try:
-        return torch.as_tensor(mask).bool().expand_as(x)
+        return torch.as_tensor(x, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError):
+        return x
+
+
+def _expanded(mask: Tensor, x: Tensor) -> Tensor:
+    mask = check_mask("mask", mask)
+    try:
+        return mask.bool().expand_as(x)
     except RuntimeError:
         raise ShapeError(
             f"The mask {tuple(mask.shape)} does not broadcast to x {tuple(x.shape)}. Write mask = data.mcar(x, 0.5)."
@@ -68,6 +94,7 @@ def mcar(x: Tensor, rate: float = 0.5, *, seed: int = 0) -> Tensor:
         SettingError: a rate that is not in [0, 1), or a seed that is no whole number from 0 to 2^32 - 1.
     """
     rate = check_fraction("rate", rate, one=False, write=0.5)
+    x = check_tensor("x", x, "(N, *event)", least_dims=1)
     return torch.rand(x.shape, generator=_generator(seed)) >= rate
 
 
@@ -151,8 +178,7 @@ def halves(x: Tensor, side: str = "random", *, seed: int = 0) -> Tensor:
         ShapeError: x is not images.
         DataError: there is no such side.
     """
-    if x.dim() != 4:
-        raise ShapeError(f"halves requires images (N, C, H, W), got x of shape {tuple(x.shape)}.")
+    x = check_tensor("x", x, "(N, C, H, W)", dims=4)
     if side not in (*SIDES, "random"):
         raise DataError(f"side is one of {', '.join(SIDES)} and random, got {side!r}. Write side='bottom'.")
     height, width = x.shape[-2:]
@@ -181,7 +207,8 @@ def hot_deck(x: Tensor, mask: Tensor, *, seed: int = 0) -> Tensor:
         mask: bool, true where x was observed; its shape broadcasts to that of x.
         seed: the seed of the choice.
     """
-    table, observed = x.flatten(1), mask.expand_as(x).flatten(1)
+    x = check_tensor("x", x, "(N, *event)", least_dims=2, rows=1)
+    table, observed = x.flatten(1), _expanded(mask, x).flatten(1)
     counts = observed.sum(0)
     first = observed.int().argsort(dim=0, descending=True, stable=True)  # rows that were observed, then the others
     picked = (torch.rand(table.shape, generator=_generator(seed)) * counts).long()
@@ -196,10 +223,9 @@ def _generator(seed: int) -> torch.Generator:
 
 def _complete(what: str, x: Tensor) -> Tensor:
     """Data of at least one row and one number per row, all of them finite."""
-    if x.dim() < 2 or x.numel() == 0:
-        raise ShapeError(
-            f"{what} requires data (N, *event), N > 0, got {tuple(x.shape)}. Write x[:, None] for numbers."
-        )
+    x = check_tensor(f"{what}(x=)", x, "(N, *event)", least_dims=2, rows=1)
+    if x.numel() == 0:
+        raise ShapeError(f"{what} requires numbers, got x of shape {tuple(x.shape)}.")
     broken = int((~x.isfinite()).sum())
     if broken:
         raise DataError(

@@ -20,6 +20,8 @@ def rolls(pieces: list[list[list[int]]]) -> Batch:
     Raises:
         DataError: a piece without steps, or a number that is no key.
     """
+    if not isinstance(pieces, list | tuple) or not all(isinstance(piece, list | tuple) for piece in pieces):
+        raise DataError("rolls requires a list of pieces, each a list of steps. Write rolls([[[60, 64], [62]]]).")
     lengths = torch.tensor([len(piece) for piece in pieces])
     if not len(pieces) or not lengths.all():
         raise DataError(f"A piece is a list of at least one step, got pieces of lengths {lengths.tolist()}.")
@@ -27,7 +29,9 @@ def rolls(pieces: list[list[list[int]]]) -> Batch:
     for row, piece in enumerate(pieces):
         for t, pitches in enumerate(piece):
             for pitch in pitches:
-                if not LOWEST <= pitch < LOWEST + KEYS:
-                    raise DataError(f"The MIDI numbers of keys are 21 to 108, got {pitch} in piece {row} at step {t}.")
+                if not isinstance(pitch, int) or not LOWEST <= pitch < LOWEST + KEYS:
+                    raise DataError(
+                        f"The MIDI numbers of keys are 21 to 108, got {pitch!r} in piece {row} at step {t}."
+                    )
                 x[row, t, pitch - LOWEST] = 1
     return {"x": x, "within": torch.arange(x.shape[1]) < lengths[:, None]}

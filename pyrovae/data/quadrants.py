@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.dataset import Batch
+from pyrovae.data.named import named_tensors
 from pyrovae.data.transforms import Scale
 from pyrovae.errors import DataError, ShapeError
 
@@ -38,6 +39,7 @@ class Quadrants:
 
     def prepare(self, batch: Batch) -> Batch:
         """`x` of shape `(N, n)` and `y` of shape `(N, m)`, from a `batch` with images `x` of shape `(N, C, H, W)`."""
+        batch = named_tensors("Quadrants", batch)
         shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
         if batch.keys() == {"x", "y"} and batch["x"].dim() == batch["y"].dim() == 2:
             return batch

@@ -2,13 +2,17 @@
 
 import os
 import wave
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_positive, check_tensor
 from pyrovae.data.piano import KEYS, LOWEST
 from pyrovae.errors import ShapeError
+from pyrovae.output import write_atomically
 
 __all__ = ["RATE", "waveform", "write_wav"]
 
@@ -34,6 +38,7 @@ def waveform(roll: Tensor, *, step: float = 0.5) -> Tensor:
     Raises:
         ShapeError: the roll has another shape.
     """
+    roll, step = check_tensor("roll", roll, f"(T, {KEYS})"), check_positive("step", step, write=0.5)
     if roll.dim() != 2 or roll.shape[1] != KEYS or not len(roll):
         raise ShapeError(f"A piano roll is (T, {KEYS}), T > 0, got {tuple(roll.shape)}. Write x[0] for one piece.")
     on = np.pad(roll.detach().cpu().numpy() > 0.5, ((1, 1), (0, 0))).astype(np.int8)
@@ -65,10 +70,15 @@ def write_wav(path: str | os.PathLike[str], roll: Tensor, *, step: float = 0.5) 
 
     Raises:
         ShapeError: the roll has another shape.
+        OutputError: the folder cannot be made or written, or the disk is full.
     """
     levels = (waveform(roll, step=step) * 32_000).to(torch.int16).numpy().astype("<i2")
-    with wave.open(os.fspath(path), "wb") as file:
+    write_atomically(Path(path), lambda file: _write_frames(file, levels.tobytes()))
+
+
+def _write_frames(output: BinaryIO, frames: bytes) -> None:
+    with wave.open(output, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(levels.tobytes())
+        file.writeframes(frames)

@@ -1,7 +1,7 @@
 """Data frames with columns of several kinds and missing values, as numbers and back."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_tensor
 from pyrovae.data.dataset import Batch
 from pyrovae.data.masks import incomplete
 from pyrovae.errors import DataError, ShapeError
@@ -64,6 +65,7 @@ class Column:
 
     def _places(self, cells: np.ndarray) -> list[int]:
         """The place of each cell among the values."""
+        _require_values(self.name, cells)
         places = {value: place for place, value in enumerate(self.values)}
         unknown = next((cell for cell in cells if cell not in places), None)
         if unknown is not None:
@@ -116,6 +118,10 @@ class Table:
                 are not of the column's kind.
         """
         cells = _columns(frame)
+        if kinds is not None and not isinstance(kinds, Mapping):
+            raise DataError(
+                f"kinds requires a dict from columns to kinds, got {kinds!r}. Write kinds={{'a': 'count'}}."
+            )
         kinds = dict(kinds or {})
         for name, kind in kinds.items():
             if name not in cells or kind not in KINDS:
@@ -151,11 +157,11 @@ class Table:
             x: the numbers for its cells, `(N, D)`, as `encode` gives them.
 
         Raises:
-            DataError: the frame has other columns.
+            DataError: the frame has other columns, or x is not finite where a cell is missing.
             ShapeError: x has another shape.
         """
         cells = self._same_columns(frame)
-        size = len(frame)
+        x, size = check_tensor("x", x, "(N, D)"), len(frame)
         if tuple(x.shape) != (size, len(self.columns)):
             raise ShapeError(f"fill requires x of shape {(size, len(self.columns))}, got {tuple(x.shape)}.")
         numbers, result = x.detach().cpu().double().numpy(), frame.copy()
@@ -164,6 +170,8 @@ class Table:
             missing = _missing(series)
             if not missing.any():
                 continue
+            if not np.isfinite(numbers[missing, place]).all():
+                raise DataError(f"fill requires finite numbers, got NaN or infinity for column {column.name!r}.")
             values = column.decode(numbers[missing, place])
             if isinstance(frame, np.ndarray):
                 result[missing, place] = values
@@ -207,6 +215,7 @@ def _column(name: Any, series: Any, kind: str | None) -> Column:
     kind = kind or _kind(series, cells[~missing], has_gaps=bool(missing.any()))
     if kind in ("ordinal", "category"):
         given = getattr(series.dtype, "categories", None)
+        _require_values(name, cells[~missing])
         values = list(given) if given is not None else _sorted(set(cells[~missing]))
         return Column(name, kind, tuple(values))
     if kind != "real":
@@ -228,6 +237,16 @@ def _kind(series: Any, cells: np.ndarray, *, has_gaps: bool) -> str:
     if kind in "iu" and (cells >= 0).all():
         return "count"
     return "real" if kind in "iuf" else "category"
+
+
+def _require_values(name: Any, cells: np.ndarray) -> None:
+    """Refuse cells that are no values, such as lists: nothing tells when two of them are the same."""
+    odd = next((cell for cell in cells if not isinstance(cell, Hashable)), None)
+    if odd is not None:
+        raise DataError(
+            f"Column {name!r} requires numbers, text or other plain values, got {type(odd).__name__} {odd!r}. Write "
+            f"frame.drop(columns={name!r}), or a column for each of its parts."
+        )
 
 
 def _missing(series: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ The padding marks where a sentence ends, so no mask goes beside the tensor.
 
 from torch import Tensor
 
+from pyrovae.checks import check_tensor
 from pyrovae.errors import SupportError
 from pyrovae.numeric import has_values
 
@@ -26,6 +27,7 @@ def lengths(x: Tensor) -> Tensor:
     Raises:
         SupportError: a sentence consists of padding alone.
     """
+    x = check_tensor("x", x, "(*, T), int64", least_dims=1)
     counts = (x != PAD).sum(-1)
     if has_values(counts) and (counts == 0).any():
         raise SupportError(

@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_seed
+from pyrovae.checks import check_seed, check_tensor
 from pyrovae.data.dataset import Batch
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError, SupportError
 from pyrovae.numeric import has_values
 
@@ -44,11 +45,13 @@ class Scale:
     """
 
     def prepare(self, batch: Batch) -> Batch:
-        """The `batch` itself.
+        """The tensors of the `batch` themselves.
 
         Raises:
+            DataError: the batch is no named tensors.
             SupportError: uint8 `x` holds only 0 and 1, which would become 0 and 1/255.
         """
+        batch = named_tensors("Scale", batch)
         if "x" in batch:
             _refuse_binary(batch["x"])
         return batch
@@ -96,10 +99,13 @@ class Binarize:
             DataError: there is no `x`.
             SupportError: float `x` outside [0, 1], `x` neither uint8 nor float, or uint8 `x` of 0 and 1.
         """
+        batch = named_tensors("Binarize", batch)
         x = _images(batch)
         _refuse_binary(x)
         _check_unit(x)
         if self.mode == "dynamic":
+            return batch
+        if _is_binary(x):  # prepared already: each pixel is black or white with probability 1
             return batch
         generator = torch.Generator().manual_seed(self.seed)
         return {**batch, "x": torch.cat([self._fix(part, generator) for part in x.split(ROWS)])}
@@ -140,6 +146,11 @@ def _images(batch: Batch) -> Tensor:
     return batch["x"]
 
 
+def _is_binary(x: Tensor) -> bool:
+    """Whether uint8 x is black and white; most grey images tell by the first rows."""
+    return x.dtype == torch.uint8 and all(bool(((part == 0) | (part == 255)).all()) for part in x.split(ROWS))
+
+
 def _check_static(x: Tensor) -> None:
     """Refuse grey levels where they can be seen without waiting for a device."""
     white = 255 if x.dtype == torch.uint8 else 1
@@ -152,7 +163,7 @@ def _check_static(x: Tensor) -> None:
 
 def _refuse_binary(x: Tensor) -> None:
     # The first rows tell grey levels from bits, and looking at more would read a streamed file.
-    head = x[:ROWS]
+    head = check_tensor("x", x, "(N, *event)", least_dims=1)[:ROWS]
     if x.dtype == torch.uint8 and head.numel() > 0 and head.max() == 1:
         raise SupportError(
             "uint8 x holds grey levels 0..255, got only the values 0 and 1: x is binary already. Make it a float "

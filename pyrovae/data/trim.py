@@ -1,6 +1,8 @@
 """Padded sequences, cut at the longest of a batch."""
 
+from pyrovae.checks import check_tensor
 from pyrovae.data.dataset import Batch
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError
 from pyrovae.networks.recurrent import going_on
 
@@ -20,8 +22,10 @@ class Trim:
             ShapeError: x is not `(N, T, *event)`, or `within` is not bool `(N, T)`.
             DataError: there is no `x`; a sequence has length 0.
         """
+        batch = named_tensors("Trim", batch)
         if "x" not in batch:
             raise DataError(f"Trim requires sequences 'x' (N, T, *event), got {', '.join(map(repr, batch)) or 'none'}.")
+        check_tensor("x", batch["x"], "(N, T, *event)", least_dims=2, rows=1)
         within = going_on(batch["x"], batch.get("within"), ())
         if not within[:, 0].all():
             empty = (~within[:, 0]).nonzero().flatten().tolist()

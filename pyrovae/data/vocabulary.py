@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_tensor
 from pyrovae.data.tokens import EOS, PAD, SPECIAL, UNK
 from pyrovae.errors import DataError
 
@@ -51,7 +51,7 @@ class Vocabulary:
             raise DataError(f"level is one of {', '.join(get_args(TokenLevel))}, got {level!r}. Write level='word'.")
         usual = 2 if level == "word" else 1
         least = usual if min_count is None else check_count("min_count", min_count, write=1)
-        counts = Counter(token for sentence in sentences for token in tokenize(sentence, level))
+        counts = Counter(token for sentence in _sentences(sentences) for token in tokenize(sentence, level))
         kept = [token for token, count in counts.most_common(MAX_TOKENS) if count >= least]
         if not kept:
             raise DataError(
@@ -73,9 +73,11 @@ class Vocabulary:
         Raises:
             DataError: there is no sentence, or one has more than `width` tokens.
         """
-        if not len(sentences):
+        sentences = _sentences(sentences)
+        if not sentences:
             raise DataError('encode requires sentences, got none. Write vocabulary.encode(["A SENTENCE"]).')
         number = {token: i for i, token in enumerate(self.tokens)}
+        width = width if width is None else check_count("width", width)
         rows = [[number.get(token, UNK) for token in tokenize(s, self.level)] + [EOS] for s in sentences]
         longest = max(map(len, rows))
         if width is not None and longest > width:
@@ -93,6 +95,7 @@ class Vocabulary:
         Raises:
             DataError: `x` is no such tensor of integers, or a number has no token.
         """
+        x = check_tensor("x", x, "(N, T), int64")
         if x.dim() != 2 or x.is_floating_point() or x.is_complex():
             raise DataError(f"decode requires integers (N, T), got {x.dtype} {tuple(x.shape)}. Write decode(x[None]).")
         wrong = x[(x < 0) | (x >= len(self))]
@@ -106,6 +109,17 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         return f"Vocabulary({len(self):,} {self.level}s)"
+
+
+def _sentences(sentences: Iterable[str]) -> list[str]:
+    kept = [] if isinstance(sentences, str) or not isinstance(sentences, Iterable) else list(sentences)
+    wrong = next((s for s in kept if not isinstance(s, str)), None)
+    if wrong is not None or isinstance(sentences, str) or not isinstance(sentences, Iterable):
+        raise DataError(
+            f"A vocabulary requires sentences, a list of str, got {type(sentences).__name__}"
+            f'{"" if wrong is None else f" of {type(wrong).__name__}"}. Write ["A SENTENCE"].'
+        )
+    return kept
 
 
 def tokenize(sentence: str, level: TokenLevel) -> list[str]:

@@ -21,6 +21,7 @@ TAKEN = [
     (values.non_negative, {"0": 0.0, "0.5": 0.5}, ["-0.1", "nan", "inf", "x"]),
     (values.fraction, {"0": 0.0, "1": 1.0, "0.3": 0.3}, ["1.1", "-0.1", "nan", "half"]),
     (values.below_one, {"0": 0.0, "0.95": 0.95}, ["1", "-0.1", "nan", "half"]),
+    (values.device, {"cpu": "cpu", "auto": "auto"}, []),
     (values.integers, {"400,200": [400, 200], "": []}, ["400,0", "400,-1", "400,1.5", "a"]),
     (values.labels, {"0,4": [0, 4]}, ["-1", "1.5", "a"]),
     (values.numbers, {"1,4.5": [1.0, 4.5]}, ["-1", "nan", "a"]),
@@ -70,6 +71,7 @@ def test_every_number_on_a_command_line_has_a_meaning():
         ("--num-samples", "0", "a whole number of at least 1, got 0"),
         ("--evaluate", "-5", "a whole number of at least 0, got -5"),
         ("--valid", "-5", "a whole number of at least 0, got -5"),
+        ("--device", "gpu", "one that this machine has, got 'gpu': "),
         ("--max-bytes", "2GB", "a whole number of at least 1, got '2GB'"),
     ],
 )
@@ -80,4 +82,4 @@ def test_a_script_refuses_a_flag_without_a_meaning(script, flag, value, rule, ca
     with pytest.raises(SystemExit) as stopped:
         arguments([f"{flag}={value}"])
     assert stopped.value.code == 2
-    assert f"error: argument {flag}: requires {rule}." in capsys.readouterr().err
+    assert f"error: argument {flag}: requires {rule}" in capsys.readouterr().err

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from pyrovae.errors import SettingError
 from pyrovae.inference.draws.form import Form
-from pyrovae.inference.draws.plan import Plan, require_counts
+from pyrovae.inference.draws.plan import Plan
 
 FORMS = {"z": Form((), (2,), False), "x": Form((), (300,), False)}
 FIRST = {"x": torch.zeros(2, 300)}
@@ -30,12 +29,3 @@ def test_what_is_kept_bounds_the_data_points_of_a_chunk():
 def test_parts_cover_all_draws():
     parts = list(Plan(7, 0, 1, 3).parts(7))
     assert [(part.start, part.stop) for part in parts] == [(0, 3), (3, 6), (6, 7)]
-
-
-def test_numbers_of_draws(says):
-    require_counts(1)
-    require_counts(1, 1)
-    with says(SettingError, "num_samples", "at least 1, got -2", "num_samples=100"):
-        require_counts(-2, 5)
-    with says(SettingError, "proposals", "at least 1, got 0", "proposals=1000"):
-        require_counts(5, 0)

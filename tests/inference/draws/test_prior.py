@@ -42,7 +42,8 @@ def test_the_prior_is_not_given_what_it_draws(ppca, says):
 
 
 def test_no_samples_and_no_data(ppca, says):
-    with says(SettingError, "num_samples", "at least 1, got 0"):
-        prior(ppca.model, 0)
+    for num_samples in (0, 1.5, "3"):
+        with says(SettingError, "num_samples requires a whole number of at least 1"):
+            prior(ppca.model, num_samples)
     with says(PairError, "prior requires", "empty"):
         prior(ppca.model, 5, given={"y": torch.zeros(0)})

@@ -1,8 +1,9 @@
 """Nearest neighbours, against distances in float64."""
 
+import pytest
 import torch
 
-from pyrovae.errors import ShapeError
+from pyrovae.errors import DataError, SettingError, ShapeError
 from pyrovae.inference import neighbours
 
 
@@ -21,6 +22,28 @@ def test_neighbours_that_are_not_there(says):
         neighbours(torch.zeros(4, 2), torch.zeros(1, 2))
     with says(ShapeError, "(4, 2)", "(1, 3)"):
         neighbours(torch.zeros(4, 2), torch.zeros(1, 3), k=1)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, None])
+def test_a_number_of_neighbours_without_a_meaning(k, says):
+    with says(SettingError, "k requires a whole number of at least 1"):
+        neighbours(torch.zeros(4, 2), torch.zeros(1, 2), k=k)
+
+
+def test_codes_that_are_no_finite_numbers(says):
+    """NaN was the farthest neighbour, or the nearest."""
+    z = torch.randn(5, 2)
+    for wrong, words in (
+        (z / 0, "finite"),
+        (z.to(torch.complex64), "real numbers"),
+        ([[1.0]], "a tensor"),
+        (None, "None"),
+    ):
+        for codes, query in ((wrong, z), (z, wrong)):
+            with says(DataError, words):
+                neighbours(codes, query, k=1)
+    assert neighbours(z.numpy(), z.double(), k=1).rows.flatten().tolist() == list(range(5))
+    assert neighbours(z, z[:0], k=1).rows.shape == (0, 1)
 
 
 def test_neighbours_print_as_a_table():

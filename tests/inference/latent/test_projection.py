@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from pyrovae.errors import MissingExtraError, PyrovaeError, ShapeError
+from pyrovae.errors import DataError, MissingExtraError, PyrovaeError, ShapeError
 from pyrovae.inference.latent.projection import embed, principal_plane
 
 
@@ -61,6 +61,16 @@ def test_what_is_no_codes(shape, says):
     for make in (principal_plane, lambda z: embed([z], "tsne")):
         with says(ShapeError, "(N, D) with N > 0 and D >= 2", str(shape)):
             make(torch.zeros(shape))
+
+
+def test_codes_that_are_not_finite(says):
+    z = torch.randn(9, 3)
+    z[2, 1] = torch.nan
+    for make in (principal_plane, lambda z: embed([z], "tsne")):
+        with says(DataError, "requires finite numbers", "1 NaN"):
+            make(z)
+        with says(DataError, "requires a tensor of real numbers"):
+            make([[1.0, 2.0]])
 
 
 @pytest.mark.parametrize(("method", "module"), [("tsne", "sklearn"), ("umap", "umap")])

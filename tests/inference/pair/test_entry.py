@@ -3,6 +3,8 @@
 import math
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -10,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pyrovae import data as pyrovae_data
 from pyrovae.data import Binarize, Dataset
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError, PairError, SettingError, ShapeError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import (
@@ -33,7 +36,7 @@ from pyrovae.inference import (
     reconstruct,
     traverse,
 )
-from pyrovae.inference.pair.entry import conditioned, entered, named_tensors
+from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
@@ -69,6 +72,18 @@ def pair():
     likelihood = likelihoods.Normal(DIM)
     model = VAE(priors.StandardNormal(LATENT), likelihood, MLP(LATENT, likelihood.params_shape, (4,)))
     return model, NormalGuide(MLP(DIM, 2 * LATENT, (4,)))
+
+
+class Bare(torch.nn.Module):
+    """A guide whose network checks no shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.loc = torch.nn.Linear(DIM, LATENT)
+
+    def forward(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(self.loc(x), 1.0).to_event(1))
 
 
 class Pairs(TorchDataset):
@@ -164,6 +179,25 @@ def test_lengths_and_emptiness(pair, tool, says):
         TOOLS[tool](*pair, {"x": torch.tensor(1.0)})
     with pytest.raises(PairError, match=r"requires (training data|data points), got"):
         TOOLS[tool](*pair, {"x": X[:0]})
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_data_of_other_shapes_than_the_networks(pair, tool, says):
+    for x in (X[:, :2], X.expand(2, 8, 3), X[:, 0]):
+        with pytest.raises(ShapeError, match=r"requires|fails on a batch of x"):
+            TOOLS[tool](*pair, {"x": x})
+    model, _ = pair
+    torch.manual_seed(0)
+    with says(ShapeError, "fails on a batch of x (", "mat1 and mat2", "Check the shapes"):
+        TOOLS[tool](model, Bare(), {"x": X[:, :2]})
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_no_program(pair, tool, says):
+    model, guide = pair
+    for programs in ((None, guide), (model, "guide")):
+        with says(PairError, "requires a program", "model, guide, data"):
+            TOOLS[tool](*programs, {"x": X})
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool not in ("features", "log_evidence")])

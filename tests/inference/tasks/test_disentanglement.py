@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.guides import DeltaGuide, FlowGuide, FullNormalGuide
 from pyrovae.inference import encode, factor_vae_score, mutual_information_gap
 from pyrovae.networks.dense import MLP
@@ -270,8 +270,9 @@ def test_what_is_no_factor(measure, grid, says):
         measure(model, IDENTITY, grid, ["x"])
     with says(PairError, "factor 'one'", "one value"):
         measure(model, IDENTITY, {**grid, "one": torch.ones(600).long()}, ["one"])
-    with says(PairError, "no factor is named"):
-        measure(model, IDENTITY, grid, [])
+    for factors in ([], None, 3):
+        with says(SettingError, "factors requires a list of at least one value"):
+            measure(model, IDENTITY, grid, factors)
     with says(PairError, "no site 'w'", "'z'", "latent="):
         measure(model, IDENTITY, grid, SIZES, latent="w")
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pyrovae import data
-from pyrovae.errors import NonFiniteError, PairError
+from pyrovae.errors import DataError, NonFiniteError, PairError
 from pyrovae.guides import NormalGuide, ZeroFilled
 from pyrovae.inference import IWAE, SVI, coverage, evaluate, imputations, impute, interval
 from pyrovae.models import VAE, Masked, likelihoods, priors
@@ -191,6 +191,10 @@ def test_it_says_what_is_wrong(ppca, known, pair, says):
     model, guide = pair
     with says(PairError, "'x'", "data.incomplete"):
         impute(model, guide, {"x": known.x})
+    batch = known.batch | {"mask": torch.full(known.mask.shape, torch.nan)}
+    for missing in (lambda: impute(*pair, batch), lambda: imputations(*pair, batch)):
+        with says(DataError, "mask requires true where x was observed, or 0 and 1", "nan"):
+            missing()
     with says(PairError, "models.Masked"):
         impute(ppca.model, guide, known.batch)
     with says(PairError, "imputations requires data", "empty batch"):

@@ -53,8 +53,12 @@ def test_a_header_that_lies_about_the_size_is_refused(tmp_path, refused):
     with zipfile.ZipFile(path, "w") as archive, archive.open("x.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)})
         file.write(bytes(100))
+    single = tmp_path / "liar.npy"
+    with single.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert refused(path, "liar.npz", "7,450.6 GiB") < 2**22
+    for liar in (path, single):
+        assert refused(liar, liar.name, "7,450.6 GiB") < 2**22
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
 
 
@@ -76,6 +80,7 @@ def test_images_that_grow_are_refused(tmp_path, refused):
     for i in range(4):
         images.new("RGB", (1000, 1000)).save(tmp_path / f"{i}.png")
     refused(f"folder:{tmp_path}", "The images in", max_bytes=10**7)
+    assert refused(f"folder:{tmp_path}", "0.png", size=8, max_bytes=10**6) < 2**20  # before it is decoded
     assert load(f"folder:{tmp_path}", size=8, max_bytes=10**7).train["x"].shape[1:] == (3, 8, 8)
 
 

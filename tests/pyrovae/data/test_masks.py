@@ -61,7 +61,7 @@ def test_halves():
     assert torch.equal(data.halves(images, "right"), ~data.halves(images, "left"))
     kinds = {tuple(m.flatten().tolist()) for m in data.halves(images)}
     assert len(kinds) == 4
-    with pytest.raises(ShapeError, match="images"):
+    with pytest.raises(ShapeError, match=r"\(N, C, H, W\)"):
         data.halves(torch.zeros(4, 5))
     with pytest.raises(DataError, match="random, got 'up'"):
         data.halves(images, "up")
@@ -83,6 +83,12 @@ def test_incomplete():
         data.incomplete(torch.tensor([[1.0, math.nan]]), torch.ones(1, 2))
     with pytest.raises(ShapeError, match=r"\(1, 3\).*\(1, 2\)"):
         data.incomplete(torch.ones(1, 2), torch.ones(1, 3))
+    for mask in (torch.full((1, 2), math.nan), torch.full((1, 2), 2), torch.full((1, 2), -1.0), "a", [[True, False]]):
+        with pytest.raises(DataError, match="mask requires"):
+            data.incomplete(torch.ones(1, 2), mask)
+    for x in (None, "a", [["a"]], torch.ones(2, dtype=torch.complex64)):
+        with pytest.raises(DataError, match="x requires a tensor"):
+            data.incomplete(x)
 
 
 def test_hot_deck_keeps_the_marginals(x):
@@ -115,7 +121,7 @@ def test_what_hides_by_values_requires_them(x, hide):
         with pytest.raises(DataError, match=f"{hide.__name__} requires complete data, got 1 NaN or infinite"):
             hide(gaps)
     for empty in (torch.zeros(0, 3), torch.zeros(3), torch.tensor(1.0)):
-        with pytest.raises(ShapeError, match=f"{hide.__name__} requires data"):
+        with pytest.raises(ShapeError, match=f"{hide.__name__}.*requires a tensor"):
             hide(empty)
     with pytest.raises(SettingError, match="slope requires a finite number"):
         hide(x, slope=math.inf)

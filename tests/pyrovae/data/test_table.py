@@ -103,6 +103,9 @@ def test_arrays_go_in_and_come_out():
     filled = table.fill(array, torch.tensor([[9.0, 1.0], [9.0, 9.0]]))
     assert filled.tolist() == [[1, 5], [3, 5]]  # a constant column has its constant
     assert np.isnan(array[0, 1])
+    for broken in (math.nan, math.inf):
+        with pytest.raises(DataError, match="fill requires finite numbers"):
+            table.fill(array, torch.full((2, 2), broken))
     with pytest.raises(ShapeError, match=r"\(2, 2\).*\(2, 3\)"):
         table.fill(array, torch.zeros(2, 3))
 
@@ -131,5 +134,13 @@ def test_it_says_what_is_wrong(frame, says):
         Table.of(frame, {"city": "real"})
     with says(DataError, "list"):
         Table.of([[1.0]])
+    for cells in ([[1], [2], [1], [2]], [{}, {}, {}, {}]):
+        with says(DataError, "Column 'city' requires numbers, text", type(cells[0]).__name__, "drop(columns='city')"):
+            Table.of(frame.assign(city=cells))
+        with says(DataError, "Column 'city' requires numbers, text"):
+            table.encode(frame.assign(city=cells))
+    for kinds in ("count", [("city", "category")]):
+        with says(DataError, "kinds requires a dict"):
+            Table.of(frame, kinds)
     with says(DataError, "(3,)"):
         Table.of(np.zeros(3))

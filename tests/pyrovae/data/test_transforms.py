@@ -5,8 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyrovae.data import Binarize, Scale, transforms
-from pyrovae.errors import DataError, SettingError, SupportError
+from pyrovae.data import Binarize, Quadrants, Scale, Trim, transforms
+from pyrovae.errors import DataError, SettingError, ShapeError, SupportError
 
 
 def same(one, other):
@@ -158,4 +158,13 @@ def test_transforms_are_values():
 def test_a_batch_without_x_is_scaled_to_itself():
     batch = {"w": torch.randint(256, (3, 2), dtype=torch.uint8)}
     assert Scale()(batch) is batch
-    assert Scale().prepare(batch) is batch
+    assert Scale().prepare(batch) == batch
+
+
+@pytest.mark.parametrize("transform", [Scale(), Binarize(), Quadrants(), Trim()])
+def test_a_batch_is_named_tensors(transform, says):
+    for wrong in (None, 3, "x", [torch.zeros(2, 3)], {"x": None}, {"x": [1, 2]}):
+        with says(DataError, type(transform).__name__, "requires"):
+            transform.prepare(wrong)
+    with pytest.raises((DataError, ShapeError)):
+        transform.prepare({"x": torch.tensor(0.5)})

@@ -1,0 +1,114 @@
+"""Named tensors: what data are, wherever they come in.
+
+Arrays of NumPy become tensors, and a tensor or an array by itself is `x`. Anything else is refused with the line to
+write instead, before a network meets it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.data.dataset import Dataset
+from pyrovae.errors import DataError
+
+__all__ = ["kind_of", "named_tensors"]
+
+
+def named_tensors(what: str, data: Any, floats: torch.dtype | None = None) -> dict[str, Tensor]:
+    """The data as named tensors.
+
+    Args:
+        what: the caller's name, for the errors.
+        data: named tensors or arrays; or one tensor or array, which is `x`.
+        floats: the type of what was floats in NumPy; torch's default if None.
+
+    Raises:
+        DataError: the data are no such thing; the message has the line to write.
+    """
+    if isinstance(data, Tensor | np.ndarray):
+        data = {"x": data}
+    if not isinstance(data, Mapping):
+        raise DataError(f"{what} requires named tensors, got {kind_of(data)}. {_advice(what, data)}")
+    return {name: _tensor(what, name, value, floats) for name, value in data.items()}
+
+
+def _tensor(what: str, name: Any, value: Any, floats: torch.dtype | None) -> Tensor:
+    """One entry of the data."""
+    if not isinstance(name, str):
+        raise DataError(f'{what} requires names of tensors, got the name {name!r}. Write {{"x": x}}.')
+    if isinstance(value, np.ndarray):
+        return _from_array(what, name, value, floats)
+    if not isinstance(value, Tensor):
+        made = f"torch.tensor({name}.to_numpy())" if hasattr(value, "to_numpy") else f"torch.as_tensor({name})"
+        raise DataError(
+            f'{what} requires a tensor or an array at "{name}", got {kind_of(value)}. Write {{"{name}": {made}}}.'
+        )
+    if value.is_nested or value.layout != torch.strided:
+        raise DataError(f'{what} requires a dense tensor at "{name}", got {_layout(value)}. Write {name}.to_dense().')
+    if value.is_complex():
+        parts = f"torch.view_as_real({name}).flatten(1)"
+        raise DataError(f'{what} requires real numbers at "{name}", got {value.dtype}. Write {{"{name}": {parts}}}.')
+    if value.is_meta:
+        raise DataError(f'{what} requires values at "{name}", got a tensor on the device meta, which has none.')
+    return value
+
+
+def _from_array(what: str, name: str, array: np.ndarray, floats: torch.dtype | None) -> Tensor:
+    """An array as a tensor: bytes and booleans stay, integers become int64, and floats those of the pair."""
+    kind = array.dtype.kind
+    if kind not in "biuf":
+        made = f'torch.tensor({name}.astype("float32"))'
+        raise DataError(
+            f'{what} requires numbers at "{name}", got an array of {array.dtype}. Write {{"{name}": {made}}}.'
+        )
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise DataError(f'{what} requires integers below 2**63 at "{name}", got {array.max()} of uint64.')
+    if kind == "f":
+        return torch.from_numpy(array.astype(np.float64 if array.itemsize > 4 else np.float32)).to(
+            floats or torch.get_default_dtype()
+        )
+    keeps = kind == "b" or array.dtype == np.uint8
+    return torch.from_numpy(np.array(array) if keeps else array.astype(np.int64))
+
+
+def kind_of(value: Any) -> str:
+    """What something is, with its article.
+
+    Args:
+        value: anything.
+    """
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def _layout(value: Tensor) -> str:
+    return "a nested tensor" if value.is_nested else str(value.layout)
+
+
+def _advice(what: str, data: Any) -> str:
+    """The line to write in place of something that is no named tensors."""
+    if isinstance(data, Dataset):
+        return f"Write {what}(..., data.test), one split of it."
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        return (
+            'Write {"x": torch.tensor(frame.to_numpy("float32"))}; for columns of several kinds, or gaps, '
+            "pyrovae.data.Table.of(frame).encode(frame)."
+        )
+    if isinstance(data, torch.utils.data.DataLoader):
+        return f"{what} makes its own batches. Write {_of_set(data.dataset, 'loader.dataset')}."
+    if isinstance(data, torch.utils.data.Dataset):
+        return f"Write {_of_set(data, 'dataset')}."
+    if isinstance(data, list | tuple):
+        both = isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+        return 'Write {"x": x, "y": y}.' if both else 'Write {"x": torch.stack(x)}, or {"x": torch.tensor(x)}.'
+    return 'Write {"x": x} with a tensor x of shape (N, *event).'
+
+
+def _of_set(dataset: Any, name: str) -> str:
+    """The line that makes named tensors of torch's data set."""
+    if isinstance(dataset, torch.utils.data.TensorDataset):
+        return f'{{"x": {name}.tensors[0]}}'
+    return f'{{"x": torch.stack([item[0] for item in {name}])}}, where an item is (x, y)'
