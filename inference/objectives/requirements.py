@@ -12,7 +12,7 @@ from pyrovae.inference.pair.divergence import factors
 from pyrovae.inference.pair.scoring import Layout, is_global
 from pyrovae.inference.pair.tracing import PairTrace, sites, unscaled_log_prob
 
-__all__ = ["Requirement", "check_factors", "check_independent", "check_reparameterised", "check_scales"]
+__all__ = ["Requirement", "check_factors", "check_independent", "check_reparameterised", "check_scales", "is_scaled"]
 
 Requirement = Callable[[PairTrace, Layout], None]
 """Raises PairError where one run of a pair, or its layout, shows that an objective cannot train the pair."""
@@ -31,6 +31,19 @@ def check_scales(pair: PairTrace) -> None:
     for trace in pair:
         for site in sites(trace).values():
             _check_scale(site, full_size / size)
+
+
+def is_scaled(pair: PairTrace) -> bool:
+    """Whether a site carries another scale than that of the minibatch.
+
+    Args:
+        pair: a run of both programs.
+    """
+    try:
+        check_scales(pair)
+    except PairError:
+        return True
+    return False
 
 
 def _check_scale(site: Site, minibatch: float) -> None:

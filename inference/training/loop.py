@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
@@ -20,8 +21,10 @@ from pyrovae.inference.compile.lowering.background import half_of_the_threads
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.objectives.importance import IWAE, Renyi, WakeSleep
 from pyrovae.inference.objectives.objective import Tracked
+from pyrovae.inference.objectives.requirements import is_scaled
 from pyrovae.inference.pair.progress import progress_bar
-from pyrovae.inference.pair.running import numbers
+from pyrovae.inference.pair.running import evaluating, numbers, seeded
+from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.faults import check_weights, explain_loss
@@ -219,7 +222,15 @@ class Loop:
         if isinstance(self.svi.objective, Tracked):
             total, count = self.tracked
             return {"train_elbo": total / count}
-        return {"train_elbo": -loss} if isinstance(self.svi.objective, _PLAIN) else {}
+        return {"train_elbo": -loss} if isinstance(self.svi.objective, _PLAIN) and not self._scaled else {}
+
+    @cached_property
+    def _scaled(self) -> bool:
+        """Whether the pair scales sites by itself, as poutine.scale does: its loss is then not minus the ELBO."""
+        model, guide = self.svi.model, self.svi.guide
+        with seeded(0, self.data.device), evaluating(model, guide):
+            batch = self.data.batch(self.data.first_epoch[0][:2])
+            return is_scaled(trace_pair(model, guide, batch, data_size=self.data.size))
 
     def _validated(self, epoch: int) -> dict[str, float]:
         """ELBO, rate and distortion on the validation data, under the same noise in every epoch."""

@@ -4,8 +4,11 @@ import csv
 import dataclasses
 
 import pytest
+from pyro import poutine
+from pyro.infer import Trace_ELBO
 
 from pyrovae.inference import History
+from pyrovae.models import Program
 
 ROWS = (
     {"epoch": 1, "step": 4, "lr": 1e-3, "loss": 12.345, "elbo": -11.5},
@@ -62,3 +65,18 @@ def test_fit_returns_what_the_run_did(table_pair, split, quick):
     assert list(history.rows[0]) == ["epoch", "step", "lr", "loss", "train_elbo", "elbo", "rate", "distortion"]
     assert history.best_epoch in (1, 2)
     assert history.stopped == "epochs"
+
+
+def test_a_loss_that_is_scaled_by_hand_is_no_elbo(table_pair, split, quick):
+    class Scaled(Program):
+        def __init__(self, program):
+            super().__init__()
+            self.program = program
+
+        def forward(self, x):
+            with poutine.scale(scale=0.5):
+                return self.program(x)
+
+    history = quick(*map(Scaled, table_pair()), split(), epochs=2, loss=Trace_ELBO())
+    assert "train_elbo" not in history.rows[0]
+    assert "train_elbo" in quick(*table_pair(), split(), epochs=1, loss=Trace_ELBO()).rows[0]
