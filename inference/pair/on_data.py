@@ -10,7 +10,7 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import BYTES, check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
@@ -200,7 +200,7 @@ def on_data(
         PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out.
         SettingError: a seed or a memory without a meaning.
     """
-    memory = check_count("memory", memory, 0)
+    memory = check_count("memory", memory, 0, BYTES)
     data = entered(what, data, transform, model, guide)
     size, device = batch_size(data), device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
