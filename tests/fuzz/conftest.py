@@ -165,9 +165,13 @@ def program(good: Any) -> Kind:
     return Kind(st.just(good), sampled(*others))
 
 
+def same(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(batch)
+
+
 def transforms() -> Kind:
     others = (3, "Scale", [], lambda batch: None, lambda batch: {}, lambda batch: batch["x"])
-    return Kind(sampled(None, dict), sampled(*others))
+    return Kind(sampled(None, same), sampled(*others))
 
 
 COMMON: dict[str, Callable[[], Kind]] = {
