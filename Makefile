@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-slow lint types wheel bench clean
+.PHONY: help demo test test-slow fuzz lint types wheel bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: $(READY)  ## run the tests, a few minutes
 
 test-slow: $(READY)  ## run the tests that take long
 	$(BIN)/python -P -m pytest -m slow
+
+fuzz: $(READY)  ## call public functions with hostile arguments and files for an hour
+	PYTHONSAFEPATH=1 OMP_NUM_THREADS=1 PYROVAE_FUZZ_SECONDS=3600 $(BIN)/python -m pytest -n auto tests/fuzz
 
 lint: $(READY)  ## check rules and format with ruff
 	$(BIN)/ruff check .

@@ -2,13 +2,14 @@
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_number
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, in_units, require_finite
 from pyrovae.networks.shape import Shape
@@ -22,6 +23,13 @@ ScaleMode = float | Literal["learned", "each", "predicted"]
 A number is a fixed scale. `"learned"` is one parameter for all entries, `"each"` is one parameter per entry, as in
 factor analysis, and `"predicted"` is emitted per entry by the decoder.
 """
+
+
+def _is_positive(scale: Any) -> bool:
+    try:
+        return 0 < float(scale) < math.inf
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return False
 
 
 class LocationScale(Likelihood):
@@ -38,7 +46,8 @@ class LocationScale(Likelihood):
             ever smaller scales.
 
     Raises:
-        SupportError: `scale` is none of these, or `min_scale` is negative.
+        SupportError: `scale` is none of these.
+        SettingError: `min_scale` is negative.
     """
 
     scale: Tensor
@@ -48,18 +57,17 @@ class LocationScale(Likelihood):
 
     def __init__(self, event_shape: Shape, scale: ScaleMode = "learned", *, min_scale: float = 0.0) -> None:
         super().__init__(event_shape, 2 if scale == "predicted" else 1)
-        self.min_scale = min_scale
+        self.min_scale = check_number("min_scale", min_scale)
         self.register_buffer("unit", torch.ones(()))
         self.mode = scale if isinstance(scale, str) else "fixed"
         name = type(self).__name__
         if self.mode in ("learned", "each"):
             self.raw_scale = nn.Parameter(torch.zeros(self.event_shape if self.mode == "each" else ()))
-        elif not isinstance(scale, str) and float(scale) > 0:
+        elif not isinstance(scale, str) and _is_positive(scale):
             self.register_buffer("scale", torch.tensor(float(scale)))
         elif self.mode != "predicted":
             raise SupportError(f"{name} requires scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")
-        if min_scale < 0:
-            raise SupportError(f"{name} requires min_scale >= 0, got {min_scale}. Write min_scale=0.01.")
+        check_number("min_scale", min_scale, 0, write=0.01)
         self.settings = {"scale": scale if isinstance(scale, str) else float(scale)}
         if min_scale:
             self.settings["min_scale"] = min_scale

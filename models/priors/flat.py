@@ -7,7 +7,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from pyrovae.checks import check_count
 from pyrovae.errors import PairError
+from pyrovae.networks.shape import LARGEST
 
 __all__ = ["Flat"]
 
@@ -27,7 +29,7 @@ class Flat(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = check_count("dim", dim, most=LARGEST)
 
     def forward(self) -> TorchDistribution:
         return _Flat(self.dim)

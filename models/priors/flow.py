@@ -7,8 +7,10 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count, check_counts
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.networks.bijections import Coupling
+from pyrovae.networks.shape import LARGEST
 
 __all__ = ["FlowPrior"]
 
@@ -31,8 +33,9 @@ class FlowPrior(nn.Module):
 
     def __init__(self, dim: int, layers: int = 4, hidden: Sequence[int] = (128,)) -> None:
         super().__init__()
-        self.register_buffer("loc", torch.zeros(dim), persistent=False)
-        self.steps = nn.ModuleList(Coupling(dim, tuple(hidden)) for _ in range(layers))
+        layers, hidden = check_count("layers", layers, 0, 1000), check_counts("hidden", hidden, fewest=0)
+        self.register_buffer("loc", torch.zeros(check_count("dim", dim, most=LARGEST)), persistent=False)
+        self.steps = nn.ModuleList(Coupling(dim, hidden) for _ in range(layers))
 
     def forward(self) -> TorchDistribution:
         base = dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)

@@ -7,8 +7,10 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
 from pyrovae.errors import PairError
 from pyrovae.models.distributions.mixture import DiagonalMixture
+from pyrovae.networks.shape import LARGEST
 from pyrovae.numeric import bounded_scale
 
 __all__ = ["MixtureOfNormals", "VampPrior"]
@@ -26,6 +28,7 @@ class MixtureOfNormals(nn.Module):
 
     def __init__(self, dim: int, components: int) -> None:
         super().__init__()
+        components, dim = check_count("components", components, most=LARGEST), check_count("dim", dim, most=LARGEST)
         self.loc = nn.Parameter(torch.randn(components, dim))
         self.raw_scale = nn.Parameter(torch.zeros(components, dim))
         self.logits = nn.Parameter(torch.zeros(components))

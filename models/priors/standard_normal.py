@@ -5,6 +5,9 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
+from pyrovae.networks.shape import LARGEST
+
 __all__ = ["StandardNormal"]
 
 
@@ -21,7 +24,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = check_count("dim", dim, most=LARGEST)
         self.register_buffer("loc", torch.zeros(dim), persistent=False)
 
     def forward(self) -> TorchDistribution:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyrovae.checks import check_count
 from pyrovae.errors import ShapeError
-from pyrovae.networks.shape import as_shape
+from pyrovae.networks.shape import as_image_shape, as_shape
 
 __all__ = ["ConvBlock", "DenseBlock"]
 
@@ -35,6 +36,7 @@ class DenseBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        hidden, side = check_count("hidden", hidden), check_count("side", side, 0)
         self.shortcut = nn.Identity() if in_shape == out_shape else nn.Linear(in_shape, out_shape)
         self.activation = activation()
         self.inner, self.outer = nn.Linear(in_shape + side, hidden), nn.Linear(hidden + side, out_shape)
@@ -73,7 +75,8 @@ class ConvBlock(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        self.in_shape, self.out_shape = as_image_shape(in_shape, "ConvBlock"), as_image_shape(out_shape, "ConvBlock")
+        hidden, side = check_count("hidden", hidden), check_count("side", side, 0)
         (wide, *size), (narrow, *new) = self.in_shape, self.out_shape
         self.halves = new != size and new == [(n + 1) // 2 for n in size]
         if not (self.halves or new == size or size == [(n + 1) // 2 for n in new]):

@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pyrovae.networks.shape import Shape, as_shape, leading
+from pyrovae.checks import check_counts
+from pyrovae.networks.shape import Shape, as_image_shape, as_shape, leading
 
 __all__ = ["ConvDecoder", "ConvEncoder", "halvings"]
 
@@ -47,7 +48,8 @@ class ConvEncoder(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        self.in_shape, self.out_shape = as_image_shape(in_shape, "ConvEncoder"), as_shape(out_shape)
+        channels = check_counts("channels", channels)
         first, height, width = self.in_shape
         layers: list[nn.Module] = []
         for wide, narrow in pairwise([first, *channels]):
@@ -83,7 +85,8 @@ class ConvDecoder(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        self.in_shape, self.out_shape = as_shape(in_shape), as_image_shape(out_shape, "ConvDecoder")
+        channels = check_counts("channels", channels)
         last, height, width = self.out_shape
         heights, widths = halvings(height, len(channels))[::-1], halvings(width, len(channels))[::-1]
         self.coarse = (channels[0], heights[0], widths[0])

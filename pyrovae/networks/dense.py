@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checks import check_counts
 from pyrovae.networks.shape import Shape, as_shape, leading
 
 __all__ = ["MLP", "GatedMLP", "SkipMLP"]
@@ -27,7 +28,7 @@ class _Dense(nn.Module):
         """A linear layer emits `per_unit` numbers for each hidden unit, from which `activation` makes one."""
         super().__init__()
         self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
-        widths = [math.prod(self.in_shape), *hidden]
+        widths = [math.prod(self.in_shape), *check_counts("hidden", hidden, fewest=0)]
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(widths):
             layers += [nn.Linear(wide, per_unit * narrow), activation()]

@@ -8,9 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checks import check_counts
 from pyrovae.networks.blocks import ConvBlock
 from pyrovae.networks.convolutional import halvings
-from pyrovae.networks.shape import Shape, as_shape, leading
+from pyrovae.networks.shape import Shape, as_image_shape, as_shape, leading
 
 __all__ = ["ResidualConvDecoder", "ResidualConvEncoder"]
 
@@ -38,7 +39,8 @@ class ResidualConvEncoder(nn.Module):
         activation: Callable[[], nn.Module] = nn.ELU,
     ) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        self.in_shape, self.out_shape = as_image_shape(in_shape, "ResidualConvEncoder"), as_shape(out_shape)
+        channels = check_counts("channels", channels)
         shapes = _pyramid(self.in_shape, channels)
         self.blocks = nn.Sequential(
             nn.Conv2d(self.in_shape[0], channels[0], 3, padding=1),
@@ -75,7 +77,8 @@ class ResidualConvDecoder(nn.Module):
         activation: Callable[[], nn.Module] = nn.ELU,
     ) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+        self.in_shape, self.out_shape = as_shape(in_shape), as_image_shape(out_shape, "ResidualConvDecoder")
+        channels = check_counts("channels", channels)
         shapes = _pyramid(self.out_shape, channels[::-1])[::-1]
         self.coarse = shapes[0]
         self.head = nn.Linear(math.prod(self.in_shape), math.prod(self.coarse))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pyrovae.checks import check_number
+from pyrovae.errors import DataError
 from pyrovae.plots.figure import PALETTE, new_figure, plain
 
 if TYPE_CHECKING:
@@ -17,8 +19,13 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
 
     Args:
         rows: the rows of a `History`, one for each epoch.
+
+    Raises:
+        DataError: other rows.
     """
-    epochs = [row["epoch"] for row in rows]
+    if any(not isinstance(row, Mapping) or not {"epoch", "loss"} <= row.keys() for row in _listed(rows)):
+        raise DataError("curves requires the rows of a History, each with epoch and loss. Write curves(history.rows).")
+    epochs = [check_number("epoch", row["epoch"]) for row in rows]
     validated = bool(rows) and "elbo" in rows[0]
     figure = new_figure(9 if validated else 5, 3.2)
     panels = figure.subplots(1, 3 if validated else 1, squeeze=False)[0]
@@ -32,6 +39,10 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
         _curve(panels[2], epochs, {"distortion": [row["distortion"] for row in rows]}, "distortion, -E log p(x|z)")
         panels[0].legend(frameon=False)
     return figure
+
+
+def _listed(rows: Any) -> Sequence[Any]:
+    return rows if isinstance(rows, list | tuple) else [rows]
 
 
 def _curve(axes: "Axes", epochs: Sequence[int], series: Mapping[str, Sequence[float]], title: str) -> None:

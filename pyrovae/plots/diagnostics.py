@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.errors import ShapeError
+from pyrovae.plots.arguments import equally_many, numbers
 from pyrovae.plots.figure import PALETTE, new_figure, plain
 
 if TYPE_CHECKING:
@@ -80,11 +82,19 @@ def heat(
         columns: the names of the C columns.
         unit: what to write at the scale of colours.
         title: what to write above it.
+
+    Raises:
+        ShapeError: values that are not `(R, C)`, or names of another number.
     """
+    values = numbers("values", values)
+    if values.dim() != 2 or not values.numel():
+        raise ShapeError(f"heat requires values (R, C), got {tuple(values.shape)}.")
+    equally_many("rows", rows, len(values), "rows of values")
+    equally_many("columns", columns, values.shape[1], "columns of values")
     figure = new_figure(1.8 + 0.24 * len(columns), 2.4 + 0.24 * len(rows))
     axes = figure.subplots()
     bound = values.abs().max().item() or 1.0
-    shown = axes.imshow(values.cpu().numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
+    shown = axes.imshow(values.numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_xticks(range(len(columns)), columns, fontsize=8, rotation=90)
     axes.set_title(title, loc="left", fontsize=10)
@@ -110,8 +120,13 @@ def ranks(
     Raises:
         ShapeError: the ranks are not `(N, D)`.
     """
+    ranks, num_bins = numbers("ranks", ranks), check_count("num_bins", num_bins)
+    num_samples = check_count("num_samples", num_samples)
     if ranks.dim() != 2 or not ranks.numel():
         raise ShapeError(f"A picture of ranks requires (N, D), got {tuple(ranks.shape)}. Write calibration.ranks['z'].")
+    ranks = ranks.long()
+    if ranks.min() < 0 or ranks.max() > num_samples:
+        raise ShapeError(f"ranks among {num_samples} draws are from 0 to {num_samples}, got {int(ranks.max())}.")
     dims = range(min(12, ranks.shape[1])) if dims is None else dims
     levels = num_samples + 1
     num_bins = max(b for b in range(1, min(num_bins, levels) + 1) if levels % b == 0)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.errors import ShapeError
+from pyrovae.plots.arguments import numbers
 from pyrovae.plots.figure import new_figure
 
 if TYPE_CHECKING:
@@ -28,30 +30,34 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     Raises:
         ShapeError: they are not images, or there is none.
     """
-    _check_images(images)
+    images, columns, gap = _images(images), check_count("columns", columns), check_count("gap", gap, 0)
     count, channels, height, width = images.shape
     rows = math.ceil(count / columns)
     sheet = torch.ones(channels, rows * (height + gap) - gap, columns * (width + gap) - gap)
-    for i, image in enumerate(images.detach().float().cpu().clamp(0, 1)):
+    for i, image in enumerate(images.float().clamp(0, 1)):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
     return sheet.permute(1, 2, 0)
 
 
-def _check_images(images: Tensor) -> None:
+def _images(images: Tensor, name: str = "images") -> Tensor:
+    images = numbers(name, images)
     if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise ShapeError(
             f"A picture requires images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}. Data of other "
             "kinds have no such picture: print or plot their numbers."
         )
+    return images
 
 
-def _check_table(images: Tensor) -> None:
+def _table(images: Tensor) -> Tensor:
+    images = numbers("images", images)
     if images.dim() != 5 or images.shape[2] not in (1, 3) or images.numel() == 0:
         raise ShapeError(
             f"A picture of rows requires images (R, T, C, H, W), none of them 0, C = 1 or 3, got "
             f"{tuple(images.shape)}. Data of other kinds have no such picture: print or plot their numbers."
         )
+    return images
 
 
 def show(axes: "Axes", picture: Tensor, title: str) -> None:
@@ -86,8 +92,8 @@ def grid(images: Tensor, *, columns: int = 10, title: str = "") -> "Figure":
     Raises:
         ShapeError: they are not images, or there is none.
     """
-    _check_images(images)
-    return _sheet(images, min(columns, len(images)), title)
+    images = _images(images)
+    return _sheet(images, min(check_count("columns", columns), len(images)), title)
 
 
 def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 10) -> "Figure":
@@ -101,13 +107,14 @@ def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 
     Raises:
         ShapeError: the two differ in shape, or are not images.
     """
+    originals, reconstructed = numbers("originals", originals), numbers("reconstructed", reconstructed)
     if originals.shape != reconstructed.shape:
         raise ShapeError(
             f"reconstructions requires two tensors of one shape, got originals {tuple(originals.shape)} and "
             f"reconstructions {tuple(reconstructed.shape)}."
         )
-    _check_images(originals)
-    columns = min(columns, len(originals))
+    originals = _images(originals, "originals")
+    columns = min(check_count("columns", columns), len(originals))
     rows = []
     for pair in zip(originals.split(columns), reconstructed.to(originals).split(columns), strict=True):
         # White images fill up the last row, so that each reconstruction stays under its original.
@@ -125,7 +132,7 @@ def paths(images: Tensor, *, title: str = "between two data points") -> "Figure"
     Raises:
         ShapeError: they are not rows of images.
     """
-    _check_table(images)
+    images = _table(images)
     return _sheet(images.flatten(0, 1), images.shape[1], title)
 
 
@@ -144,7 +151,7 @@ def labelled(
     Raises:
         ShapeError: they are not rows of images.
     """
-    _check_table(images)
+    images = _table(images)
     height, width = images.shape[-2:]
     picture = mosaic(images.flatten(0, 1), images.shape[1], gap)
     across = min(8.0, 0.62 * images.shape[1] + 0.4)

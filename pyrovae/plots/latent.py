@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_number
 from pyrovae.errors import ShapeError
+from pyrovae.plots.arguments import equally_many, numbers, several
 from pyrovae.plots.figure import PALETTE, new_figure
 from pyrovae.plots.images import labelled, mosaic, show
 
@@ -52,7 +54,9 @@ def attribute(images: Tensor, strengths: Sequence[float], *, name: str = "an att
     Raises:
         ShapeError: they are not rows of images.
     """
-    figure, axes = labelled(images, f"along the direction of {name}", [], [f"{strength:g}" for strength in strengths])
+    columns = [f"{check_number('a strength', strength):g}" for strength in several("strengths", strengths)]
+    figure, axes = labelled(images, f"along the direction of {name}", [], columns)
+    equally_many("strengths", columns, len(images[0]), "images of a row")
     axes.set_xlabel("strength: times the difference of the mean codes with and without", fontsize=8)
     return figure
 
@@ -68,6 +72,9 @@ def neighbours(queries: Tensor, found: Tensor, distance: Tensor) -> "Figure":
     Raises:
         ShapeError: shapes that do not belong together, or no images.
     """
+    queries, found, distance = (
+        numbers(*one) for one in (("queries", queries), ("found", found), ("distance", distance))
+    )
     if found.shape[2:] != queries.shape[1:] or not found.shape[:2] == distance.shape or len(found) != len(queries):
         raise ShapeError(
             f"neighbours requires queries (Q, C, H, W), found (Q, k, C, H, W) and distance (Q, k), got "
@@ -98,9 +105,12 @@ def manifold(images: Tensor, *, extent: float) -> "Figure":
     Raises:
         ShapeError: the number of images is not a square.
     """
-    side = math.isqrt(len(images))
-    if side * side != len(images):
-        raise ShapeError(f"manifold requires n * n images, got {len(images)}. Decode a square grid of codes.")
+    images, extent = numbers("images", images), check_number("extent", extent)
+    side = math.isqrt(len(images)) if images.dim() else 0
+    if not side or side * side != len(images):
+        raise ShapeError(
+            f"manifold requires n * n images, got {len(images) if images.dim() else 0}. Decode a square grid of codes."
+        )
     picture = mosaic(images, side, gap=0)
     figure = new_figure(7, 7.2)
     axes = figure.subplots()
@@ -138,8 +148,10 @@ def latent_map(
     Raises:
         ShapeError: points that are not `(N, 2)`, or y that is not `(N,)`.
     """
+    mean, y = numbers("mean", mean), None if y is None else numbers("y", y)
+    posterior, prior = (None if points is None else numbers("points", points) for points in (posterior, prior))
     sets = [points for points in (mean, posterior, prior) if points is not None]
-    _check_points(sets, mean, y)
+    _check_points(sets, mean, y, classes)
     both = posterior is not None and prior is not None
     figure = new_figure(10.4 if both else 6.2, 5.2)
     panels = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
@@ -158,9 +170,9 @@ def latent_map(
     return figure
 
 
-def _check_points(sets: Sequence[Tensor], mean: Tensor, y: Tensor | None) -> None:
+def _check_points(sets: Sequence[Tensor], mean: Tensor, y: Tensor | None, classes: Sequence[str] | None) -> None:
     for points in sets:
-        if points.dim() != 2 or points.shape[1] != 2:
+        if points.dim() != 2 or points.shape[1] != 2 or not len(points):
             raise ShapeError(
                 f"A latent map requires points (N, 2), got {tuple(points.shape)}. Make them with "
                 "inference.latent_map(model, guide, data)."
@@ -169,6 +181,14 @@ def _check_points(sets: Sequence[Tensor], mean: Tensor, y: Tensor | None) -> Non
         raise ShapeError(
             f"A latent map requires one label for each of {tuple(mean.shape)} points, got {tuple(y.shape)}."
         )
+    if y is not None and classes:
+        within = not y.is_floating_point() and int(y.min()) >= 0 and int(y.max()) < _length(classes)
+        if not within:
+            raise ShapeError(f"A latent map requires a class for each label, got {_length(classes)} classes.")
+
+
+def _length(classes: Sequence[str]) -> int:
+    return len(classes) if isinstance(classes, list | tuple) else 0
 
 
 def _square_around(sets: Sequence[Tensor]) -> tuple[list[float], list[float]]:
