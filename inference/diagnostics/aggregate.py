@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.estimates import Estimate
@@ -75,6 +76,7 @@ def aggregate_posterior(
         progress: show a bar over the data points.
 
     Raises:
+        SettingError: `num_samples` is below 1.
         PairError: no data; a latent outside the plate "data"; a guide with a point mass or with auxiliary draws.
 
     References: Hoffman & Johnson (2016), ELBO surgery: yet another way to carve up the variational evidence lower
@@ -93,12 +95,14 @@ def aggregate_posterior_on(pair: PairOnData, num_samples: int = 500, *, progress
         progress: show a bar over the data points.
 
     Raises:
+        SettingError: `num_samples` is below 1.
         PairError: a latent outside the plate "data"; a guide with a point mass or with auxiliary draws.
     """
     pair.require_weights()
     auxiliary = set(sites(pair.traces.guide)) - set(pair.traces.latent())
     if auxiliary:
         raise PairError(f"the guide's auxiliary draw '{min(auxiliary)}' leaves q(z | x) without a closed form.")
+    check_count("num_samples", num_samples, write=500)
     rounds = -(-num_samples // pair.size)
     chosen = torch.cat([torch.randperm(pair.size) for _ in range(rounds)])[:num_samples]
     values, log_prior = _draw(pair, chosen)

@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
@@ -82,6 +82,20 @@ class Calibration:
             ", ".join(said) or f"of the wrong shape in {int(bad.sum())} of {len(every)} dimensions"
         )
 
+    def misses(self, threshold: float = 0.01) -> bool:
+        """Whether the guide fails to draw where the latents are: it is too narrow, shifted, or of the wrong shape.
+
+        A guide that is too wide fails the test of uniform ranks too, but draws everywhere.
+
+        Args:
+            threshold: as in `words`.
+        """
+        every = torch.cat(list(self.p_values.values()))
+        spread = torch.cat([self.shape(name)[0] for name in self.ranks])
+        off = torch.cat([self.shape(name)[1] for name in self.ranks])
+        wide = (spread < -SIGMAS) & (-spread > off.abs())
+        return bool(((every < threshold / len(every)) & ~wide).any())
+
     def __str__(self) -> str:
         rows = []
         for name, p_values in self.p_values.items():
@@ -122,18 +136,16 @@ def calibration(
         progress: show a bar over the simulated data points.
 
     Raises:
-        PairError: fewer than 25 simulations or 4 draws; a latent outside the plate "data"; a model that does not
+        SettingError: fewer than 25 simulations or 4 draws.
+        PairError: a latent outside the plate "data"; a model that does not
             generate.
         ShapeError: too few rows are given.
 
     References: Talts et al. (2018), Validating Bayesian inference algorithms with simulation-based calibration,
     arXiv:1804.06788; Yao et al. (2018), arXiv:1802.02538, for guides.
     """
-    if num_simulations < 5 * PER_BIN or num_samples < 4:
-        raise PairError(
-            f"calibration requires num_simulations >= {5 * PER_BIN} and num_samples >= 4, got {num_simulations} and "
-            f"{num_samples}. Write num_simulations=500, num_samples=99."
-        )
+    check_count("num_simulations", num_simulations, 5 * PER_BIN, write=500)
+    check_count("num_samples", num_samples, 4, write=99)
     data, simulated = simulate("calibration", model, guide, num_simulations, given or {}, seed)
     with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as pair:
         pair.require_independent()

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_positive
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.refine import Refined
 from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
 from pyrovae.inference.objectives import ELBO
@@ -99,7 +99,8 @@ def gaps(
         progress: show a bar over the steps.
 
     Raises:
-        PairError: fewer than 10 steps or 2 draws; no data; a latent outside the plate "data"; a point mass; a guide
+        SettingError: fewer than 10 steps or 2 draws, or a learning rate that is not positive.
+        PairError: no data; a latent outside the plate "data"; a point mass; a guide
             that draws labels or anything else without a pathwise gradient; a distribution whose parameters cannot be
             freed.
 
@@ -131,13 +132,12 @@ def gaps_on(
         progress: show a bar over the steps.
 
     Raises:
-        PairError: as `gaps`.
+        SettingError, PairError: as `gaps`.
     """
-    if num_steps < STAGES or num_samples < 2:
-        raise PairError(
-            f"gaps requires num_steps >= {STAGES} and num_samples >= 2, got {num_steps} and {num_samples}. "
-            "Write num_steps=500, num_samples=1000."
-        )
+    check_count("num_steps", num_steps, STAGES, write=500)
+    check_positive("lr", lr, write=0.02)
+    check_count("num_particles", num_particles, write=8)
+    check_count("num_samples", num_samples, 2, write=1000)
     pair.require_weights()
     rows, _ = chunk_sizes(pair.first, 4 * num_particles, pair.memory)  # a step also keeps what its gradient needs
     total, fifth = num_steps * -(-pair.size // rows), num_steps // 5

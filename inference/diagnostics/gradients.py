@@ -6,8 +6,8 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.objectives import Objective
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, local_params
 from pyrovae.inference.pair.running import device_of, seeded
@@ -53,12 +53,11 @@ def gradient_noise(
         seed: the seed of the draws.
 
     Raises:
-        PairError: num_samples < 2, which leaves no variance to compute.
+        SettingError: num_samples < 2, which leaves no variance to compute.
 
     References: Rainforth et al. (2018), Tighter variational bounds are not necessarily better, arXiv:1802.04537.
     """
-    if num_samples < 2:
-        raise PairError(f"gradient_noise requires num_samples >= 2, got {num_samples}. Write num_samples=100.")
+    check_count("num_samples", num_samples, 2, write=100)
     parameters = [p for p in guide.parameters() if p.requires_grad]
 
     def gradient() -> Tensor:

@@ -1,21 +1,12 @@
 """How far the importance weights of a guide can be trusted: effective sample size, and the shape of their tail."""
 
-import math
-
-import torch
 from torch import Tensor
 
 from pyrovae.errors import NonFiniteError, PairError
+from pyrovae.inference.pair.tails import FEWEST, Tail
 from pyrovae.inference.pair.weights import WeightSums
-from pyrovae.numeric import wide
 
-__all__ = ["FEWEST", "effective_sample_size", "psis_khat"]
-
-FEWEST = 21
-"""The fewest draws whose tail, a fifth of them, is long enough for a fit."""
-
-NEGLIGIBLE = 0.01  # weights that differ by less than this, relatively, have no tail that matters
-FITTED = 500  # data points fitted at once: bounds the memory of the grid
+__all__ = ["effective_sample_size", "psis_khat"]
 
 
 def effective_sample_size(log_weight: Tensor) -> Tensor:
@@ -40,6 +31,8 @@ def psis_khat(log_weight: Tensor) -> Tensor:
     above 0.7 neither its mean nor its standard error can be trusted. k-hat is 0 where all weights are within 1 % of
     each other, and infinite where fewer than five weights are in the tail.
 
+    k-hat speaks of the draws that there are: of a mode that the guide never visits it knows nothing.
+
     Args:
         log_weight: log-weights of S draws, `(S, B)`.
 
@@ -54,19 +47,7 @@ def psis_khat(log_weight: Tensor) -> Tensor:
     draws = len(log_weight)
     if draws < FEWEST:
         raise PairError(f"k-hat requires at least {FEWEST} draws per data point, got {draws}. Write num_samples=1000.")
-    relative = wide(_finite(log_weight)).T  # (B, S)
-    relative = relative - relative.amax(-1, keepdim=True)
-    longest = math.ceil(min(draws / 5, 3 * math.sqrt(draws)))
-    tail = relative.topk(longest + 1, -1).values.flip(-1)
-    cutoff = tail[:, :1].clamp_min(math.log(torch.finfo(torch.float64).tiny))
-    excess, lengths = tail[:, 1:].exp() - cutoff.exp(), (tail[:, 1:] > cutoff).sum(-1)
-    khat = torch.full_like(cutoff[:, 0], math.inf)
-    for length in lengths.unique().tolist():  # one length for all data points, unless weights are equal or vanish
-        if length > 4:
-            mine = (lengths == length).nonzero()[:, 0]
-            khat[mine] = torch.cat([_pareto_shape(part) for part in excess[mine, -length:].split(FITTED)])
-    khat[relative.amin(-1) > -NEGLIGIBLE] = 0.0
-    return khat.nan_to_num(nan=math.inf, posinf=math.inf)
+    return Tail.of(_finite(log_weight), draws).khat
 
 
 def _finite(log_weight: Tensor) -> Tensor:
@@ -78,21 +59,3 @@ def _finite(log_weight: Tensor) -> Tensor:
             "value. check_pair(model, guide, batch) names the site."
         )
     return log_weight
-
-
-def _pareto_shape(excess: Tensor) -> Tensor:
-    """k of each row of ascending excesses over a cutoff `(R, n)`, shape `(R,)`.
-
-    This is the posterior mean of Zhang & Stephens over a grid of b = -k / scale, shrunk towards 1/2 with the weight of
-    ten observations.
-    """
-    n = excess.shape[-1]
-    size = 30 + math.isqrt(n)
-    steps = torch.arange(1, size + 1, dtype=excess.dtype, device=excess.device) - 0.5
-    quartile, largest = excess[:, int(n / 4 + 0.5) - 1, None], excess[:, -1:]
-    b = 1 / largest + (1 - (size / steps).sqrt()) / (3 * quartile)  # (R, M)
-    k = torch.log1p(-b.unsqueeze(-1) * excess.unsqueeze(1)).mean(-1)
-    weight = (n * ((-b / k).log() - k - 1)).softmax(-1)
-    weight = torch.where(weight < 10 * torch.finfo(excess.dtype).eps, 0, weight)
-    mean = (b * weight).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
-    return (n * torch.log1p(-mean * excess).mean(-1) + 5) / (n + 10)

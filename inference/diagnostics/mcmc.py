@@ -12,10 +12,11 @@ from pyro.infer import MCMC, NUTS
 from pyro.ops import stats
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.table import shortened
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
+from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import Transform, frozen
@@ -123,13 +124,19 @@ def nuts(
         progress: show a bar over the steps of all chains.
 
     Raises:
-        PairError: more than one data point; fewer than four draws or one chain; a latent outside the plate "data"; no
+        SettingError: fewer than four draws or one chain, or another number out of range.
+        PairError: more than one data point; a latent outside the plate "data"; no
             continuous latent.
 
     References: Hoffman & Gelman (2014), The no-U-turn sampler, arXiv:1111.4246; Vehtari et al. (2021),
     arXiv:1903.08008, for R-hat.
     """
-    _require(datum, num_samples, num_chains)
+    check_count("num_samples", num_samples, 4, write=500)
+    check_count("num_warmup", num_warmup, 0, write=300)
+    check_count("num_chains", num_chains, write=2)
+    check_fraction("target_accept_prob", target_accept_prob, ends=False, write=0.8)
+    check_count("max_tree_depth", max_tree_depth, write=10)
+    check_positive("step_size", step_size, write=1)
     kernel = partial(
         NUTS,
         target_accept_prob=target_accept_prob,
@@ -141,16 +148,10 @@ def nuts(
         jit_compile=jit_compile,
     )
     with on_data("nuts", model, guide, datum, transform, seed=seed) as pair, frozen(model, guide):
+        if pair.size != 1:
+            raise PairError(f'nuts requires one data point, got {pair.size}. Write nuts(model, guide, {{"x": x[:1]}}).')
         pair.require_independent()
         return _measure(pair, kernel, num_samples, num_warmup, num_chains, progress)
-
-
-def _require(datum: Batch, num_samples: int, num_chains: int) -> None:
-    if batch_size(datum) != 1 or num_samples < 4 or num_chains < 1:
-        raise PairError(
-            f"nuts requires one data point, num_samples >= 4 and num_chains >= 1, got {batch_size(datum)}, "
-            f'{num_samples} and {num_chains}. Write nuts(model, guide, {{"x": x[:1]}}).'
-        )
 
 
 def _measure(

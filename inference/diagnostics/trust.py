@@ -1,27 +1,30 @@
 """How far a guide can be trusted: all diagnostics that are cheap to compute, in one call and in words."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics import verdicts
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior_on
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps_on
-from pyrovae.inference.diagnostics.importance import FEWEST, effective_sample_size, psis_khat
+from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.latents import LatentSummary, Tally, tallies
 from pyrovae.inference.diagnostics.verdicts import Verdict
-from pyrovae.inference.evidence.estimates import Sums
+from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
+from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, on_data
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, Transform
+from pyrovae.inference.pair.tails import FEWEST
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -41,6 +44,7 @@ class Diagnosis:
             `log_evidence`, `*_error`), `(N,)` each.
         latents: rates, moments, activity and correlation of each latent site.
         aggregate, calibration, gaps: the parts, None where absent.
+        annealed: log p(x) by chains from the prior, None where absent.
     """
 
     size: int
@@ -52,10 +56,11 @@ class Diagnosis:
     aggregate: AggregatePosterior | None
     calibration: Calibration | None
     gaps: InferenceGaps | None
+    annealed: AnnealedEvidence | None = None
 
     @property
     def good(self) -> bool:
-        """Whether every verdict is good."""
+        """Whether every verdict is good; one that cannot be told is not."""
         return all(verdict.good for verdict in self.verdicts)
 
     def __getitem__(self, name: str) -> Verdict:
@@ -63,7 +68,7 @@ class Diagnosis:
         return next(verdict for verdict in self.verdicts if verdict.name == name)
 
     def __str__(self) -> str:
-        head = f"{self.size:,} data points, {self.num_samples:,} draws each; ! marks what needs attention"
+        head = f"{self.size:,} data points, {self.num_samples:,} draws each; ! needs attention, ? cannot be told"
         missing = [f"  {name:<24}{'-':>16}   {reason}" for name, reason in self.absent.items()]
         return "\n".join([head, *map(str, self.verdicts), *missing])
 
@@ -78,6 +83,7 @@ def diagnose(
     num_samples: int = 1000,
     num_simulations: int = 500,
     num_refined: int = 0,
+    annealing: Annealing | None = None,
     transform: Transform | None = None,
     memory: int = MEMORY,
     seed: int = 0,
@@ -85,7 +91,9 @@ def diagnose(
 ) -> Diagnosis:
     """Check importance weights, latent dimensions, aggregate posterior, calibration and, on request, gaps of a pair.
 
-    A part that has no meaning for the pair is left out, and the result gives the reason.
+    A part that has no meaning for the pair is left out, and the result gives the reason. A verdict says good, not good,
+    or that it cannot be told. Importance weights know only where the guide draws, so they are trusted only where the
+    calibration, or chains from the prior, find nothing elsewhere.
 
     Args:
         model, guide: the pair.
@@ -94,19 +102,22 @@ def diagnose(
         num_simulations: data points that the model simulates for the calibration; 0 leaves it out.
         num_refined: data points for which the guide is refined, to split the inference gap; this takes longer. 0 leaves
             it out.
+        annealing: the path of chains from the prior, which estimate log p(x) without the guide; None leaves them out.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of the draws; the global random state is left alone.
         progress: show a bar for each part.
 
     Raises:
-        PairError: no data, or fewer than 21 draws.
+        PairError: no data.
+        SettingError: fewer than 21 draws, or a negative count.
         NonFiniteError: a log-weight is not finite.
 
     References: `psis_khat`, `LatentSummary`, `aggregate_posterior`, `calibration` and `gaps` name theirs.
     """
-    if num_samples < FEWEST:
-        raise PairError(f"diagnose requires num_samples >= {FEWEST}, got {num_samples}. Write num_samples=1000.")
+    check_count("num_samples", num_samples, FEWEST, write=1000)
+    check_count("num_simulations", num_simulations, 0, write=500)
+    check_count("num_refined", num_refined, 0, write=100)
     absent: dict[str, str] = {}
     with on_data("diagnose", model, guide, data, transform, memory=memory, seed=seed) as pair:
         per_datum, latents = _draws(pair, num_samples, absent, progress)
@@ -115,11 +126,12 @@ def diagnose(
         aggregate = _unless_refused(absent, "aggregate posterior", partial(_aggregate, pair, progress))
         ranks = _unless_refused(absent, "calibration", calibrated)
         parts = _unless_refused(absent, "gaps", partial(_gaps, pair, num_refined, num_samples, progress))
+        chains = _unless_refused(absent, "AIS from the prior", partial(_chains, pair, annealing, progress))
     for name, latent in latents.items():
         absent |= {f"{what} of {name}": reason for what, reason in latent.absent.items()}
     absent |= aggregate.absent if aggregate else {}
-    found = _verdicts(per_datum, latents, aggregate, ranks, parts, num_samples)
-    return Diagnosis(pair.size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts)
+    found = _verdicts(per_datum, latents, aggregate, ranks, parts, chains, num_samples)
+    return Diagnosis(pair.size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts, chains)
 
 
 def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) -> T | None:
@@ -149,6 +161,13 @@ def _gaps(pair: PairOnData, num_refined: int, num_samples: int, progress: bool) 
         raise PairError("not requested (num_refined=100)")
     pair.rewind()
     return gaps_on(pair.narrowed(num_refined), num_samples=num_samples, progress=progress)
+
+
+def _chains(pair: PairOnData, annealing: Annealing | None, progress: bool) -> AnnealedEvidence:
+    if annealing is None:
+        raise PairError("not requested (annealing=Annealing())")
+    pair.rewind()
+    return anneal(pair, replace(annealing, start="prior"), progress=progress)[0]
 
 
 def _draws(
@@ -188,14 +207,24 @@ def _verdicts(
     aggregate: AggregatePosterior | None,
     ranks: Calibration | None,
     parts: InferenceGaps | None,
+    chains: AnnealedEvidence | None,
     num_samples: int,
 ) -> list[Verdict]:
     """The verdicts on all parts that are present."""
     found = []
+    beyond = _beyond(chains, per_datum) if chains and per_datum else None
     if per_datum:
-        found += verdicts.of_weights(per_datum["khat"], per_datum["effective_sample_size"], num_samples)
+        weights = per_datum["khat"], per_datum["effective_sample_size"], num_samples
+        found += verdicts.of_weights(*weights, ranks, beyond)
+    found += [verdicts.of_beyond(beyond)] if beyond else []
     for name, latent in latents.items():
         found += verdicts.of_latent(name, latent)
     found += verdicts.of_aggregate(aggregate) if aggregate else []
     found += [verdicts.of_calibration(ranks)] if ranks else []
     return found + (verdicts.of_gaps(parts) if parts else [])
+
+
+def _beyond(chains: AnnealedEvidence, per_datum: dict[str, Tensor]) -> Estimate:
+    """log p(x) by chains from the prior, less that by importance sampling."""
+    theirs, ours = chains.log_evidence, summary(per_datum, "log_evidence")
+    return Estimate(theirs.value - ours.value, (theirs.error**2 + ours.error**2) ** 0.5)

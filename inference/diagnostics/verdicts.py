@@ -11,15 +11,16 @@ from pyrovae.inference.diagnostics.calibration import Calibration
 from pyrovae.inference.diagnostics.gaps import InferenceGaps
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.evidence.estimates import Estimate
+from pyrovae.inference.pair.tails import RARE, UNTRUSTED
 
-__all__ = ["Verdict", "of_aggregate", "of_calibration", "of_gaps", "of_latent", "of_weights"]
+__all__ = ["Verdict", "of_aggregate", "of_beyond", "of_calibration", "of_gaps", "of_latent", "of_weights"]
 
-UNTRUSTED = 0.7  # k-hat above which weights are unreliable: Vehtari et al. (2024)
-RARE = 0.05  # share of the data points that may have such weights
 WORTH = 0.1  # the least good ratio of effective sample size to draws
 SMALL = 0.1  # nats; also the share of the rate below which a divergence is small
 CORRELATED = 0.5
 UNLIKELY = 0.01  # p-value
+CONFIDENT = 1.645  # standard errors to the one-sided 95 % bound
+ENOUGH = 100  # simulations, below which a calibration that finds nothing says little
 
 
 class Verdict(NamedTuple):
@@ -30,43 +31,94 @@ class Verdict(NamedTuple):
         value: the number.
         error: its standard error; None where it is exact or has no error.
         verdict: what the number means, in words.
-        good: whether that is good.
+        good: whether that is good; None where it cannot be told, because data are few or the number does not show it.
     """
 
     name: str
     value: float
     error: float | None
     verdict: str
-    good: bool
+    good: bool | None
 
     def __str__(self) -> str:
         number = f"{self.value:.3g}" if self.error is None else f"{self.value:.2f} ± {self.error:.2f}"
-        return f"{'  ' if self.good else '! '}{self.name:<24}{number:>16}   {self.verdict}"
+        mark = {True: "  ", False: "! ", None: "? "}[self.good]
+        return f"{mark}{self.name:<24}{number:>16}   {self.verdict}"
 
 
-def of_weights(khat: Tensor, effective_sample_size: Tensor, num_samples: int) -> list[Verdict]:
+def of_weights(
+    khat: Tensor,
+    effective_sample_size: Tensor,
+    num_samples: int,
+    calibration: Calibration | None = None,
+    beyond: Estimate | None = None,
+) -> list[Verdict]:
     """Verdicts on k-hat and effective sample size.
+
+    k-hat speaks of what the guide visits. Whether that is everything, calibration and annealed importance sampling
+    from the prior can show: without either, the weights cannot be trusted yet.
 
     Args:
         khat: k-hat of each data point, `(N,)`.
         effective_sample_size: the effective sample size of each data point, `(N,)`.
         num_samples: draws per data point.
+        calibration: what `calibration` returned; None if it is not known.
+        beyond: log p(x) by chains from the prior, less that by importance sampling; None if it is not known.
     """
     count = len(khat)
     share = (khat > UNTRUSTED).double().mean().item()
-    if share:
-        words = f"k-hat above 0.7 for {_percent(share)} of the data points: do not trust importance sampling there"
-    else:
-        words = "k-hat at most 0.7 for all data points: importance sampling can be trusted"
+    good: bool | None = share <= RARE
+    words = f"k-hat above {UNTRUSTED} for {_percent(share)} of the data points: do not trust importance sampling there"
+    if good and _upper(share, count) > RARE:
+        good, words = None, f"k-hat at most {UNTRUSTED}, mostly, but {count} data points are too few to tell"
+    elif good:
+        where = "all data points" if not share else f"all but {_percent(share)} of the data points"
+        good, seen = _everywhere(calibration, beyond)
+        words = f"k-hat at most {UNTRUSTED} for {where}, where the guide draws: {seen}"
     worth = effective_sample_size.median().item() / num_samples
     draws = (
         f"for the median data point {num_samples:,} draws of the guide are worth {worth * num_samples:,.0f} exact ones"
     )
     spread = (effective_sample_size.std(correction=0) / count**0.5).item()
     return [
-        Verdict("k-hat above 0.7", share, math.sqrt(share * (1 - share) / count), words, share <= RARE),
+        Verdict("k-hat above 0.7", share, math.sqrt(share * (1 - share) / count), words, good),
         Verdict("effective sample size", effective_sample_size.mean().item(), spread, draws, worth >= WORTH),
     ]
+
+
+def _everywhere(calibration: Calibration | None, beyond: Estimate | None) -> tuple[bool | None, str]:
+    """Whether the guide draws everywhere where the posterior is."""
+    if beyond is not None and beyond.value > SMALL + 2 * beyond.error:
+        return False, "chains from the prior find more evidence elsewhere, so do not trust importance sampling"
+    missing = None if calibration is None else calibration.misses(UNLIKELY)
+    if missing:
+        return None, "but calibration says that it does not draw everywhere, see compare_evidence"
+    few = calibration is not None and len(next(iter(calibration.ranks.values()))) < ENOUGH
+    if beyond is None and (missing is None or few):
+        return None, "it cannot see a mode that the guide misses, ask for num_simulations=500 or annealing=Annealing()"
+    return True, "and nothing is missing elsewhere, so importance sampling can be trusted"
+
+
+def of_beyond(beyond: Estimate) -> Verdict:
+    """The verdict on what annealed importance sampling from the prior finds beyond importance sampling.
+
+    Args:
+        beyond: log p(x) by chains from the prior, less that by importance sampling. Both are lower bounds.
+    """
+    more, less = beyond.value > SMALL + 2 * beyond.error, beyond.value < -SMALL - 2 * beyond.error
+    words = "nats of log p(x) that chains from the prior find and draws of the guide do not"
+    if less:
+        words += ": the chains fall short themselves, take more temperatures"
+    elif not more:
+        words += ": none"
+    return Verdict("AIS from the prior", *beyond, words, None if less else not more)
+
+
+def _upper(share: float, count: int) -> float:
+    """The upper end of the one-sided 95 % interval of a share: Wilson (1927)."""
+    square = CONFIDENT**2
+    spread = CONFIDENT * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    return (share + square / (2 * count) + spread) / (1 + square / count)
 
 
 def of_latent(name: str, latent: LatentSummary) -> list[Verdict]:
@@ -131,7 +183,8 @@ def of_aggregate(aggregate: AggregatePosterior) -> list[Verdict]:
         words = "nats between x and z: almost none"
     else:
         words = f"nats between x and z; {points} can show at most log N = {most:.1f}"
-    found = [Verdict("mutual information", *shared, words, full or shared.value >= SMALL + 2 * shared.error)]
+    told = None if full else shared.value >= SMALL + 2 * shared.error
+    found = [Verdict("mutual information", *shared, words, told)]
     if marginal is not None:
         near = marginal.value - 2 * marginal.error <= max(SMALL, SMALL * (shared.value + marginal.value))
         if near:
@@ -140,7 +193,7 @@ def of_aggregate(aggregate: AggregatePosterior) -> list[Verdict]:
             words = f"nats from aggregate posterior to prior, or fewer: {points} are too few to tell"
         else:
             words = "nats from aggregate posterior to prior: the prior draws codes that no data point has"
-        found.append(Verdict("marginal KL", *marginal, words, near or full))
+        found.append(Verdict("marginal KL", *marginal, words, True if near else None if full else False))
     return found
 
 
@@ -150,8 +203,12 @@ def of_calibration(calibration: Calibration) -> Verdict:
     Args:
         calibration: what `calibration` returned.
     """
-    p = calibration.p_value
-    return Verdict("calibration (p-value)", p, None, calibration.words(UNLIKELY), p >= UNLIKELY)
+    p, words = calibration.p_value, calibration.words(UNLIKELY)
+    good: bool | None = p >= UNLIKELY
+    count = len(next(iter(calibration.ranks.values())))
+    if good and count < ENOUGH:
+        good, words = None, f"{words}, as far as {count} simulations can tell (num_simulations=500)"
+    return Verdict("calibration (p-value)", p, None, words, good)
 
 
 def of_gaps(gaps: InferenceGaps) -> list[Verdict]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.errors import MissingExtraError, PairError
 from pyrovae.inference.draws.draws import Draws, label_of
 from pyrovae.version import __version__
@@ -28,6 +29,7 @@ def to_arviz(*draws: Draws, num_chains: int = 1) -> Any:
 
     Raises:
         MissingExtraError: arviz is not installed.
+        SettingError: `num_chains` is below 1.
         PairError: there are no draws, or two of one kind; S is no multiple of `num_chains`.
     """
     kinds = [one.kind for one in draws]
@@ -36,8 +38,9 @@ def to_arviz(*draws: Draws, num_chains: int = 1) -> Any:
             f"to_arviz requires draws, at most one of each kind, got {', '.join(kinds) or 'none'}. Write "
             "to_arviz(posterior(...), prior(...))."
         )
+    check_count("num_chains", num_chains, write=1)
     for one in draws:
-        if num_chains < 1 or one.sizes["draw"] % num_chains:
+        if one.sizes["draw"] % num_chains:
             raise PairError(
                 f"to_arviz requires chains of one length, got {one.sizes['draw']} draws for {num_chains} chains. "
                 f"Write num_chains=1, or another divisor of {one.sizes['draw']}."

@@ -76,8 +76,9 @@ def posterior(
     Raises:
         DataError: the data are no named tensors, or of another type than the pair's parameters.
         SettingError: a number of draws is below 1.
-        PairError: there is no data point; there is no such site; nothing draws a latent; `corrected` with a latent
-            outside the plate "data", where no data point has weights of its own.
+        PairError: there is no data point; there is no such site; nothing draws a latent; draws that are taken together
+            have other log-probabilities than alone; `corrected` with a latent outside the plate "data", where no data
+            point has weights of its own.
         NonFiniteError: the weights of a data point whose draws are to be corrected are all zero, or are not finite.
         MissingExtraError, OutputError: `out` cannot be written.
 
@@ -86,7 +87,8 @@ def posterior(
     """
     num_samples = check_count("num_samples", num_samples, write=100)
     proposals = proposals if proposals is None else check_count("proposals", proposals, write=1000)
-    with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed) as pair:
+    single = num_samples == 1 and not corrected
+    with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
         if corrected:
             _require_own_weights(pair)
         latents, observed = _forms(pair)

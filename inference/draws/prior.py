@@ -17,6 +17,7 @@ from pyrovae.inference.draws.plan import Plan, Values
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call, filled, takes
 from pyrovae.inference.pair.entry import conditioned
+from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.running import MEMORY, device_of, evaluating, placed, seeded, unchanged
 from pyrovae.inference.pair.scoring import depth_of
 from pyrovae.inference.pair.tracing import sites
@@ -55,7 +56,9 @@ def prior(
     num_samples = check_count("num_samples", num_samples, write=100)
     with evaluating(model), seeded(seed, device):
         first = placed(given, unchanged, device, slice(2))
-        source = _source(model, first, size)
+        with LabelInputs(model, batch=first) as labels:
+            source = _source(model, first, size)
+        check_labels(given, labels.classes)
         forms = {**source.latents, **source.observed}
         plan = Plan.of(num_samples, 0, first, forms, source.latents, memory)
         keys = [Key("prior", name) for name in selected(sites, source.latents)]

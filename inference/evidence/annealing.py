@@ -19,8 +19,8 @@ import torch
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
+from pyrovae.checks import check_choice, check_count, check_fraction
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.compile.choice import should_compile
 from pyrovae.inference.evidence.estimates import Estimate, summary
 from pyrovae.inference.evidence.hmc import Path, Start, transition
@@ -60,7 +60,7 @@ class Annealing:
         acceptance: the acceptance rate to which step sizes are adapted.
 
     Raises:
-        PairError: a number is out of range, or a start or schedule has another name.
+        SettingError: a number is out of range, or a start or schedule has another name.
 
     References: Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273, for the sigmoid and 0.65.
     """
@@ -73,19 +73,12 @@ class Annealing:
     acceptance: float = 0.65
 
     def __post_init__(self) -> None:
-        for name, default in (("num_chains", 16), ("num_temperatures", 100), ("num_leapfrog", 10)):
-            if getattr(self, name) < 1:
-                raise PairError(f"Annealing requires {name} >= 1, got {getattr(self, name)}. Write {name}={default}.")
-        for name, known in (("start", ("guide", "prior")), ("schedule", ("sigmoid", "linear"))):
-            if getattr(self, name) not in known:
-                raise PairError(
-                    f"Annealing requires {name} to be {known[0]!r} or {known[1]!r}, got {getattr(self, name)!r}. Write "
-                    f'{name}="{known[0]}".'
-                )
-        if not 0 < self.acceptance < 1:
-            raise PairError(
-                f"Annealing requires acceptance between 0 and 1, got {self.acceptance}. Write acceptance=0.65."
-            )
+        check_count("num_chains", self.num_chains, write=16)
+        check_count("num_temperatures", self.num_temperatures, write=100)
+        check_count("num_leapfrog", self.num_leapfrog, write=10)
+        check_choice("start", self.start, ("guide", "prior"))
+        check_choice("schedule", self.schedule, ("sigmoid", "linear"))
+        check_fraction("acceptance", self.acceptance, ends=False, write=0.65)
 
     @property
     def temperatures(self) -> list[float]:

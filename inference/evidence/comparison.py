@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
-from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import given, on_data
-from pyrovae.inference.pair.running import MEMORY, Transform, device_of, placed, seeded, unchanged
+from pyrovae.inference.pair.running import MEMORY, Transform, unchanged
 
 __all__ = ["ComparisonRow", "EvidenceComparison", "compare_evidence"]
 
@@ -110,9 +110,10 @@ def compare_evidence(
         PairError: as in `evaluate`. Where only an annealed estimate is impossible, because of a discrete latent for
             example, its row has no estimate, and a note with the reason.
     """
-    data, device = entered("compare_evidence", data, transform, model, guide), device_of(model, guide)
-    with seeded(seed, device):
-        whole = placed(data, transform, device)
+    check_count("num_samples", num_samples, write=5000)
+    check_count("num_simulations", num_simulations, 0, write=100)
+    with on_data("compare_evidence", model, guide, data, transform, memory=memory, seed=seed) as pair:
+        whole = pair.place(slice(None))
     shared: dict[str, Any] = {"memory": memory, "seed": seed, "compile": compile, "progress": progress}
     sample = partial(evaluate, model, guide, whole, num_samples=num_samples, transform=unchanged, **shared)
     walk = partial(annealed, model, guide, whole, transform=unchanged, **shared)

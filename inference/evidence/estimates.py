@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_count, check_positive
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
+from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.pair.contract import ProgramLike
@@ -22,8 +23,9 @@ from pyrovae.inference.pair.on_data import PairOnData, on_data
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, numbers, portions
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Terms
+from pyrovae.inference.pair.tails import FEWEST, RARE, UNTRUSTED, Tail
 from pyrovae.inference.pair.tracing import sites
-from pyrovae.inference.pair.weights import WeightSums
+from pyrovae.inference.pair.weights import WeightSums, standard_error
 from pyrovae.numeric import wide
 
 __all__ = ["Estimate", "Evaluation", "Sums", "evaluate", "log_evidence", "summary"]
@@ -33,23 +35,31 @@ class Estimate(NamedTuple):
     """An estimate of a mean over the data, and its Monte Carlo standard error, in nats per data point.
 
     Attributes:
-        value: the estimate.
-        error: its standard error.
+        value: the estimate; NaN, printed as "-", where there is none.
+        error: its standard error; NaN, printed as "-", where it cannot be known, as from a single draw.
     """
 
     value: float
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ± {self.error:.2f}"
+        return f"{_shown(self.value)} ± {_shown(self.error)}"
 
-    def bits_per_dim(self, dims: int) -> "Estimate":
+    def bits_per_dim(self, dims: float) -> "Estimate":
         """-log p(x) in bits per number, where this estimate is a log-evidence.
 
         Args:
-            dims: how many numbers one data point has.
+            dims: how many numbers one data point has; where entries are missing, how many were observed on average.
+
+        Raises:
+            SettingError: `dims` is not above 0.
         """
+        check_positive("dims", dims, write="x[0].numel()")
         return Estimate(-self.value / (dims * math.log(2)), self.error / (dims * math.log(2)))
+
+
+def _shown(number: float) -> str:
+    return "-" if math.isnan(number) else f"{number:.2f}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,11 @@ class Evaluation:
     """The estimates of `evaluate`, in nats per data point; print it for a table.
 
     `elbo = -(rate + distortion) <= log_evidence`. The errors are Monte Carlo standard errors: they measure the
-    randomness of the draws, not that of the data.
+    randomness of the draws, not that of the data, nor that of a random transform. One draw shows no error: it is NaN.
+
+    The error of the log-evidence is that of the delta method, which cannot exceed one nat for a data point. Where
+    weights have a heavy tail, the log-evidence is too low by more than its error says: `unreliable` is then large, and
+    the table says so. Of a mode that the guide never visits no number here knows.
 
     Attributes:
         elbo: E_q log w.
@@ -66,9 +80,10 @@ class Evaluation:
         log_evidence: log 1/S sum_s w_s, which is below log p(x) on average.
         effective_sample_size: (sum w)^2 / sum w^2 of the S weights, the mean over the data.
         num_samples: S, the draws of each data point.
-        dims: how many numbers `x` has in one data point.
+        dims: how many numbers `x` has in one data point; with a mask, how many were observed, the mean over the data;
+            0 where the batch has no `x`.
         per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` for each latent site z, and `*_error` for each
-            of these, all of shape `(N,)`.
+            of these; from 21 draws on, `khat`, the tail index of the weights. All of shape `(N,)`.
         rates: the rate of each latent site; in a hierarchy, that of each level given the levels above it.
     """
 
@@ -78,21 +93,45 @@ class Evaluation:
     log_evidence: Estimate
     effective_sample_size: float
     num_samples: int
-    dims: int
+    dims: float
     per_datum: dict[str, Tensor]
     rates: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def bits_per_dim(self) -> float:
-        """-log_evidence in bits per number: for pixels in {0..255} scored as x / 255, add 8 for a density."""
+        """-log_evidence in bits per number: for pixels in {0..255} scored as x / 255, add 8 for a density.
+
+        Raises:
+            PairError: the batch has no tensor `x`.
+        """
+        if not self.dims:
+            raise PairError(
+                "bits_per_dim requires data named 'x', got none, or none that was observed. Write "
+                "evaluation.log_evidence.bits_per_dim(dims), where dims is how many numbers a data point has."
+            )
         return self.log_evidence.bits_per_dim(self.dims).value
+
+    @property
+    def unreliable(self) -> float:
+        """The share of the data points with k-hat above 0.7, whose log-evidence and its error cannot be trusted.
+
+        It is NaN below 21 draws, and where data points share a latent.
+        """
+        khat = self.per_datum.get("khat")
+        return math.nan if khat is None else (khat > UNTRUSTED).double().mean().item()
 
     def __str__(self) -> str:
         rows = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}
         if len(self.rates) > 1:
             rows |= {f"rate {name}": rate for name, rate in self.rates.items()}
         text = "\n".join(f"{name:<13}{value}" for name, value in rows.items())
-        return text + f"\n{'num_samples':<13}{self.num_samples}, nats per data point"
+        text += f"\n{'num_samples':<13}{self.num_samples}, nats per data point"
+        if self.unreliable > RARE:
+            text += (
+                f"\n! k-hat above {UNTRUSTED} for {100 * self.unreliable:.0f} % of the data points: log_evidence is "
+                "too low there, by more than its error"
+            )
+        return text
 
 
 class Sums(NamedTuple):
@@ -101,23 +140,32 @@ class Sums(NamedTuple):
     Attributes:
         moments: by name, the sum of a quantity and that of its square, `(2, B)`.
         weights: the sums of the importance weights.
+        totals: the same sums as in `moments` of the total over the data points, `(2,)`; empty where not asked for.
+        tail: the largest weights; None where not asked for.
     """
 
     moments: dict[str, Tensor]
     weights: WeightSums
+    totals: dict[str, Tensor]
+    tail: Tail | None
 
     @classmethod
-    def of(cls, terms: Terms) -> "Sums":
+    def of(cls, terms: Terms, *, shared: bool = False, tail_of: int = 0) -> "Sums":
         """The sums over one chunk of draws.
 
         Args:
             terms: the parts of the log-weights, `(S, B)` each.
+            shared: whether the data points share a latent, so that the errors of their draws are not independent.
+            tail_of: of how many draws in all the tail is kept; 0 to keep none.
         """
         log_weight = wide(terms.log_weight)
         parts = {"elbo": log_weight, "rate": terms.log_guide - terms.log_prior, "distortion": -terms.log_likelihood}
         parts |= {f"rate_{name}": level.rate for name, level in terms.levels.items()}
         moments = {n: torch.stack([wide(part).sum(0), wide(part).square().sum(0)]) for n, part in parts.items()}
-        return cls(moments, WeightSums.of(log_weight))
+        over_data = {name: wide(part).sum(1) for name, part in parts.items()} if shared else {}
+        totals = {name: torch.stack([total.sum(), total.square().sum()]) for name, total in over_data.items()}
+        tail = Tail.of(log_weight, tail_of) if tail_of else None
+        return cls(moments, WeightSums.of(log_weight), totals, tail)
 
     def merge(self, other: "Sums") -> "Sums":
         """The sums over the draws of both.
@@ -126,16 +174,35 @@ class Sums(NamedTuple):
             other: the sums over other draws of the same data points.
         """
         moments = {name: total + other.moments[name] for name, total in self.moments.items()}
-        return Sums(moments, self.weights.merge(other.weights))
+        totals = {name: total + other.totals[name] for name, total in self.totals.items()}
+        tail = self.tail.merge(other.tail) if self.tail and other.tail else None
+        return Sums(moments, self.weights.merge(other.weights), totals, tail)
 
     def per_datum(self) -> dict[str, Tensor]:
         """The means over the draws, the log-evidence, and the standard error of each, `(B,)`."""
+        result = {}
+        for name, (mean, error) in self._means(self.moments).items():
+            result[name], result[f"{name}_error"] = mean, error
+        error = self.weights.log_mean_error
+        result["log_evidence"] = self.weights.log_mean
+        result["log_evidence_error"] = error if self._drawn else torch.zeros_like(error)
+        return result
+
+    def total_errors(self) -> dict[str, Tensor]:
+        """The standard error of each total over the data points."""
+        return {name: error for name, (_, error) in self._means(self.totals).items()}
+
+    @property
+    def _drawn(self) -> bool:
+        """Whether the guide draws anything: otherwise one run is exact."""
+        return any(name.startswith("rate_") for name in self.moments)
+
+    def _means(self, sums: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         count, result = self.weights.num_samples, {}
-        for name, total in self.moments.items():
+        for name, total in sums.items():
             mean, square = total / count
-            variance = (square - mean.square()).clamp_min(0) / max(count - 1, 1)
-            result[name], result[f"{name}_error"] = mean, variance.sqrt()
-        result["log_evidence"], result["log_evidence_error"] = self.weights.log_mean, self.weights.log_mean_error
+            error = standard_error(square - mean.square(), count)
+            result[name] = mean, error if self._drawn else torch.zeros_like(error)
         return result
 
 
@@ -153,7 +220,9 @@ def evaluate(
 ) -> Evaluation:
     """Estimate ELBO, rate, distortion and log-evidence of a pair on `data`; log p(x) by importance sampling.
 
-    With a latent outside the plate "data" the data points are not independent, so `log_evidence` is NaN.
+    With a latent outside the plate "data" the data points are not independent, so `log_evidence` is NaN; the errors of
+    the other estimates know that the data points share its draws. The random numbers of a transform, such as
+    `Binarize()`, belong to seed and row: they are the same for every `memory` and every pair.
 
     Args:
         model, guide, data: the pair, and named tensors of N data points, all of which are used.
@@ -165,35 +234,68 @@ def evaluate(
         progress: whether to show a progress bar.
 
     Raises:
-        PairError: there is no data point, or `num_samples` is below 1.
+        PairError: there is no data point; or draws that are scored together have other log-probabilities than alone.
+        NonFiniteError, SupportError: a value of the data is not finite, or outside the support of its site.
+        SettingError: `num_samples`, `seed` or `memory` is no count.
 
     References: Burda et al. (2016), arXiv:1509.00519, for the bound; its error is that of the delta method.
     """
-    if num_samples < 1:
-        raise PairError(f"evaluate requires num_samples >= 1, got {num_samples}. Write num_samples=100.")
-    with on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed) as pair:
-        per_datum = _measure(pair, num_samples, compile, progress)
-    effective = per_datum.pop("effective_sample_size").mean().item()
+    check_count("num_samples", num_samples, write=100)
+    single = num_samples == 1
+    with on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
+        measured = _measure(pair, num_samples, compile, progress)
+    per_datum = measured.per_datum
+    effective = per_datum.pop("effective_sample_size")
     if pair.layout.has_global:
-        per_datum["log_evidence"].fill_(math.nan)
+        for tensor in (per_datum["log_evidence"], per_datum["log_evidence_error"], effective):
+            tensor.fill_(math.nan)
     return Evaluation(
-        elbo=summary(per_datum, "elbo"),
-        rate=summary(per_datum, "rate"),
-        distortion=summary(per_datum, "distortion"),
+        elbo=measured.summary("elbo"),
+        rate=measured.summary("rate"),
+        distortion=measured.summary("distortion"),
         log_evidence=summary(per_datum, "log_evidence"),
-        effective_sample_size=effective,
+        effective_sample_size=effective.mean().item(),
         num_samples=num_samples,
-        dims=pair.first["x"][0].numel() if "x" in pair.first else 0,
+        dims=measured.dims(pair),
         per_datum=per_datum,
-        rates={name: summary(per_datum, f"rate_{name}") for name in sites(pair.traces.guide)},
+        rates={name: measured.summary(f"rate_{name}") for name in sites(pair.traces.guide)},
     )
 
 
-def _measure(pair: PairOnData, num_samples: int, compile: bool | None, progress: bool) -> dict[str, Tensor]:
-    """Every estimate for each data point, and its effective sample size, `(N,)`, chunk by chunk."""
+class _Measured(NamedTuple):
+    """The results of all chunks.
+
+    Attributes:
+        per_datum: every estimate for each data point, its error, and its effective sample size, `(N,)`.
+        variances: where data points share a latent, the variance of each total over the data, by name.
+        entries: how many numbers of x were scored.
+    """
+
+    per_datum: dict[str, Tensor]
+    variances: dict[str, float]
+    entries: int
+
+    def summary(self, name: str) -> Estimate:
+        """The mean over the data, and its error; where data points share a latent, the error of their total."""
+        estimate = summary(self.per_datum, name)
+        if name not in self.variances:
+            return estimate
+        return estimate._replace(error=math.sqrt(self.variances[name]) / len(self.per_datum[name]))
+
+    def dims(self, pair: PairOnData) -> float:
+        """How many numbers of x one data point has, or how many were observed on average."""
+        if "x" not in pair.first:
+            return 0
+        return self.entries / pair.size if pair.rules.masked else pair.first["x"][0].numel()
+
+
+def _measure(pair: PairOnData, num_samples: int, compile: bool | None, progress: bool) -> _Measured:
+    """Every estimate for each data point, chunk by chunk."""
     rows, draws = chunk_sizes(pair.first, num_samples, pair.memory)
     counts, score = portions(num_samples, draws), _scorer(pair, num_samples, compile)
     per_datum: dict[str, Tensor] = {}
+    variances: dict[str, float] = {}
+    entries = 0
     with progress_bar(progress, math.ceil(pair.size / rows) * len(counts), "chunk") as bar:
         if isinstance(score, Compiled):
             bar.set_postfix_str("compiling")
@@ -207,17 +309,24 @@ def _measure(pair: PairOnData, num_samples: int, compile: bool | None, progress:
         for where, batch in pair.batches(rows):
             sums = reduce(Sums.merge, (scored(batch, count) for count in counts))
             parts = sums.per_datum() | {"effective_sample_size": sums.weights.effective_sample_size}
+            parts |= {"khat": sums.tail.khat} if sums.tail else {}
             for name, part in parts.items():
                 # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
                 per_datum.setdefault(name, torch.empty(pair.size, dtype=part.dtype))[where] = part
-    return per_datum
+            for name, error in sums.total_errors().items():  # each chunk of data points has draws of its own
+                variances[name] = variances.get(name, 0.0) + error.item() ** 2
+            entries += pair.rules.entries(batch) if pair.rules.masked else 0
+    return _Measured(per_datum, variances, entries)
 
 
 def _scorer(pair: PairOnData, num_samples: int, compile: bool | None) -> Callable[[Batch, int], Sums]:
     """From a batch and a number of draws to their sums; compiled where asked for, or where it pays."""
 
+    shared = pair.layout.has_global
+    tail_of = 0 if shared or num_samples < FEWEST or not sites(pair.traces.guide) else num_samples
+
     def score(batch: Batch, count: int) -> Sums:
-        return Sums.of(pair.score(batch, count).terms)
+        return Sums.of(pair.score(batch, count).terms, shared=shared, tail_of=tail_of)
 
     work = pair.size * num_samples * numbers(pair.first)
     return maybe_compiled(score, pair.model, pair.guide, work=work, compile=compile)
@@ -244,6 +353,7 @@ def log_evidence(
 
     Raises:
         PairError: as in `evaluate`; a latent is outside the plate "data", so no data point has a log p(x) of its own.
+        NonFiniteError: as in `evaluate`; a log-probability is NaN.
     """
     evaluation = evaluate(
         model,
@@ -256,6 +366,12 @@ def log_evidence(
         compile=compile,
         progress=progress,
     )
+    rows = evaluation.per_datum["elbo"].isnan().nonzero()[:, 0].tolist()
+    if rows:
+        raise NonFiniteError(
+            f"log_evidence requires finite log-probabilities, got NaN for {len(rows)} data points, rows {rows[:5]}. "
+            "check_pair(model, guide, batch) of such rows names the site."
+        )
     if math.isnan(evaluation.log_evidence.value):
         raise PairError(NOT_INDEPENDENT)
     return evaluation.log_evidence

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.pair.contract import ProgramLike
@@ -99,17 +99,16 @@ def sandwich(
         progress: whether to show progress bars.
 
     Raises:
-        PairError: as in `annealed`; `num_simulations` is below 2; the model does not generate, or its arguments do not
+        SettingError: `num_simulations` is below 2, or `num_samples` below 1.
+        PairError: as in `annealed`; the model does not generate, or its arguments do not
             hold what it drew.
         ShapeError: `given` has fewer than N rows.
 
     References: Grosse et al. (2015), arXiv:1511.02543; Grosse et al. (2016), arXiv:1606.02275.
     """
-    if num_simulations < 2:
-        raise PairError(
-            f"sandwich requires num_simulations >= 2, got {num_simulations}, because the error of the gap is that of a "
-            "mean over the data. Write num_simulations=100."
-        )
+    # The error of the gap is that of a mean over the data, which one data point does not show.
+    check_count("num_simulations", num_simulations, 2, write=100)
+    check_count("num_samples", num_samples, write=5000)
     data, simulated = simulate("sandwich", model, guide, num_simulations, given or {}, seed)
     seed += 1  # the draws of the estimates must be independent of those that made z and x
     clock = [time.perf_counter()]

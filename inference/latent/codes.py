@@ -22,6 +22,7 @@ from pyrovae.inference.pair.contract import (
 )
 from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
+from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.on_data import given as given_of
 from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, evaluating, placed, seeded
 from pyrovae.inference.pair.scoring import is_global
@@ -254,8 +255,15 @@ _HOLD = (
 def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
     """A site of the model, run for `size` data points with those latents."""
     site = check_name("site", site)
-    with poutine.trace() as tracer, means, _codes_at(latents), explained_types(model, latents):
+    with (
+        poutine.trace() as tracer,
+        means,
+        _codes_at(latents),
+        explained_types(model, latents),
+        LabelInputs(model, batch=given) as labels,
+    ):
         call(model, given, size=size, data_size=size)
+    check_labels(given, labels.classes)
     drawn = sites(tracer.trace)
     unknown = [name for name in (*latents, site) if name not in drawn]
     if unknown:

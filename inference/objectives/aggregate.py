@@ -8,10 +8,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyrovae.checks import check_count
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.objectives.particles import Particles, draw_particles
-from pyrovae.inference.objectives.schedules import Schedule, at
+from pyrovae.inference.objectives.schedules import Schedule, at, check_weight
 from pyrovae.inference.pair.contract import Site
 from pyrovae.inference.pair.divergence import factors
 from pyrovae.inference.pair.scoring import Layout
@@ -45,6 +46,7 @@ class BetaTCVAE(Objective):
         data_size: N, the number of training data points.
 
     Raises:
+        SettingError: a weight is negative or not finite, or `data_size` is no count.
         PairError: at the first run, a pair with more than one latent, or a guide that is not a product over dimensions.
 
     References: Chen et al. (2018), arXiv:1802.04942.
@@ -59,6 +61,9 @@ class BetaTCVAE(Objective):
         data_size: int,
     ) -> None:
         super().__init__(independent=True, requirements=[_has_one_factorised_latent])
+        for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+            check_weight(name, weight)
+        check_count("data_size", data_size)
         self.alpha, self.beta, self.gamma, self.data_size = alpha, beta, gamma, data_size
 
     def bound(self, particles: Particles) -> Tensor:
@@ -116,6 +121,7 @@ class MMD(Objective):
         kernel: `"imq"`, a sum of inverse multiquadratics of seven widths, or `"rbf"`.
 
     Raises:
+        SettingError: a weight is negative, or not finite.
         PairError: a kernel of another name.
 
     References: Zhao et al. (2017), arXiv:1706.02262 (InfoVAE: weight = alpha + lambda - 1, kl_weight = 1 - alpha);
@@ -127,6 +133,8 @@ class MMD(Objective):
     ) -> None:
         super().__init__(independent=True, draw=_draw_with_free_run)
         _kernel(kernel)
+        check_weight("weight", weight)
+        check_weight("kl_weight", kl_weight)
         self.weight, self.kl_weight, self.kernel = weight, kl_weight, kernel
 
     def bound(self, particles: Particles) -> Tensor:

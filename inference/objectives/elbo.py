@@ -6,12 +6,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_number
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.objectives.particles import Particles
 from pyrovae.inference.objectives.rates import dimension_rates, latent_rates, total_rate
 from pyrovae.inference.objectives.requirements import check_factors
-from pyrovae.inference.objectives.schedules import Schedule, at
+from pyrovae.inference.objectives.schedules import Schedule, at, check_weight
 from pyrovae.inference.pair.scoring import Layout
 from pyrovae.inference.pair.tracing import PairTrace
 
@@ -33,6 +34,7 @@ class ELBO(Objective):
             Elsewhere KL_l is estimated by log q - log p.
 
     Raises:
+        SettingError: a negative number, or one that is not finite.
         PairError: free bits and capacity together; a group of another name; at the first run, free bits per dimension
             for a latent whose prior or guide is not a product over dimensions.
 
@@ -50,6 +52,10 @@ class ELBO(Objective):
         capacity: float | Schedule | None = None,
         analytic: bool = False,
     ) -> None:
+        check_weight("kl_weight", kl_weight)
+        check_number("free_bits", free_bits, 0)
+        if capacity is not None:
+            check_weight("capacity", capacity)
         by_dimension = bool(free_bits) and group == "dimension"
         requirements = [_is_factorised] if by_dimension else []
         super().__init__(num_particles, elbo=partial(_elbo, analytic=analytic), requirements=requirements)

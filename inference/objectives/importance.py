@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pyrovae.checks import check_number
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.objectives.particles import Particles, draw_particles
@@ -51,6 +52,7 @@ class IWAE(Objective):
     ) -> None:
         if gradient not in ("plain", "stl", "dreg"):
             raise PairError(f"IWAE requires a gradient 'plain', 'stl' or 'dreg', got {gradient!r}.")
+        check_number("free_bits", free_bits, 0)
         by_paths = gradient != "plain"
         requirements: list[Requirement] = [_is_factorised] if free_bits else []
         if by_paths:
@@ -94,20 +96,28 @@ class Renyi(Objective):
     """1 / (1 - alpha) log E_q w^(1 - alpha), estimated by S draws: the variational Renyi bound.
 
     Args:
-        alpha: 1 is the ELBO, 0 the importance-weighted bound; below 0 it is an upper bound as S goes to infinity.
+        alpha: 1 is the ELBO, 0 the importance-weighted bound; below 0 it is an upper bound as S goes to infinity, and
+            at minus infinity it is log max_s w_s.
         num_particles: S.
+
+    Raises:
+        SettingError: alpha is NaN or plus infinity.
 
     References: Li & Turner (2016), arXiv:1602.02311.
     """
 
     def __init__(self, alpha: float, num_particles: int) -> None:
         super().__init__(num_particles, independent=True)
+        if alpha != -math.inf:
+            check_number("alpha", alpha, write=0.5)
         self.alpha = alpha
 
     def bound(self, particles: Particles) -> Tensor:
         log_weight = particles.terms.log_weight
         if self.alpha == 1:
             return log_weight.mean(0)
+        if self.alpha == -math.inf:
+            return log_weight.amax(0)
         return _log_mean_exp((1 - self.alpha) * log_weight) / (1 - self.alpha)
 
     def extra_repr(self) -> str:

@@ -8,8 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from pyrovae.errors import PairError
-from pyrovae.inference.objectives.particles import Drawing, Particles, draw_particles, sampled_elbo
+from pyrovae.checks import check_count
+from pyrovae.inference.objectives.particles import Drawing, Particles, data_plate, draw_particles, sampled_elbo
 from pyrovae.inference.objectives.requirements import (
     Requirement,
     check_independent,
@@ -18,7 +18,9 @@ from pyrovae.inference.objectives.requirements import (
 )
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.scoring import Layout, layout
+from pyrovae.inference.pair.together import check_draws
 from pyrovae.inference.pair.tracing import PairTrace, traces
+from pyrovae.numeric import has_values
 
 __all__ = ["Objective", "Tracked"]
 
@@ -83,7 +85,9 @@ class Objective(Tracked, ABC):
         layout: that of the pair's plates; None before the first run.
 
     Raises:
-        PairError: fewer than one particle; at the first run, a pair that the objective cannot train.
+        SettingError: fewer than one particle.
+        PairError: at the first run, a pair that the objective cannot train, or one that scores several particles
+            together in another way than one by one.
     """
 
     step: Tensor
@@ -99,11 +103,7 @@ class Objective(Tracked, ABC):
         requirements: Sequence[Requirement] = (),
     ) -> None:
         super().__init__()
-        if num_particles < 1:
-            raise PairError(
-                f"{type(self).__name__} requires num_particles >= 1, got {num_particles}. Write num_particles=1."
-            )
-        self.num_particles = num_particles
+        self.num_particles = check_count("num_particles", num_particles, write=1)
         self.independent, self.reparameterised = independent, reparameterised
         self.layout: Layout | None = None
         self._draw, self._elbo, self._requirements = draw, elbo, tuple(requirements)
@@ -190,16 +190,20 @@ class Objective(Tracked, ABC):
     ) -> tuple[Particles, Tensor]:
         programs = partial(model, *args, **kwargs), partial(guide, *args, **kwargs)
         if self.layout is None:
-            self._learn_layout(*programs)
+            self._learn_layout(*programs, owners=(model, guide))
         particles = self.draw(*programs)
         bound = self.bound(particles)
         return particles, -bound.sum() * (particles.full_size / len(bound))
 
-    def _learn_layout(self, model: Callable[[], Any], guide: Callable[[], Any]) -> None:
+    def _learn_layout(
+        self, model: Callable[[], Any], guide: Callable[[], Any], owners: tuple[ProgramLike, ProgramLike]
+    ) -> None:
         with torch.enable_grad():
             pair = traces(model, guide)
             found = layout(pair)
             self.check(pair, found)
+        if self.num_particles > 1 and all(has_values(site["value"]) for site in pair.observed().values()):
+            check_draws(model, guide, owners, data_plate(pair)[0], found.depth)
         for site in pair.observed().values():
             self.to(site["value"].device)
         self.layout = found

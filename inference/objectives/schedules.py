@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyrovae.errors import PairError
+from pyrovae.checks import check_count, check_fraction, check_number, check_positive
 
-__all__ = ["Cyclical", "Linear", "Schedule", "at"]
+__all__ = ["Cyclical", "Linear", "Schedule", "at", "check_weight"]
 
 Schedule = Callable[[Tensor], Tensor]
 """From the number of steps taken, a 0-dim tensor, to the scheduled number, in tensor code."""
@@ -23,7 +23,7 @@ class Linear:
         steps: how many steps the change takes, at least 1.
 
     Raises:
-        PairError: steps < 1.
+        SettingError: steps < 1, or a number that is not finite.
 
     References: Bowman et al. (2016), arXiv:1511.06349.
     """
@@ -33,8 +33,9 @@ class Linear:
     steps: int
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise PairError(f"Linear requires steps >= 1, got {self.steps}. For a constant write kl_weight=1.0.")
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_count("steps", self.steps, write=1000)
 
     def __call__(self, step: Tensor) -> Tensor:
         return self.start + (self.end - self.start) * (step / self.steps).clamp(max=1.0)
@@ -51,7 +52,7 @@ class Cyclical:
         cycles: after so many cycles the number stays at `end`; None repeats for ever.
 
     Raises:
-        PairError: period < 1, or rise outside (0, 1].
+        SettingError: period or cycles < 1, rise outside (0, 1], or a number that is not finite.
 
     References: Fu et al. (2019), arXiv:1903.10145.
     """
@@ -63,17 +64,32 @@ class Cyclical:
     cycles: int | None = None
 
     def __post_init__(self) -> None:
-        if self.period < 1 or not 0 < self.rise <= 1:
-            raise PairError(
-                f"Cyclical requires period >= 1 and 0 < rise <= 1, got period={self.period} and rise={self.rise}. "
-                "Write Cyclical(0.0, 1.0, period=1000, rise=0.5)."
-            )
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_count("period", self.period, write=1000)
+        check_positive("rise", check_fraction("rise", self.rise, write=0.5), write=0.5)
+        if self.cycles is not None:
+            check_count("cycles", self.cycles)
 
     def __call__(self, step: Tensor) -> Tensor:
         part = ((step % self.period) / (self.period * self.rise)).clamp(max=1.0)
         if self.cycles is not None:
             part = part.masked_fill(step >= self.cycles * self.period, 1.0)
         return self.start + (self.end - self.start) * part
+
+
+def check_weight(name: str, value: float | Schedule) -> None:
+    """Refuse a number without a meaning; a schedule passes.
+
+    Args:
+        name: the argument's name, for the error.
+        value: a number of at least 0, or a schedule.
+
+    Raises:
+        SettingError: the number is negative, or not finite.
+    """
+    if not callable(value):
+        check_number(name, value, 0)
 
 
 def at(value: float | Schedule, step: Tensor) -> float | Tensor:

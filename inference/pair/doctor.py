@@ -13,9 +13,13 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
-from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError, SupportError
+from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, filled, local_params, modules, takes
+from pyrovae.inference.pair.labels import LabelInputs
+from pyrovae.inference.pair.scoring import layout
+from pyrovae.inference.pair.together import check_widths
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, unscaled_log_prob
+from pyrovae.inference.pair.values import DataRules, check_observed, check_support
 
 __all__ = ["check_finite", "check_pair"]
 
@@ -25,8 +29,9 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
 
     The rules, in the order in which they are checked: the guide observes nothing; model and guide have the same
     latents; the sites are in the plate "data", which has the size of the batch; shapes fit; values are in the support;
-    log-probabilities are finite; each parameter gets a gradient. The random state, buffers and gradients are unchanged
-    afterwards.
+    log-probabilities are finite; each parameter gets a gradient; draws that are scored together, and data points that
+    are scored together, have the log-probabilities that they have alone. The random state, buffers and gradients are
+    unchanged afterwards.
 
     Args:
         model, guide: the pair.
@@ -40,12 +45,15 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
     size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
-        pair = _run(model, guide, batch, extra)
+        with LabelInputs(model, guide, batch=batch) as labels:
+            pair = _run(model, guide, batch, extra)
         _check_outside(pair, size, takes(model, "data_size") or takes(guide, "data_size"))
-        _check_data(model, pair)
+        check_observed(model, pair)
+        DataRules.of(model, pair, batch, labels.classes).check(batch)
         _check_latents(pair)
         check_finite(pair)
         _check_gradients(model, guide, pair)
+        _check_together(model, guide, pair, batch, extra)
 
 
 def check_finite(pair: PairTrace) -> None:
@@ -255,46 +263,23 @@ def _outside(program: str, site: Site, size: int) -> PairError:
 # ------------------------------------------------------------------------------------------------ values, gradients
 
 
-def _check_data(model: ProgramLike, pair: PairTrace) -> None:
-    """Observed values are finite and in the support of their likelihood."""
-    likelihood: Any = getattr(model, "likelihood", None)
-    for name, site in pair.observed().items():
-        value = site["value"]
-        if value.is_floating_point() and not value.isfinite().all():
-            raise NonFiniteError(
-                f"The model requires finite data at site '{name}', got {int((~value.isfinite()).sum())} NaN or "
-                f"infinite values of {value.numel()}. Drop those rows, or impute them."
-            )
-        if name == "x" and hasattr(likelihood, "check"):
-            likelihood.check(value)
-        _check_support(name, site["fn"], value, "Transform the data, or choose another likelihood.")
-
-
 def _check_latents(pair: PairTrace) -> None:
     """Latents drawn by the guide are in the support of the model's distribution."""
     for name, (inner, outer) in pair.latent().items():
         drawn_from = type(innermost(inner["fn"])).__name__
         advice = f"Draw it in the guide from a distribution on that support, not from {drawn_from}."
-        _check_support(name, outer["fn"], inner["value"], advice)
+        check_support(name, outer["fn"], inner["value"], advice)
 
 
-def _check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
-    base = innermost(fn)
+def _check_together(
+    model: ProgramLike, guide: ProgramLike, pair: PairTrace, batch: Batch, extra: dict[str, Any]
+) -> None:
+    """Draws and data points have the log-probabilities together that they have alone."""
     try:
-        inside = base.support.check(value)
-    except NotImplementedError:  # a distribution of the user's own may state no support
+        found = layout(pair)
+    except PairError:  # a latent that only Pyro's TraceEnum_ELBO sums out: several draws are never scored together
         return
-    if not inside.all():
-        worst = value[~inside.expand(value.shape)] if inside.shape == value.shape else value
-        raise SupportError(
-            f"{type(base).__name__} at site '{name}' requires {_described(base.support)}, got values from "
-            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {advice}"
-        )
-
-
-def _described(support: Any) -> str:
-    text = str(support).removesuffix("()")
-    return text if text.startswith("a ") else f"values in {text}"
+    check_widths(model, guide, batch, found, **extra)
 
 
 def _check_gradients(model: ProgramLike, guide: ProgramLike, pair: PairTrace) -> None:

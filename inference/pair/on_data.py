@@ -15,10 +15,12 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.entry import entered
+from pyrovae.inference.pair.labels import LabelInputs
+from pyrovae.inference.pair.noise import draws, placed_by_seed
 from pyrovae.inference.pair.running import (
     MEMORY,
+    ROWS,
     Transform,
-    batches,
     chunk_sizes,
     device_of,
     evaluating,
@@ -27,7 +29,9 @@ from pyrovae.inference.pair.running import (
     seeded,
 )
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Layout, Terms, layout, run_pair, terms_of
+from pyrovae.inference.pair.together import check_together, fitting_rows
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, trace_pair
+from pyrovae.inference.pair.values import DataRules
 
 __all__ = ["PairOnData", "ScoredDraws", "by_dimension", "given", "is_point", "on_data"]
 
@@ -58,6 +62,10 @@ class PairOnData:
         first: the first two data points, transformed.
         traces: the traces of the run on `first`.
         layout: the plates of the pair.
+        rules: what the values of each batch must keep.
+        seed: the seed of all random numbers, also of those of the transform.
+        noisy: whether the transform draws random numbers; they belong to seed and row, whatever the chunk.
+        checked: whether all data keep the rules; otherwise each batch is checked when it is placed.
         state: the random state after that run, of the CPU and of the programs' GPU.
     """
 
@@ -71,6 +79,10 @@ class PairOnData:
     first: Batch
     traces: PairTrace
     layout: Layout
+    rules: DataRules
+    seed: int
+    noisy: bool
+    checked: bool
     state: list[Tensor]
 
     def rewind(self) -> None:
@@ -117,7 +129,24 @@ class PairOnData:
         Args:
             rows: a slice or row numbers.
         """
-        return placed(self.data, self.transform, self.device, rows)
+        if self.noisy:
+            batch = placed_by_seed(self.data, self.transform, self.device, rows, self.seed)
+        else:
+            batch = placed(self.data, self.transform, self.device, rows)
+        if not self.checked:
+            self.rules.check(batch)
+        return batch
+
+    def checked_whole(self) -> "PairOnData":
+        """The same pair, after a pass over the data that raises where a value breaks a rule.
+
+        Raises:
+            NonFiniteError, SupportError: a value is not finite, or outside the support of its site.
+        """
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            for _ in self.batches(ROWS):
+                pass
+        return replace(self, checked=True)
 
     def batches(self, rows: int) -> Iterator[tuple[slice, Batch]]:
         """The data in order, in batches, each with its slice of the data.
@@ -125,9 +154,9 @@ class PairOnData:
         Args:
             rows: the number of data points in a batch; the last batch may have fewer.
         """
-        parts = batches(self.data, rows, self.transform, self.device)
-        for start, batch in zip(range(0, self.size, rows), parts, strict=True):
-            yield slice(start, min(start + rows, self.size)), batch
+        for start in range(0, self.size, rows):
+            where = slice(start, min(start + rows, self.size))
+            yield where, self.place(where)
 
     def chunks(self, num_samples: int) -> Iterator[tuple[slice, Iterator[ScoredDraws]]]:
         """Scored draws for all data points: for each chunk of data points its slice, and its draws in portions.
@@ -137,9 +166,9 @@ class PairOnData:
         Args:
             num_samples: S, the number of draws for each data point.
         """
-        rows, draws = chunk_sizes(self.first, num_samples, self.memory)
+        rows, most = chunk_sizes(self.first, num_samples, self.memory)
         for where, batch in self.batches(rows):
-            yield where, (self.score(batch, count) for count in portions(num_samples, draws))
+            yield where, (self.score(batch, count) for count in portions(num_samples, most))
 
     def score(self, batch: Batch, num_samples: int, guide: ProgramLike | None = None) -> ScoredDraws:
         """Draw from the guide and score the draws.
@@ -184,6 +213,7 @@ def on_data(
     *,
     memory: int = MEMORY,
     seed: int = 0,
+    single: bool = False,
 ) -> Iterator[PairOnData]:
     """Open a pair on its data: in evaluation mode, without gradients, and under a seed.
 
@@ -194,20 +224,32 @@ def on_data(
         transform: a function from a batch of the data to the batch that the programs get; `Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of all random numbers inside; the global random state is unchanged afterwards.
+        single: whether the caller takes one draw for each data point and goes through the data once. Each batch is
+            then checked when it is placed, and draws are not scored together.
 
     Raises:
         DataError: the data are no named tensors, or of another type than the pair's parameters.
-        PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out.
+        PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out; or draws
+            that are scored together have other log-probabilities than alone.
+        NonFiniteError, SupportError: a value of the data is not finite, or outside the support of its site.
         SettingError: a seed or a memory without a meaning.
     """
     memory = check_count("memory", memory, 0, BYTES)
     data = entered(what, data, transform, model, guide)
     size, device = batch_size(data), device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):
-        first = placed(data, transform, device, slice(2))
-        traces = trace_pair(model, guide, first, data_size=size)
+        first, noisy = draws(lambda: placed(data, transform, device, slice(2)), device)
+        with LabelInputs(model, guide, batch=first) as labels:
+            traces = trace_pair(model, guide, first, data_size=size)
         state = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
-        yield PairOnData(model, guide, data, transform, memory, size, device, first, traces, layout(traces), state)
+        found, rules = layout(traces), DataRules.of(model, traces, first, labels.classes)
+        common = (model, guide, data, transform, memory, size, device, first, traces, found, rules, seed, noisy)
+        pair = PairOnData(*common, False, state)
+        if not single:
+            pair = pair.checked_whole()
+            few = pair.place(slice(fitting_rows(model, guide, size=size)))
+            check_together(model, guide, few, found, data_size=size)
+        yield pair
 
 
 def is_point(site: Site) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
+from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.running import device_of, evaluating, seeded
 from pyrovae.inference.pair.tracing import datum_first, sites, trace_pair
 
@@ -45,8 +46,9 @@ def simulate(
     device = device_of(model, guide)
     given = {name: tensor[:num_simulations].to(device) for name, tensor in given.items()}
     with evaluating(model, guide), seeded(seed, device):
-        with poutine.trace() as tracer:
+        with poutine.trace() as tracer, LabelInputs(model, batch=given) as labels:
             call(model, given, size=num_simulations)
+        check_labels(given, labels.classes)
         drawn = sites(tracer.trace)
         data = {name: datum_first(site) for name, site in drawn.items() if takes(model, name)} | given
         for name, site in trace_pair(model, guide, data, data_size=num_simulations).observed().items():

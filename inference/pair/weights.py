@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.numeric import wide
 
-__all__ = ["WeightSums"]
+__all__ = ["WeightSums", "standard_error"]
 
 
 class WeightSums(NamedTuple):
@@ -52,12 +52,28 @@ class WeightSums(NamedTuple):
 
     @property
     def log_mean_error(self) -> Tensor:
-        """The standard error of `log_mean` by the delta method, `(B,)`: sqrt((S sum w^2 / (sum w)^2 - 1) / (S - 1))."""
+        """The standard error of `log_mean` by the delta method, `(B,)`: sqrt((S sum w^2 / (sum w)^2 - 1) / (S - 1)).
+
+        It is NaN for one draw, which shows no spread. It is at most 1, also where the estimate is further off: a large
+        k-hat of the weights says that it cannot be trusted.
+        """
         log_mean, log_square = self.logs - math.log(self.num_samples)
         variance = (log_square - 2 * log_mean).exp() - 1
-        return (variance.clamp_min(0) / max(self.num_samples - 1, 1)).sqrt()
+        return standard_error(variance, self.num_samples)
 
     @property
     def effective_sample_size(self) -> Tensor:
         """(sum w)^2 / sum w^2, `(B,)`, between 1 and S. Kong (1992)."""
         return (2 * self.logs[0] - self.logs[1]).exp()
+
+
+def standard_error(variance: Tensor, num_samples: int) -> Tensor:
+    """The standard error of a mean over draws; NaN for one draw, which shows no spread.
+
+    Args:
+        variance: the mean over the draws of the squared distance to the mean, up to rounding.
+        num_samples: the number of draws.
+    """
+    if num_samples < 2:
+        return torch.full_like(variance, math.nan)
+    return (variance.clamp_min(0) / (num_samples - 1)).sqrt()

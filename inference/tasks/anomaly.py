@@ -18,9 +18,9 @@ from pyrovae.inference.diagnostics import gaps
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import reconstruct
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
-from pyrovae.inference.pair.entry import entered
+from pyrovae.inference.pair.on_data import on_data
 from pyrovae.inference.pair.progress import progress_bar
-from pyrovae.inference.pair.running import MEMORY, ROWS, Transform, batches, device_of, seeded, unchanged
+from pyrovae.inference.pair.running import MEMORY, ROWS, Transform, batches, device_of, unchanged
 from pyrovae.inference.pair.scoring import NOT_INDEPENDENT
 from pyrovae.inference.tasks.complexity import complexity
 
@@ -73,6 +73,7 @@ def anomaly_scores(
         PairError: an unknown kind, an option that the kind does not use, no data, or a latent outside the plate "data"
             where the kind needs p(x) of one data point.
         DataError: data whose complexity is not known, or that are no named tensors.
+        NonFiniteError, SupportError: a value of the data is not finite, or outside the support of its site.
         SettingError: a number of draws below 1.
 
     References: An & Cho (2015), Variational autoencoder based anomaly detection using reconstruction probability; Xiao
@@ -81,10 +82,8 @@ def anomaly_scores(
     steps = {"num_steps": num_steps, "lr": lr, "num_particles": num_particles}
     _check(kind, {**steps, "compile": compile})
     num_samples = check_count("num_samples", num_samples, write=100)
-    data = entered("anomaly_scores", data, transform, model, guide)
-    device = device_of(model, guide)
-    with seeded(seed, device):
-        parts = list(batches(data, ROWS, transform, device))
+    with on_data("anomaly_scores", model, guide, data, transform, seed=seed, single=True) as pair:
+        parts = [batch for _, batch in pair.batches(ROWS)]
     seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     steps = {name: value for name, value in steps.items() if value is not None}
     return SCORES[kind](_Measured(model, guide, seen, num_samples, seed, memory, compile, steps, progress))

@@ -32,7 +32,7 @@ __all__ = ["RunFolder"]
 _OWN = ("checkpoint.pt", checkpoint.PREVIOUS, "config.json", "metrics.csv", "metrics.json")
 """What a training writes."""
 
-_LATER = ("summary.json", "comparison.json", "report.html")
+_LATER = ("summary.json", "summary.html", "comparison.json", "report.html")
 """What is written about a training after it, and means nothing beside another."""
 
 _LOCK = ".lock"

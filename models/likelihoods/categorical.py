@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, one_hot
 
 from pyrovae.checks import check_count
-from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, require_integers
 from pyrovae.networks.shape import Shape
 from pyrovae.numeric import bounded_scale, log1mexp, raw_scale
@@ -28,11 +27,12 @@ class Categorical(Likelihood):
         values: the number of values that an entry may have, at least 2.
 
     Raises:
-        SupportError: `values` is below 2; in `check`, x is not one of the values.
+        SettingError: `values` is below 2.
+        SupportError: in `check`, x is not one of the values.
     """
 
     def __init__(self, event_shape: Shape, values: int) -> None:
-        super().__init__(event_shape, _at_least_2(values, "Categorical"))
+        super().__init__(event_shape, _at_least_2(values))
         self.values = self.settings["values"] = values
 
     def forward(self, params: Tensor) -> TorchDistribution:
@@ -57,14 +57,15 @@ class Ordinal(Likelihood):
         values: the number of values that an entry may have, at least 2.
 
     Raises:
-        SupportError: `values` is below 2; in `check`, x is not one of the values.
+        SettingError: `values` is below 2.
+        SupportError: in `check`, x is not one of the values.
 
     References: McCullagh (1980), Regression models for ordinal data.
     """
 
     def __init__(self, event_shape: Shape, values: int) -> None:
         super().__init__(event_shape)
-        self.values = self.settings["values"] = _at_least_2(values, "Ordinal")
+        self.values = self.settings["values"] = _at_least_2(values)
         self.raw_thresholds = nn.Parameter(torch.zeros(*self.event_shape, values - 1))  # the first, then raw gaps
 
     def forward(self, params: Tensor) -> TorchDistribution:
@@ -88,10 +89,8 @@ class Ordinal(Likelihood):
         _require_values(x, self.values, "Ordinal")
 
 
-def _at_least_2(values: int, name: str) -> int:
-    if check_count("values", values, -(2**63), 2**31) < 2:
-        raise SupportError(f"{name} requires values >= 2, got {values}. Write values=int(x.max()) + 1.")
-    return values
+def _at_least_2(values: int) -> int:
+    return check_count("values", values, 2, write="int(x.max()) + 1")
 
 
 def _require_values(x: Tensor, values: int, name: str) -> None:

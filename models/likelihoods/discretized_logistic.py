@@ -36,7 +36,8 @@ class DiscretizedLogistic(LocationScale):
         min_scale: a lower bound of the scale, in units of x.
 
     Raises:
-        SupportError: `levels` is below 2; in `check`, x is not a level.
+        SettingError: `levels` is below 2, or another setting out of range.
+        SupportError: in `check`, x is not a level.
 
     References: Kingma et al. (2016), arXiv:1606.04934; Salimans et al. (2017), arXiv:1701.05517.
     """
@@ -72,7 +73,8 @@ class DiscretizedLogisticMixture(Likelihood):
         levels: the number of levels, at least 2; x is k / (levels - 1).
 
     Raises:
-        SupportError: `levels` is below 2; in `check`, x is not a level.
+        SettingError: `levels` is below 2, or another setting out of range.
+        SupportError: in `check`, x is not a level.
 
     References: Salimans et al. (2017), arXiv:1701.05517.
     """
@@ -80,7 +82,8 @@ class DiscretizedLogisticMixture(Likelihood):
     unit: Tensor
 
     def __init__(self, event_shape: Shape, components: int = 5, *, levels: int = 256) -> None:
-        super().__init__(event_shape, 3 * check_count("components", components))
+        components = check_count("components", components, write=5)
+        super().__init__(event_shape, 3 * components)
         self.components, self.levels = components, _at_least_2(levels)
         self.settings = {"components": components, "levels": levels}
         self.register_buffer("unit", torch.ones(()))
@@ -102,9 +105,7 @@ class DiscretizedLogisticMixture(Likelihood):
 
 
 def _at_least_2(levels: int) -> int:
-    if check_count("levels", levels, -(2**63), 2**31) < 2:
-        raise SupportError(f"a discretised likelihood requires levels >= 2, got {levels}. Write levels=256 for 8 bits.")
-    return levels
+    return check_count("levels", levels, 2, write=256)
 
 
 def _require_levels(x: Tensor, levels: int, name: str) -> None:

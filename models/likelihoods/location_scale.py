@@ -46,7 +46,8 @@ class LocationScale(Likelihood):
             ever smaller scales.
 
     Raises:
-        SupportError: `scale` is none of these, or `min_scale` is negative.
+        SupportError: `scale` is none of these.
+        SettingError: `min_scale` is negative.
     """
 
     scale: Tensor
@@ -66,8 +67,7 @@ class LocationScale(Likelihood):
             self.register_buffer("scale", torch.tensor(float(scale)))
         elif self.mode != "predicted":
             raise SupportError(f"{name} requires scale > 0, 'learned', 'each' or 'predicted', got {scale!r}.")
-        if min_scale < 0:
-            raise SupportError(f"{name} requires min_scale >= 0, got {min_scale}. Write min_scale=0.01.")
+        check_number("min_scale", min_scale, 0, write=0.01)
         self.settings = {"scale": scale if isinstance(scale, str) else float(scale)}
         if min_scale:
             self.settings["min_scale"] = min_scale

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import is_
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -62,7 +63,8 @@ class Guards:
     def __call__(self) -> Hashed:
         values = [read.value() for read in self._reads.values()]
         attached = [(t.requires_grad, *hooks_of_tensor(t)) for t in values if type(t) in TENSORS]
-        same = len(values) == len(self._seen) and all(map(_is_same, values, self._seen))
+        seen = self._seen
+        same = len(values) == len(seen) and (all(map(is_, values, seen)) or all(map(_is_same, values, seen)))
         if not same or attached != self._attached:
             key = (*map(key_of, values), tuple(attached))
             self._seen, self._attached = values, attached

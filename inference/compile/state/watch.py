@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 from torch import Tensor, nn
@@ -53,6 +54,7 @@ class Watch:
         self._groups: list[dict[str, Any]] = []
         self._hooks: list[dict[int, Any]] = []
         self._seen: list[Any] = []
+        self._tensors: list[Tensor] = []
         self._state: Any = None
         self._key = Hashed(())
         self.refresh()
@@ -86,7 +88,7 @@ class Watch:
             for part in parts:
                 self._add(part)
         self._slots = [slot for slot in self._slots if (id(slot[0]), slot[1]) not in self._ignored]
-        self._seen, self._state, self._key = [], None, Hashed(())
+        self._seen, self._tensors, self._state, self._key = [], [], None, Hashed(())
 
     def _add(self, part: object) -> None:
         attributes = getattr(part, "__dict__", {})
@@ -99,14 +101,15 @@ class Watch:
 
     def __call__(self) -> "Hashed":
         values: list[Any] = [group.get(name) for group, name in self._slots]
-        tensors = [v for v in values if type(v) in _PLAIN_TENSORS]
+        same = len(values) == len(self._seen) and all(map(is_, values, self._seen))
+        tensors = self._tensors if same else [v for v in values if type(v) in _PLAIN_TENSORS]
         state: list[Any] = [(v.data_ptr(), v.requires_grad) for v in tensors]
-        attached: list[Any] = [len(group) for group in self._groups]
+        attached: list[Any] = [*map(len, self._groups)]
         attached += [hook for hooks in self._hooks if hooks for hook in hooks.values()]
-        attached += [hook for v in tensors if v.requires_grad for hook in hooks_of_tensor(v)]
-        same = len(values) == len(self._seen) and all(a is b for a, b in zip(values, self._seen, strict=True))
+        hooked = [v for v in tensors if v._backward_hooks or v._post_accumulate_grad_hooks]
+        attached += [hook for v in hooked for hook in hooks_of_tensor(v)]
         if not same or (state, attached) != self._state:
-            self._seen, self._state = values, (state, attached)
+            self._seen, self._tensors, self._state = values, tensors, (state, attached)
             self._key = Hashed((*map(_identity, values), tuple(attached)))
         return self._key
 

@@ -5,7 +5,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import SettingError, ShapeError
 from pyrovae.inference.diagnostics import Calibration, calibration
 
 
@@ -52,7 +52,7 @@ def test_a_wrong_shape_is_named():
 
 
 def test_calibration_requires_simulations(ppca, says):
-    with says(PairError, "num_simulations >= 25", "got 24"):
+    with says(SettingError, "num_simulations", "at least 25, got 24"):
         calibration(ppca.model, ppca.guide(), 24)
     with says(ShapeError, "calibration requires 30 rows"):
         calibration(ppca.model, ppca.guide(), 30, given={"c": torch.zeros(3)})

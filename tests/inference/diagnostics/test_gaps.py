@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from pyrovae.errors import PairError
+from pyrovae.errors import SettingError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.diagnostics import gaps
 from pyrovae.models import VAE, Program, likelihoods, priors
@@ -77,7 +77,7 @@ def test_gaps_of_a_network_leave_it_alone_and_compile(captured_only):
 
 
 def test_gaps_requires_steps(ppca, says):
-    with says(PairError, "num_steps >= 10", "got 9"):
+    with says(SettingError, "num_steps", "at least 10, got 9"):
         gaps(ppca.model, ppca.guide(), ppca.data(2), num_steps=9)
 
 

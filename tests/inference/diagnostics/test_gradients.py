@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.errors import PairError
+from pyrovae.errors import SettingError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import ELBO, IWAE, GradientNoise, gradient_noise
 from pyrovae.models import VAE, likelihoods, priors
@@ -63,7 +63,7 @@ def test_it_disturbs_nothing(pair):
 
 
 def test_one_draw_has_no_variance(pair, says):
-    with says(PairError, "num_samples >= 2", "got 1"):
+    with says(SettingError, "num_samples", "at least 2, got 1"):
         gradient_noise(*pair[:2], ELBO(), pair[2], num_samples=1)
 
 

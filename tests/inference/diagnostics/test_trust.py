@@ -8,12 +8,14 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference import evaluate
 from pyrovae.inference.diagnostics import aggregate_posterior, calibration, diagnose, gaps, nuts
 from pyrovae.inference.pair.on_data import PairOnData
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.models import Program
+
+AIS = {"AIS from the prior"}
 
 
 def as_it_is(batch):
@@ -27,7 +29,10 @@ def test_the_exact_guide_is_trusted(ppca):
     assert diagnosis.good, str(diagnosis)
     assert diagnosis["k-hat above 0.7"].value == 0
     assert diagnosis["calibration (p-value)"].value > 0.01
-    assert diagnosis.absent == {"gaps": "not requested (num_refined=100)"}
+    assert diagnosis.absent == {
+        "gaps": "not requested (num_refined=100)",
+        "AIS from the prior": "not requested (annealing=Annealing())",
+    }
 
 
 def test_what_it_measures_is_what_evaluate_does(ppca):
@@ -88,7 +93,8 @@ def test_a_pair_of_ones_own():
     data = {"x": torch.randn(6, 4), "c": torch.randn(6)}
     diagnosis = diagnose(Model(), Guide(), data, num_samples=40, num_simulations=25, num_refined=2, transform=as_it_is)
     assert {name: len(latent.activity) for name, latent in diagnosis.latents.items()} == {"z": 2, "w": 3}
-    assert diagnosis.absent == {"latent k": "summed out, so the guide does not draw it"}
+    assert set(diagnosis.absent) == {"latent k", "AIS from the prior"}
+    assert diagnosis.absent["latent k"] == "summed out, so the guide does not draw it"
     assert diagnosis.calibration.ranks["w"].shape == (25, 3)
     assert diagnosis.gaps is not None
     found = nuts(Model(), Guide(), {n: t[:1] for n, t in data.items()}, num_samples=4, num_warmup=4, max_tree_depth=2)
@@ -112,7 +118,7 @@ def test_a_latent_of_all_data_has_no_weights(says):
     diagnosis = diagnose(model, guide, data, num_samples=30, num_simulations=25)
     assert set(diagnosis.latents) == {"z"}
     assert not diagnosis.per_datum
-    assert set(diagnosis.absent) == {"latent w", "weights", "aggregate posterior", "calibration", "gaps"}
+    assert set(diagnosis.absent) == {"latent w", "weights", "aggregate posterior", "calibration", "gaps", *AIS}
     for function in (aggregate_posterior, gaps):
         with says(PairError, "outside the plate 'data'"):
             function(model, guide, data)
@@ -123,8 +129,12 @@ def test_a_latent_of_all_data_has_no_weights(says):
 def test_what_is_not_there_to_diagnose(ppca, says):
     with says(PairError, "diagnose requires data"):
         diagnose(ppca.model, ppca.guide(), {"x": torch.zeros(0, 5)})
-    with says(PairError, "num_samples >= 21, got 20"):
-        diagnose(ppca.model, ppca.guide(), ppca.data(3), num_samples=20)
+    for wrong in (20, -1, 100.5):
+        with says(SettingError, "num_samples", "at least 21", str(wrong)):
+            diagnose(ppca.model, ppca.guide(), ppca.data(3), num_samples=wrong)
+    for name in ("num_simulations", "num_refined"):
+        with says(SettingError, name, "at least 0, got -1"):
+            diagnose(ppca.model, ppca.guide(), ppca.data(3), **{name: -1})
 
 
 def test_each_part_has_the_numbers_that_it_has_alone(ppca):

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from pyrovae.errors import MissingExtraError, PairError
+from pyrovae.errors import MissingExtraError, PairError, SettingError
 from pyrovae.inference import posterior, posterior_predictive, prior_predictive, to_arviz
 
 az, xr = pytest.importorskip("arviz"), pytest.importorskip("xarray")
@@ -53,8 +53,10 @@ def test_draws_of_one_kind_once(gaussian, says):
     for wrong in ((), (draws, draws)):
         with says(PairError, "at most one of each kind", "to_arviz(posterior(...), prior(...))"):
             to_arviz(*wrong)
-    for num_chains in (0, 3):
-        with says(PairError, "4 draws", f"{num_chains} chains"):
+    with says(PairError, "4 draws", "3 chains"):
+        to_arviz(draws, num_chains=3)
+    for num_chains in (0, -1, 2.0):
+        with says(SettingError, "num_chains", "at least 1"):
             to_arviz(draws, num_chains=num_chains)
 
 

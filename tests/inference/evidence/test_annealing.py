@@ -10,7 +10,7 @@ import torch
 from pyro import poutine
 from torch import nn
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.guides import DeltaGuide, NormalGuide, SemiSupervisedGuide
 from pyrovae.inference import Annealing, annealed, evaluate
 from pyrovae.inference.evidence.hmc import Path
@@ -49,16 +49,24 @@ def test_temperatures_rise_from_zero_to_one(schedule):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"num_chains": 0}, ("num_chains >= 1", "0")),
-        ({"num_temperatures": 0}, ("num_temperatures >= 1",)),
-        ({"num_leapfrog": -1}, ("num_leapfrog >= 1", "-1")),
+        ({"num_chains": 0}, ("num_chains", "at least 1", "0")),
+        (
+            {"num_temperatures": 0},
+            (
+                "num_temperatures",
+                "at least 1",
+            ),
+        ),
+        ({"num_leapfrog": -1}, ("num_leapfrog", "at least 1", "-1")),
         ({"start": "posterior"}, ("'guide'", "'prior'", "'posterior'")),
         ({"schedule": "cosine"}, ("'sigmoid'", "'linear'", "'cosine'")),
         ({"acceptance": 1.0}, ("between 0 and 1", "1.0")),
+        ({"num_chains": 1.5}, ("num_chains", "whole number", "1.5")),
+        ({"acceptance": float("nan")}, ("acceptance", "nan")),
     ],
 )
 def test_what_an_annealing_requires(wrong, words, says):
-    with says(PairError, *words):
+    with says(SettingError, *words):
         Annealing(**wrong)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from pyrovae.data import Binarize
 from pyrovae.guides import ConditionalGuide, DeltaGuide, NormalGuide
 from pyrovae.inference import Annealing, compare_evidence
 from pyrovae.models import VAE, ConditionalVAE, likelihoods, priors
@@ -77,18 +78,18 @@ def test_labels_that_no_program_takes_do_not_limit_the_simulation(ppca):
     assert table.sandwich.per_datum["lower"].shape == (8,)
 
 
-def test_a_random_transform_is_drawn_once():
-    """All estimators get the same binarised pixels."""
+def test_all_estimators_get_the_same_pixels_of_a_random_transform():
     vae = VAE(priors.StandardNormal(2), likelihoods.Bernoulli(4), MLP(2, 4))
-    calls = []
+    seen = set()
 
-    def transform(batch):
-        calls.append(len(batch["x"]))
-        return {"x": torch.bernoulli(batch["x"])}
+    def model(x=None, *, size=None):
+        if x is not None and len(x) == 9:
+            seen.add(tuple(x.flatten().tolist()))
+        return vae(x, size=size)
 
-    data = {"x": torch.rand(5, 4)}
-    compare_evidence(vae, NormalGuide(MLP(4, 4)), data, TINY, num_samples=2, num_simulations=3, transform=transform)
-    assert calls == [5]
+    data, options = {"x": torch.rand(9, 4)}, {"num_samples": 2, "num_simulations": 3, "compile": False}
+    compare_evidence(model, NormalGuide(MLP(4, 4)), data, TINY, transform=Binarize(), **options)
+    assert len(seen) == 1
 
 
 def test_a_progress_bar_for_each_estimator(ppca, capsys):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import PairError, SettingError, ShapeError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import Estimate, Evaluation, evaluate, log_evidence
 from pyrovae.inference.evidence.estimates import Sums
@@ -243,9 +243,9 @@ def test_an_empty_set(ppca, says):
         evaluate(ppca.model, ppca.guide(), {"x": torch.zeros(3, 5), "y": torch.zeros(2)})
 
 
-@pytest.mark.parametrize("num_samples", [0, -1])
+@pytest.mark.parametrize("num_samples", [0, -1, 1.5, True])
 def test_no_samples(ppca, num_samples, says):
-    with says(PairError, "num_samples >= 1", str(num_samples), "num_samples=100"):
+    with says(SettingError, "num_samples", "at least 1", str(num_samples), "num_samples=100"):
         evaluate(ppca.model, ppca.guide(), ppca.data(2), num_samples=num_samples)
 
 

@@ -257,5 +257,5 @@ def test_a_site_that_counts_dimensions_from_the_left(says):
 
     x = torch.randn(4, 3)
     assert evaluate(model, guide, {"x": x}, num_samples=1).elbo.value < 0
-    with says(ShapeError, "'x'", "in a run of 5 draws", "unsqueeze"):
+    with says(ShapeError, "'x'", "in a run of 2 draws", "unsqueeze"):
         evaluate(model, guide, {"x": x}, num_samples=5)

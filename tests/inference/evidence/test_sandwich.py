@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyro import poutine
 
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.errors import PairError, SettingError, ShapeError
 from pyrovae.guides import ConditionalGuide, NormalGuide
 from pyrovae.inference import Annealing, sandwich
 from pyrovae.inference.pair.running import seeded
@@ -67,7 +67,7 @@ def test_the_progress_bars(ppca, capsys):
 def test_a_model_that_does_not_generate(ppca, says):
     with says(PairError, "sandwich", "size", "def model(x=None, *, size=None)"):
         sandwich(lambda x: ppca.model(x), ppca.guide())
-    with says(PairError, "num_simulations >= 2", "got 1", "num_simulations=100"):
+    with says(SettingError, "num_simulations", "at least 2, got 1", "num_simulations=100"):
         sandwich(ppca.model, ppca.guide(), 1)
 
 

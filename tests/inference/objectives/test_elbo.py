@@ -1,11 +1,13 @@
 """The ELBO, its weights and its closed forms, against Pyro's and by hand."""
 
+import math
+
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference import ELBO, Linear
 from pyrovae.inference.pair.contract import local_params
 from pyrovae.inference.pair.scoring import log_terms
@@ -77,8 +79,12 @@ def test_arguments_that_make_no_sense(says):
         ELBO(free_bits=1.0, capacity=1.0)
     with says(PairError, "group='dimension'", "'level'"):
         ELBO(free_bits=1.0, group="level")
-    with says(PairError, "ELBO requires num_particles >= 1, got 0"):
+    with says(SettingError, "num_particles requires a whole number of at least 1, got 0"):
         ELBO(0)
+    for name in ("kl_weight", "free_bits", "capacity"):
+        for wrong in (-1.0, math.nan, math.inf, "1"):
+            with says(SettingError, name):
+                ELBO(**{name: wrong})
 
 
 def test_free_bits_per_dimension_require_a_product(ppca, says):

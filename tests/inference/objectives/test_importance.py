@@ -1,5 +1,7 @@
 """Weighted bounds against the exact evidence, and wake-sleep against an exact posterior."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -7,7 +9,7 @@ import torch
 from pyro import poutine
 from pyro.infer import RenyiELBO
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference import ELBO, IWAE, Renyi, WakeSleep
 from pyrovae.inference.pair.scoring import log_terms
 
@@ -87,6 +89,12 @@ def test_renyi_at_zero_is_the_importance_weighted_bound(ppca, loss, learned):
     assert bounds == sorted(bounds, reverse=True)
 
 
+def test_renyi_at_minus_infinity_is_the_largest_weight(ppca, loss, learned):
+    x, guide = ppca.data(6)["x"], ppca.guide(0.3, 1.3)
+    best, near = (loss(learned(Renyi(a, 8), ppca.model, guide, x), ppca.model, guide, x) for a in (-math.inf, -1e5))
+    torch.testing.assert_close(best, near, rtol=1e-3, atol=0)
+
+
 def test_wake_sleep_learns_the_posterior_of_a_discrete_latent(mixture):
     pair = mixture
     objective = WakeSleep(400)
@@ -129,8 +137,12 @@ def test_a_flow_without_an_inverse(ppca, says):
 
 
 def test_arguments_that_make_no_sense(says):
-    with says(PairError, "num_particles >= 1"):
-        IWAE(0)
+    for wrong in (0, 1.5, True):
+        with says(SettingError, "num_particles", "at least 1"):
+            IWAE(wrong)
+    for wrong in (math.nan, math.inf):
+        with says(SettingError, "alpha"):
+            Renyi(wrong, 5)
     with says(PairError, "num_particles >= 2", "got 1", "WakeSleep(num_particles=10)"):
         WakeSleep(1)
     with says(PairError, "'dreg'", "'no'"):

@@ -2,7 +2,7 @@
 
 import torch
 
-from pyrovae.errors import PairError
+from pyrovae.errors import SettingError
 from pyrovae.inference import Cyclical, Linear
 
 
@@ -17,9 +17,15 @@ def test_schedules():
 
 
 def test_schedules_that_make_no_sense(says):
-    with says(PairError, "steps >= 1"):
-        Linear(0.0, 1.0, 0)
-    with says(PairError, "period"):
+    for steps in (0, -3, 1.5):
+        with says(SettingError, "steps", "at least 1"):
+            Linear(0.0, 1.0, steps)
+    with says(SettingError, "end", "finite"):
+        Linear(0.0, float("nan"), 5)
+    with says(SettingError, "period", "at least 1"):
         Cyclical(0.0, 1.0, 0)
-    with says(PairError, "rise"):
-        Cyclical(0.0, 1.0, 5, rise=0.0)
+    for rise in (0.0, 1.5, float("nan")):
+        with says(SettingError, "rise"):
+            Cyclical(0.0, 1.0, 5, rise=rise)
+    with says(SettingError, "cycles"):
+        Cyclical(0.0, 1.0, 5, cycles=0)

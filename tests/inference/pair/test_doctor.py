@@ -184,7 +184,8 @@ class Normed(nn.Sequential):
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_nothing_is_disturbed(broken, batch):
-    own, q = VAE(priors.StandardNormal(LATENT), likelihoods.Normal(DIM), Normed(LATENT, DIM)), NormalGuide(Normed(3, 4))
+    decoder = nn.Sequential(nn.Linear(LATENT, DIM), nn.LayerNorm(DIM), nn.Dropout(0.5))
+    own, q = VAE(priors.StandardNormal(LATENT), likelihoods.Normal(DIM), decoder), NormalGuide(Normed(3, 4))
     own.decoder[0].weight.grad = torch.ones(DIM, LATENT)
     before = {name: value.clone() for m in (own, q) for name, value in m.state_dict().items()}
     modes, rng = [m.training for m in own.modules()], torch.get_rng_state()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.errors import SupportError
+from pyrovae.errors import SettingError, SupportError
 from pyrovae.models.likelihoods import Categorical, Ordinal
 
 
@@ -52,7 +52,7 @@ def test_values_outside_the_support(likelihood, values, words, says):
 
 @pytest.mark.parametrize("make", [Categorical, Ordinal])
 def test_one_value(make, says):
-    with says(SupportError, make.__name__, "values >= 2"):
+    with says(SettingError, "values", "at least 2"):
         make(2, 1)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pyrovae.errors import SupportError
+from pyrovae.errors import SettingError, SupportError
 from pyrovae.models.likelihoods import DiscretizedLogistic, DiscretizedLogisticMixture
 
 
@@ -87,7 +87,7 @@ def test_every_stored_grey_level_is_a_level():
 def test_wrong_arguments(says):
     with says(SupportError, "DiscretizedLogistic", "'predicted'", "'learnt'"):
         DiscretizedLogistic(2, "learnt")
-    with says(SupportError, "levels >= 2", "levels=256"):
+    with says(SettingError, "levels", "at least 2", "levels=256"):
         DiscretizedLogistic(2, levels=1)
 
 

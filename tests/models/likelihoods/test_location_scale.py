@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pyrovae.errors import SupportError
+from pyrovae.errors import SettingError, SupportError
 from pyrovae.models.likelihoods import Laplace, LocationScale, LogNormal, Normal, StudentT
 
 
@@ -89,7 +89,7 @@ def test_a_scale_has_a_floor(scale):
 
 
 def test_a_floor_is_not_negative(says):
-    with says(SupportError, "min_scale >= 0", "-1"):
+    with says(SettingError, "min_scale", "at least 0", "-1"):
         Normal(1, min_scale=-1.0)
 
 

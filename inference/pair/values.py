@@ -1,0 +1,207 @@
+"""What a pair requires of the values of its data: finite, in the support of their site, and labels that exist."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions.constraints import Constraint, independent
+
+from pyrovae.data import Batch
+from pyrovae.errors import NonFiniteError, SupportError
+from pyrovae.inference.pair.contract import ProgramLike, Site, takes
+from pyrovae.inference.pair.labels import check_labels
+from pyrovae.inference.pair.tracing import PairTrace, innermost, sites
+
+__all__ = ["DataRules", "check_finite_values", "check_observed", "check_support"]
+
+
+def check_observed(model: ProgramLike, pair: PairTrace) -> None:
+    """Observed values are finite and in the support of their likelihood.
+
+    Args:
+        model: the program, whose `likelihood` may have a check of its own.
+        pair: a run of both programs.
+
+    Raises:
+        NonFiniteError, SupportError: they are not; the message names the site.
+    """
+    for name, site in pair.observed().items():
+        check_finite_values(name, site["value"])
+        _check_likelihood(model, name, site["value"])
+        check_support(name, site["fn"], site["value"], "Transform the data, or choose another likelihood.")
+
+
+def check_finite_values(name: str, value: Tensor) -> None:
+    """Values at a site are finite.
+
+    Args:
+        name: the site.
+        value: its value.
+
+    Raises:
+        NonFiniteError: a value is NaN or infinite.
+    """
+    if value.is_floating_point() and not value.isfinite().all():
+        raise NonFiniteError(
+            f"The model requires finite data at site '{name}', got {int((~value.isfinite()).sum())} NaN or "
+            f"infinite values of {value.numel()}. Drop those rows, or impute them."
+        )
+
+
+def check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
+    """Values at a site are in the support of its distribution.
+
+    Args:
+        name: the site.
+        fn: its distribution.
+        value: its value.
+        advice: the last sentence of the error.
+
+    Raises:
+        SupportError: a value is outside.
+    """
+    base = innermost(fn)
+    try:
+        support = base.support
+    except NotImplementedError:  # a distribution of the user's own may state no support
+        return
+    _require_inside(name, _family(base), support, value, advice)
+
+
+def _require_inside(name: str, family: str, support: Any, value: Tensor, advice: str) -> None:
+    try:
+        inside = support.check(value)
+    except NotImplementedError:
+        return
+    if not inside.all():
+        worst = value[~inside.expand(value.shape)] if inside.shape == value.shape else value
+        raise SupportError(
+            f"{family} at site '{name}' requires {_described(support)}, got values from "
+            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {advice}"
+        )
+
+
+def _family(fn: Any) -> str:
+    return type(fn).__name__.removeprefix("_")
+
+
+def _described(support: Any) -> str:
+    text = str(support).removesuffix("()")
+    return text if text.startswith("a ") else f"values in {text}"
+
+
+def _check_likelihood(model: ProgramLike, name: str, value: Tensor) -> None:
+    likelihood: Any = getattr(model, "likelihood", None)
+    if name == "x" and hasattr(likelihood, "check"):
+        likelihood.check(value)
+
+
+@dataclass(frozen=True)
+class DataRules:
+    """What each batch of the data must keep, read off one run of the pair.
+
+    Attributes:
+        model: the program.
+        observed: the observed sites whose value is the tensor of that name in the batch.
+        labels: the latent sites whose label a tensor of that name in the batch may give, and their supports.
+        classes: the number of values of each label that networks take as an input.
+        masked: whether the model takes a mask of the entries of x that were observed.
+    """
+
+    model: ProgramLike
+    observed: dict[str, Site]
+    labels: dict[str, Constraint]
+    classes: dict[str, int]
+    masked: bool
+
+    @classmethod
+    def of(cls, model: ProgramLike, traces: PairTrace, batch: Batch, classes: dict[str, int]) -> "DataRules":
+        """The rules of a pair.
+
+        Args:
+            model: the program.
+            traces: a run of both programs.
+            batch: the named tensors of that run.
+            classes: what `LabelInputs` found in that run.
+        """
+        drawn, masked = sites(traces.model), takes(model, "mask") and "mask" in batch
+        observed = {
+            name: site
+            for name, site in traces.observed().items()
+            if name in batch and ((masked and name == "x") or _same_values(site["value"], batch[name]))
+        }
+        supports = {name: _support(site) for name, site in drawn.items() if name in batch and not site["is_observed"]}
+        labels = {name: support for name, support in supports.items() if support is not None and support.is_discrete}
+        return cls(model, observed, labels, {n: k for n, k in classes.items() if n not in drawn}, masked)
+
+    def check(self, batch: Batch) -> None:
+        """Raise if a batch breaks a rule.
+
+        Args:
+            batch: named tensors, transformed.
+
+        Raises:
+            NonFiniteError, SupportError: a value is not finite, or outside the support of its site.
+        """
+        for name, site in self.observed.items():
+            self._check_values(name, site, self._scored(name, site, batch))
+        check_labels(batch, self.classes)
+        for name, support in self.labels.items():
+            _check_given(name, batch[name], support)
+
+    def _scored(self, name: str, site: Site, batch: Batch) -> Tensor:
+        """The values that the site scores: entries that a mask hides count as those of the run, which are inside."""
+        if not self.masked or name != "x" or "mask" not in batch:
+            return batch[name]
+        mask = batch["mask"].bool().expand(batch[name].shape)
+        return torch.where(mask, batch[name], site["value"][:1].to(batch[name].dtype))
+
+    def _check_values(self, name: str, site: Site, value: Tensor) -> None:
+        check_finite_values(name, value)
+        _check_likelihood(self.model, name, value)
+        support = _support(site)
+        if support is not None:
+            advice = "Transform the data, or choose another likelihood."
+            _require_inside(name, _family(innermost(site["fn"])), support, value, advice)
+
+    def entries(self, batch: Batch) -> int:
+        """How many numbers of x the model scores in a batch: those that the mask shows, or all.
+
+        Args:
+            batch: named tensors, transformed.
+        """
+        if self.masked and "mask" in batch:
+            return int(batch["mask"].bool().expand(batch["x"].shape).sum())
+        return batch["x"].numel()
+
+
+def _same_values(value: Tensor, given: Tensor) -> bool:
+    """Whether a site observes a tensor as it is, perhaps transposed."""
+    if value.numel() != given.numel():
+        return False
+    ordered = (t.double().flatten().sort().values for t in (value, given))
+    return torch.equal(*(t.nan_to_num(0.0) for t in ordered))
+
+
+def _support(site: Site) -> Any | None:
+    """The support of a site's entries, where it is the same for all rows and draws; else None."""
+    try:
+        support = innermost(site["fn"]).support
+    except NotImplementedError:
+        return None
+    while isinstance(support, independent):
+        support = support.base_constraint
+    constant = all(value.dim() == 0 for value in vars(support).values() if isinstance(value, Tensor))
+    return support if constant and support.event_dim == 0 else None
+
+
+def _check_given(name: str, label: Tensor, support: Any) -> None:
+    """Labels of a latent site are in its support, or -1 where they are unknown."""
+    inside = (label == -1) | support.check(label.nan_to_num(-0.5) if label.is_floating_point() else label)
+    if not inside.all():
+        raise SupportError(
+            f"Labels of site '{name}' require {_described(support)}, or -1 where they are unknown, got "
+            f"{label[~inside][0].item():g} ({int((~inside).sum())} of {label.numel()} values). Number the labels from "
+            "0, and write -1 for a missing one."
+        )
