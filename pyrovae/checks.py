@@ -16,11 +16,14 @@ from torch import Tensor
 from pyrovae.errors import DataError, SettingError, ShapeError
 
 __all__ = [
+    "BYTES",
+    "COUNTS",
     "SEEDS",
     "check_choice",
     "check_count",
     "check_counts",
     "check_fraction",
+    "check_name",
     "check_number",
     "check_positive",
     "check_seed",
@@ -28,11 +31,17 @@ __all__ = [
     "check_tensor",
 ]
 
+COUNTS = 2**31 - 1
+"""The largest count by default: more draws, steps or rows than this are a slip, and would take for ever."""
+
+BYTES = 2**62
+"""More memory than any machine has."""
+
 SEEDS = 2**32
 """A seed is below this number: NumPy's older generators take no larger one, and sums with a seed do not overflow."""
 
 
-def check_count(name: str, value: Any, least: int = 1, most: int | None = None, *, write: Any = None) -> int:
+def check_count(name: str, value: Any, least: int = 1, most: int = COUNTS, *, write: Any = None) -> int:
     """A whole number, such as one of draws, epochs or data points.
 
     Python's, NumPy's and torch's integers count; a boolean or a float, even 3.0, does not.
@@ -41,7 +50,7 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
         name: the argument's name, for the error.
         value: what was given.
         least: the smallest number that has a meaning.
-        most: the largest; None for no bound.
+        most: the largest.
         write: a value that works, for the error; None leaves it out.
 
     Raises:
@@ -51,8 +60,8 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
         number = None if _is_bool(value) else operator.index(value)
     except (TypeError, ValueError, RuntimeError):  # torch refuses floats with errors of its own
         number = None
-    if number is None or number < least or (most is not None and number > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    if number is None or not least <= number <= most:
+        bounds = f"from {least} to {most}" if most != COUNTS or (number or 0) > most else f"of at least {least}"
         _refuse(name, f"a whole number {bounds}", value, write)
     return number
 
@@ -174,6 +183,21 @@ def check_several(name: str, values: Any) -> list[Any]:
     if not several:
         _refuse(name, "a list of at least one value", values)
     return several
+
+
+def check_name(name: str, value: Any) -> str:
+    """A name, such as that of a site.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what was given.
+
+    Raises:
+        SettingError: the value is no text.
+    """
+    if not isinstance(value, str):
+        _refuse(name, "a name, as text", value)
+    return value
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:

@@ -13,6 +13,7 @@ from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError, PairError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
+from pyrovae.inference.pair.running import transformed
 from pyrovae.inference.training.minibatches import gathered
 
 __all__ = ["Batches", "TrainingData", "WithDataSize"]
@@ -100,7 +101,7 @@ class TrainingData:
         Args:
             rows: their row numbers.
         """
-        return self.transform(gathered(self.train, rows, self.device))
+        return transformed(gathered(self.train, rows, self.device), self.transform)
 
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.
