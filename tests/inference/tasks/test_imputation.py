@@ -200,7 +200,7 @@ def test_it_says_what_is_wrong(ppca, known, pair, says):
     with says(PairError, "imputations requires data", "empty batch"):
         imputations(model, guide, {name: tensor[:0] for name, tensor in known.batch.items()})
     broken = known.batch | {"x": torch.where(known.mask, math.nan, known.x)}
-    with says(NonFiniteError, "rows [1, "):
+    with says(NonFiniteError, "finite data at site 'x'"):
         impute(model, guide, broken, num_samples=3)
 
     class Global(nn.Module):
