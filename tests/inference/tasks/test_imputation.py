@@ -207,7 +207,7 @@ def test_it_says_what_is_wrong(ppca, known, pair, says):
         def forward(self, x=None, mask=None, *, size=None, data_size=None):
             w = pyro.sample("w", dist.Normal(0.0, 1.0))
             with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("x", dist.Normal(w, torch.ones(5)).to_event(1), obs=x)
+                pyro.sample("x", dist.Normal(w.unsqueeze(-1), torch.ones(5)).to_event(1), obs=x)
 
     def of_all(x, data_size=None):
         pyro.sample("w", dist.Normal(0.0, 1.0))
