@@ -57,6 +57,7 @@ from pyrovae.inference import (
 from pyrovae.inference.diagnostics.latents import ACTIVE
 from pyrovae.inference.training.device import choose_device
 from pyrovae.models import Autoregressive, LanguageModel, LSTMDecoder, TextVAE, TransformerDecoder, priors
+from pyrovae.output import write_text
 
 VARIANTS = {
     "lm": "the language model: no z, and as many epochs as vae and iwae together",
@@ -260,7 +261,7 @@ def script(flags: argparse.Namespace) -> None:
         trained, found[variant] = run(flags_of(flags, variant), variant)
         if variant in ("vae", "iwae"):
             written = sentences(trained, flags.seed)
-            (flags.out / variant / "sentences.txt").write_text(written + "\n", encoding="utf-8")
+            write_text(flags.out / variant / "sentences.txt", written + "\n")
     if written:
         print(f"\n{written}")
     tabulate(flags, found)

@@ -14,7 +14,7 @@ from pyrovae.errors import PairError
 from pyrovae.examples._shared.scoring import refine, scored
 from pyrovae.examples._shared.training import Trained
 from pyrovae.inference import Estimate, Evaluation, InferenceGaps
-from pyrovae.inference.training.checkpoint import write_atomically
+from pyrovae.output import write_text
 from pyrovae.report import write_report
 from pyrovae.version import __version__
 
@@ -63,7 +63,7 @@ def write_summary(
             print(f"  {name:<13}{value:>18}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
     text = json.dumps(content, indent=2, allow_nan=True)
-    write_atomically(flags.out / "summary.json", lambda file: file.write(text.encode()))
+    write_text(flags.out / "summary.json", text)
     if flags.report:
         _report(trained, measured, flags)
 
@@ -75,8 +75,7 @@ def write_comparison(out: Path, results: Mapping[str, Any]) -> None:
         out: the run folder of the script.
         results: what to write, by name.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "comparison.json").write_text(json.dumps(results, indent=1))
+    write_text(out / "comparison.json", json.dumps(results, indent=1))
 
 
 def _table(

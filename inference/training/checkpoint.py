@@ -7,25 +7,21 @@ changed byte is found. The checkpoint before the last one is kept beside it, and
 
 import hashlib
 import io
-import os
 import pickle
 import re
-import secrets
-import shutil
 import warnings
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from pyrovae.errors import CheckpointError, CheckpointWarning, OutputError
+from pyrovae.errors import CheckpointError, CheckpointWarning
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture, restore
+from pyrovae.output import write_atomically
 
-__all__ = ["PREVIOUS", "has_run", "load", "load_weights", "save", "seal", "write_atomically"]
+__all__ = ["PREVIOUS", "has_run", "load", "load_weights", "save", "seal"]
 
 PREVIOUS = "checkpoint.previous.pt"
 """The checkpoint before the last one, in the same folder."""
@@ -36,49 +32,6 @@ _SEAL = b"\npyrovae sha256 "
 
 class _BrokenError(CheckpointError):
     """The file is not what was written."""
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, keep: Path | None = None) -> None:
-    """Write a file so that other readers see the old content or the new one, never a part of it.
-
-    Args:
-        path: the file; its folder is made where it is missing.
-        write: writes the content to an open binary file, a temporary one in the same folder.
-        keep: what becomes of the old content; None drops it.
-
-    Raises:
-        OutputError: the folder cannot be made or written, or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            if keep is not None and path.is_file():
-                _copy(path, keep)
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):  # it may not exist yet
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path.name!r} into {str(path.parent)!r}: {error.strerror}. Choose a folder that you may "
-            "write: --out runs/mine, or run=... in fit()."
-        ) from error
-
-
-def _copy(path: Path, copy: Path) -> None:
-    """Put the content of a file in another place too, at no moment a part of it."""
-    temporary = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
-    try:
-        os.link(path, temporary)
-    except OSError:  # this file system has no links
-        shutil.copyfile(path, temporary)
-    temporary.replace(copy)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training import checkpoint
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.parameters import undisturbed
+from pyrovae.output import write_text
 from pyrovae.version import __version__
 
 __all__ = ["RunFolder"]
@@ -178,7 +179,7 @@ class RunFolder:
         self._write_metrics(history)
 
     def _write_metrics(self, history: History) -> None:
-        checkpoint.write_atomically(self.folder / "metrics.csv", lambda file: file.write(history.csv().encode()))
+        write_text(self.folder / "metrics.csv", history.csv())
         _write_json(self.folder / "metrics.json", history.rows, indent=1)
 
     def load(self, device: torch.device, settings: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +218,7 @@ class RunFolder:
 
 
 def _write_json(path: Path, content: Any, indent: int = 2) -> None:
-    checkpoint.write_atomically(path, lambda file: file.write(json.dumps(content, indent=indent).encode()))
+    write_text(path, json.dumps(content, indent=indent))
 
 
 def _versions() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import os
 import wave
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from pyrovae.checks import check_positive, check_tensor
 from pyrovae.data.piano import KEYS, LOWEST
 from pyrovae.errors import SettingError, ShapeError
+from pyrovae.output import write_atomically
 
 __all__ = ["RATE", "waveform", "write_wav"]
 
@@ -77,10 +80,15 @@ def write_wav(path: str | os.PathLike[str], roll: Tensor, *, step: float = 0.5) 
     Raises:
         SettingError: a step that is not positive, or makes no sample, or hours of them.
         ShapeError: the roll has another shape.
+        OutputError: the folder cannot be made or written, or the disk is full.
     """
     levels = (waveform(roll, step=step) * 32_000).to(torch.int16).numpy().astype("<i2")
-    with wave.open(os.fspath(path), "wb") as file:
+    write_atomically(Path(path), lambda file: _write_frames(file, levels.tobytes()))
+
+
+def _write_frames(output: BinaryIO, frames: bytes) -> None:
+    with wave.open(output, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(levels.tobytes())
+        file.writeframes(frames)

@@ -1,9 +1,11 @@
 """What all figures share: the colours, the layout, the axes, and how they are written to a file."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrovae.imports import imported
+from pyrovae.output import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +48,10 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
 
     Args:
         figure: the figure.
-        path: the file.
+        path: the file; its folder is made where it is missing.
+
+    Raises:
+        OutputError: the folder cannot be made or written, or the disk is full.
     """
     figure.draw_without_rendering()  # axes of a fixed aspect are in their place after the second layout
-    figure.savefig(path, dpi=130)
+    write_atomically(Path(path), lambda file: figure.savefig(file, dpi=130, format="png"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrovae.errors import CheckpointError
-from pyrovae.inference.training.checkpoint import write_atomically
+from pyrovae.output import write_text
 from pyrovae.report import sections
 from pyrovae.report.facts import broken_files, estimate, run_facts
 from pyrovae.report.files import LONGEST, RunFiles, picture
@@ -57,7 +57,7 @@ def report_folder(run: str | Path) -> tuple[Path, RunFiles]:
         "sections": _sections(files, pictures),
     }
     path = folder / "summary.html"
-    write_atomically(path, lambda file: file.write(page(content).encode(errors="replace")))
+    write_text(path, page(content))
     return path, files
 
 

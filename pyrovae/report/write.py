@@ -16,7 +16,7 @@ from pyrovae.inference.diagnostics import Diagnosis, diagnose
 from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.running import unchanged
-from pyrovae.inference.training.checkpoint import write_atomically
+from pyrovae.output import write_text
 from pyrovae.report import sections
 from pyrovae.report.facts import broken_files, run_facts
 from pyrovae.report.files import RunFiles
@@ -85,7 +85,7 @@ def write_report(
         "sections": _sections(pair, measured, trust, comparison, RunFiles.of(run)),
     }
     path = run / "report.html"
-    write_atomically(path, lambda file: file.write(page(content).encode(errors="replace")))
+    write_text(path, page(content))
     return path
 
 

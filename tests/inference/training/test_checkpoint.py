@@ -15,7 +15,7 @@ from torch import nn
 from pyrovae.errors import CheckpointError, CheckpointWarning, OutputError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import load_weights
-from pyrovae.inference.training.checkpoint import PREVIOUS, load, save, seal, write_atomically
+from pyrovae.inference.training.checkpoint import PREVIOUS, load, save, seal
 from pyrovae.inference.training.pair_weights import restore, weights
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
@@ -318,40 +318,12 @@ def test_a_path_that_is_a_folder(tmp_path, says):
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, OSError, KeyboardInterrupt])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(error, tmp_path):
-    path = tmp_path / "a.txt"
-    write_atomically(path, lambda file: file.write(b"old"))
-
-    def fail(file):
-        file.write(b"half")
-        raise error(28, "broke off")
-
-    with pytest.raises((error, OutputError)):
-        write_atomically(path, fail)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_state_that_cannot_be_saved_leaves_the_old_checkpoint(run):
     before = (run / "checkpoint.pt").read_bytes()
     with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
         save(run / "checkpoint.pt", {"weights": torch.zeros(3), "function": lambda: None})
     assert (run / "checkpoint.pt").read_bytes() == before
     assert [p.name for p in run.iterdir()] == ["checkpoint.pt"]
-
-
-def test_the_old_file_is_whole_until_the_new_one_is(tmp_path):
-    path = tmp_path / "a.txt"
-    write_atomically(path, lambda file: file.write(b"old"))
-
-    def look(file):
-        file.write(b"new, and longer")
-        file.flush()
-        assert path.read_bytes() == b"old"
-
-    write_atomically(path, look)
-    assert path.read_bytes() == b"new, and longer"
 
 
 def test_others_may_read_what_the_users_mask_lets_them(tmp_path):
