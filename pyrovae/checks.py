@@ -24,6 +24,7 @@ __all__ = [
     "check_counts",
     "check_fraction",
     "check_name",
+    "check_names",
     "check_number",
     "check_positive",
     "check_seed",
@@ -193,11 +194,26 @@ def check_name(name: str, value: Any) -> str:
         value: what was given.
 
     Raises:
-        SettingError: the value is no text.
+        SettingError: the value is no text, or empty.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         _refuse(name, "a name, as text", value)
     return value
+
+
+def check_names(name: str, values: Any) -> list[str]:
+    """Several names, or none: a list or a tuple of text.
+
+    Args:
+        name: the argument's name, for the error.
+        values: what was given.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        _refuse(name, "a list of names", values)
+    return [check_name(name, value) for value in values]
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
@@ -243,8 +259,8 @@ def check_tensor(
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         value = torch.as_tensor(value)
-    if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
-        got = f"one of {value.dtype}" if isinstance(value, Tensor) else _shown(value)
+    if not isinstance(value, Tensor) or value.is_complex() or _has_no_values(value):
+        got = f"one of {value.dtype}, {value.layout}, on {value.device}" if isinstance(value, Tensor) else _shown(value)
         raise DataError(f"{name} requires a tensor of real numbers {shape}, got {got}.")
     least = max(least_dims, 1 if rows else 0)
     if value.dim() < least or (dims is not None and value.dim() != dims) or (rows and len(value) < rows):
@@ -254,6 +270,10 @@ def check_tensor(
         broken = int((~value.isfinite()).sum())
         raise DataError(f"{name} requires finite numbers, got {broken} NaN or infinite ones of {value.numel()}.")
     return value
+
+
+def _has_no_values(tensor: Tensor) -> bool:
+    return tensor.layout != torch.strided or tensor.device.type == "meta"
 
 
 def _folded(value: Any) -> str:

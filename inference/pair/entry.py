@@ -75,7 +75,7 @@ def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> dict[str, T
 
 def _takes_a_batch(transform: Any) -> bool:
     """Whether a transform can be called with one argument; what has no signature is believed."""
-    if not callable(transform) or isinstance(transform, type):
+    if not callable(transform):
         return False
     try:
         inspect.signature(transform).bind(None)

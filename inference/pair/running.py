@@ -77,7 +77,14 @@ def transformed(batch: Batch, transform: Transform) -> Batch:
     Raises:
         SettingError: it returns something else.
     """
-    result = transform(batch)
+    try:
+        result = transform(batch)
+    except TypeError as error:
+        if isinstance(transform, type):  # a class in place of one of its objects
+            raise SettingError(
+                f"transform requires a function from batch to batch, got {transform}: {error}."
+            ) from None
+        raise
     if not isinstance(result, Mapping):
         raise SettingError(
             f"transform requires a function from batch to batch, got one that returns {kind_of(result)}. Return named "

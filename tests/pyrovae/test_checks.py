@@ -14,6 +14,7 @@ from pyrovae.checks import (
     check_counts,
     check_fraction,
     check_name,
+    check_names,
     check_number,
     check_positive,
     check_seed,
@@ -78,9 +79,17 @@ def test_a_count_that_no_run_reaches_is_a_slip():
 
 def test_a_name_is_text():
     assert check_name("site", "z") == "z"
-    for value in (None, 3, [], b"z", ("z",)):
+    for value in (None, 3, [], b"z", ("z",), ""):
         with pytest.raises(SettingError, match=r"^site requires a name, as text, got "):
             check_name("site", value)
+
+
+def test_names_are_a_list_of_text():
+    assert check_names("sites", ()) == []
+    assert check_names("sites", ("z", "y")) == ["z", "y"]
+    for values in ("z", None, 3, len, [3], [None]):
+        with pytest.raises(SettingError, match=r"^sites requires a (list of names|name, as text), got "):
+            check_names("sites", values)
 
 
 def test_several_are_a_list_of_at_least_one():

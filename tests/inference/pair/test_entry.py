@@ -210,7 +210,8 @@ def test_a_transform_is_a_function(pair, tool, says):
 
     wrong = {
         "a str": "threshold",
-        "the class Binarize": Binarize,  # without parentheses
+        "the class Scale": pyrovae_data.Scale,  # without parentheses
+        "class 'int'": int,
         "a function": lambda: None,
         "one that returns a Tensor": lambda batch: batch["x"],
         "one that returns None": lambda batch: None,
