@@ -99,7 +99,7 @@ def one_of(values: st.SearchStrategy) -> Kind:
 
 def count(low: int = 1, high: int = 4) -> Kind:
     strangers = (1.5, math.nan, math.inf, -math.inf, "3", b"3", 3 + 4j, [], (1, 2), torch.zeros(3))
-    refused = sampled(*strangers, -(2**63), low - 9)
+    refused = sampled(*strangers, -(2**63), min(low, 1) - 9)
     return Kind(st.integers(low, high), sampled(None, 0, -1, True, 2**63, 2.0, torch.tensor(2)), refused)
 
 

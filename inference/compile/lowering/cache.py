@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
+from pyrovae.errors import OutputError
+
 __all__ = ["checked_libraries", "is_whole", "repaired", "usable_cache"]
 
 T = TypeVar("T")
@@ -27,16 +29,18 @@ FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def usable_cache() -> None:
-    """Point torch to a temporary folder, with a warning, where it cannot write into the folder of its cache."""
+    """Point torch to a temporary folder, with a warning, where it cannot write into the folder of its cache.
+
+    Raises:
+        OutputError: no temporary folder can be made either.
+    """
     try:
         folder = os.environ.get(FOLDER) or _default()
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return
     except OSError as error:
-        # Without a temporary folder nothing can be compiled; torch is content with one that exists.
-        other = _temporary() or os.sep
-        os.environ[FOLDER] = other
+        os.environ[FOLDER] = other = _temporary(error)
         warnings.warn(
             f"The folder of torch's compiled code cannot be written ({error}), so this process uses {other!r}. Set "
             f"{FOLDER} to a folder that you may write.",
@@ -53,12 +57,14 @@ def _default() -> str:
     return str(Path(tempfile.gettempdir()) / ("torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user)))
 
 
-def _temporary() -> str | None:
+def _temporary(why: OSError) -> str:
     """A folder that lasts as long as this process."""
     try:
         folder = tempfile.mkdtemp(prefix="pyrovae_compiled_")
     except OSError:
-        return None
+        raise OutputError(
+            f"torch requires a folder that it can write to build an optimizer, got none ({why}). Set {FOLDER} to one."
+        ) from why
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

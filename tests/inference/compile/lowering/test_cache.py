@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pyrovae.errors import OutputError
+from pyrovae.inference.compile import Compiled, EagerWarning
 from pyrovae.inference.compile.lowering import cache
 
 
@@ -39,12 +41,14 @@ def test_a_folder_that_cannot_be_written_is_replaced_once_and_named(folder):
         cache.usable_cache()
 
 
-def test_without_any_folder_torch_gets_one_that_exists(folder, monkeypatch):
+def test_without_any_folder_an_error_says_what_to_set(folder, monkeypatch, says):
     folder.touch()
     monkeypatch.setattr(tempfile, "tempdir", str(folder.parent / "none"))
-    with pytest.warns(UserWarning, match="cannot be written"):
+    with says(OutputError, "to build an optimizer", "Set TORCHINDUCTOR_CACHE_DIR"):
         cache.usable_cache()
-    assert os.environ[cache.FOLDER] == os.sep
+    call, x = Compiled(lambda x: x * 2), torch.ones(3)
+    with pytest.warns(EagerWarning, match="Set TORCHINDUCTOR_CACHE_DIR"):
+        assert torch.equal(call(x), 2 * x)
 
 
 def test_the_folder_is_torchs(monkeypatch):
