@@ -160,7 +160,13 @@ def _takes_any(program: ProgramLike) -> bool:
 
 def _parameters(program: ProgramLike) -> list[inspect.Parameter]:
     function = program.forward if isinstance(program, nn.Module) else program
-    return list(inspect.signature(function).parameters.values())
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise PairError(
+            f"A pair requires functions or modules whose arguments have names, got {_name(program)}: {error}. Write "
+            "def model(x): ... with pyro.sample, or a module with such a forward."
+        ) from error
 
 
 def _name(program: ProgramLike) -> str:

@@ -1,6 +1,6 @@
 """How a tool runs a pair: the device, the mode, the seed, and the number of data points at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_count, check_seed
 from pyrovae.data import Batch, Scale, check_unchanged
+from pyrovae.errors import SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
 from pyrovae.inference.pair.threads import one_thread
 
@@ -54,13 +55,20 @@ def placed(data: Batch, transform: Transform | None, device: torch.device, rows:
 
     Raises:
         DataError: the data are mapped from a file that has changed.
+        SettingError: the transform returns no named tensors.
     """
     check_unchanged(data)
     if isinstance(rows, Tensor):
         part = {name: tensor[rows.to(tensor.device)].to(device) for name, tensor in data.items()}
     else:
         part = {name: tensor[rows].to(device) for name, tensor in data.items()}
-    return (transform or Scale())(part)
+    batch = (transform or Scale())(part)
+    if not isinstance(batch, Mapping):
+        raise SettingError(
+            f"transform requires a function that returns named tensors, got {type(batch).__name__} from it. "
+            'End it with return {**batch, "x": x}.'
+        )
+    return batch
 
 
 def batches(data: Batch, rows: int, transform: Transform | None, device: torch.device) -> Iterator[Batch]:
