@@ -16,11 +16,15 @@ from torch import Tensor
 from pyrovae.errors import DataError, SettingError, ShapeError
 
 __all__ = [
+    "BYTES",
+    "COUNTS",
     "SEEDS",
     "check_choice",
     "check_count",
     "check_counts",
     "check_fraction",
+    "check_name",
+    "check_names",
     "check_number",
     "check_positive",
     "check_seed",
@@ -28,11 +32,17 @@ __all__ = [
     "check_tensor",
 ]
 
+COUNTS = 2**31 - 1
+"""The largest count by default: more draws, steps or rows than this are a slip, and would take for ever."""
+
+BYTES = 2**62
+"""More memory than any machine has."""
+
 SEEDS = 2**32
 """A seed is below this number: NumPy's older generators take no larger one, and sums with a seed do not overflow."""
 
 
-def check_count(name: str, value: Any, least: int = 1, most: int | None = None, *, write: Any = None) -> int:
+def check_count(name: str, value: Any, least: int = 1, most: int = COUNTS, *, write: Any = None) -> int:
     """A whole number, such as one of draws, epochs or data points.
 
     Python's, NumPy's and torch's integers count; a boolean or a float, even 3.0, does not.
@@ -41,7 +51,7 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
         name: the argument's name, for the error.
         value: what was given.
         least: the smallest number that has a meaning.
-        most: the largest; None for no bound.
+        most: the largest.
         write: a value that works, for the error; None leaves it out.
 
     Raises:
@@ -51,8 +61,8 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
         number = None if _is_bool(value) else operator.index(value)
     except (TypeError, ValueError, RuntimeError):  # torch refuses floats with errors of its own
         number = None
-    if number is None or number < least or (most is not None and number > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    if number is None or not least <= number <= most:
+        bounds = f"from {least} to {most}" if most != COUNTS or (number or 0) > most else f"of at least {least}"
         _refuse(name, f"a whole number {bounds}", value, write)
     return number
 
@@ -176,6 +186,36 @@ def check_several(name: str, values: Any) -> list[Any]:
     return several
 
 
+def check_name(name: str, value: Any) -> str:
+    """A name, such as that of a site.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what was given.
+
+    Raises:
+        SettingError: the value is no text, or empty.
+    """
+    if not isinstance(value, str) or not value:
+        _refuse(name, "a name, as text", value)
+    return value
+
+
+def check_names(name: str, values: Any) -> list[str]:
+    """Several names, or none: a list or a tuple of text.
+
+    Args:
+        name: the argument's name, for the error.
+        values: what was given.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        _refuse(name, "a list of names", values)
+    return [check_name(name, value) for value in values]
+
+
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """One of a few values.
 
@@ -219,8 +259,8 @@ def check_tensor(
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         value = torch.as_tensor(value)
-    if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
-        got = f"one of {value.dtype}" if isinstance(value, Tensor) else _shown(value)
+    if not isinstance(value, Tensor) or value.is_complex() or _has_no_values(value):
+        got = f"one of {value.dtype}, {value.layout}, on {value.device}" if isinstance(value, Tensor) else _shown(value)
         raise DataError(f"{name} requires a tensor of real numbers {shape}, got {got}.")
     least = max(least_dims, 1 if rows else 0)
     if value.dim() < least or (dims is not None and value.dim() != dims) or (rows and len(value) < rows):
@@ -230,6 +270,10 @@ def check_tensor(
         broken = int((~value.isfinite()).sum())
         raise DataError(f"{name} requires finite numbers, got {broken} NaN or infinite ones of {value.numel()}.")
     return value
+
+
+def _has_no_values(tensor: Tensor) -> bool:
+    return tensor.layout != torch.strided or tensor.device.type == "meta"
 
 
 def _folded(value: Any) -> str:

@@ -60,7 +60,7 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     held = "number of training data points to hold out for validation; by default, the set's own choice"
     p.add_argument("--valid", type=values.whole, help=held)
     largest = "most bytes that your own data may take in memory"
-    p.add_argument("--max-bytes", type=values.positive_int, default=data.LOAD_LIMIT, help=largest)
+    p.add_argument("--max-bytes", type=values.byte_count, default=data.LOAD_LIMIT, help=largest)
     p.add_argument(
         "--test", type=values.whole, help="number of data points to hold out for testing, in files without a split"
     )

@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pyrovae.checks import check_count, check_fraction, check_number, check_positive, check_seed
+from pyrovae.checks import BYTES, check_count, check_fraction, check_number, check_positive, check_seed
 from pyrovae.errors import SettingError
 from pyrovae.inference.training.device import choose_device
 
 __all__ = [
     "below_one",
+    "byte_count",
     "device",
     "fraction",
     "integers",
@@ -31,6 +32,15 @@ def positive_int(text: str) -> int:
         text: what stands on the command line.
     """
     return _checked(check_count, int, text)
+
+
+def byte_count(text: str) -> int:
+    """A number of bytes: a whole number of at least 1, of any size.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(lambda name, value: check_count(name, value, most=BYTES), int, text)
 
 
 def whole(text: str) -> int:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -28,7 +28,10 @@ pytree = private("torch.utils._pytree")
 proxy_tensor = private("torch.fx.experimental.proxy_tensor")
 detect_fake_mode = private("torch._guards", "detect_fake_mode")
 FakeTensor = private("torch._subclasses.fake_tensor", "FakeTensor")
-TorchDispatchMode = private("torch.utils._python_dispatch", "TorchDispatchMode")
+if TYPE_CHECKING:
+    from torch.utils._python_dispatch import TorchDispatchMode
+else:
+    TorchDispatchMode = private("torch.utils._python_dispatch", "TorchDispatchMode")
 disable_current_modes = private("torch.utils._python_dispatch", "_disable_current_modes")
 
 

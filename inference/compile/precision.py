@@ -1,7 +1,7 @@
 """The precision of matrix products and convolutions."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from pyrovae.imports import private
 __all__ = ["PRECISIONS", "precise"]
 
 pytree = private("torch.utils._pytree")
-TorchDispatchMode = private("torch.utils._python_dispatch", "TorchDispatchMode")
+if TYPE_CHECKING:
+    from torch.utils._python_dispatch import TorchDispatchMode
+else:
+    TorchDispatchMode = private("torch.utils._python_dispatch", "TorchDispatchMode")
 
 PRECISIONS = ("fp32", "bf16")
 """The names that `precise` takes."""

@@ -14,7 +14,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_names
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.choice import maybe_compiled
@@ -86,6 +86,7 @@ def posterior(
     arXiv:1704.02916, for the distribution of a guide's corrected draws.
     """
     num_samples = check_count("num_samples", num_samples, write=100)
+    sites = sites if sites is None or isinstance(sites, str) else check_names("sites", sites)
     proposals = proposals if proposals is None else check_count("proposals", proposals, write=1000)
     single = num_samples == 1 and not corrected
     with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from pyro import poutine
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_names
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.draws.collecting import collect
@@ -53,6 +53,7 @@ def prior(
     """
     given, device = conditioned("prior", model, given), device_of(model)
     size = filled("prior", given) if given else 1
+    sites = sites if sites is None or isinstance(sites, str) else check_names("sites", sites)
     num_samples = check_count("num_samples", num_samples, write=100)
     with evaluating(model), seeded(seed, device):
         first = placed(given, unchanged, device, slice(2))

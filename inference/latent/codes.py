@@ -8,10 +8,18 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_name
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, explained_shapes, explained_types
+from pyrovae.inference.pair.contract import (
+    ProgramLike,
+    Site,
+    batch_size,
+    call,
+    explained_shapes,
+    explained_types,
+    filled,
+)
 from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
 from pyrovae.inference.pair.labels import LabelInputs, check_labels
@@ -148,7 +156,7 @@ def decode(
     """
     latents, given = conditioned("decode", model, latents), conditioned("decode", model, given)
     with evaluating(model), seeded(seed, device_of(model)):
-        return decode_site(model, batch_size({**latents, **given}), latents, given, site, mean)
+        return decode_site(model, filled("decode", {**latents, **given}), latents, given, site, mean)
 
 
 def generate(
@@ -246,6 +254,7 @@ _HOLD = (
 
 def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
     """A site of the model, run for `size` data points with those latents."""
+    site = check_name("site", site)
     with (
         poutine.trace() as tracer,
         means,

@@ -60,7 +60,7 @@ def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:
             f"queries {tuple(query.shape)}. Write neighbours(z, z[:1], k=5)."
         )
     rows, flat = max(1, CELLS // len(z)), z.reshape(len(z), -1)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
+    flat = flat.double() if torch.float64 in (z.dtype, query.dtype) else flat.float()
     found = []
     for part in query.reshape(len(query), flat.shape[1]).split(rows):
         # Without matrix products, whose rounding puts a code at a distance from itself.

@@ -90,7 +90,8 @@ def _ends(what: str, start: Any, end: Any, weight: Any, dims: int | None = None)
             f"{what} requires two codes of floats of one shape, got {tuple(start.shape)} of {start.dtype} and "
             f"{tuple(end.shape)} of {end.dtype}. Write {what}(z[0], z[1], weights)."
         )
-    return start, end, check_tensor(f"{what}(weight=)", weight, "(T,)", dims=1)
+    floats = torch.promote_types(start.dtype, end.dtype)
+    return start.to(floats), end.to(floats), check_tensor(f"{what}(weight=)", weight, "(T,)", dims=1)
 
 
 def _angle(start: Tensor, end: Tensor) -> Tensor:

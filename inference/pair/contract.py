@@ -6,16 +6,17 @@ tensors that its signature names. The data are in one plate, `"data"`, at dim=-1
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
 from pyro.nn import PyroModule
-from torch import nn
+from torch import Tensor, nn
 
 from pyrovae.data import Batch
+from pyrovae.data.named import kind_of
 from pyrovae.errors import DataError, PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.threads import one_thread
 
@@ -127,8 +128,11 @@ def _about_types(program: ProgramLike, batch: Batch, error: str) -> str:
     owned = [parameter for module in modules(program) for parameter in module.parameters()]
     floats = next((parameter.dtype for parameter in owned if parameter.is_floating_point()), None)
     others = {name: tensor.dtype for name, tensor in batch.items() if tensor.dtype != floats}
-    if floats is None or not others or not _ABOUT_TYPES.search(error):
+    if not others or not _ABOUT_TYPES.search(error):
         return ""
+    if floats is None:
+        listed = ", ".join(f"{name} of {str(dtype).removeprefix('torch.')}" for name, dtype in others.items())
+        return f"{_name(program)} fails on the types of its data, {listed}: {error}. Write x.float(), or x.double()."
     wrong = next((name for name, dtype in others.items() if dtype.is_floating_point), next(iter(others)))
     needed = torch.int64 if "Long, Int" in error else floats
     listed = ", ".join(f"{name} of {str(dtype).removeprefix('torch.')}" for name, dtype in others.items())
@@ -161,12 +165,15 @@ def _takes_any(program: ProgramLike) -> bool:
 def _parameters(program: ProgramLike) -> list[inspect.Parameter]:
     function = program.forward if isinstance(program, nn.Module) else program
     try:
-        return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = None
+    if parameters is None or any(p.kind is p.POSITIONAL_ONLY for p in parameters):
         raise PairError(
-            f"A pair requires functions or modules whose arguments have names, got {_name(program)}: {error}. Write "
-            "def model(x): ... with pyro.sample, or a module with such a forward."
-        ) from error
+            f"A program requires arguments that are passed by name, def model(x): ..., got {program!r}. Write "
+            "(model, guide, data) with a function or a module for each program."
+        )
+    return parameters
 
 
 def _name(program: ProgramLike) -> str:
@@ -208,8 +215,11 @@ def batch_size(batch: Batch) -> int:
         batch: named tensors.
 
     Raises:
+        DataError: the batch is no named tensors.
         ShapeError: the leading dimensions differ, or a tensor has none.
     """
+    if not isinstance(batch, Mapping) or not all(isinstance(tensor, Tensor) for tensor in batch.values()):
+        raise DataError(f'A batch requires named tensors, got {kind_of(batch)}. Write {{"x": x}} with a tensor x.')
     sizes = {name: tensor.shape[0] if tensor.dim() else None for name, tensor in batch.items()}
     if len(set(sizes.values())) != 1 or None in sizes.values():
         raise ShapeError(

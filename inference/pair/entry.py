@@ -1,5 +1,6 @@
 """The entry of data: what every tool does first with the pair and the data that it is given."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from pyrovae.data import Batch, Scale, check_unchanged
 from pyrovae.data.named import kind_of, named_tensors
 from pyrovae.errors import PairError, SettingError
-from pyrovae.inference.pair.contract import ProgramLike, filled, modules
+from pyrovae.inference.pair.contract import ProgramLike, filled, modules, takes
 from pyrovae.inference.pair.running import device_of
 
 __all__ = ["conditioned", "entered", "floats_of", "prepared", "require_programs"]
@@ -64,13 +65,25 @@ def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> dict[str, T
         DataError, ShapeError, SupportError: `prepare` refuses the data; or they are mapped from a file that changed.
     """
     transform = Scale() if transform is None else transform
-    if not callable(transform):
-        raise SettingError(
-            f"transform requires a function from batch to batch, got {kind_of(transform)}. Write transform=Scale()."
-        )
+    if not _takes_a_batch(transform):
+        got = f"the class {transform.__name__}" if isinstance(transform, type) else kind_of(transform)
+        raise SettingError(f"transform requires a function from batch to batch, got {got}. Write transform=Scale().")
     check_unchanged(data)
     prepare = getattr(transform, "prepare", None)
     return dict(data) if prepare is None else dict(prepare(dict(data)))
+
+
+def _takes_a_batch(transform: Any) -> bool:
+    """Whether a transform can be called with one argument; what has no signature is believed."""
+    if not callable(transform):
+        return False
+    try:
+        inspect.signature(transform).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def require_programs(what: str, *programs: Any) -> None:
@@ -89,6 +102,7 @@ def require_programs(what: str, *programs: Any) -> None:
                 f"{what} requires a program, a function or a module, got {kind_of(program)}. Write "
                 f"{what}(model, guide, data)."
             )
+        takes(program, "x")
 
 
 def floats_of(*programs: ProgramLike) -> torch.dtype | None:

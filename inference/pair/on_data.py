@@ -10,7 +10,7 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import BYTES, check_count
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
@@ -234,7 +234,7 @@ def on_data(
         NonFiniteError, SupportError: a value of the data is not finite, or outside the support of its site.
         SettingError: a seed or a memory without a meaning.
     """
-    memory = check_count("memory", memory, 0)
+    memory = check_count("memory", memory, 0, BYTES)
     data = entered(what, data, transform, model, guide)
     size, device = batch_size(data), device_of(model, guide)
     with evaluating(model, guide), seeded(seed, device):

@@ -8,8 +8,9 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrovae.checks import check_count, check_seed
+from pyrovae.checks import BYTES, check_count, check_seed
 from pyrovae.data import Batch, Scale, check_unchanged
+from pyrovae.data.named import kind_of
 from pyrovae.errors import SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
 from pyrovae.inference.pair.threads import one_thread
@@ -27,6 +28,7 @@ __all__ = [
     "placed",
     "portions",
     "seeded",
+    "transformed",
     "unchanged",
 ]
 
@@ -55,20 +57,40 @@ def placed(data: Batch, transform: Transform | None, device: torch.device, rows:
 
     Raises:
         DataError: the data are mapped from a file that has changed.
-        SettingError: the transform returns no named tensors.
+        SettingError: the transform returns no batch.
     """
     check_unchanged(data)
     if isinstance(rows, Tensor):
         part = {name: tensor[rows.to(tensor.device)].to(device) for name, tensor in data.items()}
     else:
         part = {name: tensor[rows].to(device) for name, tensor in data.items()}
-    batch = (transform or Scale())(part)
-    if not isinstance(batch, Mapping):
+    return transformed(part, transform or Scale())
+
+
+def transformed(batch: Batch, transform: Transform) -> Batch:
+    """A batch after a transform.
+
+    Args:
+        batch: named tensors.
+        transform: a function from batch to batch.
+
+    Raises:
+        SettingError: it returns something else.
+    """
+    try:
+        result = transform(batch)
+    except TypeError as error:
+        if isinstance(transform, type):  # a class in place of one of its objects
+            raise SettingError(
+                f"transform requires a function from batch to batch, got {transform}: {error}."
+            ) from None
+        raise
+    if not isinstance(result, Mapping):
         raise SettingError(
-            f"transform requires a function that returns named tensors, got {type(batch).__name__} from it. "
-            'End it with return {**batch, "x": x}.'
+            f"transform requires a function from batch to batch, got one that returns {kind_of(result)}. Return named "
+            'tensors: {**batch, "x": x}.'
         )
-    return batch
+    return result
 
 
 def batches(data: Batch, rows: int, transform: Transform | None, device: torch.device) -> Iterator[Batch]:
@@ -118,7 +140,7 @@ def chunk_sizes(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:
     Raises:
         SettingError: `num_samples` is no whole number of at least 1, or `memory` none of at least 0.
     """
-    num_samples, memory = check_count("num_samples", num_samples), check_count("memory", memory, 0)
+    num_samples, memory = check_count("num_samples", num_samples), check_count("memory", memory, 0, BYTES)
     pairs = max(1, memory // (64 * max(numbers(batch), 128)))
     draws = min(num_samples, pairs)
     return max(1, pairs // draws), draws

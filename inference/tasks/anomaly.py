@@ -216,8 +216,9 @@ def _conformal(scores: Tensor, false_alarms: float) -> float:
     false_alarms = check_fraction("false_alarms", false_alarms, ends=False, write=0.05)
     rank = math.ceil(round((len(scores) + 1) * (1 - false_alarms), 9))
     if rank > len(scores):
+        least = math.ceil(min(1 / false_alarms, 1e18)) - 1
         raise DataError(
-            f"threshold requires at least {math.ceil(1 / false_alarms) - 1} scores for at most {false_alarms:g} false "
-            f"alarms, got {len(scores)}. Pass more clean data points, or write a higher rate."
+            f"threshold requires at least {least:,} scores for at most {false_alarms:g} false alarms, got "
+            f"{len(scores)}. Pass more clean data points, or write a higher rate."
         )
     return scores.double().sort().values[rank - 1].item()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_number, check_seed
+from pyrovae.checks import check_count, check_name, check_number, check_seed
 from pyrovae.data import Batch
 from pyrovae.inference.latent.codes import decode, encode
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
@@ -54,7 +54,7 @@ def augment(
 
     References: Norouzi et al. (2020), Exemplar VAE, arXiv:2004.04795, for augmentation by a VAE.
     """
-    num_copies = check_count("num_copies", num_copies, write=5)
+    site, num_copies = check_name("site", site), check_count("num_copies", num_copies, write=5)
     data = entered("augment", data, transform, model, guide)
     size = batch_size(data)
     parts: dict[str, list[Tensor]] = {}

@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_number, check_seed, check_several
+from pyrovae.checks import BYTES, check_count, check_number, check_seed, check_several
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
@@ -123,7 +123,7 @@ def mutual_information_gap(
     References: Chen et al. (2018), arXiv:1802.04942; Locatello et al. (2019), arXiv:1811.12359, for the bins.
     """
     num_bins = num_bins if num_bins is None else check_count("num_bins", num_bins, 2, write=20)
-    memory = check_count("memory", memory, 0)
+    memory = check_count("memory", memory, 0, BYTES)
     data = entered("mutual_information_gap", data, transform, model, guide)
     labels, device = _labels(data, factors), device_of(model, guide)
     values = torch.stack([*labels.values()], -1).to(device)

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_name
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, Site
@@ -52,7 +52,7 @@ def entry_scores(
         PairError: no data, no such site, a latent that the guide leaves out, or a distribution whose log-probability
             is no sum over entries.
     """
-    num_samples = check_count("num_samples", num_samples, write=100)
+    site, num_samples = check_name("site", site), check_count("num_samples", num_samples, write=100)
     with (
         on_data("entry_scores", model, guide, data, transform, memory=memory, seed=seed) as pair,
         progress_bar(progress, pair.size, "data point") as bar,

@@ -8,7 +8,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import Tensor
 
-from pyrovae.checks import check_number
+from pyrovae.checks import check_name, check_number
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective, Tracked
@@ -33,14 +33,14 @@ class Supervised(Tracked):
         label: the site of the label; the batch has its values under the same name, -1 where unknown.
 
     Raises:
-        SettingError: a weight that is no finite number of at least 0.
+        SettingError: a weight that is no finite number of at least 0, or a label that is no name.
 
     References: Kingma et al. (2014), arXiv:1406.5298, equation 9.
     """
 
     def __init__(self, weight: float, objective: Any = None, *, label: str = "y") -> None:
         super().__init__()
-        self.weight, self.label = check_number("weight", weight, 0, write=20.0), label
+        self.weight, self.label = check_number("weight", weight, 0, write=20.0), check_name("label", label)
         self.objective = TraceEnum_ELBO(max_plate_nesting=1) if objective is None else objective
 
     def differentiable_loss(self, model: ProgramLike, guide: ProgramLike, *args: Any, **kwargs: Any) -> Tensor:
@@ -160,7 +160,7 @@ def classify(
     Raises:
         PairError: no data; the guide has no such site.
     """
-    data = entered("classify", data, transform, guide)
+    data, label = entered("classify", data, transform, guide), check_name("label", label)
     size, device = batch_size(data), device_of(guide)
     parts = []
     with evaluating(guide), seeded(seed, device), progress_bar(progress, size, "data point") as bar:
@@ -189,7 +189,7 @@ def accuracy(
     Raises:
         PairError: no data; the guide has no such site.
     """
-    data = entered("accuracy", data, transform, guide)
+    data, label = entered("accuracy", data, transform, guide), check_name("label", label)
     if label not in data:
         raise PairError(
             f"accuracy requires the labels {label!r}, got {', '.join(map(repr, data))}. Write {{..., {label!r}: y}}."

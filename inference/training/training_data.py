@@ -10,9 +10,10 @@ from torch import Tensor
 from pyrovae.checks import check_seed
 from pyrovae.data import Batch, Dataset, check_unchanged
 from pyrovae.data.named import named_tensors
-from pyrovae.errors import DataError, PairError
+from pyrovae.errors import DataError, PairError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
+from pyrovae.inference.pair.running import transformed
 from pyrovae.inference.training.minibatches import gathered
 
 __all__ = ["Batches", "TrainingData", "WithDataSize"]
@@ -53,7 +54,7 @@ class TrainingData:
     Raises:
         DataError: the data are no named tensors; the message has the line to write.
         PairError: there are no training data, or a program is no function.
-        SettingError: a seed that is no whole number from 0 to 2^32 - 1.
+        SettingError: a seed that is no whole number from 0 to 2^32 - 1, or `batches` that is no function.
 
     Attributes:
         train, valid: named tensors; `valid` is empty where there are no validation data.
@@ -79,6 +80,8 @@ class TrainingData:
         require_programs("fit", model, guide)
         self.transform, self.batch_size, self.device = transform, batch_size, device
         self.seed, self._streamed = check_seed("seed", seed), getattr(data, "streamed", False)
+        if not (batches is None or callable(batches)):
+            raise SettingError(f"batches requires a function that draws the rows, got {batches!r}. Write batches=None.")
         self._batches, floats = batches, floats_of(model, guide)
         train = _split(data, "train", floats)
         self.size = _size(train)
@@ -100,7 +103,7 @@ class TrainingData:
         Args:
             rows: their row numbers.
         """
-        return self.transform(gathered(self.train, rows, self.device))
+        return transformed(gathered(self.train, rows, self.device), self.transform)
 
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.

@@ -8,7 +8,7 @@ import difflib
 import os
 from pathlib import Path
 
-from pyrovae.checks import check_count
+from pyrovae.checks import BYTES, check_count
 from pyrovae.data import sound, tokens
 from pyrovae.data.by_length import ByLength
 from pyrovae.data.chords import chords_log_prob
@@ -140,7 +140,7 @@ def load(
         ShapeError: tensors or images of unequal size.
         MissingExtraError: an optional package that is not installed.
     """
-    max_bytes = check_count("max_bytes", max_bytes)
+    max_bytes = check_count("max_bytes", max_bytes, most=BYTES)
     if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
         raise DataError(f"load requires the name of a data set, or a path, got {name!r}. Write load('digits').")
     name = os.fspath(name)

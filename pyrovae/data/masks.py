@@ -16,6 +16,9 @@ from pyrovae.errors import DataError, ShapeError
 
 __all__ = ["check_mask", "halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
 
+STEEPEST = 1e6
+"""The largest slope: at such a one, a value decides alone whether it is missing."""
+
 SIDES = ("top", "bottom", "left", "right")
 
 
@@ -121,7 +124,10 @@ def mar(x: Tensor, rate: float = 0.5, *, always: float = 0.3, slope: float = 2.0
 
     References: Muzellec et al. (2020), Missing data imputation using optimal transport, arXiv:2002.03860.
     """
-    rate, slope = check_fraction("rate", rate, one=False, write=0.5), check_number("slope", slope, write=2.0)
+    rate, slope = (
+        check_fraction("rate", rate, one=False, write=0.5),
+        check_number("slope", slope, -STEEPEST, STEEPEST, write=2.0),
+    )
     always = check_fraction("always", always, write=0.3)
     table, generator = _standard(_complete("mar", x)), _generator(seed)
     dim = table.shape[1]
@@ -159,7 +165,10 @@ def mnar(x: Tensor, rate: float = 0.5, *, slope: float = 2.0, seed: int = 0) -> 
 
     References: Ipsen et al. (2021), not-MIWAE, arXiv:2006.12871.
     """
-    rate, slope = check_fraction("rate", rate, one=False, write=0.5), check_number("slope", slope, write=2.0)
+    rate, slope = (
+        check_fraction("rate", rate, one=False, write=0.5),
+        check_number("slope", slope, -STEEPEST, STEEPEST, write=2.0),
+    )
     return _observed(slope * _standard(_complete("mnar", x)), rate, _generator(seed)).reshape(x.shape)
 
 
@@ -178,7 +187,7 @@ def halves(x: Tensor, side: str = "random", *, seed: int = 0) -> Tensor:
         ShapeError: x is not images.
         DataError: there is no such side.
     """
-    x = check_tensor("x", x, "(N, C, H, W)", dims=4)
+    x, seed = check_tensor("x", x, "(N, C, H, W)", dims=4), check_seed("seed", seed)
     if side not in (*SIDES, "random"):
         raise DataError(f"side is one of {', '.join(SIDES)} and random, got {side!r}. Write side='bottom'.")
     height, width = x.shape[-2:]

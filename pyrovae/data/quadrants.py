@@ -34,7 +34,7 @@ class Quadrants:
     seen: int = 1
 
     def __post_init__(self) -> None:
-        if self.seen not in (1, 2, 3):
+        if not isinstance(self.seen, int) or self.seen not in (1, 2, 3):
             raise DataError(f"Quadrants sees 1, 2 or 3 quadrants of the four, got {self.seen}. Write Quadrants(1).")
 
     def prepare(self, batch: Batch) -> Batch:

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from pyrovae.checks import check_positive, check_tensor
 from pyrovae.data.piano import KEYS, LOWEST
-from pyrovae.errors import ShapeError
+from pyrovae.errors import SettingError, ShapeError
 from pyrovae.output import write_atomically
 
 __all__ = ["RATE", "waveform", "write_wav"]
 
 RATE = 22_050
 """Samples per second."""
+
+MOST = 2**28
+"""Samples at most: more than three hours."""
 
 HARMONICS = (1.0, 0.4, 0.2, 0.1)
 """The amplitudes of a tone at once, twice, three and four times its frequency."""
@@ -36,11 +39,17 @@ def waveform(roll: Tensor, *, step: float = 0.5) -> Tensor:
         step: the duration of a step, in seconds.
 
     Raises:
+        SettingError: a step that is not positive, or makes no sample, or hours of them.
         ShapeError: the roll has another shape.
     """
     roll, step = check_tensor("roll", roll, f"(T, {KEYS})"), check_positive("step", step, write=0.5)
     if roll.dim() != 2 or roll.shape[1] != KEYS or not len(roll):
         raise ShapeError(f"A piano roll is (T, {KEYS}), T > 0, got {tuple(roll.shape)}. Write x[0] for one piece.")
+    if not 1 <= len(roll) * step * RATE <= MOST:
+        raise SettingError(
+            f"step requires a duration in seconds that makes at least one sample and at most {MOST:,}, got {step}. "
+            "Write step=0.5."
+        )
     on = np.pad(roll.detach().cpu().numpy() > 0.5, ((1, 1), (0, 0))).astype(np.int8)
     sound = np.zeros(round(len(roll) * step * RATE))
     for key in range(KEYS):
@@ -69,6 +78,7 @@ def write_wav(path: str | os.PathLike[str], roll: Tensor, *, step: float = 0.5) 
         step: the duration of a step, in seconds.
 
     Raises:
+        SettingError: a step that is not positive, or makes no sample, or hours of them.
         ShapeError: the roll has another shape.
         OutputError: the folder cannot be made or written, or the disk is full.
     """

@@ -45,7 +45,7 @@ def _listed(rows: Any) -> Sequence[Any]:
     return rows if isinstance(rows, list | tuple) else [rows]
 
 
-def _curve(axes: "Axes", epochs: Sequence[int], series: Mapping[str, Sequence[float]], title: str) -> None:
+def _curve(axes: "Axes", epochs: Sequence[float], series: Mapping[str, Sequence[float]], title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     style: dict[str, Any] = {"marker": "o" if len(epochs) <= 60 else "", "markersize": 2.5, "linewidth": 1.2}

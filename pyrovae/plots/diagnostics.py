@@ -87,6 +87,7 @@ def heat(
         ShapeError: values that are not `(R, C)`, or names of another number.
     """
     values = numbers("values", values)
+    values = values.float() if values.dtype == torch.bool else values
     if values.dim() != 2 or not values.numel():
         raise ShapeError(f"heat requires values (R, C), got {tuple(values.shape)}.")
     equally_many("rows", rows, len(values), "rows of values")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["grid", "labelled", "mosaic", "paths", "reconstructions", "show", "table"]
 
+LARGEST = 10_000
+"""The most columns of a picture, and the most pixels of a gap."""
+
 
 def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     """Images beside each other on white, as one picture `(rows, columns, C)`.
@@ -30,7 +33,11 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     Raises:
         ShapeError: they are not images, or there is none.
     """
-    images, columns, gap = _images(images), check_count("columns", columns), check_count("gap", gap, 0)
+    images, columns, gap = (
+        _images(images),
+        check_count("columns", columns, most=LARGEST),
+        check_count("gap", gap, 0, LARGEST),
+    )
     count, channels, height, width = images.shape
     rows = math.ceil(count / columns)
     sheet = torch.ones(channels, rows * (height + gap) - gap, columns * (width + gap) - gap)
@@ -42,7 +49,7 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
 
 def _images(images: Tensor, name: str = "images") -> Tensor:
     images = numbers(name, images)
-    if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
         raise ShapeError(
             f"A picture requires images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}. Data of other "
             "kinds have no such picture: print or plot their numbers."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_number
-from pyrovae.errors import ShapeError
+from pyrovae.errors import DataError, ShapeError
 from pyrovae.plots.arguments import equally_many, numbers, several
 from pyrovae.plots.figure import PALETTE, new_figure
 from pyrovae.plots.images import labelled, mosaic, show
@@ -146,7 +146,8 @@ def latent_map(
         latent: the name of the latent site.
 
     Raises:
-        ShapeError: points that are not `(N, 2)`, or y that is not `(N,)`.
+        ShapeError: points that are not `(N, 2)`, y that is not `(N,)`, or labels without a class.
+        DataError: points that are not finite.
     """
     mean, y = numbers("mean", mean), None if y is None else numbers("y", y)
     posterior, prior = (None if points is None else numbers("points", points) for points in (posterior, prior))
@@ -181,14 +182,14 @@ def _check_points(sets: Sequence[Tensor], mean: Tensor, y: Tensor | None, classe
         raise ShapeError(
             f"A latent map requires one label for each of {tuple(mean.shape)} points, got {tuple(y.shape)}."
         )
+    if any(not points.isfinite().all() for points in sets):
+        raise DataError("A latent map requires finite points, got NaN or infinite ones. See where encode() gives them.")
+    if classes is not None and not isinstance(classes, list | tuple):
+        raise ShapeError(f"A latent map requires classes as a list of names, got a {type(classes).__name__}.")
     if y is not None and classes:
-        within = not y.is_floating_point() and int(y.min()) >= 0 and int(y.max()) < _length(classes)
+        within = not y.is_floating_point() and int(y.min()) >= 0 and int(y.max()) < len(classes)
         if not within:
-            raise ShapeError(f"A latent map requires a class for each label, got {_length(classes)} classes.")
-
-
-def _length(classes: Sequence[str]) -> int:
-    return len(classes) if isinstance(classes, list | tuple) else 0
+            raise ShapeError(f"A latent map requires a class for each label, got {len(classes)} classes.")
 
 
 def _square_around(sets: Sequence[Tensor]) -> tuple[list[float], list[float]]:

@@ -72,9 +72,9 @@ class RunFiles:
                 broken.append(str(error))
                 return missing
 
-        summary = used("summary.json", _entries, {})
-        metrics = used("metrics.json", _rows, [])
-        config = used("config.json", _entries, {})
+        summary: dict[str, Any] = used("summary.json", _entries, {})
+        metrics: list[dict[str, float]] = used("metrics.json", _rows, [])
+        config: dict[str, Any] = used("config.json", _entries, {})
         return cls(folder, summary, metrics, config, tuple(broken))
 
 

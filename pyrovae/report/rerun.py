@@ -118,7 +118,9 @@ def command(run: Path, flags: Sequence[str] = ()) -> list[str]:
             f"pyrovae.report.write_report(model, guide, data, run={str(run)!r})."
         )
     out = run.resolve().parent if made.below else run.resolve()
-    line = [*made.flags, *flags, "--out", str(out), "--resume", "--report"]
+    # A run that replaced another one is to be read now, and not replaced again.
+    kept = [flag for flag in made.flags if not (len(flag) > 3 and "--overwrite".startswith(flag))]
+    line = [*kept, *flags, "--out", str(out), "--resume", "--report"]
     _check(made.example, line, out)
     # -P keeps the present folder, which may be the run folder, out of the places that Python imports from.
     return [sys.executable, "-P", "-m", f"pyrovae.examples.{made.example}", *line]

@@ -39,7 +39,7 @@ def test_a_report_of_a_run_and_of_one_among_others(example, digits, tmp_path):
         assert summary(folder)["test_data"] == 40
     after = summary(tmp_path / "vae")
     assert after["train_loss_per_epoch"] == before["train_loss_per_epoch"]
-    assert after["seconds"] >= before["seconds"]
+    assert after["seconds"] > 0.5 * before["seconds"]  # the time of the training counts, and not that of the report
     assert not (tmp_path / "old").exists()
 
 

@@ -72,7 +72,7 @@ def test_every_number_on_a_command_line_has_a_meaning():
         ("--evaluate", "-5", "a whole number of at least 0, got -5"),
         ("--valid", "-5", "a whole number of at least 0, got -5"),
         ("--device", "gpu", "one that this machine has, got 'gpu': "),
-        ("--max-bytes", "2GB", "a whole number of at least 1, got '2GB'"),
+        ("--max-bytes", "2GB", "a whole number from 1 to 4611686018427387904, got '2GB'"),
     ],
 )
 def test_a_script_refuses_a_flag_without_a_meaning(script, flag, value, rule, capsys):

@@ -36,15 +36,15 @@ from pyrovae.errors import PyrovaeError
 
 SECONDS = float(os.environ.get("PYROVAE_FUZZ_SECONDS", "0"))
 FINDINGS = os.environ.get("PYROVAE_FUZZ_FINDINGS")
-LIMIT = 5
-"""Seconds after which a call counts as hanging."""
+LIMIT, PATIENCE = 10, 120
+"""Seconds of computing, and seconds on the clock, after which a call counts as hanging."""
 
 KNOWN = {
     tuple(line.split("#")[0].split()[:2])
     for line in (Path(__file__).parent / "known.txt").read_text().splitlines()
     if line.split("#")[0].strip()
 }
-"""Findings that are not mended yet: function and argument."""
+"""Findings that are not mended yet: function, `*` for all, and argument."""
 
 
 class Hang(BaseException):
@@ -105,7 +105,7 @@ def count(low: int = 1, high: int = 4) -> Kind:
 
 def seeds() -> Kind:
     refused = sampled(1.5, math.nan, "0", [], 3 + 4j, torch.zeros(3), math.inf)
-    return Kind(st.integers(0, 2**31), sampled(-1, 2**32, 2**64, time.time_ns(), -(2**70), None, True), refused)
+    return Kind(st.integers(0, 2**31), sampled(-1, 2**32, 2**64, 1_764_364_800 * 10**9, -(2**70), None, True), refused)
 
 
 def real(low: float, high: float, *, refused: Any = ()) -> Kind:
@@ -165,9 +165,13 @@ def program(good: Any) -> Kind:
     return Kind(st.just(good), sampled(*others))
 
 
+def same(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(batch)
+
+
 def transforms() -> Kind:
     others = (3, "Scale", [], lambda batch: None, lambda batch: {}, lambda batch: batch["x"])
-    return Kind(sampled(None, dict), sampled(*others))
+    return Kind(sampled(None, same), sampled(*others))
 
 
 COMMON: dict[str, Callable[[], Kind]] = {
@@ -175,7 +179,7 @@ COMMON: dict[str, Callable[[], Kind]] = {
     "corrected": flag, "given": lambda: Kind(st.just(None), sampled({}, 3, "x", [], {"x": 3}, {"y": torch.zeros(2)})),
     "latent": lambda: choice("z"), "level": lambda: real(0.05, 0.95, refused=(-0.1, 1.5)), "log_weights": flag,
     "lr": lambda: real(1e-4, 1e-2, refused=(math.inf, -math.inf, -1.0)), "mean": flag,
-    "memory": lambda: Kind(st.integers(1, 2**20), sampled(0, -1, 2**70, True), sampled(math.nan, "x", [], 3 + 4j)),
+    "memory": lambda: Kind(sampled(2**12, 2**28), sampled(1, 0, -1, 2**70, True), sampled(math.nan, "x", [], 3 + 4j)),
     "num_chains": count, "num_copies": count, "num_dims": count, "num_imputations": count, "num_particles": count,
     "num_refined": lambda: count(0), "num_samples": lambda: count(2, 6), "num_simulations": lambda: count(3, 6),
     "num_steps": count, "num_warmup": count, "predictive": flag, "prior": flag,
@@ -205,13 +209,16 @@ def limited():
     def ring(*_):
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    timers = [(signal.SIGPROF, signal.ITIMER_PROF, LIMIT), (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE)]
+    before = [signal.signal(number, ring) for number, _, _ in timers]
     try:
+        for _, timer, seconds in timers:
+            signal.setitimer(timer, seconds)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
 
 
 TALLY: Counter[str] = Counter()
@@ -304,11 +311,11 @@ def judge(case: Case, data: st.DataObject) -> None:
 
 def report(name: str, argument: str, what: str, value: Any, evidence: Any) -> None:
     """Fail with a finding, unless it is known; or write it down."""
-    if (name, argument) in KNOWN:
+    if {(name, argument), ("*", argument)} & KNOWN:
         return
     line = f"{name} {argument} {what}  # {value!r:.200}: {str(evidence)!r:.160}".replace("\n", " ")
     if not FINDINGS:
-        pytest.fail(line, pytrace=False)
+        raise AssertionError(line)
     with Path(FINDINGS).open("a") as file:
         file.write(line + "\n")
 

@@ -170,14 +170,13 @@ def test_a_run_with_a_changed_checkpoint_goes_on_as_it_would_or_is_refused(train
     read("resume", (run / "checkpoint.pt").read_bytes(), reader, lambda result: result == rows, examples=40)
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "summary.json", "config.json", "seconds.txt", "metrics.csv"])
+@pytest.mark.parametrize("name", ["metrics.json", "summary.json", "config.json", "metrics.csv"])
 def test_other_files_of_a_run(name, trained, read, tmp_path):
     """The page of a run folder names a broken file; nothing else is read from it."""
     _, run = trained
     shutil.copytree(run, tmp_path / "run")
     summary = {"data": "digits", "seconds": 2.0, "elbo": {"value": -3.0, "error": 0.1}, "arguments": {"lr": "0.1"}}
     (tmp_path / "run" / "summary.json").write_text(json.dumps(summary | {"command": {"script": "/x/vae.py"}}))
-    (tmp_path / "run" / "seconds.txt").write_text("2.00")
     path = tmp_path / "run" / name
 
     def reader(content):

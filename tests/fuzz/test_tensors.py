@@ -51,7 +51,7 @@ FUNCTIONS = {
     "hide_labels": lambda k: (data.hide_labels, {"batch": k.batch({"x": X, "y": LABELS}, "y"), "keep": k.any_of(2, 4)}),
     "hot_deck": lambda k: (data.hot_deck, {"x": k.tensor(X), "mask": k.tensor(MASK | (X < -0.9))}),
     "incomplete": lambda k: (data.incomplete, {"x": k.tensor(X), "mask": k.tensor(MASK)}),
-    "mar": lambda k: (data.mar, {"x": k.tensor(X), "always": k.real(0.1, 0.9, refused=SHARE)}),
+    "mar": lambda k: (data.mar, {"x": k.tensor(X), "always": k.real(0.1, 0.7, refused=SHARE)}),
     "mcar": lambda k: (data.mcar, {"x": k.tensor(X)}),
     "mnar": lambda k: (data.mnar, {"x": k.tensor(X)}),
     "rolls": lambda k: (data.rolls, {"pieces": k.any_of([[[60], [62, 64]]], [[[], [21]]])}),

@@ -7,15 +7,21 @@ import pytest
 import torch
 
 from pyrovae.checks import (
+    BYTES,
+    COUNTS,
     check_choice,
     check_count,
     check_counts,
     check_fraction,
+    check_name,
+    check_names,
     check_number,
     check_positive,
     check_seed,
+    check_several,
+    check_tensor,
 )
-from pyrovae.errors import PyrovaeError, SettingError
+from pyrovae.errors import DataError, PyrovaeError, SettingError, ShapeError
 
 NO_NUMBERS = [
     None,
@@ -61,6 +67,58 @@ def test_a_long_value_is_shown_short():
         check_count("num_samples", torch.zeros(50, 50))
     assert len(str(error.value)) < 160
     assert "\n" not in str(error.value)
+
+
+def test_a_count_that_no_run_reaches_is_a_slip():
+    assert check_count("n", COUNTS) == 2**31 - 1
+    for value in (2**31, 2**63, 10**30):
+        with pytest.raises(SettingError, match=r"^n requires a whole number from 1 to 2147483647, got "):
+            check_count("n", value)
+    assert check_count("memory", 2**40, 0, BYTES) == 2**40
+
+
+def test_a_name_is_text():
+    assert check_name("site", "z") == "z"
+    for value in (None, 3, [], b"z", ("z",), ""):
+        with pytest.raises(SettingError, match=r"^site requires a name, as text, got "):
+            check_name("site", value)
+
+
+def test_names_are_a_list_of_text():
+    assert check_names("sites", ()) == []
+    assert check_names("sites", ("z", "y")) == ["z", "y"]
+    for values in ("z", None, 3, len, [3], [None]):
+        with pytest.raises(SettingError, match=r"^sites requires a (list of names|name, as text), got "):
+            check_names("sites", values)
+
+
+def test_several_are_a_list_of_at_least_one():
+    assert check_several("factors", ("a", "b")) == ["a", "b"]
+    assert check_several("strengths", np.array([1.0, 2.0])) == [1, 2]
+    for values in ((), [], "ab", b"ab", 3, None):
+        with pytest.raises(SettingError, match=r"^factors requires a list of at least one value, got "):
+            check_several("factors", values)
+
+
+def test_a_tensor_of_real_numbers():
+    x = torch.randn(3, 2)
+    assert check_tensor("x", x, "(N, D)", dims=2, rows=3, finite=True) is x
+    assert torch.equal(check_tensor("x", x.numpy(), "(N, D)"), x)
+    for value in (None, "a", [1.0], x.to(torch.complex64), x.to_sparse(), np.array(["a"]), np.zeros(2, complex)):
+        with pytest.raises(DataError, match=r"^x requires a tensor of real numbers \(N, D\), got "):
+            check_tensor("x", value, "(N, D)")
+    for value, rules in (
+        (x, {"dims": 3}),
+        (x[0], {"least_dims": 2}),
+        (x, {"rows": 4}),
+        (x[:0], {"rows": 1}),
+        (x[0, 0], {"rows": 1}),
+    ):
+        with pytest.raises(ShapeError, match=r"^x requires a tensor \(N, D\).*, got \("):
+            check_tensor("x", value, "(N, D)", **rules)
+    for broken in (math.nan, math.inf):
+        with pytest.raises(DataError, match=r"^x requires finite numbers, got 6 NaN or infinite ones of 6"):
+            check_tensor("x", torch.full((3, 2), broken), "(N, D)", finite=True)
 
 
 def test_counts_are_a_sequence_of_them():

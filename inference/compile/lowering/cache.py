@@ -103,7 +103,7 @@ def checked_libraries() -> Iterator[None]:
     """A context in which torch loads only whole libraries; one that was cut off is deleted, and compiled anew."""
     from torch._inductor.codecache import CppCodeCache
 
-    load: Any = CppCodeCache._load_library.__func__
+    load: Any = vars(CppCodeCache)["_load_library"].__func__
 
     def checked(cls: type, path: str, key: str) -> Any:
         if not is_whole(Path(path)):

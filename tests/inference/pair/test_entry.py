@@ -195,8 +195,8 @@ def test_data_of_other_shapes_than_the_networks(pair, tool, says):
 @pytest.mark.parametrize("tool", TOOLS)
 def test_what_is_no_program(pair, tool, says):
     model, guide = pair
-    for programs in ((None, guide), (model, "guide")):
-        with says(PairError, "requires a program", "model, guide, data"):
+    for programs in ((None, guide), (model, "guide"), (model, len), (int, guide)):
+        with says(PairError, "requires a", "model, guide, data"):
             TOOLS[tool](*programs, {"x": X})
 
 
@@ -208,8 +208,18 @@ def test_a_transform_is_a_function(pair, tool, says):
             return fit(*pair, {"x": X}, epochs=1, progress=False, device="cpu", **options)
         return globals()["anomaly_scores" if tool == "errors" else tool](*pair, {"x": X}, **options)
 
-    with says(SettingError, "transform requires a function", "a str"):
-        run("threshold")
+    wrong = {
+        "a str": "threshold",
+        "the class Scale": pyrovae_data.Scale,  # without parentheses
+        "class 'int'": int,
+        "a function": lambda: None,
+        "one that returns a Tensor": lambda batch: batch["x"],
+        "one that returns None": lambda batch: None,
+        "one that returns an int": len,
+    }
+    for got, transform in wrong.items():
+        with says(SettingError, "transform requires a function from batch to batch", got):
+            run(transform)
 
 
 def test_types_of_arrays():

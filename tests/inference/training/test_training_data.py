@@ -118,6 +118,12 @@ def test_no_data(data, says):
         placed(data)
 
 
+@pytest.mark.parametrize("batches", [64, "random", [torch.arange(3)]])
+def test_what_draws_no_rows(batches, says):
+    with says(SettingError, "batches requires a function that draws the rows", "batches=None"):
+        placed({"x": torch.zeros(3, 2)}, batches=batches)
+
+
 def test_validation_data_may_be_empty():
     for valid in ({}, {"x": torch.zeros(0, 2)}):
         assert placed({"x": torch.zeros(3, 2)}, valid=valid).valid == {}

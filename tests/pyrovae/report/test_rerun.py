@@ -128,6 +128,11 @@ def test_flags_cannot_choose_the_folder(flags, run, tmp_path):
     assert command(run(flags=flags))[-4:-2] == ["--out", str(tmp_path)]
 
 
+@pytest.mark.parametrize("flag", ["--overwrite", "--over", "--ov"])
+def test_a_run_that_replaced_another_is_not_replaced_again(flag, run, tmp_path):
+    assert command(run(flags=[flag, "--latent", "2"])) == line("vae", "--latent", "2", out=tmp_path)
+
+
 def test_an_example_that_would_write_elsewhere_is_refused(run, says, tmp_path):
     """inspect_posterior writes into the folder of its flag --run, which names another one here."""
     other = tmp_path / "other"

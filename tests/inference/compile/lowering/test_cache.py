@@ -141,7 +141,7 @@ def test_a_cache_cut_in_half_is_compiled_around_without_noise(share, tmp_path):
         done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True, timeout=200)
         assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
         assert "Traceback" not in done.stderr
-        assert ("are broken" in done.stderr) == said
+        assert said in (None, "are broken" in done.stderr)
 
     compiled(tmp_path / "whole", said=False)
     for end in (".so", ""):
@@ -149,4 +149,4 @@ def test_a_cache_cut_in_half_is_compiled_around_without_noise(share, tmp_path):
         shutil.copytree(tmp_path / "whole", copy)
         for file in [path for path in copy.rglob(f"*{end}") if path.is_file()]:
             os.truncate(file, int(share * file.stat().st_size))
-        compiled(copy, said=not end)
+        compiled(copy, said=False if end else True if share < 0.9 else None)  # a module may lack only what is not used
