@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.data.named import named_tensors
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference.objectives import Objective
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, local_params
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, local_params, modules
 from pyrovae.inference.pair.running import device_of, seeded
 
 __all__ = ["GradientNoise", "gradient_noise"]
@@ -53,12 +55,19 @@ def gradient_noise(
         seed: the seed of the draws.
 
     Raises:
-        SettingError: num_samples < 2, which leaves no variance to compute.
+        SettingError: num_samples < 2, which leaves no variance to compute; the objective is none.
+        PairError: the guide has no parameters.
+        DataError: the batch is no named tensors.
 
     References: Rainforth et al. (2018), Tighter variational bounds are not necessarily better, arXiv:1802.04537.
     """
     check_count("num_samples", num_samples, 2, write=100)
-    parameters = [p for p in guide.parameters() if p.requires_grad]
+    if not isinstance(objective, Objective):
+        raise SettingError(f"objective requires an Objective, got {type(objective).__name__}. Write ELBO().")
+    parameters = [p for module in modules(guide) for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise PairError("gradient_noise requires a guide with parameters, a module, got none. Write NormalGuide(...).")
+    batch = named_tensors("gradient_noise", batch)
 
     def gradient() -> Tensor:
         loss = objective.differentiable_loss(lambda: call(model, batch), lambda: call(guide, batch))

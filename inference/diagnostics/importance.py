@@ -1,8 +1,9 @@
 """How far the importance weights of a guide can be trusted: effective sample size, and the shape of their tail."""
 
+import torch
 from torch import Tensor
 
-from pyrovae.errors import NonFiniteError, PairError
+from pyrovae.errors import NonFiniteError, PairError, ShapeError
 from pyrovae.inference.pair.tails import FEWEST, Tail
 from pyrovae.inference.pair.weights import WeightSums
 
@@ -16,11 +17,12 @@ def effective_sample_size(log_weight: Tensor) -> Tensor:
         log_weight: log-weights of S draws, `(S, B)`.
 
     Raises:
+        ShapeError: the log-weights have another shape, or are no floats.
         NonFiniteError: a log-weight is NaN or plus infinity, or all of a data point are minus infinity.
 
     References: Kong (1992), A note on importance sampling using standardized weights.
     """
-    return WeightSums.of(_finite(log_weight)).effective_sample_size
+    return WeightSums.of(_finite(_required(log_weight))).effective_sample_size
 
 
 def psis_khat(log_weight: Tensor) -> Tensor:
@@ -37,6 +39,7 @@ def psis_khat(log_weight: Tensor) -> Tensor:
         log_weight: log-weights of S draws, `(S, B)`.
 
     Raises:
+        ShapeError: the log-weights have another shape, or are no floats.
         PairError: fewer than 21 draws.
         NonFiniteError: a log-weight is NaN or plus infinity, or all of a data point are minus infinity.
 
@@ -44,10 +47,22 @@ def psis_khat(log_weight: Tensor) -> Tensor:
     new and efficient estimation method for the generalized Pareto distribution; Yao et al. (2018), Yes, but did it
     work?, arXiv:1802.02538, for its use on a variational posterior.
     """
-    draws = len(log_weight)
+    draws = len(_required(log_weight))
     if draws < FEWEST:
         raise PairError(f"k-hat requires at least {FEWEST} draws per data point, got {draws}. Write num_samples=1000.")
     return Tail.of(_finite(log_weight), draws).khat
+
+
+def _required(log_weight: Tensor) -> Tensor:
+    """Log-weights of draws and data points, as numbers that can be read."""
+    dense = isinstance(log_weight, Tensor) and log_weight.layout == torch.strided and not log_weight.is_meta
+    if not dense or log_weight.dim() != 2 or not log_weight.is_floating_point() or not log_weight.numel():
+        got = tuple(log_weight.shape) if isinstance(log_weight, Tensor) else type(log_weight).__name__
+        raise ShapeError(
+            f"log-weights require floats of shape (S, B), S draws for each of B data points, got {got}. Write "
+            "posterior(...).log_weights."
+        )
+    return log_weight
 
 
 def _finite(log_weight: Tensor) -> Tensor:

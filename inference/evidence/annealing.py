@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_choice, check_count, check_fraction
 from pyrovae.data import Batch
+from pyrovae.errors import SettingError
 from pyrovae.inference.compile.choice import should_compile
 from pyrovae.inference.evidence.estimates import Estimate, summary
 from pyrovae.inference.evidence.hmc import Path, Start, transition
@@ -180,9 +181,14 @@ def anneal(
         compile: whether to replay one compiled graph per leapfrog step; by default where that pays.
         progress: whether to show a progress bar.
 
+    Raises:
+        SettingError: `annealing` is something else.
+
     Returns:
         The estimate from below and, with `simulated`, the one from above.
     """
+    if not isinstance(annealing, Annealing):
+        raise SettingError(f"annealing requires an Annealing, got {annealing!r}. Write Annealing(num_chains=16).")
     steps = annealing.num_chains * (annealing.num_temperatures - 1) * annealing.num_leapfrog
     compiled = should_compile(pair.size * steps * numbers(pair.first), compile)
     path = Path(pair, annealing.start, compile=compiled)
