@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyrovae import data
 from pyrovae.examples._shared import values
@@ -14,7 +14,10 @@ SCHEDULES = ("constant", "cosine")
 """The schedules of the learning rate."""
 
 
-class DefaultFolder(type(Path())):
+_Path = Path if TYPE_CHECKING else type(Path())  # before Python 3.12 only the path of a system has subclasses
+
+
+class DefaultFolder(_Path):
     """The run folder of a script that was given none; where it is taken, the script takes the next number."""
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -58,8 +59,9 @@ def write_summary(
     """
     refined = refine(trained, flags)
     print(f"\ntest    {len(measured.per_datum['elbo'])} data points")
+    hidden = {*hide, *(["k-hat > 0.7"] if "log-evidence" in hide else [])}
     for name, value, unit in _table(trained, measured, refined, rows, bits):
-        if name not in hide:
+        if name not in hidden:
             print(f"  {name:<13}{value:>18}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
     text = json.dumps(content, indent=2, allow_nan=True)
@@ -95,13 +97,14 @@ def _table(
         *(Row(f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
         Row("distortion", str(measured.distortion), "-E log p(x|z)"),
         *_evidence(measured.log_evidence, sampled, dims),
+        *_tails(measured),
         *_refined(refined, dims),
         *rows,
         Row("time", f"{trained.seconds:.1f} s", f"training, {len(trained.history.rows)} epochs on {trained.device}"),
     ]
 
 
-def _evidence(evidence: Estimate, how: str, dims: int | None) -> list[Row]:
+def _evidence(evidence: Estimate, how: str, dims: float | None) -> list[Row]:
     """The rows of a log-evidence, and of its bits per number where a data point has `dims` numbers."""
     rows = [Row("log-evidence", str(evidence), how)]
     if dims:
@@ -110,7 +113,14 @@ def _evidence(evidence: Estimate, how: str, dims: int | None) -> list[Row]:
     return rows
 
 
-def _refined(refined: InferenceGaps | PairError | None, dims: int | None) -> list[Row]:
+def _tails(measured: Evaluation) -> list[Row]:
+    """The row that says for how much of the data the log-evidence cannot be trusted; none where k-hat is unknown."""
+    if math.isnan(measured.unreliable):
+        return []
+    return [Row("k-hat > 0.7", f"{100 * measured.unreliable:.0f} %", "of the data: their log-evidence is too low")]
+
+
+def _refined(refined: InferenceGaps | PairError | None, dims: float | None) -> list[Row]:
     """The rows of the refined guide, or of the reason why there is none."""
     if refined is None:
         return []
@@ -138,6 +148,7 @@ def _content(
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
         "num_samples": measured.num_samples,
         "bits_per_dim": measured.bits_per_dim,
+        "unreliable": measured.unreliable,
         "refined": _gap_entries(refined) if isinstance(refined, InferenceGaps) else {},
         "train_loss_per_epoch": trained.history["loss"],
         "epochs": len(trained.history.rows),

@@ -1,9 +1,8 @@
 """The labels that networks take as inputs: which tensor of a batch they are, and how many values they may have."""
 
-import math
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +52,10 @@ class LabelInputs:
             name = _named(self._labels, x)
             if name is None:
                 continue
+            classes = layer.sizes[number] if isinstance(layer, JointMLP) else cast(nn.Embedding, layer).num_embeddings
             if isinstance(layer, JointMLP):
                 self._require_flat(name, x)
-            classes = layer.num_embeddings if isinstance(layer, nn.Embedding) else math.prod(layer.in_shapes[number])
-            self.classes[name] = min(int(classes), self.classes.get(name, int(classes)))
+            self.classes[name] = min(classes, self.classes.get(name, classes))
 
     def _require_flat(self, name: str, x: Tensor) -> None:
         if x.dim() > 1 and x.shape[-1] == 1:
