@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyrovae import data
 from pyrovae.examples._shared import values
@@ -14,10 +14,7 @@ SCHEDULES = ("constant", "cosine")
 """The schedules of the learning rate."""
 
 
-_Path = Path if TYPE_CHECKING else type(Path())  # before Python 3.12 only the path of a system has subclasses
-
-
-class DefaultFolder(_Path):
+class DefaultFolder(type(Path())):  # type: ignore[misc]  # before Python 3.12 only a system's own path has subclasses
     """The run folder of a script that was given none; where it is taken, the script takes the next number."""
 
 
