@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_positive
+from pyrovae.checks import check_count, check_number, check_positive
 from pyrovae.data import Batch
 from pyrovae.inference.diagnostics.refine import Refined
 from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
@@ -135,7 +135,7 @@ def gaps_on(
         SettingError, PairError: as `gaps`.
     """
     check_count("num_steps", num_steps, STAGES, write=500)
-    check_positive("lr", lr, write=0.02)
+    check_positive("lr", check_number("lr", lr, 0, 10, write=0.02), write=0.02)
     check_count("num_particles", num_particles, write=8)
     check_count("num_samples", num_samples, 2, write=1000)
     pair.require_weights()

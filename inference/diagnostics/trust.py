@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference.diagnostics import verdicts
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior_on
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
@@ -118,6 +118,8 @@ def diagnose(
     check_count("num_samples", num_samples, FEWEST, write=1000)
     check_count("num_simulations", num_simulations, 0, write=500)
     check_count("num_refined", num_refined, 0, write=100)
+    if not (annealing is None or isinstance(annealing, Annealing)):
+        raise SettingError(f"annealing requires an Annealing, got {type(annealing).__name__}. Write Annealing().")
     absent: dict[str, str] = {}
     with on_data("diagnose", model, guide, data, transform, memory=memory, seed=seed) as pair:
         per_datum, latents = _draws(pair, num_samples, absent, progress)

@@ -91,7 +91,8 @@ def _ends(what: str, start: Any, end: Any, weight: Any, dims: int | None = None)
             f"{tuple(end.shape)} of {end.dtype}. Write {what}(z[0], z[1], weights)."
         )
     floats = torch.promote_types(start.dtype, end.dtype)
-    return start.to(floats), end.to(floats), check_tensor(f"{what}(weight=)", weight, "(T,)", dims=1)
+    weight = check_tensor(f"{what}(weight=)", weight, "(T,)", dims=1)
+    return start.to(floats), end.to(floats), weight.float() if weight.dtype == torch.bool else weight
 
 
 def _angle(start: Tensor, end: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode_at_means, encode_all, repeated
 from pyrovae.inference.latent.paths import Kind, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
-from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, filled
 from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.running import Transform
 
@@ -121,14 +121,15 @@ def traverse(
     References: Higgins et al. (2017), beta-VAE.
     """
     num_dims, num_steps = check_count("num_dims", num_dims, write=10), check_count("num_steps", num_steps, write=9)
-    extent = check_number("extent", extent, write=2.0)
+    extent = check_number("extent", extent, -1e6, 1e6, write=2.0)
     data = entered("traverse", data, transform, model, guide)
+    code, given = conditioned("traverse", model, code), conditioned("traverse", model, given)
     if batch_size(data) < 2:
         raise PairError("traverse requires at least two data points, whose codes have a spread, got one. Pass more.")
     rates = dimension_rates(model, guide, data, transform=transform, seed=seed)
     latent = only_latent(list(rates), latent)
     encoded = encode_all(model, guide, data, transform=transform, mean=False, seed=seed)
-    z, code = encoded.codes[latent], {**encoded.shared, **(code or {})}
+    z, code = encoded.codes[latent], {**encoded.shared, **code}
     if not z.is_floating_point():
         raise PairError(
             f"the latent '{latent}' is a label, which has no dimensions to move along. Hold it at each of its values "
@@ -188,6 +189,8 @@ def attribute(z: Tensor, has: Tensor) -> Tensor:
             f"attribute requires one bool for each of the codes {tuple(z.shape)}, got {tuple(has.shape)} of "
             f"{has.dtype}. Write y == 3 for label 3 against the rest."
         )
+    if not z.is_floating_point():
+        raise DataError(f"attribute requires codes of floats, got {z.dtype}. Pass the codes of a continuous latent.")
     has = has.to(z.device)
     if has.all() or not has.any():
         raise DataError(
@@ -224,7 +227,7 @@ def vary(
         ShapeError: the shapes of a code and its direction differ.
     """
     codes, direction = conditioned("vary", model, codes), conditioned("vary", model, direction)
-    given, size = conditioned("vary", model, given), batch_size(codes)
+    given, size = conditioned("vary", model, given), filled("vary", codes)
     t = torch.tensor([check_number("strengths", t) for t in check_several("strengths", strengths)])
     _check_direction(codes, direction)
 

@@ -200,7 +200,7 @@ _KERNELS = {"imq": _imq, "rbf": _rbf}
 
 
 def _kernel(name: str) -> Callable[[Tensor], Tensor]:
-    if name not in _KERNELS:
+    if not isinstance(name, str) or name not in _KERNELS:
         raise PairError(f"MMD requires a kernel {' or '.join(map(repr, _KERNELS))}, got {name!r}. Write kernel='imq'.")
     return _KERNELS[name]
 

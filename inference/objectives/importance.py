@@ -108,7 +108,7 @@ class Renyi(Objective):
 
     def __init__(self, alpha: float, num_particles: int) -> None:
         super().__init__(num_particles, independent=True)
-        if alpha != -math.inf:
+        if not (isinstance(alpha, float) and alpha == -math.inf):
             check_number("alpha", alpha, write=0.5)
         self.alpha = alpha
 

@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.checks import BYTES, check_count, check_number, check_seed, check_several
+from pyrovae.checks import BYTES, check_count, check_name, check_number, check_seed, check_several
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
@@ -122,6 +122,7 @@ def mutual_information_gap(
 
     References: Chen et al. (2018), arXiv:1802.04942; Locatello et al. (2019), arXiv:1811.12359, for the bins.
     """
+    latent = check_name("latent", latent)
     num_bins = num_bins if num_bins is None else check_count("num_bins", num_bins, 2, write=20)
     memory = check_count("memory", memory, 0, BYTES)
     data = entered("mutual_information_gap", data, transform, model, guide)
@@ -195,7 +196,7 @@ def factor_vae_score(
 
     References: Kim & Mnih (2018), arXiv:1802.05983.
     """
-    num_votes = check_count("num_votes", num_votes, write=200)
+    latent, num_votes = check_name("latent", latent), check_count("num_votes", num_votes, write=200)
     collapsed = check_number("collapsed", collapsed, write=0.05)
     group_size, seed = check_count("group_size", group_size, 2, write=100), check_seed("seed", seed)
     data = entered("factor_vae_score", data, transform, model, guide)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_positive, check_tensor
 from pyrovae.data import Batch
-from pyrovae.errors import MissingExtraError, PairError, ShapeError
+from pyrovae.errors import DataError, MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.neighbours import neighbours
 from pyrovae.inference.pair.contract import ProgramLike
@@ -106,6 +106,10 @@ def probe(
             f"probe requires features (N, D) with labels (N,), and (M, D) with (M,), got {tuple(train.shape)} with "
             f"{tuple(y.shape)}, and {tuple(test.shape)} with {tuple(y_test.shape)}. Write x.flatten(1) for pixels."
         )
+    if y.is_floating_point() or y_test.is_floating_point():
+        raise DataError(f"probe requires labels that are integers, got {y.dtype} and {y_test.dtype}. Write y.long().")
+    if not ((y >= 0).any() and (y_test >= 0).any()):
+        raise DataError("probe requires a known label, 0 or above, in both sets, got -1 everywhere. Pass labels.")
     train, test, y, y_test = (tensor.detach().cpu() for tensor in (train, test, y, y_test))
     train, y, test, y_test = train[y >= 0], y[y >= 0], test[y_test >= 0], y_test[y_test >= 0]
     votes = y[neighbours(train, test, k).rows].mode(-1).values

@@ -10,7 +10,7 @@ import torch
 from pyro.optim import PyroOptim
 from torch.optim import Adam
 
-from pyrovae.checks import check_count, check_fraction, check_positive, check_seed
+from pyrovae.checks import check_choice, check_count, check_fraction, check_positive, check_seed
 from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError, PyrovaeError
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
@@ -105,7 +105,7 @@ def fit(
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
-    _check_settings(epochs, batch_size, clip_norm, patience, average, seed)
+    _check_settings(epochs, batch_size, clip_norm, patience, average, seed, resume=resume, overwrite=overwrite)
     folder = None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
     where = choose_device(device)
     prepared = TrainingData(
@@ -117,7 +117,7 @@ def fit(
     with enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
         _check_batches(model, guide, prepared)
         how = _compiled(compile, epochs * len(prepared.first_epoch))
-        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else optim or Adam
+        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
         return _trained(svi, prepared, waiting, mean, scheduler, folder, epochs, progress)
 
@@ -140,8 +140,16 @@ def _trained(
 
 
 def _check_settings(
-    epochs: int, batch_size: int, clip_norm: float | None, patience: int | None, average: float, seed: int
+    epochs: int,
+    batch_size: int,
+    clip_norm: float | None,
+    patience: int | None,
+    average: float,
+    seed: int,
+    **flags: bool,
 ) -> None:
+    for name, flag in flags.items():
+        check_choice(name, flag, (False, True))
     check_count("epochs", epochs, 0)
     check_count("batch_size", batch_size)
     check_seed("seed", seed)

@@ -11,9 +11,19 @@ from pyro.infer.elbo import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
 
+from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike
 
-__all__ = ["LossGradients", "as_tensors", "clipped", "collected", "is_finite", "loss_functions", "reported"]
+__all__ = [
+    "LossGradients",
+    "as_tensors",
+    "check_loss",
+    "clipped",
+    "collected",
+    "is_finite",
+    "loss_functions",
+    "reported",
+]
 
 
 class LossGradients:
@@ -44,6 +54,24 @@ class LossGradients:
         with torch.enable_grad(), collected(self.parameters) as gradients:
             loss = self._loss_and_grads(model, guide, *args, **kwargs)
         return as_tensors(loss, self.parameters), gradients
+
+
+def check_loss(loss: Any) -> Any:
+    """The loss, where it is one.
+
+    Args:
+        loss: what the user gave.
+
+    Raises:
+        PairError: it is no function, and has none of the methods of a loss.
+    """
+    methods = ("differentiable_loss", "loss_and_grads", "loss_and_surrogate_loss")
+    if not (callable(loss) or any(hasattr(loss, name) for name in methods)) or isinstance(loss, type):
+        raise PairError(
+            f"loss requires an ELBO, an Objective, or a function of (model, guide, *args), got {loss!r:.80}. Write "
+            "loss=ELBO()."
+        )
+    return loss
 
 
 def loss_functions(loss: Any, loss_and_grads: Callable[..., Any] | None = None) -> tuple[Any, Callable[..., Any]]:

@@ -17,7 +17,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.compile.precision import PRECISIONS, precise
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.fused import FusedUpdate, members_of
-from pyrovae.inference.training.gradients import LossGradients, loss_functions, reported
+from pyrovae.inference.training.gradients import LossGradients, check_loss, loss_functions, reported
 from pyrovae.inference.training.minibatches import Transform, chunks, gathered, is_small, one_thread, row_order
 from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
 from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
@@ -97,7 +97,7 @@ class SVI(pyro.infer.SVI):
         TracePosterior.__init__(self)  # that of pyro.infer.SVI takes no torch optimizer
         self.model, self.guide, self.optim = model, guide, optim
         self.num_samples, self.num_steps = num_samples, num_steps
-        self.objective: Any = Trace_ELBO() if loss is None else loss
+        self.objective: Any = Trace_ELBO() if loss is None else check_loss(loss)
         self.loss, self.loss_and_grads = loss_functions(self.objective, loss_and_grads)
         self.compile, self.precision = compile, precision
         self.clip_norm, self.reduce, self.verify = clip_norm, reduce, verify

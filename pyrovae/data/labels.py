@@ -32,6 +32,8 @@ def hide_labels(batch: Batch, keep: int, *, share: float = 0.1, seed: int = 0) -
     share = check_fraction("share", share, one=False, write=0.1)
     batch = named_tensors("hide_labels", batch)
     y = _labels(batch)
+    if sizes := {name: tuple(tensor.shape) for name, tensor in batch.items() if tensor.shape[:1] != y.shape[:1]}:
+        raise DataError(f"hide_labels requires tensors of {len(y)} rows, one for each label, got {sizes}.")
     classes = int(y.max()) + 1
     each, rest = divmod(keep, classes)
     if rest:
