@@ -16,6 +16,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.labels import LabelInputs
+from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.noise import draws, placed_by_seed
 from pyrovae.inference.pair.running import (
     MEMORY,
@@ -228,6 +229,7 @@ def on_data(
             then checked when it is placed, and draws are not scored together.
 
     Raises:
+        OutOfMemoryError: a chunk needs more memory than there is.
         DataError: the data are no named tensors, or of another type than the pair's parameters.
         PairError: the data are empty; or a latent that the guide does not draw and that cannot be summed out; or draws
             that are scored together have other log-probabilities than alone.
@@ -237,7 +239,8 @@ def on_data(
     memory = check_count("memory", memory, 0, BYTES)
     data = entered(what, data, transform, model, guide)
     size, device = batch_size(data), device_of(model, guide)
-    with evaluating(model, guide), seeded(seed, device):
+    hint = f"Write memory={max(1, min(memory, MEMORY) // 4)}, fewer draws, or fewer data points at a time."
+    with enough_memory(hint), evaluating(model, guide), seeded(seed, device):
         first, noisy = draws(lambda: placed(data, transform, device, slice(2)), device)
         with LabelInputs(model, guide, batch=first) as labels:
             traces = trace_pair(model, guide, first, data_size=size)
