@@ -10,7 +10,7 @@ import torch
 from pyro.optim import PyroOptim
 from torch.optim import Adam
 
-from pyrovae.checks import check_choice, check_count, check_fraction, check_positive, check_seed
+from pyrovae.checks import check_choice, check_count, check_fraction, check_positive
 from pyrovae.data import Batch, Scale
 from pyrovae.errors import PairError, PyrovaeError
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
@@ -105,7 +105,7 @@ def fit(
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
-    _check_settings(epochs, batch_size, clip_norm, patience, average, seed, resume=resume, overwrite=overwrite)
+    _check_settings(epochs, batch_size, clip_norm, patience, average, resume, overwrite)
     folder = None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
     where = choose_device(device)
     prepared = TrainingData(
@@ -145,14 +145,13 @@ def _check_settings(
     clip_norm: float | None,
     patience: int | None,
     average: float,
-    seed: int,
-    **flags: bool,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
-    for name, flag in flags.items():
-        check_choice(name, flag, (False, True))
+    check_choice("resume", resume, (False, True))
+    check_choice("overwrite", overwrite, (False, True))
     check_count("epochs", epochs, 0)
     check_count("batch_size", batch_size)
-    check_seed("seed", seed)
     check_fraction("average", average)
     if clip_norm is not None:
         check_positive("clip_norm", clip_norm)
