@@ -91,7 +91,7 @@ def _add_computation(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--device", type=values.device, default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="precision of matrix products")
-    compiled = "replay each step as one compiled graph; by default, in trainings that are long enough to gain from it"
+    compiled = "compile each step at once, or never; by default, long trainings compile beside their first 512 steps"
     p.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
 
 
