@@ -6,6 +6,8 @@ python examples/hierarchical_vae.py --guide bottom-up                 q(z1 | x) 
 python examples/hierarchical_vae.py --arch conv                       a ladder with spatial latents
 python examples/hierarchical_vae.py --free-bits 0 --warm-up 0         without what keeps the levels in use
 python examples/hierarchical_vae.py --pseudo-inputs 500               a VampPrior at the top
+
+Data: 5,000 real digits, offline. Time: 2 min.
 """
 
 import argparse
@@ -52,7 +54,7 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/hierarchical_vae", epochs=40)
+    p = parser(__doc__, out="runs/hierarchical_vae", epochs=40)
     add_networks(p)
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
     p.add_argument(

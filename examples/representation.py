@@ -5,6 +5,8 @@ python examples/representation.py --parts probe            labels predicted from
 python examples/representation.py --parts plane            two dimensions, drawn with their labels
 python examples/representation.py --parts augment          few labels, and new data drawn around theirs
 python examples/representation.py --parts compress         rate against distortion
+
+Data: 5,000 real digits, offline. Time: 4 min.
 """
 
 import argparse
@@ -16,8 +18,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from sklearn.decomposition import PCA
-from sklearn.svm import SVC
 from torch import Tensor
 
 from pyrovae import data, plots
@@ -55,7 +55,7 @@ SCALE = 0.1
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/representation", epochs=40)
+    p = parser(__doc__, out="runs/representation", epochs=40)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=100)
     p.add_argument("--parts", type=values.names(PARTS), default=",".join(PARTS), help="which parts to run")
     p.add_argument(
@@ -134,6 +134,8 @@ def probe_plane(flags: argparse.Namespace, _: Callable[[], Trained]) -> dict[str
 
 def probed(flags: argparse.Namespace, trained: Trained) -> dict[str, Any]:
     """Accuracies by the codes and by as many principal components, on all test data; summary and pictures."""
+    from sklearn.decomposition import PCA
+
     split, test = trained.data.train, trained.test
     dims = codes(trained, test).shape[1]
     axes = PCA(dims, random_state=flags.seed).fit(pixels(split).numpy())
@@ -212,6 +214,8 @@ def around(flags: argparse.Namespace, trained: Trained, known: data.Batch, copie
 
 def svm_accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
     """The accuracy of a support-vector machine on test data."""
+    from sklearn.svm import SVC
+
     return float(SVC(C=10.0).fit(x.numpy(), y.numpy()).score(x_test.numpy(), y_test.numpy()))
 
 

@@ -4,6 +4,8 @@ python examples/vae.py                                   5,000 digits, offline
 python examples/vae.py --data mnist --arch conv          the full MNIST, convolutions
 python examples/vae.py --data folder:PATH --arch conv    your own images
 python examples/vae.py --latent 2                        a latent plane that fits into a picture
+
+Data: 5,000 real digits, offline. Time: 1 min.
 """
 
 import argparse
@@ -59,7 +61,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     Args:
         argv: the command line; by default that of the process.
     """
-    p = parser(__doc__.splitlines()[0], out="runs/vae", epochs=60)
+    p = parser(__doc__, out="runs/vae", epochs=60)
     p.add_argument("--preset", choices=PRESETS, help="the defaults of a known program")
     p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="architecture of the networks")
     p.add_argument(

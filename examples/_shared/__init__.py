@@ -11,7 +11,7 @@ A script passes values from one function to the next:
 What a flag may be is in `values`: `p.add_argument("--latent", type=values.positive_int)`.
 """
 
-from pyrovae.examples._shared.flags import DefaultFolder, add_binarize, complete, derive, parser
+from pyrovae.examples._shared.flags import DefaultFolder, add_binarize, complete, derive, explained, parser
 from pyrovae.examples._shared.pictures import save_picture, write_pictures
 from pyrovae.examples._shared.scoring import score, scored
 from pyrovae.examples._shared.script import main
@@ -25,6 +25,7 @@ __all__ = [
     "add_binarize",
     "complete",
     "derive",
+    "explained",
     "load_data",
     "main",
     "parser",
