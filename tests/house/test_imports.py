@@ -10,7 +10,7 @@ BASE += [
     "pyrovae.gallery",
     "pyrovae.cli",
     "pyrovae.__main__",
-]  # they import examples and the report only when a command asks for one
+]  # what a command asks for, they import late
 INFERENCE = ["pair", "compile", "objectives", "evidence", "training", "draws", "latent", "diagnostics", "tasks"]
 
 # A room imports from the rooms before it and from itself. Two packages hold rooms, and export names of theirs.
