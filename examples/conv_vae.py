@@ -43,7 +43,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__, out="runs/conv_vae", epochs=20)
     p.add_argument("--arch", choices=("conv", "mlp", "gated"), default="conv", help="architecture of the networks")
-    p.add_argument("--channels", type=values.integers, default=[16, 32, 64], help="channels of the convolutions")
+    p.add_argument("--channels", type=values.some_integers, default=[16, 32, 64], help="channels of the convolutions")
     p.add_argument("--hidden", type=values.integers, default=[300, 300], help="widths of the dense layers")
     p.add_argument("--latent", type=values.positive_int, default=64, help="latent dimension")
     p.add_argument(

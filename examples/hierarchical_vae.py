@@ -27,7 +27,9 @@ from pyrovae.examples._shared import (
     parser,
     rising_weight,
     score,
+    starting,
     train,
+    transform_for,
     values,
     write_pictures,
     write_summary,
@@ -182,11 +184,11 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[Hierarchy, Guide
     grey = len(shape) == 3 and shape[0] == 1
     kind = flags.likelihood or ("bernoulli" if grey else "normal")
     likelihood = LIKELIHOODS[kind](shape, **({} if kind == "bernoulli" else {"min_scale": flags.min_scale}))
+    transform = transform_for(kind, split, flags)
     build = conv_ladder if flags.arch == "conv" else ladder if flags.model == "ladder" else chain
     model, events = build(flags, likelihood)
     decoder: Any = model.decoder
-    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
-    transform = data.Binarize(flags.binarize, seed=flags.seed) if kind == "bernoulli" else data.Scale()
+    decoder.start_at(likelihood.start(starting(split, transform)))
     guide = guide_of(flags, model, events, shape)
     if isinstance(guide, TopDownGuide) and flags.pseudo_inputs:
         some = {"x": split["x"][torch.randperm(len(split["x"]))[: flags.pseudo_inputs]]}

@@ -100,6 +100,8 @@ def script(flags: argparse.Namespace) -> None:
             model, guide, some, num_samples=draws, num_simulations=flags.anneal, **shared
         )
         print(f"\n{known['comparison']}")
+        if trained.log_jacobian:
+            print(f"of the standardised columns; {trained.log_jacobian:+.2f} nats in the units of the table")
     write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
     print(f"\nposterior.nc and report.html are in {flags.out}/ too")
 

@@ -70,9 +70,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises from 0 to 1"
     )
-    p.add_argument(
-        "--labels", type=values.integers, default=[50, 100, 200], help="numbers of known labels, for augment"
-    )
+    p.add_argument("--labels", type=values.counts, default=[50, 100, 200], help="numbers of known labels, for augment")
     p.add_argument("--copies", type=values.positive_int, default=10, help="draws around each data point with a label")
     stretch = "scale of the draws around a data point; 1 draws as the guide does"
     p.add_argument("--stretch", type=values.non_negative, default=1.0, help=stretch)

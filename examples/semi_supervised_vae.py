@@ -42,7 +42,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, out="runs/semi_supervised_vae", epochs=20)
     p.add_argument("--program", choices=("m2", "m1+m2"), default="m2", help="M2 on pixels, or on the codes of a VAE")
     p.add_argument(
-        "--labels", type=values.integers, default=[100, 500], help="numbers of known labels, for example 50,100"
+        "--labels", type=values.counts, default=[100, 500], help="numbers of known labels, for example 50,100"
     )
     p.add_argument("--alpha", type=values.non_negative, default=20.0, help="weight of the classification term")
     p.add_argument(

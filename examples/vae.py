@@ -22,7 +22,9 @@ from pyrovae.examples._shared import (
     main,
     parser,
     score,
+    starting,
     train,
+    transform_for,
     values,
     write_pictures,
     write_summary,
@@ -68,7 +70,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--hidden", type=values.integers, default=[400], help="widths of the dense layers, for example 400,200"
     )
     p.add_argument(
-        "--channels", type=values.integers, help="channels of the convolutions; 8,16,32, or 12,24,48,96 in colour"
+        "--channels", type=values.some_integers, help="channels of the convolutions; 8,16,32, or 12,24,48,96 in colour"
     )
     p.add_argument("--latent", type=values.positive_int, help="latent dimension; 20 for mlp, 32 for conv")
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
@@ -89,9 +91,9 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[VAE, NormalGuide
     grey = len(shape) == 3 and shape[0] == 1
     kind = flags.likelihood or ("bernoulli" if grey else "normal")
     likelihood = LIKELIHOODS[kind](shape)
-    transform = data.Binarize(flags.binarize, seed=flags.seed) if kind == "bernoulli" else data.Scale()
+    transform = transform_for(kind, split, flags)
     encoder, decoder = networks(flags, shape, likelihood)
-    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
+    decoder.start_at(likelihood.start(starting(split, transform)))
     return VAE(priors.StandardNormal(decoder.in_shape[0]), likelihood, decoder), NormalGuide(encoder), transform
 
 

@@ -16,7 +16,15 @@ from pyrovae.examples._shared.pictures import save_picture, write_pictures
 from pyrovae.examples._shared.scoring import score, scored
 from pyrovae.examples._shared.script import main
 from pyrovae.examples._shared.summary import Row, write_comparison, write_summary
-from pyrovae.examples._shared.training import Trained, load_data, rising_weight, schedule, train
+from pyrovae.examples._shared.training import (
+    Trained,
+    load_data,
+    rising_weight,
+    schedule,
+    starting,
+    train,
+    transform_for,
+)
 
 __all__ = [
     "DefaultFolder",
@@ -34,7 +42,9 @@ __all__ = [
     "schedule",
     "score",
     "scored",
+    "starting",
     "train",
+    "transform_for",
     "write_comparison",
     "write_pictures",
     "write_summary",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pyrovae.data import Standardize
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.scoring import refine, scored
 from pyrovae.examples._shared.training import Trained
@@ -110,7 +111,7 @@ def _table(
     dims = measured.dims if bits else None
     sampled = f"importance sampling, {measured.num_samples} draws per data point"
     return [
-        Row("ELBO", str(measured.elbo), "nats per data point"),
+        Row("ELBO", str(measured.elbo), _unit(trained)),
         Row("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
         *(Row(f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
         Row("distortion", str(measured.distortion), "-E log p(x|z)"),
@@ -120,6 +121,11 @@ def _table(
         *rows,
         Row("time", f"{trained.seconds:.1f} s", f"training, {len(trained.history.rows)} epochs on {trained.device}"),
     ]
+
+
+def _unit(trained: Trained) -> str:
+    standardised = isinstance(trained.transform, Standardize)
+    return "nats per data point" + (", a density in the units of the table" if standardised else "")
 
 
 def _evidence(evidence: Estimate, how: str, dims: float | None) -> list[Row]:
@@ -161,6 +167,7 @@ def _content(
     return {
         "data": trained.data.describe(),
         "transform": repr(trained.transform),
+        "log_jacobian": trained.log_jacobian,
         "test_data": len(measured.per_datum["elbo"]),
         **estimates,
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
