@@ -67,7 +67,7 @@ def parser(doc: str, *, out: str, epochs: int, closing: bool = True) -> argparse
     p.add_argument("--start", type=Path, metavar="RUN", help="start from the weights of another run of the same pair")
     p.add_argument("--quiet", action="store_true", help="show no progress bar")
     if closing:
-        steps = "steps that refine the guide for each test data point, for a tighter evidence; 0 refines none, else 10 or more"
+        steps = "steps, 10 or more, that refine the guide for each test data point, for a tighter evidence; 0: none"
         p.add_argument("--refine", type=values.refining_steps, default=0, metavar="STEPS", help=steps)
         p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     return p

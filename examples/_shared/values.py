@@ -185,7 +185,9 @@ def names(known: Iterable[str]) -> Callable[[str], list[str]]:
 def _different(parts: list[Any]) -> list[Any]:
     """The parts of a list, none of them twice: each has a run of its own."""
     if len(set(parts)) < len(parts):
-        raise argparse.ArgumentTypeError(f"requires each number or name once, got {','.join(map(str, parts))}.")
+        raise argparse.ArgumentTypeError(
+            f"requires a different number or name each time, got {','.join(map(str, parts))}."
+        )
     return parts
 
 

@@ -45,7 +45,7 @@ def test_names():
     assert chosen("vamp,plain") == ["vamp", "plain"]
     with pytest.raises(argparse.ArgumentTypeError, match=r"there is no flow, glow\. Choose from plain,vamp\."):
         chosen("flow,plain,glow")
-    with pytest.raises(argparse.ArgumentTypeError, match="once, got vamp,vamp"):
+    with pytest.raises(argparse.ArgumentTypeError, match="each time, got vamp,vamp"):
         chosen("vamp,vamp")
 
 
