@@ -1,6 +1,7 @@
 """The errors of this package. Each message names the rule, the value that breaks it, and the line to write instead."""
 
 __all__ = [
+    "CellError",
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
@@ -23,6 +24,10 @@ class PyrovaeError(Exception):
 
 class DataError(PyrovaeError, ValueError):
     """A data set is missing, empty or broken, or is not what its name says."""
+
+
+class CellError(DataError, TypeError):
+    """A cell of a table is no number, text, or other plain value, but a list or a dict."""
 
 
 class SupportError(PyrovaeError, ValueError):
