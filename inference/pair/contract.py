@@ -30,6 +30,7 @@ __all__ = [
     "filled",
     "local_params",
     "modules",
+    "requires",
     "takes",
 ]
 
@@ -150,6 +151,16 @@ def takes(program: ProgramLike, name: str) -> bool:
         name: the name of the argument.
     """
     return name in _signature(program)
+
+
+def requires(program: ProgramLike, name: str) -> bool:
+    """Whether the signature of a program names an argument and gives it no default.
+
+    Args:
+        program: a model or a guide.
+        name: the name of the argument.
+    """
+    return _signature(program).get(name, False)
 
 
 def _signature(program: ProgramLike) -> dict[str, bool]:
