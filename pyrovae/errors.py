@@ -5,6 +5,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
+    "ExportError",
     "MissingExtraError",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -52,6 +53,10 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class ExportError(PyrovaeError, RuntimeError):
+    """A pair cannot leave Python, or what left it gives other numbers; the message names the site or the operation."""
 
 
 class OutputError(PyrovaeError, OSError):

@@ -23,6 +23,7 @@ ORDER = [
     ["pyrovae.guides"],
     *([f"pyrovae.inference.{room}"] for room in [*INFERENCE, "estimators"]),
     ["pyrovae.inference"],
+    ["pyrovae.export"],
     ["pyrovae.report"],
     ["pyrovae"],
     ["pyrovae.examples"],
