@@ -4,6 +4,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
+    "FolderError",
     "MissingExtraError",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -47,6 +48,10 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class FolderError(PyrovaeError, ValueError):
+    """A pair cannot be saved as a folder, or a folder of a pair is broken or unsafe to load."""
 
 
 class OutputError(PyrovaeError, OSError):
