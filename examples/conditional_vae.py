@@ -132,7 +132,7 @@ def draw_completions(trained: Trained, flags: argparse.Namespace, transform: dat
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images", labels=flags.task == "labels")
     pair: Build = pair_given_quadrants if flags.task == "quadrants" else pair_given_labels
     trained = train(*pair(flags, dataset.train), dataset, flags)
     measured = score(trained, flags)

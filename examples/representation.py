@@ -95,7 +95,7 @@ def train_vae(
     """A dense VAE, of binarised images unless the likelihood is another; its run folder is `flags.out`."""
     print(f"\n--- {flags.out.name}")
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images", labels=True)
     of_x = likelihood(tuple(dataset.train["x"].shape[1:]))
     decoder = MLP(latent, of_x.params_shape, hidden[::-1])
     decoder.start_at(of_x.start(data.excerpt(dataset.train["x"])))

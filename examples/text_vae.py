@@ -175,7 +175,7 @@ def flags_of(flags: argparse.Namespace, variant: str) -> argparse.Namespace:
 def run(flags: argparse.Namespace, variant: str) -> tuple[Trained, TextScores]:
     """One variant, trained by its flags and scored."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="sentences")
     x = dataset.train["x"]
     model, guide = pair(flags, variant, len(dataset.vocabulary), x.shape[1])
     options: dict[str, Any] = {"batches": data.ByLength(lengths(x), flags.batch_size)}
