@@ -321,7 +321,6 @@ WRONG = [
     ("iwae.py", [], "sequences", "numbers"),
     ("conditional_vae.py", ["--task", "quadrants"], "numbers", "images"),
     ("deep_markov.py", [], "images", "sequences"),
-    ("text_vae.py", [], "numbers", "sentences"),
     ("representation.py", [], "numbers", "images"),
 ]
 
@@ -337,6 +336,11 @@ def test_data_of_another_kind_are_refused_before_training(script, flags, given, 
 def test_data_without_labels_are_refused_where_they_are_required(script, example, grey, tmp_path):
     done = example(script, *grey, folder=tmp_path / "run", code=2)
     assert "requires labels" in done.stderr
+
+
+def test_a_label_that_no_image_has_is_refused(example, digits, tmp_path):
+    done = example("conditional_vae.py", "--data", digits, "--digit", "10", folder=tmp_path / "run", code=2)
+    assert "--digit requires a label from 0 to 9, got 10" in done.stderr
 
 
 def test_a_class_without_images_is_refused(example, digits, tmp_path):
