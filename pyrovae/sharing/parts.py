@@ -61,6 +61,7 @@ def pack(roots: Mapping[str, Any]) -> Packed:
         _cast(built, dtype)
         compare(given, built)
     tensors = stored(given)
+    _check_owned(drawing.modules, tensors)
     weights = to_bytes({**tensors, **drawing.tensors})
     config = {
         "format": FORMAT,
@@ -118,6 +119,18 @@ def unpack(packed: Packed, classes: Sequence[type] = ()) -> dict[str, Any]:
     for module in _modules(roots).values():
         module.eval()
     return roots
+
+
+def _check_owned(modules: Sequence[nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a module that the pair uses and does not own: its weights would be lost."""
+    owned = {id(tensor) for tensor in tensors.values()}
+    for module in modules:
+        lost = [name for name, value in module.state_dict(keep_vars=True).items() if id(value) not in owned]
+        if lost:
+            raise FolderError(
+                f"A folder holds the weights of model and guide, and {lost[0]} of a {type(module).__name__} belongs to "
+                "neither. Make that module an attribute of one of them."
+            )
 
 
 def _modules(roots: Mapping[str, Any]) -> dict[str, nn.Module]:
@@ -185,8 +198,9 @@ def _dtype(given: Mapping[str, nn.Module], built: Mapping[str, nn.Module]) -> to
     two = [[t.dtype for m in part.values() for t in (*m.parameters(), *m.buffers())] for part in (given, built)]
     if two[0] == two[1]:
         return torch.float32
-    floats = {dtype for dtype in two[0] if dtype.is_floating_point}
-    if len(floats) != 1 or floats & set(_DTYPES.values()) != floats:
+    others = {now for now, was in zip(*two, strict=False) if now != was}
+    floats = others | {dtype for dtype in two[0] if dtype.is_floating_point}
+    if len(floats) != 1 or not floats <= set(_DTYPES.values()):
         raise FolderError(
             f"A folder requires one type of numbers for all weights, got {', '.join(sorted(map(str, floats)))}. Write "
             "model.float() and guide.float()."
