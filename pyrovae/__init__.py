@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyrovae.version import __version__
 
 if TYPE_CHECKING:
-    from pyrovae import data, errors, guides, inference, models, networks, plots, report, sharing
+    from pyrovae import data, errors, export, guides, inference, models, networks, plots, report, sharing
     from pyrovae.recorded import Recorded
     from pyrovae.sharing import Card, Pair, load, push_to_hub, save
 
@@ -23,6 +23,7 @@ __all__ = [
     "__version__",
     "data",
     "errors",
+    "export",
     "guides",
     "inference",
     "load",

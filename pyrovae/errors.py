@@ -1,9 +1,11 @@
 """The errors of this package. Each message names the rule, the value that breaks it, and the line to write instead."""
 
 __all__ = [
+    "CellError",
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
+    "ExportError",
     "FolderError",
     "MissingExtraError",
     "NonFiniteError",
@@ -24,6 +26,10 @@ class PyrovaeError(Exception):
 
 class DataError(PyrovaeError, ValueError):
     """A data set is missing, empty or broken, or is not what its name says."""
+
+
+class CellError(DataError, TypeError):
+    """A cell of a table is no number, text, or other plain value, but a list or a dict."""
 
 
 class SupportError(PyrovaeError, ValueError):
@@ -48,6 +54,10 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class ExportError(PyrovaeError, RuntimeError):
+    """A pair cannot leave Python, or what left it gives other numbers; the message names the site or the operation."""
 
 
 class FolderError(PyrovaeError, ValueError):
