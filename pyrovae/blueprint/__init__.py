@@ -1,7 +1,8 @@
 """The blueprint of a pair: the list of constructor calls that build it, as plain JSON and a few tensors.
 
 A call names a class and holds its arguments. Names are looked up among the classes of the suite, a few of `torch.nn`,
-and those that the reader lists; a name is never imported, and nothing else is called.
+and those that the reader lists; a name is never imported, and nothing else is called. `pack` and `unpack` make bytes of
+a blueprint and the weights, and a pair of the bytes.
 """
 
 from pyrovae.blueprint.build import build

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from pyrovae.blueprint.files import read_bytes, read_config
+from pyrovae.blueprint.parts import FORMAT, Packed, pack, unpack
 from pyrovae.checks import check_choice
 from pyrovae.data import Table, Vocabulary
 from pyrovae.errors import FolderError, OutputError
 from pyrovae.output import write_atomically, write_text
 from pyrovae.sharing.card import Card
-from pyrovae.sharing.files import read_bytes, read_config
 from pyrovae.sharing.hub import download, upload
-from pyrovae.sharing.parts import FORMAT, Packed, pack, unpack
 
 __all__ = ["FILES", "LARGEST", "Pair", "check_place", "load", "push_to_hub", "read_folder", "save", "write_folder"]
 

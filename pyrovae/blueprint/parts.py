@@ -2,27 +2,43 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pyrovae.blueprint import Drawing, Names, build, compare, draw, shapes_only, undisturbed_build
+from pyrovae.blueprint.build import build
+from pyrovae.blueprint.compare import compare
+from pyrovae.blueprint.draw import Drawing, draw
+from pyrovae.blueprint.files import read_config
+from pyrovae.blueprint.names import Names
+from pyrovae.blueprint.surroundings import shapes_only, undisturbed_build
+from pyrovae.blueprint.weights import ARGUMENT, check_fits, header, put, stored, to_bytes, to_tensors
 from pyrovae.errors import FolderError
-from pyrovae.sharing.files import read_config
-from pyrovae.sharing.weights import ARGUMENT, check_fits, header, put, stored, to_bytes, to_tensors
 from pyrovae.version import __version__
 
-__all__ = ["FORMAT", "Packed", "pack", "unpack"]
+__all__ = [
+    "FORMAT",
+    "Described",
+    "Packed",
+    "check_entries",
+    "describe",
+    "json_text",
+    "modules_of",
+    "pack",
+    "rebuild",
+    "unpack",
+]
 
 FORMAT = "pyrovae-pair"
 """The value of "format" in a config.json, by which it is recognised."""
 
 VERSION = 1
 
-KEYS = {"format", "version", "versions", "dtype", "requires_grad", "objects", "replaced", "roots", "weights"}
+ENTRIES = {"versions": dict, "dtype": str, "requires_grad": dict, "objects": list, "replaced": list, "roots": dict}
+"""What describes a pair, and the type of each entry."""
 
 MOST_OBJECTS = 20_000
 """The most objects of a pair."""
@@ -43,8 +59,24 @@ class Packed(NamedTuple):
     weights: bytes
 
 
-def pack(roots: Mapping[str, Any]) -> Packed:
-    """The files of a pair. It is built from them once, in memory, and compared with the pair that is given.
+class Described(NamedTuple):
+    """A pair as plain values.
+
+    Attributes:
+        entries: what describes it, for JSON.
+        arguments: the tensors that constructors were given, by name.
+        weights: its own tensors, by name.
+        own: the classes that are neither the suite's nor torch's.
+    """
+
+    entries: dict[str, Any]
+    arguments: dict[str, Tensor]
+    weights: dict[str, Tensor]
+    own: tuple[type, ...]
+
+
+def describe(roots: Mapping[str, Any]) -> Described:
+    """A pair as plain values. It is built from them once, in memory, and compared with the pair that is given.
 
     Args:
         roots: `model` and `guide`, modules or methods of modules, and whatever else belongs to them, by name.
@@ -53,30 +85,41 @@ def pack(roots: Mapping[str, Any]) -> Packed:
         FolderError: an argument of a constructor that a file cannot hold, or a pair that was changed after it was built
             in a way that is not recorded; the message names it.
     """
-    drawing, given = draw(roots), _modules(roots)
-    names = Names(drawing.own)
+    drawing, given = draw(roots), modules_of(roots)
     with undisturbed_build():
-        built = _modules(build(drawing, names))
+        built = modules_of(build(drawing, Names(drawing.own)))
         dtype = _dtype(given, built)
         _cast(built, dtype)
         compare(given, built)
     tensors = stored(given)
     _check_owned(drawing.modules, tensors)
-    weights = to_bytes({**tensors, **drawing.tensors})
-    config = {
-        "format": FORMAT,
-        "version": VERSION,
+    entries = {
         "versions": {"pyrovae": __version__, "torch": str(torch.__version__)},
         "dtype": str(dtype).removeprefix("torch."),
         "requires_grad": _changed_gradients(tensors, stored(built)),
         "objects": drawing.objects,
         "replaced": drawing.replaced,
         "roots": drawing.roots,
-        "weights": {"sha256": hashlib.sha256(weights).hexdigest()},
     }
-    packed = Packed(_text(config).encode(), weights)
+    return Described(entries, drawing.tensors, tensors, drawing.own)
+
+
+def pack(roots: Mapping[str, Any]) -> Packed:
+    """The files of a pair.
+
+    Args:
+        roots: as in `describe`.
+
+    Raises:
+        FolderError: as in `describe`; a weight is not finite; a constructor needs the values of tensors.
+    """
+    found = describe(roots)
+    weights = to_bytes({**found.weights, **found.arguments})
+    config = {"format": FORMAT, "version": VERSION, **found.entries}
+    config["weights"] = {"sha256": hashlib.sha256(weights).hexdigest()}
+    packed = Packed(json_text(config).encode(), weights)
     try:
-        _shapes(_checked(packed.config), header(weights), drawing.tensors, names)  # what a reader does first
+        _check_sizes(_checked(packed.config), header(weights), found.arguments, Names(found.own))
     except FolderError as error:
         raise FolderError(
             f"{error} A reader builds a pair without values first, on torch.device('meta'), so that it knows its size. "
@@ -85,8 +128,12 @@ def pack(roots: Mapping[str, Any]) -> Packed:
     return packed
 
 
-def _text(config: Mapping[str, Any]) -> str:
-    """JSON with one line for each entry, and for each object, so that people can read it and compare two."""
+def json_text(config: Mapping[str, Any]) -> str:
+    """JSON with one line for each entry, and for each object, so that people can read it and compare two.
+
+    Args:
+        config: what to write.
+    """
     lines = []
     for name, value in config.items():
         entries = [json.dumps(entry, allow_nan=False) for entry in value] if isinstance(value, list) else []
@@ -111,12 +158,42 @@ def unpack(packed: Packed, classes: Sequence[type] = ()) -> dict[str, Any]:
     names = Names(classes)
     tensors = to_tensors(packed.weights)
     arguments = {name: tensor for name, tensor in tensors.items() if name.startswith(ARGUMENT)}
-    _shapes(config, listed, arguments, names)
+    _check_sizes(config, listed, arguments, names)
+    roots = rebuild(config, arguments, names)
+    put(modules_of(roots), {name: tensor for name, tensor in tensors.items() if name not in arguments})
+    return roots
+
+
+def _check_sizes(config: dict[str, Any], listed: Any, arguments: Mapping[str, Tensor], names: Names) -> None:
+    """Refuse a config whose pair does not have the weights that are listed, before memory is taken for it."""
+    weights = {name: entry for name, entry in listed.items() if not name.startswith(ARGUMENT)}
+    with shapes_only(4 * len(weights) + 1000):
+        roots = rebuild(config, arguments, names)
+    check_fits(modules_of(roots), weights)
+
+
+def rebuild(entries: Mapping[str, Any], arguments: Mapping[str, Tensor], names: Names) -> dict[str, Any]:
+    """Build the pair that some entries describe, in evaluation mode; within `shapes_only` it has no values.
+
+    Args:
+        entries: what describes it, checked by `check_entries`.
+        arguments: the tensors that constructors are given.
+        names: the classes that it may name.
+
+    Raises:
+        FolderError: the entries are broken, name a class that is not listed, or take memory beyond the weights.
+    """
+    drawing = Drawing(entries["objects"], entries["replaced"], entries["roots"], dict(arguments))
     with undisturbed_build():
-        roots = _built(config, arguments, names)
-    put(_modules(roots), {name: tensor for name, tensor in tensors.items() if name not in arguments})
-    _set_gradients(_modules(roots), config["requires_grad"])
-    for module in _modules(roots).values():
+        roots = build(drawing, names)
+        modules = modules_of(roots)
+        _cast(modules, _DTYPES[entries["dtype"]])
+    tensors = {id(t): t for m in modules.values() for t in (*m.parameters(), *m.buffers())}
+    beside = _bytes(tensors.values()) - _bytes(stored(modules).values())
+    if beside > BESIDE:
+        raise FolderError(f"The pair takes {beside:,} bytes beside its weights, and at most {BESIDE:,} are taken.")
+    _set_gradients(modules, entries["requires_grad"])
+    for module in modules.values():
         module.eval()
     return roots
 
@@ -133,8 +210,15 @@ def _check_owned(modules: Sequence[nn.Module], tensors: Mapping[str, Tensor]) ->
             )
 
 
-def _modules(roots: Mapping[str, Any]) -> dict[str, nn.Module]:
-    """The modules of model and guide, which may be methods of modules."""
+def modules_of(roots: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """The modules of model and guide, which may be methods of modules.
+
+    Args:
+        roots: model and guide, by name.
+
+    Raises:
+        FolderError: one is neither.
+    """
     found = {}
     for name in ("model", "guide"):
         program = roots.get(name)
@@ -156,41 +240,37 @@ def _checked(content: bytes) -> dict[str, Any]:
         raise FolderError("config.json is of no pair of pyrovae: it requires format 'pyrovae-pair' and a version.")
     if config["version"] != VERSION:
         raise FolderError(f"config.json has version {config['version']}, and this pyrovae reads {VERSION}. Update it.")
-    kinds = {"objects": list, "replaced": list, "roots": dict, "weights": dict, "requires_grad": dict, "dtype": str}
-    if config.keys() != KEYS or not all(isinstance(config[name], kind) for name, kind in kinds.items()):
-        raise FolderError(f"config.json is broken: it requires {', '.join(sorted(KEYS))}, got other entries.")
-    if config["weights"].keys() != {"sha256"} or config["dtype"] not in _DTYPES:
-        raise FolderError(f"config.json is broken: weights or dtype, got {ascii(config['dtype'])[:40]}.")
-    if len(config["objects"]) + len(config["replaced"]) > MOST_OBJECTS:
-        raise FolderError(f"config.json lists more than {MOST_OBJECTS:,} objects, and no more are built.")
+    check_entries({name: entry for name, entry in config.items() if name not in ("format", "version", "weights")})
+    if not isinstance(config.get("weights"), dict) or config["weights"].keys() != {"sha256"}:
+        raise FolderError("config.json is broken: it requires the checksum of the weights.")
     return config
+
+
+def check_entries(entries: Any) -> None:
+    """Refuse what describes no pair: entries of other names and types, and too many objects.
+
+    Args:
+        entries: from a file that anyone wrote.
+
+    Raises:
+        FolderError: they describe none.
+    """
+    right = isinstance(entries, dict) and entries.keys() == ENTRIES.keys()
+    if not right or not all(isinstance(entries[name], kind) for name, kind in ENTRIES.items()):
+        raise FolderError(
+            f"The description of the pair is broken: it requires {', '.join(ENTRIES)}, got other entries."
+        )
+    if entries["dtype"] not in _DTYPES:
+        raise FolderError(f"The description of the pair is broken: dtype, got {ascii(entries['dtype'])[:40]}.")
+    if len(entries["objects"]) + len(entries["replaced"]) > MOST_OBJECTS:
+        raise FolderError(f"The description lists more than {MOST_OBJECTS:,} objects, and no more are built.")
 
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def _built(config: dict[str, Any], arguments: Mapping[str, Tensor], names: Names) -> dict[str, Any]:
-    drawing = Drawing(config["objects"], config["replaced"], config["roots"], dict(arguments))
-    roots = build(drawing, names)
-    _cast(_modules(roots), _DTYPES[config["dtype"]])
-    return roots
-
-
-def _shapes(config: dict[str, Any], listed: Any, arguments: Mapping[str, Tensor], names: Names) -> None:
-    """Refuse a config whose pair does not have the weights that are listed, before memory is taken for it."""
-    weights = {name: entry for name, entry in listed.items() if not name.startswith(ARGUMENT)}
-    with undisturbed_build(), shapes_only(4 * len(weights) + 1000):
-        roots = _built(config, arguments, names)
-    modules = _modules(roots)
-    check_fits(modules, weights)
-    tensors = {id(t): t for m in modules.values() for t in (*m.parameters(), *m.buffers())}
-    beside = sum(t.numel() * t.element_size() for t in tensors.values()) - _bytes(stored(modules))
-    if beside > BESIDE:
-        raise FolderError(f"The pair takes {beside:,} bytes beside its weights, and at most {BESIDE:,} are taken.")
-
-
-def _bytes(tensors: Mapping[str, Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _dtype(given: Mapping[str, nn.Module], built: Mapping[str, nn.Module]) -> torch.dtype:

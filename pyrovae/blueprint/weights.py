@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pyrovae.blueprint.files import read_config
 from pyrovae.errors import FolderError
-from pyrovae.sharing.files import read_config
 
 __all__ = ["ARGUMENT", "Stored", "check_fits", "header", "put", "stored", "to_bytes", "to_tensors"]
 
