@@ -15,7 +15,7 @@ from pyrovae.blueprint.draw import Drawing, draw
 from pyrovae.blueprint.files import read_config
 from pyrovae.blueprint.names import Names
 from pyrovae.blueprint.surroundings import shapes_only, undisturbed_build
-from pyrovae.blueprint.weights import ARGUMENT, check_fits, header, put, stored, to_bytes, to_tensors
+from pyrovae.blueprint.weights import ARGUMENT, check_fits, check_values, header, put, stored, to_bytes, to_tensors
 from pyrovae.errors import FolderError
 from pyrovae.version import __version__
 
@@ -114,6 +114,8 @@ def pack(roots: Mapping[str, Any]) -> Packed:
         FolderError: as in `describe`; a weight is not finite; a constructor needs the values of tensors.
     """
     found = describe(roots)
+    for name, tensor in found.weights.items():
+        check_values(name, tensor)
     weights = to_bytes({**found.weights, **found.arguments})
     config = {"format": FORMAT, "version": VERSION, **found.entries}
     config["weights"] = {"sha256": hashlib.sha256(weights).hexdigest()}
