@@ -6,6 +6,7 @@ programs, and everything in `pyrovae.inference` works on any pair.
 A subpackage is imported when it is first used: `import pyrovae` suffices to write `pyrovae.models.VAE`.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pyrovae import data, errors, export, guides, inference, models, networks, plots, report
 
 __all__ = ["__version__", "data", "errors", "export", "guides", "inference", "models", "networks", "plots", "report"]
+
+# Pyro imports tqdm's bars, and in a notebook without ipywidgets each import would warn. Bars are then plain text.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def __getattr__(name: str) -> Any:

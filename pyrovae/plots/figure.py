@@ -18,7 +18,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure. It belongs to no window, so nothing shows it and nothing has to close it.
+    """An empty figure. It belongs to no window and nothing has to close it; a notebook shows it where it is returned.
 
     Args:
         width: inches.
@@ -27,8 +27,10 @@ def new_figure(width: float, height: float) -> "Figure":
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = imported("matplotlib.figure", "pyrovae.plots requires", "matplotlib")
-    return figure.Figure(figsize=(width, height), layout="constrained")
+    imported("matplotlib.figure", "pyrovae.plots requires", "matplotlib")
+    from pyrovae.plots.picture import Picture
+
+    return Picture(figsize=(width, height), layout="constrained")
 
 
 def plain(axes: "Axes", title: str = "") -> None:

@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-BASE = ["pyrovae.version", "pyrovae.errors", "pyrovae.checks", "pyrovae.numeric", "pyrovae.output", "pyrovae.imports"]
+BASE = [f"pyrovae.{name}" for name in ("version", "errors", "checks", "numeric", "output", "imports", "display")]
 INFERENCE = ["pair", "compile", "objectives", "evidence", "training", "draws", "latent", "diagnostics", "tasks"]
 
 # A room imports from the rooms before it and from itself. Two packages hold rooms, and export names of theirs.
