@@ -31,6 +31,17 @@ class Estimate(NamedTuple):
         share = getattr(self, "unreliable", math.nan)
         return "" if math.isnan(share) else f"k-hat > {UNTRUSTED}: {100 * share:.0f} %"
 
+    def shifted(self, gain: float) -> "Estimate":
+        """The estimate of a mean that is greater by a number; what k-hat says of it stays.
+
+        Args:
+            gain: the number.
+        """
+        moved = self._replace(value=self.value + gain)
+        if isinstance(moved, EvidenceEstimate):
+            moved.unreliable = getattr(self, "unreliable", math.nan)
+        return moved
+
     def bits_per_dim(self, dims: float) -> "Estimate":
         """-log p(x) in bits per number, where this estimate is a log-evidence.
 

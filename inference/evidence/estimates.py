@@ -88,7 +88,8 @@ class Evaluation(Shown):
 
         It is NaN below 21 draws, and where data points share a latent.
         """
-        return self.log_evidence.unreliable
+        khat = self.per_datum.get("khat")
+        return math.nan if khat is None else (khat > UNTRUSTED).double().mean().item()
 
     def cells(self) -> Cells:
         rows = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}

@@ -108,11 +108,12 @@ def test_a_map_shows_the_aggregate_posterior_on_the_prior():
     assert low < prior[:, 1].min() < prior[:, 1].max() < high
 
 
-def test_ten_classes_have_ten_colours_and_more_have_no_legend():
+@pytest.mark.parametrize("classes", [3, 10, 11, 30, 40])
+def test_no_two_labels_share_a_colour(classes):
     assert len(set(plots.PALETTE)) == 10
-    (axes,) = plots.latent_map(torch.randn(30, 2), torch.arange(30) % 11).axes
-    assert axes.get_legend() is None
-    assert len(axes.collections) == 11
+    (axes,) = plots.latent_map(torch.randn(2 * classes, 2), torch.arange(2 * classes) % classes).axes
+    assert len({tuple(points.get_facecolor()[0]) for points in axes.collections}) == len(axes.collections) == classes
+    assert (axes.get_legend() is None) == (classes > 36)
 
 
 def test_what_is_no_map(says):
