@@ -1,17 +1,14 @@
 """What stands above a page: which data, which day, which command."""
 
-import shlex
 from datetime import datetime
 from typing import Any
 
-from pyrovae.errors import CheckpointError
 from pyrovae.report.files import RunFiles
-from pyrovae.report.rerun import record
 
 __all__ = ["heading"]
 
-NAME = 60
-"""The most characters of the name of the data."""
+NAME, LINE = 60, 1000
+"""The most characters of the name of the data, and of a command line."""
 
 
 def heading(what: str, lead: str, files: RunFiles) -> dict[str, Any]:
@@ -20,20 +17,19 @@ def heading(what: str, lead: str, files: RunFiles) -> dict[str, Any]:
     Args:
         what: what the page is about, such as the names of model and guide.
         lead: one or two sentences.
-        files: the files of the run, which may name the data and the command.
+        files: the files of the run, whose summary may name the data and the command; whoever made the folder wrote it.
     """
-    described = files.summary.get("data")
-    data = described.partition(":")[0][:NAME] if isinstance(described, str) else ""
+    data = _text(files.summary.get("data")).partition(":")[0][:NAME]
     today = datetime.now().astimezone()
     title = f"{what}{f' of {data}' if data else ''}, {today.day} {today:%B %Y}"
-    return {"title": title, "lead": lead, "command": _command(files)}
+    command = files.summary.get("command")
+    return {
+        "title": title,
+        "lead": lead,
+        "command": _text(command.get("line"))[:LINE] if isinstance(command, dict) else "",
+    }
 
 
-def _command(files: RunFiles) -> str:
-    """The command line that made the run; empty where the folder records none."""
-    try:
-        made = record(files.folder)
-    except CheckpointError:
-        return ""
-    start = ["pyrovae", made.example] if made.example else ["python", made.script]
-    return shlex.join([*start, *made.flags])
+def _text(value: Any) -> str:
+    """An entry that is one line of text; empty for any other."""
+    return value if isinstance(value, str) and value.isprintable() else ""

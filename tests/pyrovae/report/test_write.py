@@ -64,21 +64,20 @@ def test_functions_with_a_discrete_site_a_second_one_and_covariates(tmp_path, co
 
 
 def test_the_title_says_data_and_day_and_the_page_the_command(tmp_path, content):
-    """As the run's summary records them; a command of no example is shown as what it was."""
-    made = {"script": "vae.py", "flags": ["--data", "my file.csv"], "folder": "/tmp", "above": "."}
+    """As the run's summary records them; an entry that is no line of text is left out."""
     model = VAE(priors.StandardNormal(2), likelihoods.Normal(3, scale=1.0), MLP(2, 3, [5]))
     guide, data = NormalGuide(MLP(3, 4, [5])), {"x": torch.randn(9, 3)}
-    for script, start in {"vae.py": "pyrovae vae", "mine.py": "python mine.py"}.items():
-        summary = {"data": "digits: 4,000 train", "command": made | {"script": script}}
-        (tmp_path / "summary.json").write_text(json.dumps(summary))
+    line = "pyrovae vae --data 'my file.csv'"
+    today = datetime.now().astimezone()
+    day = f"{today.day} {today:%B %Y}"
+    for described, command, title, shown in (
+        ("digits: 4,000 train", {"line": line}, f"VAE and NormalGuide of digits, {day}", line),
+        (3, {"line": "two\nlines"}, f"VAE and NormalGuide, {day}", ""),
+        ("a\nb", "line", f"VAE and NormalGuide, {day}", ""),
+    ):
+        (tmp_path / "summary.json").write_text(json.dumps({"data": described, "command": command}))
         found = content(write_report(model, guide, data, run=tmp_path, num_samples=30))
-        today = datetime.now().astimezone()
-        assert found["title"] == f"VAE and NormalGuide of digits, {today.day} {today:%B %Y}"
-        assert found["command"] == f"{start} --data 'my file.csv'"
-    (tmp_path / "summary.json").write_text(json.dumps({"data": 3, "command": {"script": "\n"}}))
-    found = content(write_report(model, guide, data, run=tmp_path, num_samples=30))
-    assert found["title"].startswith("VAE and NormalGuide, ")
-    assert found["command"] == ""
+        assert (found["title"], found["command"]) == (title, shown)
 
 
 def test_khat_is_beside_every_evidence(tmp_path, content, ppca):
