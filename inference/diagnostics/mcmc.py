@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import PairError
-from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -32,8 +32,8 @@ COMPARED = (
 )
 
 
-@dataclass(frozen=True)
-class NUTSComparison:
+@dataclass(frozen=True, repr=False)
+class NUTSComparison(Shown):
     """The guide and NUTS on one data point, compared in each dimension, `(D,)` each, by latent site.
 
     Attributes:
@@ -66,18 +66,18 @@ class NUTSComparison:
         """Whether the chains agree, R-hat <= 1.05 everywhere; otherwise NUTS is no reference."""
         return all(bool((r_hat <= MIXED).all()) for r_hat in self.r_hat.values())
 
-    def __str__(self) -> str:
-        head = f"{'dimension':<12}{'NUTS':>16}{'guide':>16}{'shift':>8}{'ratio':>8}{'z':>8}{'ESS':>8}{'R-hat':>8}"
-        lines = []
+    def cells(self) -> Cells:
+        rows = []
         for name in self.draws:
             for d in range(len(self.mean[name])):
                 both = [f"{m[name][d]:.2f} ± {s[name][d]:.2f}" for m, s in self._moments()]
-                numbers = f"{self.shift[name][d]:>8.2f}{self.ratio[name][d]:>8.2f}{self.mean_z[name][d]:>8.1f}"
-                chain = f"{self.effective_sample_size[name][d]:>8.0f}{self.r_hat[name][d]:>8.3f}"
-                lines.append(f"{f'{name}[{d}]':<12}{both[0]:>16}{both[1]:>16}{numbers}{chain}")
-        return "\n".join([head, *shortened(lines), *(f"{name}: {reason}" for name, reason in self.absent.items())])
-
-    __repr__ = __str__
+                numbers = (f"{self.shift[name][d]:.2f}", f"{self.ratio[name][d]:.2f}", f"{self.mean_z[name][d]:.1f}")
+                chain = (f"{self.effective_sample_size[name][d]:.0f}", f"{self.r_hat[name][d]:.3f}")
+                rows.append((f"{name}[{d}]", *both, *numbers, *chain))
+        shown, more = shortened(rows)
+        notes = [f"{name}: {reason}" for name, reason in self.absent.items()]
+        head = ("dimension", "NUTS", "guide", "shift", "ratio", "z", "ESS", "R-hat")
+        return Cells(shown, head, after=[*more, *notes])
 
     def _moments(self) -> tuple[tuple[dict[str, Tensor], dict[str, Tensor]], ...]:
         return (self.mean, self.scale), (self.guide_mean, self.guide_scale)
