@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pyrovae.version import __version__
 
 if TYPE_CHECKING:
-    from pyrovae import data, errors, guides, inference, models, networks, plots, report
+    from pyrovae import data, errors, export, guides, inference, models, networks, plots, report
 
-__all__ = ["__version__", "data", "errors", "guides", "inference", "models", "networks", "plots", "report"]
+__all__ = ["__version__", "data", "errors", "export", "guides", "inference", "models", "networks", "plots", "report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,11 @@
 """The errors of this package. Each message names the rule, the value that breaks it, and the line to write instead."""
 
 __all__ = [
+    "CellError",
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
+    "ExportError",
     "MissingExtraError",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -23,6 +25,10 @@ class PyrovaeError(Exception):
 
 class DataError(PyrovaeError, ValueError):
     """A data set is missing, empty or broken, or is not what its name says."""
+
+
+class CellError(DataError, TypeError):
+    """A cell of a table is no number, text, or other plain value, but a list or a dict."""
 
 
 class SupportError(PyrovaeError, ValueError):
@@ -47,6 +53,10 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class ExportError(PyrovaeError, RuntimeError):
+    """A pair cannot leave Python, or what left it gives other numbers; the message names the site or the operation."""
 
 
 class OutputError(PyrovaeError, OSError):
