@@ -23,6 +23,7 @@ ROOMS = (
     "pyrovae.inference",
     "pyrovae.plots",
     "pyrovae.report",
+    "pyrovae.export",
 )
 
 ALIASES = {
