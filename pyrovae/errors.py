@@ -6,6 +6,7 @@ __all__ = [
     "CheckpointWarning",
     "DataError",
     "ExportError",
+    "FolderError",
     "MissingExtraError",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -57,6 +58,10 @@ class CheckpointError(PyrovaeError, RuntimeError):
 
 class ExportError(PyrovaeError, RuntimeError):
     """A pair cannot leave Python, or what left it gives other numbers; the message names the site or the operation."""
+
+
+class FolderError(PyrovaeError, ValueError):
+    """A pair cannot be saved as a folder, or a folder of a pair is broken or unsafe to load."""
 
 
 class OutputError(PyrovaeError, OSError):

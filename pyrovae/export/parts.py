@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from pyrovae.data import Batch, Binarize, Scale
 from pyrovae.errors import ExportError, ShapeError
 from pyrovae.export.distributions import code, parameters
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, local_params, modules, requires
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, local_params, modules, required
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.handlers import PutValues
 from pyrovae.inference.pair.on_data import given
@@ -96,7 +96,7 @@ class Part(nn.Module, ABC):
         self.inputs = tuple(candidates)
         with torch.no_grad(), _Used(candidates) as used:
             found = self(*candidates.values())
-        self.inputs = tuple(n for n in candidates if n in used.names or requires(self.program, n))
+        self.inputs = tuple(n for n in candidates if n in used.names or n in required(self.program))
         self.example, self.outputs = {name: candidates[name] for name in self.inputs}, tuple(found)
         for name, tensor in found.items():
             if "." not in name and tensor.is_floating_point() and tensor.numel() and tensor.isnan().all():
@@ -169,7 +169,7 @@ def encoder(model: ProgramLike, guide: ProgramLike, batch: Batch, *, transform: 
         DataError, PairError, ShapeError: as in `encode`.
     """
     with _opened("encoder", model, guide, batch, transform) as (pair, example, still, roles):
-        inferred = {name for name in roles.latents if name in example and not requires(pair[1], name)}
+        inferred = {name for name in roles.latents if name in example and name not in required(pair[1])}
         return Encoder(*pair, still).settle({name: t for name, t in example.items() if name not in inferred})
 
 

@@ -45,7 +45,7 @@ class Watch:
         objects: modules, watched with all their submodules, and any other objects.
     """
 
-    _IGNORED = frozenset(nn.Module().__dict__) - {"training"}
+    _IGNORED = (frozenset(nn.Module().__dict__) | {"_recorded"}) - {"training"}
 
     def __init__(self, objects: Sequence[object]) -> None:
         self._objects = objects
