@@ -24,6 +24,8 @@ ROOMS = (
     "pyrovae.plots",
     "pyrovae.report",
     "pyrovae.export",
+    "pyrovae.sharing",
+    "pyrovae",
 )
 
 ALIASES = {

@@ -19,13 +19,15 @@ def blocks(text):
 
 def scripts():
     """Each page's blocks, or each section's, joined in their order."""
+    found = []
     for page in PAGES:
         text = page.read_text()
         parts = re.split(r"^## ", text, flags=re.MULTILINE) if page.name in ALONE else [text]
         for part in parts:
             if blocks(part) and page.name not in ELSEWHERE:
                 title = part.splitlines()[0] if len(parts) > 1 else ""
-                yield pytest.param("\n".join(blocks(part)), id=" ".join([page.stem, title]).strip())
+                found.append(pytest.param("\n".join(blocks(part)), id=" ".join([page.stem, title]).strip()))
+    return found
 
 
 @pytest.mark.slow

@@ -6,11 +6,12 @@ import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from urllib.parse import urlparse
 
 import pytest
 
+import pyrovae
 from pyrovae.gallery import example_names
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,24 +41,26 @@ def public(room):
     return {
         name: getattr(module, name)
         for name in (*module.__all__, *getattr(module, "_ESTIMATORS", ()))
-        if not isinstance(getattr(module, name), ModuleType)
+        if not isinstance(getattr(module, name), ModuleType) and name != "__version__"
     }
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_public_name_is_in_the_reference(room):
-    values = [resolve(name) for name in DOCUMENTED if name.startswith(f"{room}.") or room.startswith("pyrovae.models")]
-    names = {name.rpartition(".")[2] for name in DOCUMENTED}
-    missing = [name for name, value in public(room).items() if name not in names or not any(value is v for v in values)]
-    assert not missing
+    documented = [resolve(name) for name in DOCUMENTED]
+
+    def found(name, value):
+        """A class or a function may be documented in another room that exports it too."""
+        one = isinstance(value, type | FunctionType) and any(value is other for other in documented)
+        return one or f"{room}.{name}" in DOCUMENTED
+
+    assert not [name for name, value in public(room).items() if not found(name, value)]
 
 
-def test_all_public_rooms_are_in_the_reference():
-    rooms = {
-        f"pyrovae.{name}" for name in import_module("pyrovae").__all__ if name in set(dir(import_module("pyrovae")))
-    }
-    modules = {room for room in rooms if isinstance(resolve(room), ModuleType)}
-    assert modules <= set(ROOMS)
+def test_every_public_room_is_in_the_reference():
+    rooms = {f"pyrovae.{name}" for name in pyrovae.__all__ if isinstance(getattr(pyrovae, name), ModuleType)}
+    assert rooms
+    assert rooms <= set(ROOMS)
 
 
 def test_no_name_is_twice_in_the_reference():
