@@ -29,7 +29,7 @@ extensions = [
     "public_names",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "**/.ipynb_checkpoints"]
-smartquotes = False
+smartquotes_action = "D"  # only dashes
 default_role = "code"  # docstrings write code in single backticks
 
 # Pages: MyST Markdown, with GitHub's addresses of headings; notebooks run at each build.
