@@ -1,9 +1,12 @@
 """The errors of this package. Each message names the rule, the value that breaks it, and the line to write instead."""
 
 __all__ = [
+    "CellError",
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
+    "ExportError",
+    "FolderError",
     "MissingExtraError",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -23,6 +26,10 @@ class PyrovaeError(Exception):
 
 class DataError(PyrovaeError, ValueError):
     """A data set is missing, empty or broken, or is not what its name says."""
+
+
+class CellError(DataError, TypeError):
+    """A cell of a table is no number, text, or other plain value, but a list or a dict."""
 
 
 class SupportError(PyrovaeError, ValueError):
@@ -47,6 +54,14 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class ExportError(PyrovaeError, RuntimeError):
+    """A pair cannot leave Python, or what left it gives other numbers; the message names the site or the operation."""
+
+
+class FolderError(PyrovaeError, ValueError):
+    """A pair cannot be saved as a folder, or a folder of a pair is broken or unsafe to load."""
 
 
 class OutputError(PyrovaeError, OSError):

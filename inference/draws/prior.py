@@ -17,6 +17,7 @@ from pyrovae.inference.draws.plan import Plan, Values
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import ProgramLike, call, filled, takes
 from pyrovae.inference.pair.entry import conditioned
+from pyrovae.inference.pair.generation import generating, require_no_data, require_size
 from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.running import MEMORY, device_of, evaluating, placed, seeded, unchanged
 from pyrovae.inference.pair.scoring import depth_of
@@ -105,7 +106,10 @@ class _Prior(Source):
 
 def _source(model: ProgramLike, first: Batch, size: int) -> _Prior:
     """The sites of the model, read off one run. Arguments are named after the sites that they observe."""
-    with poutine.trace() as tracer:
+    if not first:
+        require_size("prior", model)
+    require_no_data("prior", model, first)
+    with generating("prior", min(size, 2)), poutine.trace() as tracer:
         call(model, first, size=min(size, 2), data_size=size)
     drawn, depth = sites(tracer.trace), depth_of(tracer.trace)
     for name, site in drawn.items():

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data.standardize import column_scales
 from pyrovae.errors import DataError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.estimators.estimator import VAEEstimator
@@ -110,9 +111,7 @@ class NumericEstimator(VAEEstimator, ABC):
         standardize = reals if self.standardize is None else self.standardize
         self.mean_, self.scale_ = np.zeros(table.shape[1]), np.ones(table.shape[1])
         if standardize:
-            self.mean_, spread = table.mean(0), table.std(0)
-            rounding = 1e-9 * np.abs(table).max(0)  # a constant column of large numbers has a spread of about this
-            self.scale_ = np.where(spread > rounding, spread, 1.0)
+            self.mean_, self.scale_ = column_scales(table)
 
     def _pair(self, likelihood: Likelihood, x: Tensor) -> tuple[ProgramLike, ProgramLike]:
         likelihood.check(x)

@@ -21,6 +21,7 @@ from pyrovae.inference.pair.contract import (
     filled,
 )
 from pyrovae.inference.pair.entry import conditioned, entered
+from pyrovae.inference.pair.generation import generating, require_no_data, require_rows, require_size
 from pyrovae.inference.pair.handlers import PutMeans, PutValues
 from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.on_data import given as given_of
@@ -255,12 +256,16 @@ _HOLD = (
 def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str, means: Messenger) -> Site:
     """A site of the model, run for `size` data points with those latents."""
     site = check_name("site", site)
+    if not given:
+        require_size("generate", model)
+    require_no_data("generate", model, given)
     with (
         poutine.trace() as tracer,
         means,
         _codes_at(latents),
         explained_types(model, latents),
         LabelInputs(model, batch=given) as labels,
+        generating("generate", size),
     ):
         call(model, given, size=size, data_size=size)
     check_labels(given, labels.classes)
@@ -270,6 +275,7 @@ def _run(model: ProgramLike, size: int, latents: Batch, given: Batch, site: str,
         raise PairError(
             f"the model has no site '{unknown[0]}'; it has {', '.join(map(repr, drawn))}. Pass one of them."
         )
+    require_rows("generate", drawn[site], size)
     return drawn[site]
 
 

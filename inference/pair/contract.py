@@ -23,13 +23,16 @@ from pyrovae.inference.pair.threads import one_thread
 __all__ = [
     "ProgramLike",
     "Site",
+    "arguments",
     "batch_size",
     "call",
+    "explained_arguments",
     "explained_shapes",
     "explained_types",
     "filled",
     "local_params",
     "modules",
+    "required",
     "takes",
 ]
 
@@ -57,7 +60,7 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
     """
     wanted = _signature(program)
     offered = {**extra, **batch}
-    missing = [name for name, required in wanted.items() if required and name not in offered]
+    missing = [name for name, needed in wanted.items() if needed and name not in offered]
     if missing:
         raise PairError(
             f"{_name(program)} requires {', '.join(map(repr, missing))}, got a batch of "
@@ -119,6 +122,32 @@ def explained_shapes(program: ProgramLike, batch: Batch) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def explained_arguments(program: ProgramLike, batch: Batch) -> Iterator[None]:
+    """Replaces what Python says of an argument that is None by an error that names the argument.
+
+    Args:
+        program: the model or the guide that runs inside.
+        batch: what it gets.
+
+    Raises:
+        PairError: it fails, and an argument of it has no tensor in the batch.
+    """
+    try:
+        yield
+    except PyrovaeError:
+        raise
+    except (TypeError, AttributeError) as error:
+        empty = [given for given in arguments(program) or [] if given not in {"size", "data_size", *batch}]
+        if not empty:
+            raise
+        names, lacking = (", ".join(map(repr, some)) for some in (batch, empty))
+        raise PairError(
+            f"{_name(program)} requires tensors with the names of its arguments, got {names} and none for {lacking}: "
+            f"{error}. Name the argument after the tensor, or put a tensor of that name into the data."
+        ) from error
+
+
 _ABOUT_SHAPES = re.compile(r"shape|size of tensor|dimension|inside plate|channels|broadcast", re.IGNORECASE)
 """What torch and Pyro say where shapes do not fit."""
 
@@ -150,6 +179,24 @@ def takes(program: ProgramLike, name: str) -> bool:
         name: the name of the argument.
     """
     return name in _signature(program)
+
+
+def arguments(program: ProgramLike) -> list[str] | None:
+    """The arguments that the signature of a program names; None if it takes any.
+
+    Args:
+        program: a model or a guide.
+    """
+    return None if _takes_any(program) else list(_signature(program))
+
+
+def required(program: ProgramLike) -> list[str]:
+    """The arguments of a program that have no default.
+
+    Args:
+        program: a model or a guide.
+    """
+    return [name for name, needed in _signature(program).items() if needed]
 
 
 def _signature(program: ProgramLike) -> dict[str, bool]:

@@ -14,10 +14,24 @@ from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, filled, local_params, modules, takes
+from pyrovae.inference.pair.contract import (
+    ProgramLike,
+    Site,
+    batch_size,
+    call,
+    explained_arguments,
+    filled,
+    local_params,
+    modules,
+    takes,
+)
+from pyrovae.inference.pair.generation import check_generates
 from pyrovae.inference.pair.labels import LabelInputs
+from pyrovae.inference.pair.names import check_arguments, check_names
+from pyrovae.inference.pair.on_data import given
+from pyrovae.inference.pair.plates import check_outside, check_plate, frames, outside, plate_line
 from pyrovae.inference.pair.scoring import layout
-from pyrovae.inference.pair.together import check_widths
+from pyrovae.inference.pair.together import check_together, fitting_rows
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, unscaled_log_prob
 from pyrovae.inference.pair.values import DataRules, check_observed, check_support
 
@@ -27,11 +41,15 @@ __all__ = ["check_finite", "check_pair"]
 def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> None:
     """Run a pair on one batch, and raise an error that names the rule that the pair breaks.
 
-    The rules, in the order in which they are checked: the guide observes nothing; model and guide have the same
-    latents; the sites are in the plate "data", which has the size of the batch; shapes fit; values are in the support;
-    log-probabilities are finite; each parameter gets a gradient; draws that are scored together, and data points that
-    are scored together, have the log-probabilities that they have alone. The random state, buffers and gradients are
-    unchanged afterwards.
+    The rules, in the order in which they are checked: an argument has the name of its tensor and of the site that
+    observes it; the guide observes nothing; model and guide have the same latents; the sites are in the plate "data",
+    which has the size of the batch; shapes fit; values are in the support; log-probabilities are finite; each parameter
+    gets a gradient; draws that are scored together, and data points that are scored together, have the
+    log-probabilities that they have alone; the model generates what it scores, `model(size=16)`. The random state,
+    buffers and gradients are unchanged afterwards.
+
+    `fit` checks the same. `pyrovae.inference.SVI` checks nothing and trains any program that Pyro's SVI trains. A guide
+    may ignore the data: it is then one distribution for all data points, and its ELBO is still a bound.
 
     Args:
         model, guide: the pair.
@@ -47,13 +65,15 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
         with LabelInputs(model, guide, batch=batch) as labels:
             pair = _run(model, guide, batch, extra)
-        _check_outside(pair, size, takes(model, "data_size") or takes(guide, "data_size"))
+        check_outside(pair, size, shared=takes(model, "data_size") or takes(guide, "data_size"))
+        check_names(model, pair, batch)
         check_observed(model, pair)
         DataRules.of(model, pair, batch, labels.classes).check(batch)
         _check_latents(pair)
         check_finite(pair)
         _check_gradients(model, guide, pair)
         _check_together(model, guide, pair, batch, extra)
+        check_generates(model, pair, batch, given(pair, batch))
 
 
 def check_finite(pair: PairTrace) -> None:
@@ -98,11 +118,12 @@ def _undisturbed(*programs: ProgramLike) -> Iterator[None]:
 
 def _run(model: ProgramLike, guide: ProgramLike, batch: Batch, extra: dict[str, Any]) -> PairTrace:
     """Run the pair, and check each site as soon as it is drawn or observed."""
-    size = batch_size(batch)
-    with _explained("guide", batch), _GuideDoctor(size), poutine.trace() as inner:
+    size, data_size = batch_size(batch), extra.get("data_size")
+    check_arguments(model, batch)
+    with _explained("guide", guide, batch), _GuideDoctor(guide, size, data_size), poutine.trace() as inner:
         call(guide, batch, **extra)
-    replay = poutine.replay(trace=inner.trace)
-    with _explained("model", batch), _ModelDoctor(size, inner.trace), poutine.trace() as outer, replay:
+    replay, doctor = poutine.replay(trace=inner.trace), _ModelDoctor(model, size, data_size, inner.trace)
+    with _explained("model", model, batch), doctor, poutine.trace() as outer, replay:
         call(model, batch, **extra)
     pair = PairTrace(inner.trace, outer.trace)
     _check_unused(pair)
@@ -117,9 +138,9 @@ def _run(model: ProgramLike, guide: ProgramLike, batch: Batch, extra: dict[str, 
 class _GuideDoctor(Messenger):
     """Checks plates and shapes of a guide's sites while it runs, before a network fails on them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, program: ProgramLike, size: int, data_size: int | None) -> None:
         super().__init__()
-        self.size = size
+        self.program, self.size, self.data_size = program, size, data_size
 
     def _pyro_post_sample(self, msg: Site) -> None:
         if site_is_subsample(msg):
@@ -129,16 +150,16 @@ class _GuideDoctor(Messenger):
                 f"A guide requires latent sites only, got the observed site '{msg['name']}'. Remove obs= from its "
                 "pyro.sample: only the model scores data."
             )
-        _check_plate("guide", msg, self.size)
+        check_plate("guide", self.program, msg, self.size, self.data_size)
         _check_shape("guide", msg, self.size)
 
 
 class _ModelDoctor(Messenger):
     """Checks plates and shapes of a model's sites while it runs, and that the guide draws its latents."""
 
-    def __init__(self, size: int, guide_trace: Trace) -> None:
+    def __init__(self, program: ProgramLike, size: int, data_size: int | None, guide_trace: Trace) -> None:
         super().__init__()
-        self.size, self.guide_trace = size, guide_trace
+        self.program, self.size, self.data_size, self.guide_trace = program, size, data_size, guide_trace
 
     def _pyro_post_sample(self, msg: Site) -> None:
         if site_is_subsample(msg):
@@ -150,7 +171,7 @@ class _ModelDoctor(Messenger):
                 f'{_names(self.guide_trace)}. Add pyro.sample("{name}", ...) to the guide, or observe the site in the '
                 f"model with obs={name}."
             )
-        _check_plate("model", msg, self.size)
+        check_plate("model", self.program, msg, self.size, self.data_size)
         _check_shape("model", msg, self.size)
 
 
@@ -169,10 +190,11 @@ def _names(trace: Trace) -> str:
 
 
 @contextmanager
-def _explained(program: str, batch: Batch) -> Iterator[None]:
+def _explained(program: str, called: ProgramLike, batch: Batch) -> Iterator[None]:
     """Replaces the shape errors of Pyro and torch by one that names the program, the shapes, and what to write."""
     try:
-        yield
+        with explained_arguments(called, batch):
+            yield
     except (ValueError, RuntimeError) as error:
         if isinstance(error, PyrovaeError):
             raise
@@ -190,23 +212,11 @@ def _hint(error: str, size: int) -> str:
     if "inside plate" not in error:
         return "Check the shapes that its networks were built with."
     if "plate('data')" in error and f", {size} vs" not in error:
-        return f"Give the plate the size of the batch: {_plate(size)}"
+        return f"Give the plate the size of the batch: {plate_line(size)}"
     return "The distribution has dimensions of one data point in its batch shape: end it with .to_event(n)."
 
 
-# ------------------------------------------------------------------------------------------------- plates and shapes
-
-
-def _check_plate(program: str, site: Site, size: int) -> None:
-    """The plate "data" has the batch's size and place."""
-    data = _frames(site).get("data")
-    if data is not None and (data.dim != -1 or data.size != size):
-        raise PairError(
-            f"Site '{site['name']}' of the {program} requires the plate 'data' of size {size} at dim -1, got size "
-            f"{data.size} at dim {data.dim}. Write {_plate(size)}"
-        )
-    if data is not None:
-        _check_depth(program, site)
+# ------------------------------------------------------------------------------------------------------------ shapes
 
 
 def _check_shape(program: str, site: Site, size: int) -> None:
@@ -214,49 +224,12 @@ def _check_shape(program: str, site: Site, size: int) -> None:
     batch, event, got = tuple(site["fn"].batch_shape), tuple(site["fn"].event_shape), tuple(site["value"].shape)
     if got == batch + event:
         return
-    if "data" not in _frames(site):
-        raise _outside(program, site, size)
+    if "data" not in frames(site):
+        raise outside(program, site, size)
     whose = "data" if site["is_observed"] else "guide's value"
     raise ShapeError(
         f"Site '{site['name']}' of the {program} requires a value of shape {batch + event} (batch {batch}, event "
         f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event shapes."
-    )
-
-
-def _check_outside(pair: PairTrace, size: int, shared: bool) -> None:
-    """A site outside the plate "data" is a latent, and the pair knows the number of all data points."""
-    for program, trace in zip(("guide", "model"), pair, strict=True):
-        for site in sites(trace).values():
-            if "data" not in _frames(site) and (site["is_observed"] or not shared):
-                raise _outside(program, site, size)
-            _check_depth(program, site)
-
-
-def _check_depth(program: str, site: Site) -> None:
-    """The batch shape of a site has only the dimensions of the site's plates."""
-    batch = tuple(site["fn"].batch_shape)
-    depth = max((-frame.dim for frame in _frames(site).values() if frame.dim is not None), default=0)
-    if len(batch) > depth:
-        raise ShapeError(
-            f"Site '{site['name']}' of the {program} requires a batch shape of {depth} dimension(s), those of its "
-            f"plates, got {batch}: dimensions of one data point are in the batch shape. End the distribution with "
-            f".to_event({len(batch) - depth})."
-        )
-
-
-def _frames(site: Site) -> dict[str, Any]:
-    return {frame.name: frame for frame in site["cond_indep_stack"]}
-
-
-def _plate(size: int) -> str:
-    return f'`with pyro.plate("data", {size}, dim=-1):`, where {size} is len(x).'
-
-
-def _outside(program: str, site: Site, size: int) -> PairError:
-    return PairError(
-        f"The {program} requires its sites in the plate 'data', got site '{site['name']}' outside the plate 'data' "
-        f"(its plates: {list(_frames(site)) or 'none'}). Put it inside {_plate(size)} A latent that all data points "
-        "share stays outside: then name data_size in the program's signature, and subsample the plate."
     )
 
 
@@ -279,7 +252,8 @@ def _check_together(
         found = layout(pair)
     except PairError:  # a latent that only Pyro's TraceEnum_ELBO sums out: several draws are never scored together
         return
-    check_widths(model, guide, batch, found, **extra)
+    rows = fitting_rows(model, guide, size=batch_size(batch))
+    check_together(model, guide, {name: tensor[:rows] for name, tensor in batch.items()}, found, **extra)
 
 
 def _check_gradients(model: ProgramLike, guide: ProgramLike, pair: PairTrace) -> None:

@@ -21,7 +21,8 @@ def entered(what: str, data: Any, transform: Callable[[Any], Any] | None, *progr
 
     Args:
         what: the caller's name, for the errors.
-        data: named tensors or arrays that share their leading dimension; or one tensor or array, which is `x`.
+        data: named tensors or arrays that share their leading dimension; or one tensor, array or data frame of numbers,
+            which is `x`.
         transform: the transform of the tool; `pyrovae.data.Scale()` if None.
         programs: model and guide; floats of NumPy get the type of their parameters.
 

@@ -18,6 +18,7 @@ from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.labels import LabelInputs
 from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.noise import draws, placed_by_seed
+from pyrovae.inference.pair.plates import check_plates
 from pyrovae.inference.pair.running import (
     MEMORY,
     ROWS,
@@ -245,6 +246,7 @@ def on_data(
         with LabelInputs(model, guide, batch=first) as labels:
             traces = trace_pair(model, guide, first, data_size=size)
         state = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+        check_plates(model, guide, traces, len(next(iter(first.values()))), size)
         found, rules = layout(traces), DataRules.of(model, traces, first, labels.classes)
         common = (model, guide, data, transform, memory, size, device, first, traces, found, rules, seed, noisy)
         pair = PairOnData(*common, False, state)

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, takes
+from pyrovae.inference.pair.generation import generating, require_no_data, require_size
 from pyrovae.inference.pair.labels import LabelInputs, check_labels
 from pyrovae.inference.pair.running import device_of, evaluating, seeded
 from pyrovae.inference.pair.tracing import datum_first, sites, trace_pair
@@ -33,11 +34,8 @@ def simulate(
         PairError: the model has no argument `size`, or observes another value than its argument.
         ShapeError: `given` has fewer than N rows.
     """
-    if not takes(model, "size"):
-        raise PairError(
-            f"{what} requires a model with an argument size, which simulates data, got one without. Write "
-            'def model(x=None, *, size=None), with pyro.plate("data", len(x) if size is None else size, dim=-1).'
-        )
+    require_size(what, model)
+    require_no_data(what, model, given)
     if given and batch_size(given) < num_simulations:
         raise ShapeError(
             f"{what} requires {num_simulations} rows of {', '.join(map(repr, given))}, got {batch_size(given)}. Pass "
@@ -46,7 +44,7 @@ def simulate(
     device = device_of(model, guide)
     given = {name: tensor[:num_simulations].to(device) for name, tensor in given.items()}
     with evaluating(model, guide), seeded(seed, device):
-        with poutine.trace() as tracer, LabelInputs(model, batch=given) as labels:
+        with generating(what, num_simulations), poutine.trace() as tracer, LabelInputs(model, batch=given) as labels:
             call(model, given, size=num_simulations)
         check_labels(given, labels.classes)
         drawn = sites(tracer.trace)

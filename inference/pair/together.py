@@ -5,7 +5,7 @@ dimensions from the left, such as a layer that takes dimension 1 for channels, t
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from pyrovae.inference.pair.running import device_of, evaluating
 from pyrovae.inference.pair.scoring import Layout, run_pair, scores, spread
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, unscaled_log_prob
 
-__all__ = ["check_draws", "check_together", "check_widths", "fitting_rows"]
+__all__ = ["check_draws", "check_together", "fitting_rows"]
 
 DRAWS = 2
 ABSOLUTE, RELATIVE = 1e-3, 2e-5
@@ -86,35 +86,6 @@ def check_draws(model: Callable[[], Any], guide: Callable[[], Any], owners: Any,
             _compare_draws(model, guide, size, depth)
     except _FailsError as failure:
         raise PairError(str(failure)) from failure.__cause__
-
-
-def check_widths(model: ProgramLike, guide: ProgramLike, batch: Batch, layout: Layout, **extra: Any) -> None:
-    """`check_together`; but a pair that takes no second draw at all passes, because it trains with single draws.
-
-    A pair that fails with two draws, except for a batch as wide as the channels of a layer, does not pass.
-
-    Args:
-        model, guide, batch, layout, extra: as in `check_together`.
-
-    Raises:
-        PairError: as in `check_together`.
-    """
-    size = batch_size(batch)
-    few = {name: tensor[: fitting_rows(model, guide, size=size)] for name, tensor in batch.items()}
-    failure: _FailsError | None = None
-    try:
-        _compare(model, guide, few, layout, extra)
-    except _FailsError as error:
-        failure = error
-    for width in _channels(model, guide) if failure else ():
-        rows = torch.arange(width) % size
-        wide = {name: tensor[rows.to(tensor.device)] for name, tensor in batch.items()}
-        with suppress(_FailsError):
-            _compare(model, guide, wide, layout, extra)
-            raise PairError(
-                f"A pair requires two draws to be scored for every batch size or for none, got one that runs for "
-                f"{width} data points, as many as a layer has channels, and fails for {batch_size(few)}: {failure}"
-            )
 
 
 def fitting_rows(*programs: ProgramLike, size: int) -> int:

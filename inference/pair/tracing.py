@@ -10,7 +10,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.data import Batch
-from pyrovae.inference.pair.contract import ProgramLike, Site, call, explained_shapes
+from pyrovae.inference.pair.contract import ProgramLike, Site, call, explained_arguments, explained_shapes
 
 __all__ = ["PairTrace", "datum_first", "innermost", "sites", "trace_pair", "traces", "unscaled_log_prob"]
 
@@ -64,7 +64,7 @@ def trace_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
     """
 
     def run(program: ProgramLike) -> Any:
-        with explained_shapes(program, batch):
+        with explained_shapes(program, batch), explained_arguments(program, batch):
             return call(program, batch, **extra)
 
     return traces(lambda: run(model), lambda: run(guide))

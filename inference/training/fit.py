@@ -64,8 +64,8 @@ def fit(
 
     Args:
         model, guide: any pair that keeps the contract; it is checked on the first batch.
-        data: named tensors that share their leading dimension, one entry for each data point, or a
-            `pyrovae.data.Dataset`.
+        data: named tensors that share their leading dimension, one entry for each data point; a tensor, an array or a
+            data frame of numbers, which is `x`; or a `pyrovae.data.Dataset`.
         epochs: passes over the data, those before a resume included.
         batch_size: data points per step; the last batch of an epoch may be smaller.
         batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;

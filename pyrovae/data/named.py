@@ -1,7 +1,7 @@
 """Named tensors: what data are, wherever they come in.
 
-Arrays of NumPy become tensors, and a tensor or an array by itself is `x`. Anything else is refused with the line to
-write instead, before a network meets it.
+Arrays of NumPy become tensors; a tensor, an array or a data frame of numbers by itself is `x`. Anything else is refused
+with the line to write instead, before a network meets it.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data.columns import is_frame, missing_cells, numbers_of
 from pyrovae.data.dataset import Dataset
 from pyrovae.errors import DataError
 
@@ -22,13 +23,14 @@ def named_tensors(what: str, data: Any, floats: torch.dtype | None = None) -> di
 
     Args:
         what: the caller's name, for the errors.
-        data: named tensors or arrays; or one tensor or array, which is `x`.
-        floats: the type of what was floats in NumPy; torch's default if None.
+        data: named tensors, arrays, or columns of a data frame; or one tensor, array or data frame of numbers, which
+            is `x`.
+        floats: the type of what was floats in NumPy, and of a data frame; torch's default if None.
 
     Raises:
         DataError: the data are no such thing; the message has the line to write.
     """
-    if isinstance(data, Tensor | np.ndarray):
+    if isinstance(data, Tensor | np.ndarray) or is_frame(data):
         data = {"x": data}
     if not isinstance(data, Mapping):
         raise DataError(f"{what} requires named tensors, got {kind_of(data)}. {_advice(what, data)}")
@@ -39,12 +41,16 @@ def _tensor(what: str, name: Any, value: Any, floats: torch.dtype | None) -> Ten
     """One entry of the data."""
     if not isinstance(name, str):
         raise DataError(f'{what} requires names of tensors, got the name {name!r}. Write {{"x": x}}.')
+    if is_frame(value):
+        return _from_array(what, name, numbers_of(what, value), floats)
+    if _is_series(value):
+        value = _cells(what, name, value)
     if isinstance(value, np.ndarray):
         return _from_array(what, name, value, floats)
     if not isinstance(value, Tensor):
-        made = f"torch.tensor({name}.to_numpy())" if hasattr(value, "to_numpy") else f"torch.as_tensor({name})"
         raise DataError(
-            f'{what} requires a tensor or an array at "{name}", got {kind_of(value)}. Write {{"{name}": {made}}}.'
+            f'{what} requires a tensor or an array at "{name}", got {kind_of(value)}. Write '
+            f'{{"{name}": torch.as_tensor({name})}}.'
         )
     if value.is_nested or value.layout != torch.strided:
         raise DataError(f'{what} requires a dense tensor at "{name}", got {_layout(value)}. Write {name}.to_dense().')
@@ -54,6 +60,21 @@ def _tensor(what: str, name: Any, value: Any, floats: torch.dtype | None) -> Ten
     if value.is_meta:
         raise DataError(f'{what} requires values at "{name}", got a tensor on the device meta, which has none.')
     return value
+
+
+def _is_series(value: Any) -> bool:
+    """Whether something is a column of a data frame."""
+    return hasattr(value, "to_numpy") and hasattr(value, "dtype") and hasattr(value, "isna")
+
+
+def _cells(what: str, name: str, series: Any) -> np.ndarray:
+    """A column of numbers without gaps as an array of its own type."""
+    kind, gaps = getattr(series.dtype, "kind", "O"), int(missing_cells(series).sum())
+    if kind not in "biuf" or gaps:
+        got = f"{gaps} missing cells" if gaps else f"a column of {series.dtype}"
+        made = f"{name}.dropna()" if gaps else f"{name}.factorize()[0]"
+        raise DataError(f'{what} requires numbers without gaps at "{name}", got {got}. Write {{"{name}": {made}}}.')
+    return np.asarray(series.to_numpy(dtype={"b": bool, "f": float}.get(kind, np.int64)))
 
 
 def _from_array(what: str, name: str, array: np.ndarray, floats: torch.dtype | None) -> Tensor:
@@ -92,11 +113,6 @@ def _advice(what: str, data: Any) -> str:
     """The line to write in place of something that is no named tensors."""
     if isinstance(data, Dataset):
         return f"Write {what}(..., data.test), one split of it."
-    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
-        return (
-            'Write {"x": torch.tensor(frame.to_numpy("float32"))}; for columns of several kinds, or gaps, '
-            "pyrovae.data.Table.of(frame).encode(frame)."
-        )
     if isinstance(data, torch.utils.data.DataLoader):
         return f"{what} makes its own batches. Write {_of_set(data.dataset, 'loader.dataset')}."
     if isinstance(data, torch.utils.data.Dataset):

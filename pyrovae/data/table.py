@@ -1,7 +1,7 @@
 """Data frames with columns of several kinds and missing values, as numbers and back."""
 
 import difflib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,81 +10,16 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_tensor
+from pyrovae.data.columns import columns_of, missing_cells
 from pyrovae.data.dataset import Batch
+from pyrovae.data.kinds import KINDS, Column
 from pyrovae.data.masks import incomplete
 from pyrovae.errors import DataError, ShapeError
 
 __all__ = ["KINDS", "Column", "Table"]
 
-KINDS = ("real", "positive", "count", "ordinal", "category")
-"""The kinds of columns."""
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column: how its values become numbers, and how numbers become its values.
-
-    Attributes:
-        name: its name in the data frame; its index in an array.
-        kind: `real` (standardised), `positive` and `count` (unchanged), `ordinal` and `category` (numbered from 0).
-        values: the values of an ordinal or a category, in order.
-        loc, scale: mean and standard deviation of a real column; the scale of a constant column is 0.
-    """
-
-    name: Any
-    kind: str
-    values: tuple[Any, ...] = ()
-    loc: float = 0.0
-    scale: float = 1.0
-
-    def encode(self, cells: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        """The column as numbers, NaN where a cell is missing.
-
-        Args:
-            cells: the values, `(N,)`.
-            missing: bool `(N,)`, true where a cell is missing.
-
-        Raises:
-            DataError: a value that is unknown, no number, or not of the column's kind.
-        """
-        numbers = np.full(len(cells), np.nan)
-        if self.values:
-            numbers[~missing] = self._places(cells[~missing])
-            return numbers
-        numbers[~missing] = _as_numbers(self.name, cells[~missing])
-        wrong = {
-            "positive": ~(numbers[~missing] > 0),
-            "count": (numbers[~missing] < 0) | (numbers[~missing] != np.rint(numbers[~missing])),
-        }.get(self.kind, np.zeros(1, dtype=bool))
-        if wrong.any():
-            value = numbers[~missing][wrong][0]
-            raise DataError(
-                f"Column {self.name!r} is of kind {self.kind!r}, got {value:g}. Write kinds={{{self.name!r}: 'real'}}."
-            )
-        return (numbers - self.loc) / (self.scale or 1.0)
-
-    def _places(self, cells: np.ndarray) -> list[int]:
-        """The place of each cell among the values."""
-        _require_values(self.name, cells)
-        places = {value: place for place, value in enumerate(self.values)}
-        unknown = next((cell for cell in cells if cell not in places), None)
-        if unknown is not None:
-            shown = ", ".join(map(repr, self.values[:8])) + (", ..." if len(self.values) > 8 else "")
-            raise DataError(
-                f"Column {self.name!r} has the values {shown}, got {unknown!r}. Set the cell to None to have it "
-                "imputed, or make the table from data that have this value."
-            )
-        return [places[cell] for cell in cells]
-
-    def decode(self, numbers: np.ndarray) -> np.ndarray:
-        """The values of the column that the numbers `(N,)` stand for."""
-        if self.values:
-            places = np.clip(np.rint(numbers), 0, len(self.values) - 1).astype(int)
-            return np.array([self.values[place] for place in places], dtype=object)
-        return np.rint(numbers) if self.kind == "count" else self.loc + self.scale * numbers
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """How a data frame, or an array `(N, D)`, becomes `x` `(N, D)` with its mask, and back.
 
@@ -104,10 +39,10 @@ class Table:
     def of(cls, frame: Any, kinds: Mapping[Any, str] | None = None) -> "Table":
         """The table that fits the training data.
 
-        The kind of a column follows from its type: text, booleans and unordered categories are `category`, ordered
-        categories are `ordinal`, whole numbers of which none is negative are `count`, everything else is `real`. pandas
-        makes floats of whole numbers with gaps; a column of a data frame that has gaps and such numbers alone, two
-        at least, is a `count` too.
+        The kind of a column follows from its type and its values: text, booleans, unordered categories and columns of
+        0 and 1 are `category`, ordered categories are `ordinal`, dates are `date`, whole numbers of which none is
+        negative are `count`, everything else is `real`. pandas makes floats of whole numbers with gaps; a column of a
+        data frame that has gaps and such numbers alone, two at least, is a `count` too.
 
         Args:
             frame: a pandas data frame, or an array `(N, D)` of numbers, NaN where they are missing.
@@ -115,9 +50,9 @@ class Table:
 
         Raises:
             DataError: no rows; a column without a value; two columns of one name; an unknown name or kind; values that
-                are not of the column's kind.
+                are not of the column's kind; dates that are text; text with a value of its own in most rows.
         """
-        cells = _columns(frame)
+        cells = columns_of(frame)
         if kinds is not None and not isinstance(kinds, Mapping):
             raise DataError(
                 f"kinds requires a dict from columns to kinds, got {kinds!r}. Write kinds={{'a': 'count'}}."
@@ -129,7 +64,7 @@ class Table:
                     f"kinds requires columns and kinds, got {{{name!r}: {kind!r}}}; the kinds are {', '.join(KINDS)}"
                     f"{_nearest(name, cells)}."
                 )
-        return cls(tuple(_column(name, series, kinds.get(name)) for name, series in cells.items()))
+        return cls(tuple(Column.of(name, series, kinds.get(name)) for name, series in cells.items()))
 
     @property
     def names(self) -> list[Any]:
@@ -143,7 +78,7 @@ class Table:
             DataError: other columns, an unknown category, an infinity, or values that are not of the column's kind.
         """
         cells = self._same_columns(frame)
-        numbers = [column.encode(_plain(cells[column.name]), _missing(cells[column.name])) for column in self.columns]
+        numbers = [column.encode(cells[column.name]) for column in self.columns]
         for column, values in zip(self.columns, numbers, strict=True):
             if np.isinf(values).any():
                 raise DataError(f"Column {column.name!r} holds infinity. Write NaN or None for a missing value.")
@@ -167,7 +102,7 @@ class Table:
         numbers, result = x.detach().cpu().double().numpy(), frame.copy()
         for place, column in enumerate(self.columns):
             series = cells[column.name]
-            missing = _missing(series)
+            missing = missing_cells(series)
             if not missing.any():
                 continue
             if not np.isfinite(numbers[missing, place]).all():
@@ -176,11 +111,31 @@ class Table:
             if isinstance(frame, np.ndarray):
                 result[missing, place] = values
             else:
-                result.loc[missing, column.name] = _typed(values, series.dtype)
+                result.loc[missing, column.name] = _typed(values, series)
         return result
 
+    def values(self, x: Tensor) -> dict[Any, np.ndarray]:
+        """The values of each column, by name: those that the rows `x` stand for.
+
+        Args:
+            x: numbers `(N, D)`, as `encode` gives them.
+
+        Raises:
+            ShapeError: x has another shape.
+        """
+        x = check_tensor("x", x, f"(N, {len(self.columns)})", dims=2)
+        if x.shape[1] != len(self.columns):
+            raise ShapeError(f"values requires x of shape (N, {len(self.columns)}), got {tuple(x.shape)}.")
+        numbers = x.detach().cpu().double().numpy()
+        return {column.name: column.decode(numbers[:, place]) for place, column in enumerate(self.columns)}
+
+    def __repr__(self) -> str:
+        width = max([len(str(name)) for name in self.names] + [6])
+        rows = [f"{column.name!s:<{width}}  {column}" for column in self.columns]
+        return "\n".join([f"{'column':<{width}}  kind      values", *rows])
+
     def _same_columns(self, frame: Any) -> dict[Any, Any]:
-        cells = _columns(frame)
+        cells = columns_of(frame)
         lacking = [name for name in self.names if name not in cells]
         extra = [name for name in cells if name not in self.names]
         if lacking or extra:
@@ -191,97 +146,16 @@ class Table:
         return cells
 
 
-def _columns(frame: Any) -> dict[Any, Any]:
-    """The columns of a data frame by name, or of an array by index."""
-    if hasattr(frame, "columns"):
-        names = list(frame.columns)
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise DataError(f"The frame has two columns {twice!r}. Give each a name of its own.")
-        return {name: frame[name] for name in names}
-    if not isinstance(frame, np.ndarray) or frame.ndim != 2:
-        what = f"an array of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise DataError(f"A table is made from a pandas data frame or an array (N, D), got {what}.")
-    return {place: frame[:, place] for place in range(frame.shape[1])}
-
-
-def _column(name: Any, series: Any, kind: str | None) -> Column:
-    missing, cells = _missing(series), _plain(series)
-    if missing.all():
-        raise DataError(
-            f"Column {name!r} has no value at all ({len(cells)} rows), so nothing can be learned about it. Write "
-            f"frame.drop(columns={name!r})."
-        )
-    kind = kind or _kind(series, cells[~missing], has_gaps=bool(missing.any()))
-    if kind in ("ordinal", "category"):
-        given = getattr(series.dtype, "categories", None)
-        _require_values(name, cells[~missing])
-        values = list(given) if given is not None else _sorted(set(cells[~missing]))
-        return Column(name, kind, tuple(values))
-    if kind != "real":
-        column = Column(name, kind)
-        column.encode(cells, missing)  # raises where the values are not of that kind
-        return column
-    numbers = _as_numbers(name, cells[~missing])
-    spread, rounding = numbers.std(), 1e-9 * np.abs(numbers).max()
-    return Column(name, kind, (), float(numbers.mean()), float(spread) if spread > rounding else 0.0)
-
-
-def _kind(series: Any, cells: np.ndarray, *, has_gaps: bool) -> str:
-    ordered = getattr(series.dtype, "ordered", None)
-    if ordered is not None:
-        return "ordinal" if ordered else "category"
-    kind = getattr(series.dtype, "kind", "O")
-    if kind == "f" and has_gaps and hasattr(series, "isna"):  # pandas has no gaps among integers
-        kind = "i" if (cells == np.rint(cells)).all() and len(np.unique(cells)) > 1 else kind
-    if kind in "iu" and (cells >= 0).all():
-        return "count"
-    return "real" if kind in "iuf" else "category"
-
-
-def _require_values(name: Any, cells: np.ndarray) -> None:
-    """Refuse cells that are no values, such as lists: nothing tells when two of them are the same."""
-    odd = next((cell for cell in cells if not isinstance(cell, Hashable)), None)
-    if odd is not None:
-        raise DataError(
-            f"Column {name!r} requires numbers, text or other plain values, got {type(odd).__name__} {odd!r}. Write "
-            f"frame.drop(columns={name!r}), or a column for each of its parts."
-        )
-
-
-def _missing(series: Any) -> np.ndarray:
-    if hasattr(series, "isna"):
-        return series.isna().to_numpy()
-    return np.isnan(series) if series.dtype.kind == "f" else np.zeros(len(series), dtype=bool)
-
-
-def _plain(series: Any) -> np.ndarray:
-    """The cells as Python's own values, or as numbers."""
-    kind = getattr(series.dtype, "kind", "O")
-    if isinstance(series, np.ndarray):
-        return series
-    return series.to_numpy(dtype=float, na_value=np.nan) if kind in "iuf" else series.astype(object).to_numpy()
-
-
-def _as_numbers(name: Any, cells: np.ndarray) -> np.ndarray:
-    try:
-        return cells.astype(float)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"Column {name!r} requires numbers: {error}. Write kinds={{{name!r}: 'category'}}, or repair the column."
-        ) from None
-
-
-def _sorted(values: set[Any]) -> list[Any]:
-    try:
-        return sorted(values)
-    except TypeError:  # values of several types
-        return sorted(values, key=lambda value: (type(value).__name__, str(value)))
-
-
-def _typed(values: np.ndarray, dtype: Any) -> np.ndarray:
+def _typed(values: np.ndarray, series: Any) -> Any:
     """The values in the type of their column; integers are rounded. The values of a category are Python's own."""
+    dtype = series.dtype
     kind = getattr(dtype, "kind", "O")
+    if kind == "M" and values.dtype.kind == "M":
+        dates = type(series)(values)
+        zone = getattr(dtype, "tz", None)
+        return (dates.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else dates).astype(dtype).array
+    if kind == "O" and values.dtype.kind == "f" and (values == np.rint(values)).all():
+        return values.astype(int).astype(object)  # beside the whole numbers of a column of objects
     if kind not in "iuf":
         return values
     values = values.astype(float)

@@ -46,9 +46,9 @@ class Both(nn.Module):
         super().__init__()
         self.decoder, self.encoder = nn.Linear(LATENT, DIM), nn.Linear(DIM, LATENT)
 
-    def model(self, x):
+    def model(self, x=None, *, size=None):
         pyro.module("decoder", self.decoder)
-        with data_plate(len(x)):
+        with data_plate(len(x) if size is None else size):
             z = pyro.sample("z", normal(torch.zeros(LATENT)))
             return pyro.sample("x", normal(self.decoder(z)), obs=x)
 
@@ -112,8 +112,8 @@ def test_an_auxiliary_site_is_no_fault(model, batch):
 
 
 def test_a_hierarchy_and_a_condition(batch):
-    def deep(x, y):
-        with data_plate(len(x)):
+    def deep(y, x=None, *, size=None):
+        with data_plate(len(y)):
             z2 = pyro.sample("z2", normal(torch.zeros(LATENT)))
             z1 = pyro.sample("z1", normal(z2))
             pyro.sample("x", normal(z1.sum(-1, keepdim=True) + y.unsqueeze(-1) + torch.zeros(DIM)), obs=x)
@@ -127,9 +127,9 @@ def test_a_hierarchy_and_a_condition(batch):
 
 
 def test_a_global_latent_of_a_program_that_subsamples(batch):
-    def weights(x, data_size):
+    def weights(x=None, *, size=None, data_size):
         loc = pyro.sample("loc", normal(torch.zeros(DIM)))
-        with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
+        with pyro.plate("data", data_size, subsample_size=len(x) if size is None else size, dim=-1):
             z = pyro.sample("z", normal(torch.zeros(LATENT)))
             pyro.sample("x", normal(loc + z.sum(-1, keepdim=True)), obs=x)
 
@@ -153,18 +153,18 @@ def test_a_global_latent_of_a_program_that_does_not_know_the_size_of_the_data(ba
 
 
 def test_a_second_plate(guide, batch):
-    def wide(x):
-        with data_plate(len(x)):
+    def wide(x=None, *, size=None):
+        with data_plate(len(x) if size is None else size):
             z = pyro.sample("z", normal(torch.zeros(LATENT)))
             with pyro.plate("columns", DIM, dim=-2):
-                pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x.T)
+                pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=None if x is None else x.T)
 
     check_pair(wide, guide, batch)
 
 
 def test_discrete_and_positive_latents(batch):
-    def mixed(x):
-        with data_plate(len(x)):
+    def mixed(x=None, *, size=None):
+        with data_plate(len(x) if size is None else size):
             k = pyro.sample("k", dist.OneHotCategorical(torch.ones(3)))
             g = pyro.sample("g", dist.Gamma(torch.ones(2), 1.0).to_event(1))
             pyro.sample("x", normal(k * g.sum(-1, keepdim=True)), obs=x)
@@ -298,8 +298,8 @@ def test_a_detached_network(vae, batch, says):
 
 
 def test_a_missing_argument(model, guide, batch, says):
-    def conditional(x, label):
-        return model(x)
+    def conditional(label, x=None, *, size=None):
+        return model(x, size=size)
 
     with says(PairError, "conditional requires 'label'", "got a batch of 'x'", "default"):
         check_pair(conditional, guide, batch)

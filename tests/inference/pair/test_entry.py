@@ -96,21 +96,11 @@ class Pairs(TorchDataset):
         return torch.full((DIM,), float(place)), place
 
 
-class Frame:
-    """What a data frame looks like."""
-
-    columns = ("a", "b", "c")
-
-    def to_numpy(self, dtype=None):
-        return np.zeros((8, DIM), dtype)
-
-
 X = torch.randn(8, DIM, generator=torch.Generator().manual_seed(0))
 DATASET = Dataset({"x": X}, {"x": X}, {"x": X}, "some", "drawn")
 REFUSED = {
     "a list": ([X[0], X[1]], ["a list", '{"x": torch.stack(x)}']),
     "a pair": ((X, X), ["a tuple", '{"x": x, "y": y}']),
-    "a frame": (Frame(), ["a Frame", 'torch.tensor(frame.to_numpy("float32"))', "Table.of(frame).encode(frame)"]),
     "a loader": (DataLoader(TensorDataset(X), 4), ["a DataLoader", '{"x": loader.dataset.tensors[0]}', "own batches"]),
     "a loader of pairs": (
         DataLoader(Pairs(), 4),
@@ -121,7 +111,6 @@ REFUSED = {
     "nothing": (None, ["None", '{"x": x}']),
     "a number as name": ({0: X}, ["the name 0", '{"x": x}']),
     "a list inside": ({"x": X.tolist()}, ['at "x"', "a list", '{"x": torch.as_tensor(x)}']),
-    "a frame inside": ({"x": Frame()}, ['at "x"', "torch.tensor(x.to_numpy())"]),
     "objects": ({"x": np.array([["a"] * DIM] * 8, dtype=object)}, ["an array of object", 'astype("float32")']),
     "strings": ({"x": np.array([["a"] * DIM] * 8)}, ["an array of <U1"]),
     "sparse": ({"x": X.to_sparse()}, ["a dense tensor", "sparse_coo", "x.to_dense()"]),
@@ -136,6 +125,56 @@ def test_every_tool_refuses_what_is_no_named_tensors_alike(pair, tool, says):
     for data, words in REFUSED.values():
         with says(DataError, *words):
             TOOLS[tool](*pair, data)
+
+
+@pytest.fixture
+def frame():
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(X.numpy(), columns=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_frame_of_numbers_is_x(pair, tool, frame):
+    start = [{name: value.clone() for name, value in program.state_dict().items()} for program in pair]
+    results = []
+    for data in (X, frame, frame.astype(float), frame.astype("Float32"), {"x": frame, "y": frame["a"]}):
+        for program, state in zip(pair, start, strict=True):
+            program.load_state_dict(state)
+        result = TOOLS[tool](*pair, data)
+        results.append(torch.as_tensor(result["loss"] if tool == "fit" else result))
+    assert all(torch.equal(result, results[0]) for result in results[1:])
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_frame_with_gaps_or_text_names_the_column_and_the_line(pair, tool, frame, says):
+    imputed, encoded = "VAEImputer().fit_transform(frame)", "pyrovae.data.Table.of(frame).encode(frame)"
+    refused = [
+        (frame.assign(b=frame["b"].where(frame["b"] > 0)), ["missing cells in column 'b'", imputed, encoded]),
+        (frame.assign(b=["u", "v"] * 4), ["the column 'b' of", "VAEImputer", encoded]),
+        (frame.assign(b=frame["b"].astype("datetime64[ns]")), ["the column 'b' of datetime64", encoded]),
+        (frame[[]], ["requires a data frame with columns"]),
+        (frame.set_axis(["a", "a", "c"], axis=1), ["two columns 'a'"]),
+        ({"x": frame.assign(b=None)}, ["column 'b'"]),
+        ({"x": X, "y": frame["a"].where(frame["a"] > 0)}, ['at "y"', "missing cells", "y.dropna()"]),
+        ({"x": X, "y": frame["a"].astype(str)}, ['at "y"', "y.factorize()[0]"]),
+    ]
+    for data, words in refused:
+        with says(DataError, *words):
+            TOOLS[tool](*pair, data)
+
+
+def test_validation_data_may_be_a_frame(pair, frame):
+    history = fit(*pair, frame, valid=frame.head(4), epochs=1, progress=False, device="cpu")
+    assert history["elbo"][-1] < 0
+
+
+def test_columns_of_a_frame_keep_their_types(frame):
+    pandas = pytest.importorskip("pandas")
+    columns = {"y": frame["a"].gt(0), "n": pandas.Series([1, 2], dtype="Int64"), "f": frame["a"].astype("Float64")}
+    kinds = [tensor.dtype for tensor in named_tensors("some", columns).values()]
+    assert kinds == [torch.bool, torch.int64, torch.float32]
+    assert named_tensors("some", frame.gt(0))["x"].dtype == torch.float32
+    assert named_tensors("some", frame, torch.float64)["x"].dtype == torch.float64
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool != "fit"])
