@@ -116,6 +116,7 @@ def test_it_has_no_stored_outputs(notebook):
     text = notebook.read_text()
     assert not re.search(r"data:image|<img|<div|\{output\}|execution_count|PYROVAE_SHORT", text)
     assert max(map(len, text.splitlines())) <= 120
+    assert max(map(len, "".join(cells(notebook)).splitlines())) <= 96  # what a page shows without scrolling
 
 
 @by_name
