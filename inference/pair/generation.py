@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from pyro import poutine
@@ -108,8 +107,6 @@ def check_generates(model: ProgramLike, pair: PairTrace, batch: Batch, given: Ba
     Raises:
         PairError: it does not; the message names the argument or the site.
     """
-    if any(_is_improper(prior["fn"]) for _, prior in pair.latent().values()):
-        return
     size = batch_size(batch) + 1
     rows = torch.arange(size) % (size - 1)
     more = {name: tensor[rows.to(tensor.device)] for name, tensor in given.items()}
@@ -129,15 +126,6 @@ def check_generates(model: ProgramLike, pair: PairTrace, batch: Batch, given: Ba
             )
         require_rows("A pair", drawn[name], size)
         _require_shape(name, tuple(site["fn"].event_shape), drawn[name])
-
-
-def _is_improper(prior: Any) -> bool:
-    """Whether a prior has no draws, such as the flat one of an autoencoder: its model scores, and generates nothing."""
-    try:
-        prior.sample()
-    except (PairError, NotImplementedError):
-        return True
-    return False
 
 
 def _require_shape(name: str, scored: tuple[int, ...], drawn: Site) -> None:

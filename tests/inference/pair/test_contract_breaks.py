@@ -8,10 +8,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
 from pyrovae.errors import PairError
-from pyrovae.guides import DeltaGuide
 from pyrovae.inference import calibration, check_pair, decode, evaluate, fit, generate, prior
-from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks import MLP
 
 SIZE, LATENT, DIM = 6, 2, 3
 
@@ -294,11 +291,6 @@ def test_a_conditional_model_may_take_its_size_from_what_it_conditions_on(batch)
     data = {**batch, "y": torch.randn(SIZE)}
     check_pair(model, good_guide, data)
     assert generate(model, 2, given={"y": torch.zeros(2)}).shape == (2, DIM)
-
-
-def test_an_autoencoder_has_no_prior_to_generate_from(batch):
-    model = VAE(priors.Flat(LATENT), likelihoods.Normal(DIM), MLP(LATENT, DIM, [4]))
-    check_pair(model, DeltaGuide(MLP(DIM, LATENT, [4])), batch)
 
 
 def test_sequences_may_be_longer_than_those_of_the_batch():
