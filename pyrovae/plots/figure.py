@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrovae.imports import imported
 from pyrovae.output import write_atomically
@@ -11,10 +11,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "new_figure", "plain", "save"]
+__all__ = ["PALETTE", "colours", "new_figure", "plain", "save"]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#999933")
-"""Okabe & Ito's colours, then Tol's: every reader can tell ten classes apart."""
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#8A8A8A")
+"""Okabe & Ito's colours, then Tol's wine, then grey: every reader can tell ten classes apart."""
+
+
+def colours(count: int) -> list[Any]:
+    """A colour for each of several classes, no two alike: the palette's, or evenly spaced ones where it has too few.
+
+    Args:
+        count: the number of classes.
+    """
+    if count <= len(PALETTE):
+        return list(PALETTE[:count])
+    spectrum = imported("matplotlib", "pyrovae.plots requires", "matplotlib").colormaps["turbo"]
+    return [spectrum(i / (count - 1)) for i in range(count)]
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -71,9 +71,11 @@ def draws(pair: ReportedPair) -> Section:
     """
     rows = pair.chosen(ROWS)
     shown = [("data point", pair.x[rows]), ("mean of q", pair.decoded(rows))]
-    shown += _decoded_draws(pair, rows, corrected=False) + _decoded_draws(pair, rows, corrected=True)
+    corrected = _decoded_draws(pair, rows, corrected=True)
+    shown += _decoded_draws(pair, rows, corrected=False) + corrected
     text = "The mean of p(x | z) at draws z ~ q(z | x) shows how much the codes of one data point differ. Corrected "
     text += f"draws are chosen among {10 * DRAWS} of the guide by their weights, so they are nearer to p(z | x)."
+    text += _repeated(corrected)
     groups: list[tuple[str, int, int]] = [("data point", 0, 1), ("mean of q", 1, 1)]
     groups += [("draws of q", 2, DRAWS), ("corrected draws", 2 + DRAWS, DRAWS)]
     stop, step = len(rows) * len(shown), len(rows)
@@ -86,6 +88,19 @@ def draws(pair: ReportedPair) -> Section:
         "groups": groups,
         "items": [{"label": pair.name(row), "at": list(range(i, stop, step))} for i, row in enumerate(rows)],
     }
+
+
+def _repeated(corrected: list[tuple[str, Tensor]]) -> str:
+    """A warning where most corrected draws are the same one: then they do not show how much codes differ."""
+    images = torch.stack([x for _, x in corrected], 1).flatten(2)
+    kinds = [len(draws.unique(dim=0)) for draws in images]
+    if sum(kinds) / len(kinds) > DRAWS / 2:
+        return ""
+    least = f"{min(kinds)} to {max(kinds)}" if min(kinds) < max(kinds) else f"{min(kinds)}"
+    return (
+        f" Here {least} of the {DRAWS} corrected draws of a data point differ: few draws have nearly all of the "
+        "weight, so these cannot tell how wide p(z | x) is. Look at k-hat below."
+    )
 
 
 def _decoded_draws(pair: ReportedPair, rows: list[int], *, corrected: bool) -> list[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ from pyrovae.models import ConditionalVAE, likelihoods, priors
 from pyrovae.networks import JointMLP
 from pyrovae.report import sections
 from pyrovae.report.reported import ReportedPair
+from pyrovae.report.sections import data as section
 
 
 @pytest.fixture
@@ -40,3 +41,15 @@ def test_draws_are_of_data_points_with_different_labels(reported):
     assert len(found["names"]) == sum(count for _, _, count in found["groups"])
     places = sorted(place for item in found["items"] for place in item["at"])
     assert places == list(range(len(found["album"]["values"])))
+
+
+def test_corrected_draws_that_are_one_draw_say_so(reported, monkeypatch):
+    assert "corrected draws of a data point differ" not in sections.draws(reported)["text"]
+    original = section._decoded_draws
+
+    def one(pair, rows, *, corrected):
+        found = original(pair, rows, corrected=corrected)
+        return [(name, found[0][1]) for name, _ in found] if corrected else found
+
+    monkeypatch.setattr(section, "_decoded_draws", one)
+    assert "Here 1 of the 6 corrected draws of a data point differ" in sections.draws(reported)["text"]
