@@ -1,15 +1,21 @@
 """The columns of a table in a pair: a likelihood for each, and the features that an encoder sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from pyro.distributions import Categorical
 from torch import Tensor, nn
 
-from pyrovae.data.table import Column, Table
-from pyrovae.models import Likelihood, likelihoods
+from pyrovae.data import Batch, hot_deck
+from pyrovae.data.kinds import Column
+from pyrovae.data.table import Table
+from pyrovae.guides import NormalGuide, ZeroFilled
+from pyrovae.inference.pair.tracing import innermost
+from pyrovae.models import VAE, Likelihood, Masked, likelihoods, priors
+from pyrovae.networks.dense import MLP, SkipMLP
 from pyrovae.networks.joint import one_hot
 
-__all__ = ["Features", "table_likelihood"]
+__all__ = ["Features", "table_likelihood", "table_pair", "typical_rows"]
 
 _LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
     "real": lambda _: likelihoods.Normal(1),
@@ -17,6 +23,7 @@ _LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
     "count": lambda _: likelihoods.NegativeBinomial(1),
     "ordinal": lambda values: likelihoods.Ordinal(1, max(values, 2)),
     "category": lambda values: likelihoods.Categorical(1, max(values, 2)),
+    "date": lambda _: likelihoods.Normal(1),
 }
 """From the number of values of a column to its likelihood, by the kind of the column."""
 
@@ -30,6 +37,43 @@ def table_likelihood(table: Table) -> likelihoods.Heterogeneous:
     return likelihoods.Heterogeneous(
         {str(column.name): _LIKELIHOODS[column.kind](len(column.values)) for column in table.columns}
     )
+
+
+def table_pair(
+    table: Table, batch: Batch, latent_dim: int, hidden: Sequence[int], seed: int
+) -> tuple[Masked, ZeroFilled]:
+    """A pair of the rows of a table with gaps: p(z) prod_c p_c(x_c | decoder(z)) and q(z | x_observed, mask).
+
+    The decoder is a linear map plus one layer of the first of the encoder's widths.
+
+    Args:
+        table: the kinds of the columns.
+        batch: the training data, as `table.encode` gives them.
+        latent_dim: the dimensions of z.
+        hidden: the widths of the encoder's hidden layers.
+        seed: of the rows that fill the gaps where the decoder starts.
+    """
+    x, mask = batch["x"], batch["mask"]
+    likelihood = table_likelihood(table)
+    decoder = SkipMLP(latent_dim, likelihood.params_shape, hidden[:1], nn.Tanh)
+    decoder.start_at(likelihood.start(hot_deck(x, mask, seed=seed)))
+    features = Features(table, x, mask)
+    encoder = nn.Sequential(features, MLP(features.size, 2 * latent_dim, hidden, nn.Tanh))
+    model = VAE(priors.StandardNormal(latent_dim), likelihood, decoder)
+    return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
+
+
+def typical_rows(model: Masked, z: Tensor) -> Tensor:
+    """The mean of p(x | z) of each code, `(N, D)`, with the most probable value of a category.
+
+    Args:
+        model: the model of a `table_pair`.
+        z: codes, `(N, K)`.
+    """
+    parts = model.likelihood(model.model.decoder(z)).parts
+    inner = [(part, innermost(part)) for part in parts]
+    values = [base.probs.argmax(-1) if isinstance(base, Categorical) else part.mean for part, base in inner]
+    return torch.cat([value.reshape(len(z), -1).to(z.dtype) for value in values], -1)
 
 
 class Features(nn.Module):
