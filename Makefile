@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-slow fuzz lint types wheel bench clean
+.PHONY: help demo test test-slow fuzz lint types docs notebooks wheel wheel-run matrix bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,12 +32,29 @@ lint: $(READY)  ## check rules and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-wheel: $(READY)  ## build the wheel, install it into an empty environment, and check its files
+docs: $(READY)  ## build the site into docs/_build/html; each notebook is run, and a warning is an error
+	$(BIN)/python -m sphinx -W -n --keep-going docs docs/_build/html
+
+notebooks: $(READY)  ## turn the text notebooks into docs/_build/notebooks/*.ipynb
+	mkdir -p docs/_build/notebooks
+	for text in docs/notebooks/*.md; do \
+	  $(BIN)/jupytext --quiet --to ipynb --output docs/_build/notebooks/$$(basename "$$text" .md).ipynb "$$text" || exit 1; \
+	done
+
+# The sdist is built first, and the wheel from it, so a file that the sdist lacks is missed here.
+wheel: $(READY)  ## build sdist and wheel, check what an index shows, and the files in an empty environment
 	rm -rf dist build
-	$(BIN)/python -m build --quiet --wheel
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m venv --without-pip build/empty
 	$(BIN)/python -m pip --python build/empty install --quiet --no-deps dist/*.whl
 	$(BIN)/python tests/wheel.py build/empty
+
+wheel-run: wheel  ## install the wheel alone into an empty environment; train and report there
+	$(BIN)/python tests/wheel_run.py
+
+matrix: wheel  ## run the fast tests with the lowest and the newest versions; the table is docs/matrix.md
+	$(BIN)/python tests/matrix.py
 
 types: wheel  ## check the types of the installed wheel with mypy
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
@@ -49,4 +66,4 @@ bench: $(READY)  ## measure speed against peers; installs NumPyro into an enviro
 	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove environments and builds; runs/ stays
-	rm -rf .venv .bench build dist *.egg-info
+	rm -rf .venv .bench build dist docs/_build *.egg-info

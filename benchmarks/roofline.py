@@ -1,7 +1,8 @@
-"""The roofline of one training step: its arithmetic and traffic, and what this machine reaches at those shapes."""
+"""The roofline of a step or a tool: its arithmetic and traffic, and what this machine reaches at those shapes."""
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -23,20 +24,39 @@ _MATRIX_CALLS = (_aten.mm, _aten.addmm, _aten.bmm, _aten.convolution, _aten.conv
 
 
 class _Recorder(TorchDispatchMode):
-    """Keeps every call that multiplies matrices, with its arguments, and counts the bytes that it must move."""
+    """Counts the calls that multiply matrices by their shapes, keeps one of each, and counts the bytes they move."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, tuple, dict]] = []
+        self.calls: dict[str, tuple[Any, tuple, dict]] = {}
+        self.counts: Counter[str] = Counter()
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in _MATRIX_CALLS:
-            self.calls.append((func, args, kwargs or {}))
+            shapes = [(a.shape, a.stride()) if isinstance(a, Tensor) else a for a in args]
+            key = f"{func} {shapes}"
+            self.calls.setdefault(key, (func, args, kwargs or {}))
+            self.counts[key] += 1
             results = result if isinstance(result, tuple) else (result,)
             self.bytes += sum(t.nbytes for t in (*args, *results) if isinstance(t, Tensor))
         return result
+
+    def seconds(self, dtype: torch.dtype) -> float:
+        """What the recorded calls take in `dtype`, each timed alone at its shape."""
+        return sum(count * _replay(*self.calls[key], dtype) for key, count in self.counts.items())
+
+
+def of_tool(tool: Callable[[], Any]) -> dict[str, float]:
+    """FLOPs of a call without graphs, and the seconds of its products, each timed alone at its shape.
+
+    Args:
+        tool: what to call.
+    """
+    with FlopCounterMode(display=False) as counter, _Recorder() as recorder:
+        tool()
+    return {"flops": counter.get_total_flops(), "matrix_seconds": recorder.seconds(torch.float32)}
 
 
 def measure(work: Workload, rows: Tensor) -> dict[str, float]:
@@ -56,8 +76,8 @@ def measure(work: Workload, rows: Tensor) -> dict[str, float]:
     return {
         "flops": counter.get_total_flops(),
         "bytes": traffic,
-        "matrix_seconds": sum(_replay(*call, torch.float32) for call in recorder.calls),
-        "matrix_seconds_bf16": sum(_replay(*call, torch.bfloat16) for call in recorder.calls),
+        "matrix_seconds": recorder.seconds(torch.float32),
+        "matrix_seconds_bf16": recorder.seconds(torch.bfloat16),
         "bytes_per_second": rate,
         "memory_seconds": traffic / rate,
     }

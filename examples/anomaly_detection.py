@@ -5,6 +5,8 @@ python examples/anomaly_detection.py --parts table                     breast ca
 python examples/anomaly_detection.py --parts images --classes 0,3,8    digits, each held out in turn
 python examples/anomaly_detection.py --parts images --normal one       each in turn is the only normal one
 python examples/anomaly_detection.py --parts images --data mnist --classes 0,1,2,3,4,5,6,7,8,9 --hidden 512,256
+
+Data: breast cancer, 569 rows, and 5,000 real digits, offline. Time: 3 min.
 """
 
 import argparse
@@ -18,13 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.datasets import load_breast_cancer
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
-from sklearn.metrics import average_precision_score, roc_auc_score
-from sklearn.model_selection import train_test_split
-from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from pyrovae import data, plots
@@ -59,7 +54,7 @@ LARGEST = 5000
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/anomaly", epochs=30, closing=False)
+    p = parser(__doc__, out="runs/anomaly", epochs=30, closing=False)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=10, evaluate=0)
     p.add_argument("--parts", type=values.names(PARTS), default=",".join(PARTS), help="which parts to run")
     p.add_argument("--classes", type=values.labels, default=[1, 4], help="the classes of the images, each in turn")
@@ -101,11 +96,17 @@ class Detection(NamedTuple):
 
 def detection(anomalous: np.ndarray, scores: np.ndarray) -> Detection:
     """The two areas, of scores that are higher for the more anomalous."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     return Detection(float(roc_auc_score(anomalous, scores)), float(average_precision_score(anomalous, scores)))
 
 
 def usual_scores(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """The scores of the usual detectors, higher for the more anomalous."""
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import IsolationForest
+    from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+
     axes = PCA(0.9, random_state=seed).fit(train)
     forest = IsolationForest(random_state=seed).fit(train)
     factor = LocalOutlierFactor(novelty=True).fit(train)
@@ -170,6 +171,8 @@ class SplitScores:
 
 def score_table(flags: argparse.Namespace) -> dict[str, Any]:
     """Breast cancer: trained on six tenths of the benign rows, tested on two tenths and on all malignant ones."""
+    from sklearn.datasets import load_breast_cancer
+
     source = load_breast_cancer(as_frame=True)
     splits = [
         score_split(flags, source.data, source.target == 0, flags.seed + number) for number in range(flags.splits)
@@ -189,6 +192,9 @@ def score_table(flags: argparse.Namespace) -> dict[str, Any]:
 
 def score_split(flags: argparse.Namespace, rows: Any, malignant: Any, seed: int) -> SplitScores:
     """Train on one split of the table, and score its test rows by all detectors."""
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+
     train, held = train_test_split(rows[~malignant], test_size=0.4, random_state=seed)
     valid, benign = train_test_split(held, test_size=0.5, random_state=seed)
     test = np.concatenate([benign, rows[malignant]])

@@ -4,6 +4,8 @@ python examples/autoencoder.py                                    784-128-64-36-
 python examples/autoencoder.py --arch conv --data photos          convolutions 12-24-48-96
 python examples/autoencoder.py --denoise noise                    a denoising autoencoder
 python examples/autoencoder.py --denoise erase --variational      a denoising VAE
+
+Data: 5,000 real digits, offline. Time: 1 min.
 """
 
 import argparse
@@ -39,10 +41,12 @@ Guide = NormalGuide | DeltaGuide | Corrupted
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/autoencoder", epochs=60)
+    p = parser(__doc__, out="runs/autoencoder", epochs=60)
     p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="architecture of the networks")
     p.add_argument("--hidden", type=values.integers, default=[128, 64, 36, 18], help="widths of the dense layers")
-    p.add_argument("--channels", type=values.integers, default=[12, 24, 48, 96], help="channels of the convolutions")
+    p.add_argument(
+        "--channels", type=values.some_integers, default=[12, 24, 48, 96], help="channels of the convolutions"
+    )
     p.add_argument("--latent", type=values.positive_int, help="dimension of the code; 9 for mlp, 128 for conv")
     p.add_argument("--denoise", choices=CORRUPTIONS, help="what the encoder sees in training: x + noise, or x erased")
     p.add_argument("--variational", action="store_true", help="a normal q(z|x) and prior instead of the point mass")

@@ -3,6 +3,8 @@
 python examples/conditional_vae.py                              y is the label: sevens on demand, styles transferred
 python examples/conditional_vae.py --digit 3                    threes on demand
 python examples/conditional_vae.py --task quadrants --seen 1    y is a quadrant of the image, x the rest
+
+Data: 5,000 real digits, offline. Time: 1 min.
 """
 
 import argparse
@@ -42,7 +44,7 @@ OUT = {"labels": "runs/conditional_vae", "quadrants": "runs/conditional_vae_quad
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out=OUT["labels"], epochs=40)
+    p = parser(__doc__, out=OUT["labels"], epochs=40)
     p.add_argument("--task", choices=OUT, default="labels", help="what y is: a label, or the part of an image seen")
     p.add_argument("--seen", type=int, choices=(1, 2, 3), default=1, help="number of quadrants seen, for quadrants")
     p.add_argument("--digit", type=values.whole, default=7, help="the label to generate on demand, for labels")

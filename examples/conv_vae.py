@@ -9,6 +9,8 @@ python examples/conv_vae.py --data freyfaces.npy --valid 200 --test 200 --arch g
 
 p(x, z) = p(z) prod_i p(x_i | z), where x_i is one of 256 levels and p(x_i | z) a logistic distribution rounded to
 them. So p(x) is a probability, and bits/dim = -log p(x) / (dims log 2), where p(x) is estimated by importance sampling.
+
+Data: patches of two photographs, offline. Time: 2 min.
 """
 
 import argparse
@@ -39,9 +41,9 @@ from pyrovae.networks.dense import MLP, GatedMLP
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/conv_vae", epochs=20)
+    p = parser(__doc__, out="runs/conv_vae", epochs=20)
     p.add_argument("--arch", choices=("conv", "mlp", "gated"), default="conv", help="architecture of the networks")
-    p.add_argument("--channels", type=values.integers, default=[16, 32, 64], help="channels of the convolutions")
+    p.add_argument("--channels", type=values.some_integers, default=[16, 32, 64], help="channels of the convolutions")
     p.add_argument("--hidden", type=values.integers, default=[300, 300], help="widths of the dense layers")
     p.add_argument("--latent", type=values.positive_int, default=64, help="latent dimension")
     p.add_argument(

@@ -5,6 +5,8 @@ python examples/deep_markov.py --data chorales --root PATH          the chorales
 python examples/deep_markov.py --flows 2                            a guide with inverse autoregressive flows
 
 The closing table has nats per time step: the sum over the test sequences, divided by the sum of their lengths.
+
+Data: chord progressions drawn by a grammar, offline. Time: 2 min.
 """
 
 import argparse
@@ -46,7 +48,7 @@ PER_STEP = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/deep_markov", epochs=25)
+    p = parser(__doc__, out="runs/deep_markov", epochs=25)
     p.add_argument("--latent", type=values.positive_int, default=32, help="dimension of z_t")
     p.add_argument("--transition", type=values.positive_int, default=64, help="hidden units of p(z_t | z_(t-1))")
     p.add_argument("--emission", type=values.integers, default=[64, 64], help="hidden units of p(x_t | z_t)")

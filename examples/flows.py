@@ -4,6 +4,8 @@ python examples/flows.py                                            five variant
 python examples/flows.py --variants plain,vamp --components 100     two of them
 python examples/flows.py --minutes 10 --data mnist --arch gated --latent 40 --binarize static --schedule cosine \\
     --evaluate 0 --num-samples 5000                                 equal training time for each
+
+Data: 5,000 real digits, offline. Time: 3 min.
 """
 
 import argparse
@@ -84,7 +86,7 @@ class Compared(NamedTuple):
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/flows", epochs=25)
+    p = parser(__doc__, out="runs/flows", epochs=25)
     p.set_defaults(evaluate=300, num_samples=200)
     chosen = f"which pairs to compare, from {','.join(VARIANTS)}"
     p.add_argument(

@@ -6,6 +6,8 @@ python examples/hierarchical_vae.py --guide bottom-up                 q(z1 | x) 
 python examples/hierarchical_vae.py --arch conv                       a ladder with spatial latents
 python examples/hierarchical_vae.py --free-bits 0 --warm-up 0         without what keeps the levels in use
 python examples/hierarchical_vae.py --pseudo-inputs 500               a VampPrior at the top
+
+Data: 5,000 real digits, offline. Time: 2 min.
 """
 
 import argparse
@@ -25,7 +27,9 @@ from pyrovae.examples._shared import (
     parser,
     rising_weight,
     score,
+    starting,
     train,
+    transform_for,
     values,
     write_pictures,
     write_summary,
@@ -52,7 +56,7 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/hierarchical_vae", epochs=40)
+    p = parser(__doc__, out="runs/hierarchical_vae", epochs=40)
     add_networks(p)
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
     p.add_argument(
@@ -180,11 +184,11 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[Hierarchy, Guide
     grey = len(shape) == 3 and shape[0] == 1
     kind = flags.likelihood or ("bernoulli" if grey else "normal")
     likelihood = LIKELIHOODS[kind](shape, **({} if kind == "bernoulli" else {"min_scale": flags.min_scale}))
+    transform = transform_for(kind, split, flags)
     build = conv_ladder if flags.arch == "conv" else ladder if flags.model == "ladder" else chain
     model, events = build(flags, likelihood)
     decoder: Any = model.decoder
-    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
-    transform = data.Binarize(flags.binarize, seed=flags.seed) if kind == "bernoulli" else data.Scale()
+    decoder.start_at(likelihood.start(starting(split, transform)))
     guide = guide_of(flags, model, events, shape)
     if isinstance(guide, TopDownGuide) and flags.pseudo_inputs:
         some = {"x": split["x"][torch.randperm(len(split["x"]))[: flags.pseudo_inputs]]}

@@ -5,6 +5,8 @@ python examples/imputation.py --seeds 5                    the same with five ma
 python examples/imputation.py --missing mnar --rate 0.3    large values hide themselves
 python examples/imputation.py --data digits                images, one half of each missing
 python examples/imputation.py --data digits --missing mcar --rate 0.7
+
+Data: breast cancer, 569 rows, offline. Time: 1 min.
 """
 
 import argparse
@@ -59,7 +61,7 @@ IMAGES |= {"epochs": 60, "batch_size": 128}
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/imputation", epochs=300)
+    p = parser(__doc__, out="runs/imputation", epochs=300)
     p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar in tables, halves in images")
     p.add_argument("--rate", type=values.below_one, default=0.5, help="the share that is missing")
     whole = "share of the training images that have no gap"

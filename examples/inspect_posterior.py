@@ -1,11 +1,13 @@
 """Inspect a posterior: draw it, find out how far to trust it, save it for ArviZ, and write the report.
 
 python examples/inspect_posterior.py                     train a small VAE on digits, offline
-python examples/inspect_posterior.py --run runs/vae      load a finished run of examples/vae.py
+python examples/inspect_posterior.py --run runs/vae      load a finished run of the example vae
 python examples/inspect_posterior.py --anneal 50         bound log p(x) from both sides too, on 50 data points
-python examples/inspect_posterior.py --latent 2          further flags are those of examples/vae.py
+python examples/inspect_posterior.py --latent 2          further flags are those of the example vae
 
 posterior.nc opens with ArviZ and xarray, report.html with any browser.
+
+Data: 5,000 real digits, offline. Time: 1 min.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from pyrovae.examples import vae
 from pyrovae.examples._shared import (
     DefaultFolder,
     Trained,
+    explained,
     load_data,
     main,
     score,
@@ -34,27 +37,28 @@ from pyrovae.report import write_report
 from pyrovae.report.rerun import record
 
 SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "200", "--num-samples", "300"]
-"""The flags of examples/vae.py without `--run`."""
+"""The flags of the example vae without `--run`."""
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags of this example, and those of examples/vae.py."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--run", type=Path, help="a finished run of examples/vae.py, instead of training")
-    p.add_argument(
-        "--draws", type=values.positive_int, default=200, help="posterior draws per data point (default: 200)"
-    )
-    drawn = "number of test data points whose posterior is drawn (default: 50)"
+    """The flags of this example, and those of the example vae."""
+    p = explained(__doc__)
+    p.add_argument("--run", type=Path, help="a finished run of the example vae, instead of training")
+    p.add_argument("--draws", type=values.positive_int, default=200, help="posterior draws per data point")
+    drawn = "number of test data points whose posterior is drawn"
     p.add_argument("--drawn", type=values.positive_int, default=50, help=drawn)
-    anneal = "number of test data points for annealed importance sampling (default: none)"
+    anneal = "number of test data points for annealed importance sampling; 0 does none"
     p.add_argument("--anneal", type=values.whole, default=0, help=anneal)
     own, further = p.parse_known_args(argv)
     flags = [*SMALL, *further]
     if own.run:
         try:
-            flags = [*record(own.run).flags, *further, "--out", str(own.run), "--resume"]
+            made = record(own.run)
         except CheckpointError as error:
             p.error(str(error))
+        if made.example != "vae":
+            p.error(f"--run requires a run of the example vae, got one of {made.script}. Write --report for that one.")
+        flags = [*made.flags, *further, "--out", str(own.run), "--resume"]
     # This example writes a fuller report than --report does.
     parsed = vae.arguments(flags)
     if isinstance(parsed.out, DefaultFolder):
@@ -96,6 +100,8 @@ def script(flags: argparse.Namespace) -> None:
             model, guide, some, num_samples=draws, num_simulations=flags.anneal, **shared
         )
         print(f"\n{known['comparison']}")
+        if trained.log_jacobian:
+            print(f"of the standardised columns; {trained.log_jacobian:+.2f} nats in the units of the table")
     write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
     print(f"\nposterior.nc and report.html are in {flags.out}/ too")
 

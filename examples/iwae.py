@@ -4,6 +4,8 @@ python examples/iwae.py                                            the ELBO agai
 python examples/iwae.py --particles 50 --gradient dreg             one of them: trained, scored, drawn
 python examples/iwae.py --particles 5 --layers 2                   two stochastic layers, p(z2) p(z1 | z2) p(x | z1)
 python examples/iwae.py --particles 50 --data mnist --schedule cosine --evaluate 0 --num-samples 5000
+
+Data: 5,000 real digits, offline. Time: 4 min.
 """
 
 import argparse
@@ -72,7 +74,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     Args:
         argv: the command line; by default that of the process.
     """
-    p = parser(__doc__.splitlines()[0], out="runs/iwae", epochs=20)
+    p = parser(__doc__, out="runs/iwae", epochs=20)
     p.set_defaults(batch_size=100)
     p.add_argument(
         "--particles",

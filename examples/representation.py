@@ -5,6 +5,8 @@ python examples/representation.py --parts probe            labels predicted from
 python examples/representation.py --parts plane            two dimensions, drawn with their labels
 python examples/representation.py --parts augment          few labels, and new data drawn around theirs
 python examples/representation.py --parts compress         rate against distortion
+
+Data: 5,000 real digits, offline. Time: 4 min.
 """
 
 import argparse
@@ -16,8 +18,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from sklearn.decomposition import PCA
-from sklearn.svm import SVC
 from torch import Tensor
 
 from pyrovae import data, plots
@@ -55,7 +55,7 @@ SCALE = 0.1
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/representation", epochs=40)
+    p = parser(__doc__, out="runs/representation", epochs=40)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=100)
     p.add_argument("--parts", type=values.names(PARTS), default=",".join(PARTS), help="which parts to run")
     p.add_argument(
@@ -70,9 +70,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises from 0 to 1"
     )
-    p.add_argument(
-        "--labels", type=values.integers, default=[50, 100, 200], help="numbers of known labels, for augment"
-    )
+    p.add_argument("--labels", type=values.counts, default=[50, 100, 200], help="numbers of known labels, for augment")
     p.add_argument("--copies", type=values.positive_int, default=10, help="draws around each data point with a label")
     stretch = "scale of the draws around a data point; 1 draws as the guide does"
     p.add_argument("--stretch", type=values.non_negative, default=1.0, help=stretch)
@@ -134,6 +132,8 @@ def probe_plane(flags: argparse.Namespace, _: Callable[[], Trained]) -> dict[str
 
 def probed(flags: argparse.Namespace, trained: Trained) -> dict[str, Any]:
     """Accuracies by the codes and by as many principal components, on all test data; summary and pictures."""
+    from sklearn.decomposition import PCA
+
     split, test = trained.data.train, trained.test
     dims = codes(trained, test).shape[1]
     axes = PCA(dims, random_state=flags.seed).fit(pixels(split).numpy())
@@ -212,6 +212,8 @@ def around(flags: argparse.Namespace, trained: Trained, known: data.Batch, copie
 
 def svm_accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
     """The accuracy of a support-vector machine on test data."""
+    from sklearn.svm import SVC
+
     return float(SVC(C=10.0).fit(x.numpy(), y.numpy()).score(x_test.numpy(), y_test.numpy()))
 
 

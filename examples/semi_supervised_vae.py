@@ -3,6 +3,8 @@
 python examples/semi_supervised_vae.py                            accuracy against the number of labels
 python examples/semi_supervised_vae.py --labels 100               one row of the table
 python examples/semi_supervised_vae.py --program m1+m2            M2 on the codes of a VAE
+
+Data: 5,000 real digits, offline. Time: 2 min.
 """
 
 import argparse
@@ -37,10 +39,10 @@ from pyrovae.networks.joint import JointMLP
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/semi_supervised_vae", epochs=20)
+    p = parser(__doc__, out="runs/semi_supervised_vae", epochs=20)
     p.add_argument("--program", choices=("m2", "m1+m2"), default="m2", help="M2 on pixels, or on the codes of a VAE")
     p.add_argument(
-        "--labels", type=values.integers, default=[100, 500], help="numbers of known labels, for example 50,100"
+        "--labels", type=values.counts, default=[100, 500], help="numbers of known labels, for example 50,100"
     )
     p.add_argument("--alpha", type=values.non_negative, default=20.0, help="weight of the classification term")
     p.add_argument(

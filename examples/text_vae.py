@@ -7,6 +7,8 @@ python examples/text_vae.py --variants vae --every 10             ten steps of t
 
 p(x, z) = p(z) prod_t p(x_t | x_<t, z). The decoder can model x without z, and learns to ignore z if nothing prevents
 it. The table has the evidence of each variant, exact for the language model and by importance sampling for the others.
+
+Data: names of Unicode's characters, offline. Time: 5 min.
 """
 
 import argparse
@@ -97,7 +99,7 @@ class TextScores(NamedTuple):
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__.splitlines()[0], out="runs/text_vae", epochs=2)
+    p = parser(__doc__, out="runs/text_vae", epochs=2)
     p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
     p.add_argument(
         "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare"

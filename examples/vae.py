@@ -4,6 +4,8 @@ python examples/vae.py                                   5,000 digits, offline
 python examples/vae.py --data mnist --arch conv          the full MNIST, convolutions
 python examples/vae.py --data folder:PATH --arch conv    your own images
 python examples/vae.py --latent 2                        a latent plane that fits into a picture
+
+Data: 5,000 real digits, offline. Time: 1 min.
 """
 
 import argparse
@@ -20,7 +22,9 @@ from pyrovae.examples._shared import (
     main,
     parser,
     score,
+    starting,
     train,
+    transform_for,
     values,
     write_pictures,
     write_summary,
@@ -59,14 +63,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     Args:
         argv: the command line; by default that of the process.
     """
-    p = parser(__doc__.splitlines()[0], out="runs/vae", epochs=60)
+    p = parser(__doc__, out="runs/vae", epochs=60)
     p.add_argument("--preset", choices=PRESETS, help="the defaults of a known program")
     p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="architecture of the networks")
     p.add_argument(
         "--hidden", type=values.integers, default=[400], help="widths of the dense layers, for example 400,200"
     )
     p.add_argument(
-        "--channels", type=values.integers, help="channels of the convolutions; 8,16,32, or 12,24,48,96 in colour"
+        "--channels", type=values.some_integers, help="channels of the convolutions; 8,16,32, or 12,24,48,96 in colour"
     )
     p.add_argument("--latent", type=values.positive_int, help="latent dimension; 20 for mlp, 32 for conv")
     p.add_argument("--likelihood", choices=LIKELIHOODS, help="p(x|z); bernoulli for grey images, else normal")
@@ -87,9 +91,9 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[VAE, NormalGuide
     grey = len(shape) == 3 and shape[0] == 1
     kind = flags.likelihood or ("bernoulli" if grey else "normal")
     likelihood = LIKELIHOODS[kind](shape)
-    transform = data.Binarize(flags.binarize, seed=flags.seed) if kind == "bernoulli" else data.Scale()
+    transform = transform_for(kind, split, flags)
     encoder, decoder = networks(flags, shape, likelihood)
-    decoder.start_at(likelihood.start(data.excerpt(split["x"])))
+    decoder.start_at(likelihood.start(starting(split, transform)))
     return VAE(priors.StandardNormal(decoder.in_shape[0]), likelihood, decoder), NormalGuide(encoder), transform
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
 from pyrovae.models.program import Program
+from pyrovae.recorded import Recorded
 
 __all__ = ["Corrupted", "Erasing", "GaussianNoise"]
 
@@ -33,7 +34,7 @@ class Corrupted(Program):
         return self.guide(self.corruption(x) if self.training else x)
 
 
-class GaussianNoise(nn.Module):
+class GaussianNoise(Recorded, nn.Module):
     """Adds noise: x + scale * e, with e ~ Normal(0, I).
 
     Args:
@@ -56,7 +57,7 @@ class GaussianNoise(nn.Module):
         return f"{self.scale:g}"
 
 
-class Erasing(nn.Module):
+class Erasing(Recorded, nn.Module):
     """Masking noise: sets each entry of x to 0 with the same probability, independently.
 
     Args:

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
 from pyrovae.guides.amortized import AmortizedGuide, check_width
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.networks.bijections import InverseAutoregressive
@@ -28,6 +29,7 @@ class FlowGuide(AmortizedGuide):
         hidden: widths of the masked network of each step, each at least D.
 
     Raises:
+        SettingError: `layers` is no count.
         ShapeError: D is below 2, or a masked layer is narrower than D; in a call, the encoder has another number of
             outputs.
 
@@ -38,7 +40,7 @@ class FlowGuide(AmortizedGuide):
         self, encoder: nn.Module, dim: int, context: int, layers: int = 2, hidden: Sequence[int] = (128,)
     ) -> None:
         super().__init__(encoder)
-        self.dim, self.context = dim, context
+        self.dim, self.context, layers = dim, context, check_count("layers", layers, 0, 1000)
         self.steps = nn.ModuleList(InverseAutoregressive(dim, context, tuple(hidden)) for _ in range(layers))
 
     def posterior(self, params: Tensor) -> TorchDistribution:

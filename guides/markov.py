@@ -7,17 +7,19 @@ import torch
 from pyro.distributions import Normal, TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.program import Program
 from pyrovae.networks.bijections import InverseAutoregressive
 from pyrovae.networks.recurrent import going_on
 from pyrovae.numeric import bounded_scale
+from pyrovae.recorded import Recorded
 
 __all__ = ["Combiner", "FlowCombiner", "MarkovGuide"]
 
 
-class Combiner(nn.Module):
+class Combiner(Recorded, nn.Module):
     """q(z_t | z_(t-1), h_t) = Normal(z_t; loc(c), scale(c)), c = (tanh(W z_(t-1) + b) + h_t) / 2.
 
     Args:
@@ -37,7 +39,7 @@ class Combiner(nn.Module):
         return Normal(loc, bounded_scale(raw_scale)).to_event(1)
 
 
-class FlowCombiner(nn.Module):
+class FlowCombiner(Recorded, nn.Module):
     """q(z_t | z_(t-1), h_t): z_t = f_L(... f_1(u, h_t), h_t), u ~ combiner(z_(t-1), h_t), f inverse autoregressive.
 
     Args:
@@ -48,6 +50,7 @@ class FlowCombiner(nn.Module):
         hidden: widths of the masked network of each step, each at least D.
 
     Raises:
+        SettingError: `layers` is no count.
         ShapeError: D is below 2, or a masked layer is narrower than D.
 
     References: Kingma et al. (2016), arXiv:1606.04934.
@@ -57,7 +60,7 @@ class FlowCombiner(nn.Module):
         self, combiner: nn.Module, dim: int, context: int, layers: int = 2, hidden: Sequence[int] = (128,)
     ) -> None:
         super().__init__()
-        self.combiner = combiner
+        self.combiner, layers = combiner, check_count("layers", layers, 0, 1000)
         self.steps = nn.ModuleList(InverseAutoregressive(dim, context, tuple(hidden)) for _ in range(layers))
 
     def forward(self, z: Tensor, h: Tensor) -> TorchDistribution:

@@ -7,11 +7,12 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from pyrovae.data.tokens import lengths, longest
 from pyrovae.networks.recurrent import reverse
 from pyrovae.numeric import has_values
+from pyrovae.recorded import Recorded
 
 __all__ = ["SentenceEncoder"]
 
 
-class SentenceEncoder(nn.Module):
+class SentenceEncoder(Recorded, nn.Module):
     """A bidirectional LSTM over packed sentences, and a linear layer on its last states: `(*, T) -> (*, outputs)`.
 
     The last state of the forward direction is at the last token, that of the backward direction at the first one. So

@@ -5,14 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checks import check_count
 from pyrovae.data.tokens import BOS, EOS, UNK
 from pyrovae.errors import ShapeError
 from pyrovae.models.distributions.sentences import State
+from pyrovae.recorded import Recorded
 
 __all__ = ["LSTMDecoder", "TransformerDecoder", "WordDropout"]
 
 
-class WordDropout(nn.Module):
+class WordDropout(Recorded, nn.Module):
     """In training, replaces each token but BOS by UNK with probability p, which makes the decoder rely on z.
 
     Args:
@@ -34,7 +36,7 @@ class WordDropout(nn.Module):
         return f"p={self.p}"
 
 
-class LSTMDecoder(nn.Module):
+class LSTMDecoder(Recorded, nn.Module):
     """p(x_t | x_<t, z) by an LSTM whose input at every step is the token before and z.
 
     PAD and BOS are never predicted: the logits are those of EOS, UNK and the words. `numbers`, about how many numbers
@@ -88,7 +90,7 @@ class LSTMDecoder(nn.Module):
         return self.head(self.dropout(states)), now
 
 
-class TransformerDecoder(nn.Module):
+class TransformerDecoder(Recorded, nn.Module):
     """p(x_t | x_<t, z) by a causal transformer, with a linear map of z added at every position.
 
     Args:
@@ -102,6 +104,7 @@ class TransformerDecoder(nn.Module):
         word_dropout: the probability with which an input token is replaced by UNK in training.
 
     Raises:
+        SettingError: `layers` is no count.
         ShapeError: in a call, a sentence is longer than `length`.
 
     References: Vaswani et al. (2017), arXiv:1706.03762.
@@ -119,6 +122,7 @@ class TransformerDecoder(nn.Module):
         word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        layers = check_count("layers", layers, most=1000)
         self.words, self.numbers = vocabulary, vocabulary + 12 * width * layers
         self.drop_words = WordDropout(word_dropout)
         self.embedding, self.position = nn.Embedding(vocabulary, width), nn.Embedding(length, width)

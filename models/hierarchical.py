@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyrovae.errors import PairError
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.program import Program, plate_size
+from pyrovae.recorded import Recorded
 
 __all__ = ["Draw", "HierarchicalVAE", "Hierarchy", "LadderVAE", "Level"]
 
@@ -71,7 +72,7 @@ class HierarchicalVAE(Hierarchy):
         return z
 
 
-class Level(nn.Module):
+class Level(Recorded, nn.Module):
     """One level of a ladder: p(z_l | h_l), and the map to the next state, h_{l-1} = step(h_l, z_l).
 
     Args:

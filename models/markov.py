@@ -10,11 +10,12 @@ from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.program import Program, plate_size
 from pyrovae.networks.recurrent import going_on
 from pyrovae.numeric import bounded_scale
+from pyrovae.recorded import Recorded
 
 __all__ = ["DeepMarkovModel", "GatedTransition"]
 
 
-class GatedTransition(nn.Module):
+class GatedTransition(Recorded, nn.Module):
     """p(z_t | z_(t-1)) = Normal(z_t; (1 - g) * (W z + b) + g * m(z), scale(m(z))), z = z_(t-1), g = g(z) in (0, 1).
 
     One gate per dimension chooses between a linear and a nonlinear step. W starts at the identity.

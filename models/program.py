@@ -8,6 +8,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyrovae.errors import PairError
+from pyrovae.recorded import Recorded
 
 __all__ = ["Program", "plate_size"]
 
@@ -16,7 +17,7 @@ class _ProgramMeta(ABCMeta, type(PyroModule)):  # type: ignore[misc]
     """Pyro's metaclass, which also enforces abstract methods: a class that lacks one raises TypeError when built."""
 
 
-class Program(PyroModule, metaclass=_ProgramMeta):  # type: ignore[metaclass]
+class Program(Recorded, PyroModule, metaclass=_ProgramMeta):  # type: ignore[metaclass]
     """A Pyro program that owns its parameters, so `state_dict`, `.to` and torch optimizers work as for any module.
 
     Pyro keeps the parameters of a `PyroModule` in one global store, unless the setting `module_local_params` is on

@@ -8,11 +8,12 @@ from pyrovae.errors import SupportError
 from pyrovae.models.decoders import LSTMDecoder, TransformerDecoder
 from pyrovae.models.distributions.sentences import Sentences
 from pyrovae.models.program import Program, plate_size
+from pyrovae.recorded import Recorded
 
 __all__ = ["Autoregressive", "LanguageModel", "TextVAE"]
 
 
-class Autoregressive(nn.Module):
+class Autoregressive(Recorded, nn.Module):
     """The likelihood of a sentence, p(x | z) = prod_t p(x_t | x_<t, z).
 
     Args:

@@ -12,12 +12,39 @@ from typing import TYPE_CHECKING, Any
 from pyrovae.version import __version__
 
 if TYPE_CHECKING:
-    from pyrovae import data, errors, guides, inference, models, networks, plots, report
+    from pyrovae import data, errors, export, guides, inference, models, networks, plots, report, sharing
+    from pyrovae.recorded import Recorded
+    from pyrovae.sharing import Card, Pair, load, push_to_hub, save
 
-__all__ = ["__version__", "data", "errors", "guides", "inference", "models", "networks", "plots", "report"]
+__all__ = [
+    "Card",
+    "Pair",
+    "Recorded",
+    "__version__",
+    "data",
+    "errors",
+    "export",
+    "guides",
+    "inference",
+    "load",
+    "models",
+    "networks",
+    "plots",
+    "push_to_hub",
+    "report",
+    "save",
+    "sharing",
+]
+
+_HOMES = {"Recorded": "pyrovae.recorded"} | dict.fromkeys(
+    ("Card", "Pair", "load", "push_to_hub", "save"), "pyrovae.sharing"
+)
+"""Where the names are defined that are no subpackages."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     if name in __all__:
         return import_module(f"pyrovae.{name}")
     raise AttributeError(f"module 'pyrovae' has no attribute {name!r}")

@@ -5,6 +5,8 @@ __all__ = [
     "CheckpointError",
     "CheckpointWarning",
     "DataError",
+    "ExportError",
+    "FolderError",
     "MissingExtraError",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -52,6 +54,14 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class ExportError(PyrovaeError, RuntimeError):
+    """A pair cannot leave Python, or what left it gives other numbers; the message names the site or the operation."""
+
+
+class FolderError(PyrovaeError, ValueError):
+    """A pair cannot be saved as a folder, or a folder of a pair is broken or unsafe to load."""
 
 
 class OutputError(PyrovaeError, OSError):

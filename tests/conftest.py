@@ -322,6 +322,12 @@ def pair(build):
     return build()
 
 
+@pytest.fixture
+def all_pairs():
+    """How each pair of the suite is built, by name."""
+    return PAIRS
+
+
 @pytest.fixture(params=REPRESENTATIVE)
 def representative(request):
     """Each of the representative pairs, for tools that work on any pair."""

@@ -18,37 +18,40 @@ LINES = [line.split("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for
 COMMANDS = [line for line in LINES if line]
 SMALL = "--quiet --epochs 1 --evaluate 20 --num-samples 25 --no-compile --out"
 
-RUN = "runs/vae"  # what `make demo` makes
+RUN = "runs/vae"  # what the example vae makes
+HOME = r"https://(?:github\.com/pyrovae/pyrovae/(?:blob|tree)|raw\.githubusercontent\.com/pyrovae/pyrovae)/main/"
 
 
 def starting(word, *, run):
-    """The commands that start with a word, and whether they are on the run of the demo."""
-    return [command for command in COMMANDS if command.startswith(word) and (RUN in command) == run]
+    """The commands that start with a word, and whether they are on the run of the example vae."""
+    return [command for command in COMMANDS if command.startswith(f"{word} ") and (RUN in command) == run]
 
 
 def run(words):
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-m", "pyrovae", *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run folder as `make demo` leaves it, made small."""
+    """A run folder as the example vae leaves it, made small."""
     folder = str(tmp_path_factory.mktemp("runs") / "vae")
-    run(["examples/vae.py", *SMALL.split(), folder])
+    run(["vae", *SMALL.split(), folder])
     return folder
 
 
-@pytest.mark.parametrize("command", starting("python", run=False))
+@pytest.mark.parametrize("command", starting("pyrovae", run=False))
 def test_example_commands_run(command, tmp_path):
     words = command.split()[1:]
-    run(words if "--help" in words else [*words, *SMALL.split(), str(tmp_path)])
+    run(words if {"--help", "list"} & {*words} else [*words, *SMALL.split(), str(tmp_path)])
 
 
-@pytest.mark.parametrize("command", starting("python", run=True))
-def test_commands_on_the_run_of_the_demo(command, made):
+@pytest.mark.parametrize("command", starting("pyrovae", run=True))
+def test_commands_on_the_run_of_the_example(command, made):
     run([word.replace(RUN, made) for word in command.split()[1:]])
-    page = "summary.html" if command.endswith(f"pyrovae.report {RUN}") else "report.html"
+    page = "summary.html" if command.endswith(f"pyrovae report {RUN}") else "report.html"
     assert (Path(made) / page).is_file()
 
 
@@ -70,7 +73,7 @@ def test_what_is_installed_is_this_folder_with_extras_that_exist(command):
 
 
 def test_no_command_is_left_untested():
-    tested = [*starting("python", run=False), *starting("python", run=True)]
+    tested = [*starting("pyrovae", run=False), *starting("pyrovae", run=True)]
     tested += [*starting("make", run=False), *starting("pip", run=False)]
     assert sorted(tested) == sorted(COMMANDS)
 
@@ -90,10 +93,15 @@ def anchors(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
-        goal = page.parent / target if target else page
+    """Links to this repository are checked in this folder."""
+    for home, target, anchor in re.findall(rf"\]\(({HOME})?(?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        goal = (ROOT if home else page.parent) / target if target else page
         assert goal.exists(), target
         assert not anchor or anchor in anchors(goal), (target, anchor)
+
+
+def test_links_of_the_readme_work_on_a_package_index():
+    assert not re.findall(r"\]\((?!https://)", README)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

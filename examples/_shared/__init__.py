@@ -11,12 +11,20 @@ A script passes values from one function to the next:
 What a flag may be is in `values`: `p.add_argument("--latent", type=values.positive_int)`.
 """
 
-from pyrovae.examples._shared.flags import DefaultFolder, add_binarize, complete, derive, parser
+from pyrovae.examples._shared.flags import DefaultFolder, add_binarize, complete, derive, explained, parser
 from pyrovae.examples._shared.pictures import save_picture, write_pictures
 from pyrovae.examples._shared.scoring import score, scored
 from pyrovae.examples._shared.script import main
 from pyrovae.examples._shared.summary import Row, write_comparison, write_summary
-from pyrovae.examples._shared.training import Trained, load_data, rising_weight, schedule, train
+from pyrovae.examples._shared.training import (
+    Trained,
+    load_data,
+    rising_weight,
+    schedule,
+    starting,
+    train,
+    transform_for,
+)
 
 __all__ = [
     "DefaultFolder",
@@ -25,6 +33,7 @@ __all__ = [
     "add_binarize",
     "complete",
     "derive",
+    "explained",
     "load_data",
     "main",
     "parser",
@@ -33,7 +42,9 @@ __all__ = [
     "schedule",
     "score",
     "scored",
+    "starting",
     "train",
+    "transform_for",
     "write_comparison",
     "write_pictures",
     "write_summary",

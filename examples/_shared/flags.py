@@ -7,8 +7,9 @@ from typing import Any
 
 from pyrovae import data
 from pyrovae.examples._shared import values
+from pyrovae.examples._shared.started import named_in, started
 
-__all__ = ["SCHEDULES", "DefaultFolder", "add_binarize", "complete", "derive", "parser"]
+__all__ = ["SCHEDULES", "DefaultFolder", "add_binarize", "complete", "derive", "explained", "parser"]
 
 SCHEDULES = ("constant", "cosine")
 """The schedules of the learning rate."""
@@ -18,16 +19,38 @@ class DefaultFolder(type(Path())):  # type: ignore[misc]  # before Python 3.12 o
     """The run folder of a script that was given none; where it is taken, the script takes the next number."""
 
 
-def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> argparse.ArgumentParser:
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help that shows defaults, and keeps the lines of a docstring."""
+
+
+def explained(doc: str, *, allow_abbrev: bool = True) -> argparse.ArgumentParser:
+    """A parser whose `--help` shows a docstring, with the command that started this process in its command lines.
+
+    Args:
+        doc: the docstring of a script; its first line is the description.
+        allow_abbrev: whether a flag may be shortened.
+    """
+    first, _, more = doc.replace("%", "%%").partition("\n")
+    name = named_in(doc)
+    return argparse.ArgumentParser(
+        prog=started(name) if name else None,
+        description=first,
+        epilog=more.strip().replace(f"python examples/{name}.py", "%(prog)s") if name else None,
+        formatter_class=Help,
+        allow_abbrev=allow_abbrev,
+    )
+
+
+def parser(doc: str, *, out: str, epochs: int, closing: bool = True) -> argparse.ArgumentParser:
     """The flags that every example has.
 
     Args:
-        description: the first line of `--help`.
+        doc: the docstring of the script, which `--help` shows.
         out: the default of `--out`.
         epochs: the default of `--epochs`.
         closing: whether the example ends with a closing table, which has flags of its own.
     """
-    p = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p = explained(doc)
     _add_data(p)
     _add_training(p, epochs)
     _add_computation(p)
@@ -44,8 +67,8 @@ def parser(description: str, *, out: str, epochs: int, closing: bool = True) -> 
     p.add_argument("--start", type=Path, metavar="RUN", help="start from the weights of another run of the same pair")
     p.add_argument("--quiet", action="store_true", help="show no progress bar")
     if closing:
-        steps = "steps that refine the guide for each test data point, for a tighter evidence; 0 refines none"
-        p.add_argument("--refine", type=values.whole, default=0, metavar="STEPS", help=steps)
+        steps = "steps, 10 or more, that refine the guide for each test data point, for a tighter evidence; 0: none"
+        p.add_argument("--refine", type=values.refining_steps, default=0, metavar="STEPS", help=steps)
         p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
     return p
 

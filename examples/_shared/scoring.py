@@ -2,15 +2,16 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.training import Trained
-from pyrovae.inference import Evaluation, InferenceGaps, evaluate, gaps
+from pyrovae.inference import Estimate, Evaluation, InferenceGaps, evaluate, gaps
 from pyrovae.inference.pair.running import seeded, unchanged
 
-__all__ = ["refine", "score", "scored"]
+__all__ = ["in_units", "refine", "score", "scored", "shift"]
 
 
 def scored(trained: Trained, flags: argparse.Namespace) -> Batch:
@@ -24,7 +25,7 @@ def scored(trained: Trained, flags: argparse.Namespace) -> Batch:
 
 
 def score(trained: Trained, flags: argparse.Namespace) -> Evaluation:
-    """ELBO, rate, distortion and log-evidence of the scored data.
+    """ELBO, rate, distortion and log-evidence of the scored data, in their own units where they were standardised.
 
     Args:
         trained: the trained pair.
@@ -32,7 +33,31 @@ def score(trained: Trained, flags: argparse.Namespace) -> Evaluation:
     """
     batch, transform = _drawn(trained, flags)
     options: dict[str, Any] = {"num_samples": flags.num_samples, "transform": transform, "seed": flags.seed}
-    return evaluate(trained.model, trained.guide, batch, progress=not flags.quiet, **options)
+    measured = evaluate(trained.model, trained.guide, batch, progress=not flags.quiet, **options)
+    return in_units(measured, trained.log_jacobian)
+
+
+def in_units(measured: Evaluation, log_jacobian: float) -> Evaluation:
+    """An evaluation of standardised data as one of the data in their own units; the rate is the same in both.
+
+    Args:
+        measured: an evaluation of the standardised data.
+        log_jacobian: what a log-density gains in the units of the data.
+    """
+    gains = {"elbo": log_jacobian, "log_evidence": log_jacobian, "distortion": -log_jacobian}
+    shifted = {name: shift(getattr(measured, name), gain) for name, gain in gains.items()}
+    per_datum = {name: tensor + gains.get(name, 0.0) for name, tensor in measured.per_datum.items()}
+    return replace(measured, per_datum=per_datum, **shifted)
+
+
+def shift(estimate: Estimate, gain: float) -> Estimate:
+    """An estimate to which a number is added.
+
+    Args:
+        estimate: the estimate.
+        gain: the number.
+    """
+    return Estimate(estimate.value + gain, estimate.error)
 
 
 def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairError | None:
@@ -48,9 +73,11 @@ def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairE
     options: dict[str, Any] = {"num_steps": flags.refine, "num_samples": flags.num_samples, "seed": flags.seed}
     try:
         options |= {"compile": bool(flags.compile), "progress": not flags.quiet}
-        return gaps(trained.model, trained.guide, batch, transform=transform, **options)
+        found = gaps(trained.model, trained.guide, batch, transform=transform, **options)
     except PairError as error:
         return error
+    names = ("refined", "log_evidence", "elbo")
+    return replace(found, **{name: shift(getattr(found, name), trained.log_jacobian) for name in names})
 
 
 def _drawn(trained: Trained, flags: argparse.Namespace) -> tuple[Batch, Callable[[Any], Any]]:

@@ -9,9 +9,12 @@ from typing import Any
 
 from pyrovae.errors import CheckpointError, PyrovaeError
 from pyrovae.examples._shared.flags import DefaultFolder
+from pyrovae.examples._shared.started import again
 from pyrovae.inference.training.run_folder import RunFolder
 
 __all__ = ["main"]
+
+INSTALL = "Write pip install 'pyrovae[data]'."
 
 
 def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace) -> int:
@@ -29,9 +32,11 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    path = Path(inspect.getfile(script)).resolve()
     command = {  # python -m pyrovae.report runs the script again
-        "script": str(Path(inspect.getfile(script)).resolve()),
+        "script": str(path),
         "flags": sys.argv[1:],
+        "line": again(path.stem, sys.argv[1:]),
         "folder": str(Path.cwd()),
         "out": str(flags.out.resolve()),
     }
@@ -40,6 +45,9 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
         print(f"\nresults are in {flags.out}/")
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: this example requires {error.name}, which is not installed. {INSTALL}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print(f"\n{str(error) or 'stopped'}", file=sys.stderr)

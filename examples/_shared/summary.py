@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pyrovae.data import Standardize
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.scoring import refine, scored
 from pyrovae.examples._shared.training import Trained
@@ -19,7 +20,7 @@ from pyrovae.output import write_text
 from pyrovae.report import write_report
 from pyrovae.version import __version__
 
-__all__ = ["Row", "write_comparison", "write_summary"]
+__all__ = ["Row", "plain", "write_comparison", "write_summary"]
 
 
 class Row(NamedTuple):
@@ -64,8 +65,7 @@ def write_summary(
         if name not in hidden:
             print(f"  {name:<13}{value:>18}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
-    text = json.dumps(content, indent=2, allow_nan=True)
-    write_text(flags.out / "summary.json", text)
+    write_text(flags.out / "summary.json", json.dumps(plain(content), indent=2))
     if flags.report:
         _report(trained, measured, flags)
 
@@ -77,7 +77,26 @@ def write_comparison(out: Path, results: Mapping[str, Any]) -> None:
         out: the run folder of the script.
         results: what to write, by name.
     """
-    write_text(out / "comparison.json", json.dumps(results, indent=1))
+    write_text(out / "comparison.json", json.dumps(plain(results), indent=1))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it: numbers stay numbers, NaN and infinities become null, and paths become text.
+
+    Args:
+        value: a number, a text, an estimate, or a mapping or sequence of such.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Estimate):
+        return {name: plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if hasattr(value, "item"):  # a number of NumPy or torch
+        return plain(value.item())
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else str(value)
 
 
 def _table(
@@ -92,7 +111,7 @@ def _table(
     dims = measured.dims if bits else None
     sampled = f"importance sampling, {measured.num_samples} draws per data point"
     return [
-        Row("ELBO", str(measured.elbo), "nats per data point"),
+        Row("ELBO", str(measured.elbo), _unit(trained)),
         Row("rate", str(measured.rate), "KL(q(z|x) || p(z))"),
         *(Row(f"rate of {name}", str(rate), "its part of the rate") for name, rate in levels.items()),
         Row("distortion", str(measured.distortion), "-E log p(x|z)"),
@@ -102,6 +121,11 @@ def _table(
         *rows,
         Row("time", f"{trained.seconds:.1f} s", f"training, {len(trained.history.rows)} epochs on {trained.device}"),
     ]
+
+
+def _unit(trained: Trained) -> str:
+    standardised = isinstance(trained.transform, Standardize)
+    return "nats per data point" + (", a density in the units of the table" if standardised else "")
 
 
 def _evidence(evidence: Estimate, how: str, dims: float | None) -> list[Row]:
@@ -143,6 +167,7 @@ def _content(
     return {
         "data": trained.data.describe(),
         "transform": repr(trained.transform),
+        "log_jacobian": trained.log_jacobian,
         "test_data": len(measured.per_datum["elbo"]),
         **estimates,
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
@@ -154,7 +179,7 @@ def _content(
         "epochs": len(trained.history.rows),
         "best_epoch": trained.history.best_epoch,
         "seconds": round(trained.seconds, 2),
-        "arguments": {name: str(value) for name, value in vars(flags).items() if name != "command"},
+        "arguments": {name: value for name, value in vars(flags).items() if name != "command"},
         "command": _command(flags),
         "versions": {"pyrovae": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "device": str(trained.device)},

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data
@@ -18,7 +18,7 @@ from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.checkpoint import has_run
 from pyrovae.inference.training.device import choose_device
 
-__all__ = ["HalfCosine", "Trained", "load_data", "rising_weight", "schedule", "train"]
+__all__ = ["HalfCosine", "Trained", "load_data", "rising_weight", "schedule", "starting", "train", "transform_for"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Trained:
     seconds: float
     device: torch.device
 
+    @property
+    def log_jacobian(self) -> float:
+        """What a log-density of the transformed data gains in the units of the data; 0 unless they are standardised."""
+        return self.transform.log_jacobian if isinstance(self.transform, data.Standardize) else 0.0
+
 
 def load_data(flags: argparse.Namespace) -> Dataset:
     """Load the data set that the flags name, and print a line on it.
@@ -56,6 +61,32 @@ def load_data(flags: argparse.Namespace) -> Dataset:
     dataset = data.load(flags.data, flags.root, level=level, max_bytes=flags.max_bytes, **sizes)
     print(f"data    {dataset.describe()}")
     return dataset
+
+
+def transform_for(likelihood: str, split: Batch, flags: argparse.Namespace) -> Transform:
+    """The transform that a likelihood requires: bits, standardised columns of a table, or numbers in [0, 1].
+
+    Args:
+        likelihood: its name; `bernoulli` requires bits, `normal` takes any numbers.
+        split: training data, which standardised columns get mean and scale from.
+        flags: the flags of the script.
+    """
+    if likelihood == "bernoulli":
+        return data.Binarize(flags.binarize, seed=flags.seed)
+    x = split["x"]
+    table = likelihood == "normal" and x.dim() == 2 and x.dtype != torch.uint8
+    return data.Standardize.of(x) if table else data.Scale()
+
+
+def starting(split: Batch, transform: Transform) -> Tensor:
+    """Training data at which a likelihood starts: an excerpt, standardised where the transform does so.
+
+    Args:
+        split: training data.
+        transform: applied to each batch.
+    """
+    x = data.excerpt(split["x"])
+    return transform({"x": x})["x"] if isinstance(transform, data.Standardize) else x
 
 
 def train(

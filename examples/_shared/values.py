@@ -11,6 +11,7 @@ from pyrovae.inference.training.device import choose_device
 __all__ = [
     "below_one",
     "byte_count",
+    "counts",
     "device",
     "fraction",
     "integers",
@@ -20,9 +21,14 @@ __all__ = [
     "numbers",
     "positive",
     "positive_int",
+    "refining_steps",
     "seed",
+    "some_integers",
     "whole",
 ]
+
+FEWEST_STEPS = 10
+"""`gaps` lowers its learning rate in so many stages."""
 
 
 def positive_int(text: str) -> int:
@@ -50,6 +56,15 @@ def whole(text: str) -> int:
         text: what stands on the command line.
     """
     return _checked(lambda name, value: check_count(name, value, 0), int, text)
+
+
+def refining_steps(text: str) -> int:
+    """A number of steps that refine a guide: none, or enough to tell whether they sufficed.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return whole(text) and _checked(lambda name, value: check_count(name, value, FEWEST_STEPS), int, text)
 
 
 def seed(text: str) -> int:
@@ -106,22 +121,40 @@ def integers(text: str) -> list[int]:
     return [positive_int(part) for part in text.split(",") if part]
 
 
-def labels(text: str) -> list[int]:
-    """Several whole numbers of at least 0: `"0,4"` is `[0, 4]`.
+def some_integers(text: str) -> list[int]:
+    """One whole number of at least 1, or several.
 
     Args:
         text: what stands on the command line.
     """
-    return [whole(part) for part in text.split(",") if part]
+    return [positive_int(part) for part in text.split(",")]
+
+
+def counts(text: str) -> list[int]:
+    """One whole number of at least 1, or several different ones: `"50,100"` is `[50, 100]`.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _different(some_integers(text))
+
+
+def labels(text: str) -> list[int]:
+    """One whole number of at least 0, or several different ones: `"0,4"` is `[0, 4]`.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _different([whole(part) for part in text.split(",")])
 
 
 def numbers(text: str) -> list[float]:
-    """Several finite numbers of at least 0: `"1,4.5"` is `[1.0, 4.5]`.
+    """One finite number of at least 0, or several different ones: `"1,4.5"` is `[1.0, 4.5]`.
 
     Args:
         text: what stands on the command line.
     """
-    return [non_negative(part) for part in text.split(",") if part]
+    return _different([non_negative(part) for part in text.split(",")])
 
 
 def device(text: str) -> str:
@@ -134,7 +167,7 @@ def device(text: str) -> str:
 
 
 def names(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """Several names: `"plain,vamp"` is `["plain", "vamp"]`.
+    """One name, or several different ones: `"plain,vamp"` is `["plain", "vamp"]`.
 
     Args:
         known: the names to choose from; argparse reports any other.
@@ -144,9 +177,18 @@ def names(known: Iterable[str]) -> Callable[[str], list[str]]:
         parts = text.split(",")
         if unknown := [name for name in parts if name not in known]:
             raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}. Choose from {','.join(known)}.")
-        return parts
+        return _different(parts)
 
     return chosen
+
+
+def _different(parts: list[Any]) -> list[Any]:
+    """The parts of a list, none of them twice: each has a run of its own."""
+    if len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(
+            f"requires a different number or name each time, got {','.join(map(str, parts))}."
+        )
+    return parts
 
 
 def _checked(check: Callable[[str, Any], Any], kind: type, text: str) -> Any:

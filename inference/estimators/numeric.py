@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.data.columns import columns_of, missing_cells, plain_cells
+from pyrovae.data.standardize import column_scales
 from pyrovae.errors import DataError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.estimators.columns import table_pair
@@ -148,9 +149,7 @@ class NumericEstimator(VAEEstimator, ABC):
         standardize = reals if self.standardize is None else self.standardize
         self.mean_, self.scale_ = np.zeros(table.shape[1]), np.ones(table.shape[1])
         if standardize:
-            self.mean_, spread = table.mean(0), table.std(0)
-            rounding = 1e-9 * np.abs(table).max(0)  # a constant column of large numbers has a spread of about this
-            self.scale_ = np.where(spread > rounding, spread, 1.0)
+            self.mean_, self.scale_ = column_scales(table)
 
     def _pair(self, likelihood: Likelihood, x: Tensor) -> tuple[ProgramLike, ProgramLike]:
         likelihood.check(x)

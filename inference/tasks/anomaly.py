@@ -45,15 +45,15 @@ def anomaly_scores(
 ) -> Tensor:
     """The score of each data point, `(N,)` in float64, higher for the more anomalous.
 
-    `"elbo"`: -ELBO(x) = -E_q log p(x | z) + KL(q || p).
-    `"evidence"`: -log p(x), by importance sampling.
-    `"reconstruction"`: -E_q log p(x | z), the reconstruction probability.
-    `"error"`: |x - E[x | z]|^2 at the mean code z, in squares of the data's unit.
-    `"error+rate"`: |x - E[x | z]|^2 + KL(q || p), the loss of many tutorials; up to a constant it is -ELBO with a
-        normal likelihood of scale 1 / sqrt(2).
-    `"regret"`: max_q' ELBO(q') - ELBO(q), where q' is fitted to this data point alone: the loss that is due to the
-        encoder.
-    `"complexity"`: -log p(x) - `complexity(x)`, because simple data are probable under any model of images.
+    - `"elbo"`: -ELBO(x) = -E_q log p(x | z) + KL(q || p).
+    - `"evidence"`: -log p(x), by importance sampling.
+    - `"reconstruction"`: -E_q log p(x | z), the reconstruction probability.
+    - `"error"`: |x - E[x | z]|^2 at the mean code z, in squares of the data's unit.
+    - `"error+rate"`: |x - E[x | z]|^2 + KL(q || p), the loss of many tutorials; up to a constant it is -ELBO with a
+      normal likelihood of scale 1 / sqrt(2).
+    - `"regret"`: max_q' ELBO(q') - ELBO(q), where q' is fitted to this data point alone: the loss that is due to the
+      encoder.
+    - `"complexity"`: -log p(x) - `complexity(x)`, because simple data are probable under any model of images.
 
     Args:
         model, guide: the pair.

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrovae.errors import PairError
 from pyrovae.numeric import bounded_scale
+from pyrovae.recorded import Recorded
 
 __all__ = ["ConditionalNormal", "diagonal_normal", "precision_weighted"]
 
@@ -21,7 +22,7 @@ def diagonal_normal(params: Tensor, event_dim: int = 1) -> TorchDistribution:
     return dist.Normal(loc, bounded_scale(raw_scale)).to_event(event_dim)
 
 
-class ConditionalNormal(nn.Module):
+class ConditionalNormal(Recorded, nn.Module):
     """p(z | h) = prod_d Normal(z_d; loc_d(h), scale_d(h)): `conditional(h) -> p(z | h)`.
 
     The scale is bounded away from 0 and infinity.

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from pyrovae.errors import SupportError
 from pyrovae.networks.shape import Shape, as_shape
+from pyrovae.recorded import Recorded
 
 __all__ = ["Likelihood", "in_units", "require_between", "require_finite", "require_integers"]
 
 
-class Likelihood(nn.Module, ABC):
+class Likelihood(Recorded, nn.Module, ABC):
     """The interface of p(x | params).
 
     A decoder emits params of shape `(*, *params_shape)`: `event_shape`, with its first dimension multiplied by the

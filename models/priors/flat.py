@@ -10,11 +10,12 @@ from torch.distributions import constraints
 from pyrovae.checks import check_count
 from pyrovae.errors import PairError
 from pyrovae.networks.shape import LARGEST
+from pyrovae.recorded import Recorded
 
 __all__ = ["Flat"]
 
 
-class Flat(nn.Module):
+class Flat(Recorded, nn.Module):
     """p(z) = 1 for every z of shape `(D,)`. It is improper, so it has no draws.
 
     The rate of a point mass under it is 0: a model with this prior and `guides.DeltaGuide` is a deterministic

@@ -11,11 +11,12 @@ from pyrovae.checks import check_count, check_counts
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.networks.bijections import Coupling
 from pyrovae.networks.shape import LARGEST
+from pyrovae.recorded import Recorded
 
 __all__ = ["FlowPrior"]
 
 
-class FlowPrior(nn.Module):
+class FlowPrior(Recorded, nn.Module):
     """p(z) = Normal(u; 0, I) / |det dz/du|, z = f_L(... f_1(u)), where each f is a `Coupling` as in RealNVP.
 
     Args:

@@ -12,11 +12,12 @@ from pyrovae.errors import PairError
 from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.networks.shape import LARGEST
 from pyrovae.numeric import bounded_scale
+from pyrovae.recorded import Recorded
 
 __all__ = ["MixtureOfNormals", "VampPrior"]
 
 
-class MixtureOfNormals(nn.Module):
+class MixtureOfNormals(Recorded, nn.Module):
     """p(z) = sum_k w_k prod_d Normal(z_d; loc_kd, scale_kd), with learned weights, means and scales.
 
     Args:
@@ -41,7 +42,7 @@ class MixtureOfNormals(nn.Module):
         return f"{dim}, {components}"
 
 
-class VampPrior(nn.Module):
+class VampPrior(Recorded, nn.Module):
     """p(z) = 1/K sum_k q(z | u_k): the guide's posterior, averaged over K learned pseudo-inputs u_k.
 
     The guide owns its weights: they are not among the parameters of this prior, although its density has a gradient

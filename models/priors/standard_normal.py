@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_count
 from pyrovae.networks.shape import LARGEST
+from pyrovae.recorded import Recorded
 
 __all__ = ["StandardNormal"]
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(Recorded, nn.Module):
     """p(z) = Normal(z; 0, I), with z of shape `(D,)`.
 
     Args:

@@ -23,6 +23,7 @@ from pyrovae.data.piano import rolls
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.quadrants import Quadrants
 from pyrovae.data.sound import waveform, write_wav
+from pyrovae.data.standardize import Standardize
 from pyrovae.data.table import Table
 from pyrovae.data.text import load_text, load_unicode_names
 from pyrovae.data.transforms import Binarize, Scale, Transform
@@ -40,6 +41,7 @@ __all__ = [
     "Dataset",
     "Quadrants",
     "Scale",
+    "Standardize",
     "Table",
     "TokenLevel",
     "Transform",

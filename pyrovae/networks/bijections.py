@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
 from pyrovae.networks.dense import MLP
+from pyrovae.recorded import Recorded
 
 __all__ = ["Coupling", "InverseAutoregressive"]
 
 
-class Coupling(nn.Module):
+class Coupling(Recorded, nn.Module):
     """The affine coupling of RealNVP, applied to one half and then to the other: `(*, D) -> (*, D)`.
 
     Let a be the even entries of u, and b the odd ones. Then b' = t(a) + e^s(a) b, a' = t'(b') + e^s'(b') a, and
@@ -57,7 +58,7 @@ class Coupling(nn.Module):
         return u, log_det + log_scale.sum(-1)
 
 
-class InverseAutoregressive(nn.Module):
+class InverseAutoregressive(Recorded, nn.Module):
     """A step of an inverse autoregressive flow, given a context h: `(*, D), (*, C) -> (*, D)`.
 
     z_d = g_d u_d + (1 - g_d) m_d, where the gate g_d in (0, 1) and m_d depend on u_1 ... u_(d-1) and h. The entries of

@@ -14,11 +14,12 @@ from torch.nn import functional
 from pyrovae.checks import check_count
 from pyrovae.errors import ShapeError
 from pyrovae.networks.shape import as_image_shape, as_shape
+from pyrovae.recorded import Recorded
 
 __all__ = ["ConvBlock", "DenseBlock"]
 
 
-class DenseBlock(nn.Module):
+class DenseBlock(Recorded, nn.Module):
     """h' = shortcut(h) + W2 [act(W1 [act(h), z]), z], from `(*, in_shape)` to `(*, out_shape)`.
 
     The shortcut is h itself where the widths are equal, and a linear map otherwise.
@@ -48,7 +49,7 @@ class DenseBlock(nn.Module):
         return self.shortcut(h) + self.outer(torch.cat([self.activation(inner), *side_input], -1))
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(Recorded, nn.Module):
     """h' = shortcut(h) + W2 * [act(W1 * [act(h), z]), z], two 3x3 convolutions: `(*, C, H, W) -> (*, C', H', W')`.
 
     The shortcut is h, by a 1x1 convolution where C' differs from C. A smaller image comes from average pooling and a

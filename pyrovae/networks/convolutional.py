@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_counts
 from pyrovae.networks.shape import Shape, as_image_shape, as_shape, leading
+from pyrovae.recorded import Recorded
 
 __all__ = ["ConvDecoder", "ConvEncoder", "halvings"]
 
@@ -27,7 +28,7 @@ def halvings(size: int, times: int) -> list[int]:
     return sizes
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(Recorded, nn.Module):
     """Strided 3x3 convolutions, each halving the image, then one linear layer: `(*, C, H, W) -> (*, *out_shape)`.
 
     Args:
@@ -64,7 +65,7 @@ class ConvEncoder(nn.Module):
         return self.head(features).reshape(*lead, *self.out_shape)
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(Recorded, nn.Module):
     """One linear layer, then transposed 3x3 convolutions, each doubling the image: `(*, *in_shape) -> (*, C, H, W)`.
 
     Args:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_counts
 from pyrovae.networks.shape import Shape, as_shape, leading
+from pyrovae.recorded import Recorded
 
 __all__ = ["MLP", "GatedMLP", "SkipMLP"]
 
 
-class _Dense(nn.Module):
+class _Dense(Recorded, nn.Module):
     """Hidden layers, then a linear layer. `MLP` and `GatedMLP` choose the hidden layers and add nothing else."""
 
     def __init__(
@@ -85,7 +86,7 @@ class GatedMLP(_Dense):
         super().__init__(in_shape, out_shape, hidden, nn.GLU, per_unit=2)
 
 
-class SkipMLP(nn.Module):
+class SkipMLP(Recorded, nn.Module):
     """The sum of a linear map and a dense network, A x + f(x), which starts nearly linear: f starts small.
 
     With little data, a decoder of this kind first learns the linear part, as factor analysis does, and then learns to

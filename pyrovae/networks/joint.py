@@ -11,6 +11,7 @@ from torch.nn import functional
 from pyrovae.errors import ShapeError
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.shape import Shape, as_shape
+from pyrovae.recorded import Recorded
 
 __all__ = ["JointMLP", "one_hot"]
 
@@ -28,7 +29,7 @@ def one_hot(y: Tensor, classes: int, dtype: torch.dtype = torch.float32) -> Tens
     return (y.unsqueeze(-1) == torch.arange(classes, device=y.device)).to(dtype)
 
 
-class JointMLP(nn.Module):
+class JointMLP(Recorded, nn.Module):
     """A dense network of several inputs, f(a, b, ...): an MLP of their concatenation.
 
     Its first layer is a sum of linear maps, one per input, so the leading dimensions of the inputs broadcast: with

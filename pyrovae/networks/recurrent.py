@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.errors import ShapeError
+from pyrovae.recorded import Recorded
 
 __all__ = ["BackwardRNN", "going_on", "reverse"]
 
@@ -47,7 +48,7 @@ def reverse(x: Tensor, within: Tensor) -> Tensor:
     return x.gather(-2, order.unsqueeze(-1).expand_as(x))
 
 
-class BackwardRNN(nn.Module):
+class BackwardRNN(Recorded, nn.Module):
     """h_t = rnn(x_t, h_(t+1)), from the last step of each sequence to its first: `(*, T, X) -> (*, T, H)`.
 
     So h_t depends on x_t, ..., x_T alone, where T is the end of the sequence. Call it with x `(*, T, X)` and `within`,

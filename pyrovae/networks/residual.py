@@ -12,11 +12,12 @@ from pyrovae.checks import check_counts
 from pyrovae.networks.blocks import ConvBlock
 from pyrovae.networks.convolutional import halvings
 from pyrovae.networks.shape import Shape, as_image_shape, as_shape, leading
+from pyrovae.recorded import Recorded
 
 __all__ = ["ResidualConvDecoder", "ResidualConvEncoder"]
 
 
-class ResidualConvEncoder(nn.Module):
+class ResidualConvEncoder(Recorded, nn.Module):
     """A 3x3 convolution, residual blocks that halve the image, a linear layer: `(*, C, H, W) -> (*, *out_shape)`.
 
     Args:
@@ -54,7 +55,7 @@ class ResidualConvEncoder(nn.Module):
         return self.head(self.blocks(x.reshape(-1, *self.in_shape)).flatten(1)).reshape(*lead, *self.out_shape)
 
 
-class ResidualConvDecoder(nn.Module):
+class ResidualConvDecoder(Recorded, nn.Module):
     """A linear layer, residual blocks that double the image, a 3x3 convolution: `(*, *in_shape) -> (*, C, H, W)`.
 
     Args:

@@ -8,6 +8,9 @@ from pyrovae.report.sections import Section
 
 __all__ = ["broken_files", "estimate", "run_facts"]
 
+MANY = 100
+"""How many entries of a list are shown."""
+
 Facts = dict[str, Any]
 """By name: short words, longer ones that the page folds away, or words by name."""
 
@@ -71,5 +74,7 @@ def _object(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    """A plain value in words; none of a nested one."""
+    """A plain value, or a list of such, in words; none of a nested one."""
+    if isinstance(value, list):
+        return ", ".join(_words(part) for part in value[:MANY] if not isinstance(part, list))[:LONGEST]
     return str(value)[:LONGEST] if isinstance(value, str | int | float) else ""

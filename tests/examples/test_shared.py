@@ -14,8 +14,9 @@ from torch import nn
 from pyrovae import data
 from pyrovae.errors import DataError
 from pyrovae.examples import _shared as shared
+from pyrovae.examples._shared.summary import plain
 from pyrovae.guides import DeltaGuide, NormalGuide
-from pyrovae.inference import Linear
+from pyrovae.inference import Estimate, Linear
 from pyrovae.inference.training.checkpoint import load, save
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
@@ -176,11 +177,17 @@ def test_the_summary_of_a_run(run):
     assert found["refined"] == {}
     assert found["train_loss_per_epoch"] == trained.history["loss"]
     assert found["epochs"] == 2
-    assert found["arguments"]["batch_size"] == "20"
+    assert found["arguments"]["batch_size"] == 20
     assert "command" not in found["arguments"]
     assert found["command"] == {"script": "x.py", "flags": ["--quiet"], "folder": "/", "above": ".."}
     assert found["versions"]["torch"] == torch.__version__
     assert found["purity"] == 3.14
+
+
+def test_the_files_hold_numbers_as_numbers():
+    value = {"a": 1, "b": torch.tensor(2.5), "c": math.nan, "d": [True, None, Path("x")], 0.5: Estimate(1.0, math.inf)}
+    found = {"a": 1, "b": 2.5, "c": None, "d": [True, None, "x"], "0.5": {"value": 1.0, "error": None}}
+    assert plain(value) == found
 
 
 def test_the_refined_guide_has_rows_and_entries(run, capsys):
@@ -221,7 +228,7 @@ def test_a_script_gets_its_command_and_ends_with_its_folder(tmp_path, capsys, mo
     assert shared.main(lambda flags: seen.append(flags.command), flags) == 0
     out = str(tmp_path.resolve())
     here = {"script": str(Path(__file__).resolve()), "flags": ["--quiet"], "folder": str(Path.cwd()), "out": out}
-    assert seen == [here]
+    assert seen == [here | {"line": "pyrovae test-shared --quiet"}]
     assert not hasattr(flags, "command")
     assert capsys.readouterr().out == f"\nresults are in {tmp_path}/\n"
 

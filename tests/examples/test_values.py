@@ -23,8 +23,11 @@ TAKEN = [
     (values.below_one, {"0": 0.0, "0.95": 0.95}, ["1", "-0.1", "nan", "half"]),
     (values.device, {"cpu": "cpu", "auto": "auto"}, []),
     (values.integers, {"400,200": [400, 200], "": []}, ["400,0", "400,-1", "400,1.5", "a"]),
-    (values.labels, {"0,4": [0, 4]}, ["-1", "1.5", "a"]),
-    (values.numbers, {"1,4.5": [1.0, 4.5]}, ["-1", "nan", "a"]),
+    (values.some_integers, {"16,16": [16, 16], "5": [5]}, ["", "8,", "8,0"]),
+    (values.counts, {"50,100": [50, 100]}, ["", "0", "50,50"]),
+    (values.labels, {"0,4": [0, 4]}, ["-1", "1.5", "a", "", "4,4"]),
+    (values.numbers, {"1,4.5": [1.0, 4.5]}, ["-1", "nan", "a", "", "1,1.0"]),
+    (values.refining_steps, {"0": 0, "10": 10}, ["-1", "1", "9", "a"]),
 ]
 
 
@@ -42,6 +45,8 @@ def test_names():
     assert chosen("vamp,plain") == ["vamp", "plain"]
     with pytest.raises(argparse.ArgumentTypeError, match=r"there is no flow, glow\. Choose from plain,vamp\."):
         chosen("flow,plain,glow")
+    with pytest.raises(argparse.ArgumentTypeError, match="each time, got vamp,vamp"):
+        chosen("vamp,vamp")
 
 
 def test_every_number_on_a_command_line_has_a_meaning():

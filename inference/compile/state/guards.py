@@ -56,12 +56,15 @@ class Guards:
         self._reads: dict[tuple[int, Any], Read] = {}
         self._visited: dict[int, Any] = {}
         self._names: set[str] = set()
+        self._getters: list[Callable[[], Any]] = []
         self._seen: list[Any] = []
         self._attached: list[Any] = []
         self._last = Hashed(())
 
     def __call__(self) -> Hashed:
-        values = [read.value() for read in self._reads.values()]
+        if len(self._getters) != len(self._reads):  # reads are only ever added
+            self._getters = [read.getter() for read in self._reads.values()]
+        values = [get() for get in self._getters]
         attached = [(t.requires_grad, *hooks_of_tensor(t)) for t in values if type(t) in TENSORS]
         seen = self._seen
         same = len(values) == len(seen) and (all(map(is_, values, seen)) or all(map(_is_same, values, seen)))

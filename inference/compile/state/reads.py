@@ -1,5 +1,7 @@
 """The places that a program reads: entries of namespaces, closure cells, and the content of containers."""
 
+from collections.abc import Callable
+from functools import partial
 from types import CellType
 from typing import Any, NamedTuple
 
@@ -51,17 +53,17 @@ class Read(NamedTuple):
     key: Any
     label: str
 
+    def getter(self) -> Callable[[], Any]:
+        """A function that returns what is there when it is called; it is called at each step."""
+        if self.key is CONTENT:
+            return partial(_content, self.holder)
+        if isinstance(self.holder, CellType):
+            return partial(_cell, self.holder)
+        return partial(self.holder.get, self.key, ABSENT)
+
     def value(self) -> Any:
         """What is there now."""
-        holder = self.holder
-        if self.key is CONTENT:
-            return _content(holder)
-        if isinstance(holder, CellType):
-            try:
-                return holder.cell_contents
-            except ValueError:  # not bound yet
-                return ABSENT
-        return holder.get(self.key, ABSENT)
+        return self.getter()()
 
     def put(self, value: Any) -> None:
         """Put a value back that was there before."""
@@ -74,6 +76,13 @@ class Read(NamedTuple):
             holder.pop(self.key, None)
         elif isinstance(holder, dict):
             holder[self.key] = value
+
+
+def _cell(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return ABSENT
 
 
 def _content(holder: Any) -> Any:

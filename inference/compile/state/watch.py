@@ -45,12 +45,14 @@ class Watch:
         objects: modules, watched with all their submodules, and any other objects.
     """
 
-    _IGNORED = frozenset(nn.Module().__dict__) - {"training"}
+    _IGNORED = (frozenset(nn.Module().__dict__) | {"_recorded"}) - {"training"}
 
     def __init__(self, objects: Sequence[object]) -> None:
         self._objects = objects
         self._ignored: set[tuple[int, str]] = set()
         self._slots: list[Slot] = []
+        self._holders: list[dict[str, Any]] = []
+        self._names: list[str] = []
         self._groups: list[dict[str, Any]] = []
         self._hooks: list[dict[int, Any]] = []
         self._seen: list[Any] = []
@@ -88,6 +90,7 @@ class Watch:
             for part in parts:
                 self._add(part)
         self._slots = [slot for slot in self._slots if (id(slot[0]), slot[1]) not in self._ignored]
+        self._holders, self._names = [holder for holder, _ in self._slots], [name for _, name in self._slots]
         self._seen, self._tensors, self._state, self._key = [], [], None, Hashed(())
 
     def _add(self, part: object) -> None:
@@ -100,7 +103,7 @@ class Watch:
             self._hooks += hooks_of_module(part)
 
     def __call__(self) -> "Hashed":
-        values: list[Any] = [group.get(name) for group, name in self._slots]
+        values: list[Any] = [*map(dict.get, self._holders, self._names)]
         same = len(values) == len(self._seen) and all(map(is_, values, self._seen))
         tensors = self._tensors if same else [v for v in values if type(v) in _PLAIN_TENSORS]
         state: list[Any] = [(v.data_ptr(), v.requires_grad) for v in tensors]

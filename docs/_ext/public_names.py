@@ -1,0 +1,56 @@
+"""Public names are documented, and linked, where they are exported: `pyrovae.inference.fit`.
+
+Signatures name the aliases of types in place of what they stand for.
+"""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from sphinx.application import Sphinx
+
+ROOMS = (
+    "pyrovae.errors",
+    "pyrovae.data",
+    "pyrovae.data.tokens",
+    "pyrovae.data.sound",
+    "pyrovae.networks",
+    "pyrovae.models.distributions",
+    "pyrovae.models.likelihoods",
+    "pyrovae.models.priors",
+    "pyrovae.models",
+    "pyrovae.guides",
+    "pyrovae.inference",
+    "pyrovae.plots",
+    "pyrovae.report",
+)
+
+ALIASES = {
+    "~collections.abc.Callable[[...], ~typing.Any]": "ProgramLike",
+    "~collections.abc.Mapping[str, ~torch.Tensor]": "Batch",
+    "~collections.abc.Callable[[~typing.Any], ~typing.Any]": "Transform",
+    "int | ~collections.abc.Sequence[int]": "Shape",
+}
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("builder-inited", move)
+    app.connect("autodoc-process-signature", shorten)
+    return {"parallel_read_safe": True}
+
+
+def move(app: Sphinx) -> None:
+    """Sphinx names a type by its `__module__`: let this be the room that exports it."""
+    for room in ROOMS:
+        module = import_module(room)
+        for name in (*module.__all__, *getattr(module, "_ESTIMATORS", ())):
+            value = getattr(module, name)
+            if inspect.isclass(value) and value.__module__.startswith(room):
+                value.__module__ = room
+
+
+def shorten(app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, returns: str | None) -> Any:
+    texts = [args, returns]
+    for long, short in ALIASES.items():
+        texts = [text and text.replace(long, short).replace(long.replace("~", ""), short) for text in texts]
+    return texts

@@ -1,0 +1,169 @@
+"""The classes that a blueprint may name."""
+
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from pyrovae.errors import FolderError
+from pyrovae.recorded import Recorded
+
+__all__ = ["TORCH", "Names", "attributes_of", "is_layer"]
+
+_PACKAGES = (
+    "pyrovae.networks",
+    "pyrovae.models",
+    "pyrovae.models.decoders",
+    "pyrovae.models.distributions",
+    "pyrovae.models.likelihoods",
+    "pyrovae.models.priors",
+    "pyrovae.guides",
+    "pyrovae.data",
+    "pyrovae.data.table",
+)
+"""Where the suite exports its classes; the first one that exports a class gives it its name."""
+
+_CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+_TRANSPOSED = (*_CONVOLUTION, "output_padding")
+_RECURRENT = ("input_size", "hidden_size", "num_layers", "batch_first", "dropout", "bidirectional")
+_BATCH_NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+_POOL = ("kernel_size", "stride", "padding", "ceil_mode")
+
+TORCH: dict[str, tuple[str, ...]] = {
+    "Linear": ("in_features", "out_features"),
+    "Conv1d": _CONVOLUTION,
+    "Conv2d": _CONVOLUTION,
+    "ConvTranspose1d": _TRANSPOSED,
+    "ConvTranspose2d": _TRANSPOSED,
+    "BatchNorm1d": _BATCH_NORM,
+    "BatchNorm2d": _BATCH_NORM,
+    "LayerNorm": ("normalized_shape", "eps", "elementwise_affine"),
+    "GroupNorm": ("num_groups", "num_channels", "eps", "affine"),
+    "Embedding": ("num_embeddings", "embedding_dim", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq"),
+    "GRU": _RECURRENT,
+    "LSTM": _RECURRENT,
+    "RNN": (*_RECURRENT, "nonlinearity"),
+    "MaxPool2d": _POOL,
+    "AvgPool2d": _POOL,
+    "AdaptiveAvgPool2d": ("output_size",),
+    "Upsample": ("size", "scale_factor", "mode", "align_corners"),
+    "Dropout": ("p", "inplace"),
+    "Dropout2d": ("p", "inplace"),
+    "Flatten": ("start_dim", "end_dim"),
+    "Unflatten": ("dim", "unflattened_size"),
+    "ReLU": ("inplace",),
+    "LeakyReLU": ("negative_slope", "inplace"),
+    "ELU": ("alpha", "inplace"),
+    "SELU": ("inplace",),
+    "SiLU": ("inplace",),
+    "GELU": ("approximate",),
+    "GLU": ("dim",),
+    "Softplus": ("beta", "threshold"),
+    "Softmax": ("dim",),
+    "Hardtanh": ("min_val", "max_val", "inplace"),
+    "Tanh": (),
+    "Sigmoid": (),
+    "Identity": (),
+    "Sequential": (),
+    "ModuleList": (),
+}
+"""The modules of torch that a blueprint may name, and the attributes that are the arguments of each."""
+
+_WITH_BIAS = ("Linear", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "LayerNorm")
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is one of torch's that a blueprint may name.
+
+    Args:
+        module: any module.
+    """
+    return type(module) is getattr(nn, type(module).__name__, None) and type(module).__name__ in TORCH
+
+
+def attributes_of(layer: nn.Module) -> dict[str, Any]:
+    """The arguments that one of torch's modules was built with, read off its attributes.
+
+    Args:
+        layer: a module for which `is_layer` holds.
+    """
+    name = type(layer).__name__
+    arguments = {attribute: getattr(layer, attribute) for attribute in TORCH[name]}
+    if name in _WITH_BIAS:
+        arguments["bias"] = layer.bias is not None
+    if isinstance(layer, nn.RNNBase):
+        arguments["bias"] = layer.bias
+    return arguments
+
+
+@cache
+def _listed() -> dict[str, type]:
+    """The classes of the suite and of torch by name."""
+    found: dict[str, type] = {f"torch.nn.{name}": getattr(nn, name) for name in TORCH}
+    for package in _PACKAGES:
+        module = import_module(package)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, type) and (issubclass(value, Recorded) or is_dataclass(value)):
+                found.setdefault(f"{package}.{name}", value)
+    return found
+
+
+class Names:
+    """From classes to names and back.
+
+    Args:
+        classes: the user's own classes, by their full name, or by their name in the module where they are defined.
+
+    Raises:
+        FolderError: one of `classes` is no class, or two have the same name.
+    """
+
+    def __init__(self, classes: Sequence[type] = ()) -> None:
+        self._own: dict[str, type] = {}
+        if not isinstance(classes, list | tuple) or not all(isinstance(kind, type) for kind in classes):
+            raise FolderError(f"classes requires a list of classes, got {str(classes)[:80]}. Write classes=[Mine].")
+        for kind in classes:
+            if self._own.setdefault(kind.__qualname__, kind) is not kind:
+                raise FolderError(f"classes requires different names, got two {kind.__qualname__!r}. Rename one.")
+
+    def of(self, kind: type) -> str:
+        """The name of a class: that under which the suite or torch exports it, or its full name.
+
+        Args:
+            kind: the class.
+        """
+        names = {value: name for name, value in reversed(_listed().items())}
+        return names.get(kind, f"{kind.__module__}.{kind.__qualname__}")
+
+    def find(self, name: object) -> type:
+        """The class behind a name.
+
+        Args:
+            name: the name, as a file has it.
+
+        Raises:
+            FolderError: no class that is listed has this name.
+        """
+        if isinstance(name, str):
+            if name in _listed():
+                return _listed()[name]
+            for own, kind in self._own.items():
+                if f".{name}".endswith(f".{own}"):
+                    return kind
+        shown = ascii(name)[:100]
+        raise FolderError(
+            f"The folder names the class {shown}, which is neither the suite's nor one of the listed ones of torch.nn. "
+            "Write load(folder, classes=[Mine]) where it is a class of your own."
+        )
+
+    def listed(self, kind: type) -> bool:
+        """Whether a class is the suite's, or one of the user's.
+
+        Args:
+            kind: the class.
+        """
+        return kind in _listed().values() or kind in self._own.values()
