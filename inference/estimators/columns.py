@@ -1,6 +1,7 @@
 """The columns of a table in a pair: a likelihood for each, and the features that an encoder sees."""
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from pyro.distributions import Categorical
@@ -14,6 +15,7 @@ from pyrovae.inference.pair.tracing import innermost
 from pyrovae.models import VAE, Likelihood, Masked, likelihoods, priors
 from pyrovae.networks.dense import MLP, SkipMLP
 from pyrovae.networks.joint import one_hot
+from pyrovae.recorded import Recorded
 
 __all__ = ["Features", "table_likelihood", "table_pair", "typical_rows"]
 
@@ -57,7 +59,7 @@ def table_pair(
     likelihood = table_likelihood(table)
     decoder = SkipMLP(latent_dim, likelihood.params_shape, hidden[:1], nn.Tanh)
     decoder.start_at(likelihood.start(hot_deck(x, mask, seed=seed)))
-    features = Features(table, x, mask)
+    features = Features(table).fitted(x, mask)
     encoder = nn.Sequential(features, MLP(features.size, 2 * latent_dim, hidden, nn.Tanh))
     model = VAE(priors.StandardNormal(latent_dim), likelihood, decoder)
     return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
@@ -76,7 +78,7 @@ def typical_rows(model: Masked, z: Tensor) -> Tensor:
     return torch.cat([value.reshape(len(z), -1).to(z.dtype) for value in values], -1)
 
 
-class Features(nn.Module):
+class Features(Recorded, nn.Module):
     """What an encoder sees of a row: x and its mask, `(*, 2 D)`, as features `(*, size)`.
 
     Real numbers stay as they are. Positive numbers become their logarithm, and counts the logarithm of the count plus
@@ -85,22 +87,29 @@ class Features(nn.Module):
 
     Args:
         table: the kinds of the columns.
-        x, mask: the training data, `(N, D)`.
     """
 
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, table: Table, x: Tensor, mask: Tensor) -> None:
+    def __init__(self, table: Table) -> None:
         super().__init__()
-        self.columns = table.columns
+        self.columns, width = table.columns, len(table.columns)
         self.size = 2 * len(self.columns) + sum(max(0, len(c.values) - 1) for c in self.columns if _is_category(c))
-        self.register_buffer("loc", torch.zeros(x.shape[1]))
-        self.register_buffer("scale", torch.ones(x.shape[1]))
+        self.register_buffer("loc", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def fitted(self, x: Tensor, mask: Tensor) -> Self:
+        """The same features, standardised by the training data.
+
+        Args:
+            x, mask: the training data, `(N, D)`.
+        """
         for place, column in enumerate(self.columns):
             if column.kind in ("positive", "count"):
                 seen = _logarithm(column, x[mask[:, place], place])
                 self.loc[place], self.scale[place] = seen.mean(), seen.std(correction=0).clamp_min(1e-3)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """The features, `(*, size)`.
