@@ -13,6 +13,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.contract import (
     ProgramLike,
@@ -25,6 +26,7 @@ from pyrovae.inference.pair.contract import (
     modules,
     takes,
 )
+from pyrovae.inference.pair.entry import floats_of, require_programs
 from pyrovae.inference.pair.generation import check_generates
 from pyrovae.inference.pair.labels import LabelInputs
 from pyrovae.inference.pair.names import check_arguments, check_names
@@ -53,12 +55,13 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
 
     Args:
         model, guide: the pair.
-        batch: named tensors, already transformed.
+        batch: named tensors, already transformed; or a tensor, an array or a data frame of numbers, which is `x`.
         extra: further arguments of the programs, such as `data_size=60_000`, for those whose signature names them.
 
     Raises:
         PairError, ShapeError, SupportError, NonFiniteError: the pair breaks a rule. The message names the site, what
             was got, and what to write instead.
+        DataError: the batch is no named tensors.
     """
     examine(model, guide, batch, **extra)
 
@@ -72,6 +75,8 @@ def examine(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) 
     Raises:
         PairError, ShapeError, SupportError, NonFiniteError: as in `check_pair`.
     """
+    require_programs("check_pair", model, guide)
+    batch = named_tensors("check_pair", batch, floats_of(model, guide))
     size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):

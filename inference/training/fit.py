@@ -97,8 +97,8 @@ def fit(
     Raises:
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or the
             data have a label that it does not know.
-        NonFiniteError: the loss is NaN or infinite; the site and the batch are named, and the last good checkpoint
-            stays.
+        NonFiniteError: the loss is NaN or infinite, or a weight, after a gradient that was not finite; the site and the
+            batch are named, the weights are those of the start of the epoch, and the last good checkpoint stays.
         SettingError: a setting has no meaning; `resume` without `run`.
         CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
         OutOfMemoryError: a batch needs more memory than there is.
