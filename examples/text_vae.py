@@ -100,7 +100,7 @@ class TextScores(NamedTuple):
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__, out="runs/text_vae", epochs=2)
-    p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
+    p.add_argument("--level", choices=("word", "char"), help="what a token is; word by default")
     p.add_argument(
         "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare"
     )

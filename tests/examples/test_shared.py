@@ -321,6 +321,7 @@ WRONG = [
     ("iwae.py", [], "sequences", "numbers"),
     ("conditional_vae.py", ["--task", "quadrants"], "numbers", "images"),
     ("deep_markov.py", [], "images", "sequences"),
+    ("text_vae.py", [], "numbers", "sentences"),
     ("representation.py", [], "numbers", "images"),
 ]
 
