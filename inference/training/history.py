@@ -3,6 +3,13 @@
 import csv
 import io
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyrovae.display import Cells, Shown
+from pyrovae.plots.curves import curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 import torch
 from torch import Tensor
@@ -12,8 +19,8 @@ __all__ = ["History"]
 _SHOWN = 20  # rows of the table; the ones in the middle are left out of a longer history
 
 
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False)
+class History(Shown):
     """What happened in a training, one row per epoch, in nats per data point.
 
     A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the data points of the epoch),
@@ -40,17 +47,22 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         return [row[name] for row in self.rows]
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         names = list(self.rows[0]) if self.rows else ["epoch"]
         cells = [[_shown(name, row[name]) for name in names] for row in self.rows]
         if len(cells) > _SHOWN:
             cells = [*cells[: _SHOWN // 2], ["..."] * len(names), *cells[-_SHOWN // 2 :]]
-        widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-        lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells]
-        head = "  ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
         judged = "log-evidence" if "log_evidence" in names else "ELBO"
         best = "" if self.best_epoch is None else f"; the validation {judged} was highest in epoch {self.best_epoch}"
-        return "\n".join([head, *lines, f"nats per data point; stopped by {self.stopped}{best}"])
+        return Cells(cells, names, after=[f"nats per data point; stopped by {self.stopped}{best}"], words=())
+
+    def plot(self) -> "Figure":
+        """The loss of each epoch, in training and on the validation data, and there the rate and the distortion.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return curves(self.rows)
 
     def csv(self) -> str:
         """The rows as comma-separated values with a header."""

@@ -98,9 +98,9 @@ def test_a_loss_that_is_scaled_by_hand_is_no_elbo(table_pair, split, quick):
             super().__init__()
             self.program = program
 
-        def forward(self, x):
+        def forward(self, x=None, *, size=None):
             with poutine.scale(scale=0.5):
-                return self.program(x)
+                return self.program(x) if size is None else self.program(size=size)
 
     history = quick(*map(Scaled, table_pair()), split(), epochs=2, loss=Trace_ELBO())
     assert "train_elbo" not in history.rows[0]
