@@ -6,6 +6,7 @@ programs, and everything in `pyrovae.inference` works on any pair.
 A subpackage is imported when it is first used: `import pyrovae` suffices to write `pyrovae.models.VAE`.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ _HOMES = {"Recorded": "pyrovae.recorded"} | dict.fromkeys(
     ("Card", "Pair", "Run", "load", "load_run", "push_to_hub", "save"), "pyrovae.sharing"
 )
 """Where the names are defined that are no subpackages."""
+
+# Pyro imports tqdm's bars, and in a notebook without ipywidgets each import would warn. Bars are then plain text.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def __getattr__(name: str) -> Any:

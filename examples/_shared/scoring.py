@@ -9,7 +9,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.training import Trained
 from pyrovae.inference import Evaluation, InferenceGaps, evaluate, gaps
-from pyrovae.inference.evidence.units import in_units, shift
+from pyrovae.inference.evidence.units import in_units
 from pyrovae.inference.pair.running import seeded, unchanged
 
 __all__ = ["refine", "score", "scored"]
@@ -55,7 +55,7 @@ def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairE
     except PairError as error:
         return error
     names = ("refined", "log_evidence", "elbo")
-    return replace(found, **{name: shift(getattr(found, name), trained.log_jacobian) for name in names})
+    return replace(found, **{name: getattr(found, name).shifted(trained.log_jacobian) for name in names})
 
 
 def _drawn(trained: Trained, flags: argparse.Namespace) -> tuple[Batch, Callable[[Any], Any]]:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from pyrovae.inference.evidence.estimates import Estimate, Evaluation
+from pyrovae.inference.evidence.estimates import Evaluation
 
-__all__ = ["in_units", "shift"]
+__all__ = ["in_units"]
 
 
 def in_units(measured: Evaluation, log_jacobian: float) -> Evaluation:
@@ -15,16 +15,6 @@ def in_units(measured: Evaluation, log_jacobian: float) -> Evaluation:
         log_jacobian: what a log-density gains in the units of the data.
     """
     gains = {"elbo": log_jacobian, "log_evidence": log_jacobian, "distortion": -log_jacobian}
-    shifted = {name: shift(getattr(measured, name), gain) for name, gain in gains.items()}
+    shifted = {name: getattr(measured, name).shifted(gain) for name, gain in gains.items()}
     per_datum = {name: tensor + gains.get(name, 0.0) for name, tensor in measured.per_datum.items()}
     return replace(measured, per_datum=per_datum, **shifted)
-
-
-def shift(estimate: Estimate, gain: float) -> Estimate:
-    """An estimate to which a number is added.
-
-    Args:
-        estimate: the estimate.
-        gain: the number.
-    """
-    return Estimate(estimate.value + gain, estimate.error)

@@ -1,4 +1,4 @@
-"""What a run folder says about its pair: how to build it and find its data, without the script that trained it."""
+"""What a run folder says about its pair: how to build it and find its data again, without the training script."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

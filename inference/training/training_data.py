@@ -106,6 +106,14 @@ class TrainingData:
         """
         return transformed(gathered(self.train, rows, self.device), self.transform)
 
+    def first_rows(self, name: str) -> Tensor:
+        """The rows of the first step of one tensor of the training data, on the device, before the transform.
+
+        Args:
+            name: the name of the tensor.
+        """
+        return gathered({name: self.train[name]}, self.first_epoch[0], self.device)[name]
+
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_tensor
 from pyrovae.data.origin import Origin
+from pyrovae.display import Cells
 from pyrovae.errors import DataError
 
 __all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "first", "hold_out", "shuffle"]
@@ -61,16 +62,26 @@ class Dataset:
         """One line: sizes, shapes, dtypes, number of classes, source."""
         counts = {split: len(next(iter(batch.values()), ())) for split, batch in self.splits.items()}
         sizes = " / ".join(f"{count:,} {split}" for split, count in counts.items())
-        tensors = ", ".join(
-            f"{key} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape[1:])}"
-            for key, value in self.train.items()
-        )
+        tensors = ", ".join(f"{key} {_shape(value)}" for key, value in self.train.items())
         classes = f"; {len(self.classes)} classes" if self.classes else ""
         words = f"; {self.vocabulary}" if self.vocabulary else ""
         return f"{self.name}: {sizes}; {tensors}{classes}{words}; {self.source}"
 
     def __repr__(self) -> str:
         return f"Dataset({self.describe()})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (split, f"{len(next(iter(batch.values()), ())):,}", *(_shape(batch.get(name)) for name in self.train))
+            for split, batch in self.splits.items()
+        ]
+        words = tuple(range(2, 2 + len(self.train)))
+        return Cells(rows, ("split", "data points", *self.train), [self.name], [self.source], (0, *words)).html()
+
+
+def _shape(tensor: Tensor | None) -> str:
+    """The type and the shape of one data point's tensor."""
+    return "" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape[1:])}"
 
 
 def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:
