@@ -85,7 +85,7 @@ def test_an_evidence_shows_khat(ppca, evaluation):
     value, error = narrow
     assert narrow == (value, error) == Estimate(value, error)
     assert narrow.unreliable > 0.5
-    assert str(narrow) == f"{value:.2f} ± {error:.2f} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
+    assert repr(narrow) == str(narrow) == f"{value:.2f} ± {error:.2f} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
     assert "k-hat > 0.7: 0 %" in str(evaluation)
     few = log_evidence(ppca.model, ppca.guide(), data, num_samples=10)
     assert "k-hat" not in str(few)
