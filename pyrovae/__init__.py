@@ -15,12 +15,13 @@ from pyrovae.version import __version__
 if TYPE_CHECKING:
     from pyrovae import data, errors, export, guides, inference, models, networks, plots, report, sharing
     from pyrovae.recorded import Recorded
-    from pyrovae.sharing import Card, Pair, load, push_to_hub, save
+    from pyrovae.sharing import Card, Pair, Run, load, load_run, push_to_hub, save
 
 __all__ = [
     "Card",
     "Pair",
     "Recorded",
+    "Run",
     "__version__",
     "data",
     "errors",
@@ -28,6 +29,7 @@ __all__ = [
     "guides",
     "inference",
     "load",
+    "load_run",
     "models",
     "networks",
     "plots",
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {"Recorded": "pyrovae.recorded"} | dict.fromkeys(
-    ("Card", "Pair", "load", "push_to_hub", "save"), "pyrovae.sharing"
+    ("Card", "Pair", "Run", "load", "load_run", "push_to_hub", "save"), "pyrovae.sharing"
 )
 """Where the names are defined that are no subpackages."""
 

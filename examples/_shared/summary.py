@@ -20,7 +20,13 @@ from pyrovae.output import write_text
 from pyrovae.report import write_report
 from pyrovae.version import __version__
 
-__all__ = ["Row", "plain", "write_comparison", "write_summary"]
+__all__ = ["Row", "is_relaxed", "plain", "write_comparison", "write_summary"]
+
+
+RELAXED = (
+    "! A Bernoulli's formula on grey levels is a cross-entropy and no density: these numbers bound no log p(x).\n"
+    "  Compare them with runs of the same likelihood alone."
+)
 
 
 class Row(NamedTuple):
@@ -65,6 +71,8 @@ def write_summary(
         if name not in hidden:
             print(f"  {name:<13}{value:>18}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
+    if is_relaxed(trained):
+        print(RELAXED)
     write_text(flags.out / "summary.json", json.dumps(plain(content), indent=2))
     if flags.report:
         _report(trained, measured, flags)
@@ -123,6 +131,15 @@ def _table(
     ]
 
 
+def is_relaxed(trained: Trained) -> bool:
+    """Whether the likelihood scores grey levels by a Bernoulli's formula, which is no density.
+
+    Args:
+        trained: the trained pair.
+    """
+    return bool(getattr(getattr(trained.model, "likelihood", None), "relaxed", False))
+
+
 def _unit(trained: Trained) -> str:
     standardised = isinstance(trained.transform, Standardize)
     return "nats per data point" + (", a density in the units of the table" if standardised else "")
@@ -169,6 +186,7 @@ def _content(
         "data": trained.data.describe(),
         "transform": repr(trained.transform),
         "log_jacobian": trained.log_jacobian,
+        "bounds_log_evidence": not is_relaxed(trained),
         "test_data": len(measured.per_datum["elbo"]),
         **estimates,
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},

@@ -11,6 +11,9 @@ from pyrovae.plots.curves import curves
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+import torch
+from torch import Tensor
+
 __all__ = ["History"]
 
 _SHOWN = 20  # rows of the table; the ones in the middle are left out of a longer history
@@ -23,7 +26,8 @@ class History(Shown):
     A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the data points of the epoch),
     and `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not provide it).
     With validation data it also has their `elbo`, `rate` and `distortion`, and `log_evidence`, the mean of the bound
-    log 1/S sum_s w_s, where the loss weighs S draws. `history["elbo"]` is one column.
+    log 1/S sum_s w_s, where the loss weighs S draws. `train_rate` and `train_distortion` are measured with the same
+    weights on the first training data points, as many as validation has and at most 500. `history["elbo"]` is a column.
 
     Attributes:
         rows: one dict per epoch.
@@ -31,12 +35,14 @@ class History(Shown):
             validation data.
         seconds: the time that the training took, with that before a resume.
         stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
+        step_losses: the objective of each step, the mean over the data points of its batch, `(steps,)`.
     """
 
     rows: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
     stopped: str = "epochs"
     seconds: float = field(default=0.0, compare=False)
+    step_losses: Tensor = field(default_factory=lambda: torch.zeros(0), compare=False, repr=False)
 
     def __getitem__(self, name: str) -> list[float]:
         return [row[name] for row in self.rows]

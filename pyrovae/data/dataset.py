@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_count, check_tensor
+from pyrovae.data.origin import Origin
 from pyrovae.display import Cells
 from pyrovae.errors import DataError
 
@@ -32,6 +33,7 @@ class Dataset:
         streamed: whether the tensors are views of a memory-mapped file. Then only the batches that are used are read,
             and the tensors should stay on the CPU.
         vocabulary: for sentences, the `Vocabulary` that decodes `x`: `vocabulary.decode(x)`.
+        origin: what `load` was given, by which a run folder finds the set again; None for a set of one's own.
     """
 
     train: Batch
@@ -42,6 +44,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     streamed: bool = False
     vocabulary: Any = None
+    origin: Origin | None = None
 
     @property
     def splits(self) -> dict[str, Batch]:

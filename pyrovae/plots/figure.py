@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PALETTE", "colours", "new_figure", "plain", "save"]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#999933")
-"""Okabe & Ito's colours, then Tol's: every reader can tell ten classes apart."""
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#8A8A8A")
+"""Okabe & Ito's colours, then Tol's wine, then grey: every reader can tell ten classes apart."""
 
 
 def colours(count: int) -> list[str]:

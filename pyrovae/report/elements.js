@@ -4,7 +4,7 @@
 const report = JSON.parse(document.getElementById("report").textContent);
 
 // The palette of pyrovae.plots: Okabe and Ito's colours, then Tol's. Black and wine are lighter on dark paper.
-const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "var(--black)", "var(--wine)", "#999933"];
+const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "var(--black)", "var(--wine)", "#8A8A8A"];
 const DASHES = ["", "6 3", "2 2"];
 const FEW = 12; // numbers of one data point that are written out; more are drawn as a line
 

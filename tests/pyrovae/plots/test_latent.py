@@ -108,12 +108,14 @@ def test_a_map_shows_the_aggregate_posterior_on_the_prior():
     assert low < prior[:, 1].min() < prior[:, 1].max() < high
 
 
-@pytest.mark.parametrize("classes", [3, 10, 11, 30, 40])
-def test_no_two_labels_share_a_colour(classes):
-    assert len(set(plots.PALETTE)) == 10
-    (axes,) = plots.latent_map(torch.randn(2 * classes, 2), torch.arange(2 * classes) % classes).axes
-    assert len({tuple(points.get_facecolor()[0]) for points in axes.collections}) == len(axes.collections) == classes
-    assert (axes.get_legend() is None) == (classes > 36)
+@pytest.mark.parametrize(("count", "columns"), [(2, 1), (10, 1), (11, 1), (26, 2), (41, 0)])
+def test_labels_of_one_map_never_share_a_colour(count, columns):
+    mean, y = torch.randn(2 * count, 2), torch.arange(count).repeat(2)
+    axes = plots.latent_map(mean, y).axes[0]
+    assert len({tuple(points.get_facecolor()[0]) for points in axes.collections}) == count
+    assert len(axes.collections) == count
+    legend = axes.get_legend()
+    assert (legend._ncols if legend else 0) == columns
 
 
 def test_what_is_no_map(says):
