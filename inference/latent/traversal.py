@@ -140,14 +140,18 @@ def traverse(
         )
     centre = decode_at_means(model, 1, repeated(code, 1), repeated(given, 1), latent)[0]
     flat, rate = z.flatten(1), rates[latent].flatten()
-    order = rate.nan_to_num(0).argsort(descending=True, stable=True)[:num_dims]
-    t = torch.linspace(-extent, extent, num_steps).to(flat)
+    order, t = _largest(rate, num_dims), torch.linspace(-extent, extent, num_steps).to(flat)
     values = flat.mean(0)[order, None] + flat.std(0)[order, None] * t
     codes = _moved(centre, order, values)
     count = len(order) * num_steps
     latents = {**repeated(code, count), latent: codes.flatten(0, 1)}
-    x = decode_at_means(model, count, latents, repeated(given, count), "x").unflatten(0, (-1, num_steps))
-    return Traversal(latent, order.tolist(), rate[order], t, values, codes, x)
+    x = decode_at_means(model, count, latents, repeated(given, count), "x")
+    return Traversal(latent, order.tolist(), rate[order], t, values, codes, x.unflatten(0, (-1, num_steps)))
+
+
+def _largest(rate: Tensor, count: int) -> Tensor:
+    """The dimensions of the highest rates."""
+    return rate.nan_to_num(0).argsort(descending=True, stable=True)[:count]
 
 
 def _moved(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:

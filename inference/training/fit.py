@@ -107,9 +107,7 @@ def fit(
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
-    _check_settings(epochs, batch_size, clip_norm, patience, average, resume, overwrite)
-    if resume and run is None:
-        raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
+    _check_settings(epochs, batch_size, clip_norm, patience, average, run, resume, overwrite)
     folder = None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
     where = choose_device(device)
     prepared = TrainingData(
@@ -151,10 +149,13 @@ def _check_settings(
     clip_norm: float | None,
     patience: int | None,
     average: float,
+    run: str | Path | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
     check_choice("resume", resume, (False, True))
+    if resume and run is None:
+        raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
     check_choice("overwrite", overwrite, (False, True))
     check_count("epochs", epochs, 0)
     check_count("batch_size", batch_size)
