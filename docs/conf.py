@@ -39,6 +39,7 @@ default_role = "code"  # docstrings write code in single backticks
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "force"
+nb_execution_in_temp = True  # what a notebook writes stays out of docs/
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 180
