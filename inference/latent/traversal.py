@@ -123,8 +123,7 @@ def traverse(
     num_dims, num_steps = check_count("num_dims", num_dims, write=10), check_count("num_steps", num_steps, write=9)
     extent = check_number("extent", extent, -1e6, 1e6, write=2.0)
     data = entered("traverse", data, transform, model, guide)
-    if code is not None and not len(code):
-        raise DataError('traverse requires a code of at least one latent, got none. Write code={"z": z[0]}, or None.')
+    _refuse_empty(code)
     code, given = conditioned("traverse", model, code), conditioned("traverse", model, given)
     if batch_size(data) < 2:
         raise PairError("traverse requires at least two data points, whose codes have a spread, got one. Pass more.")
@@ -147,6 +146,11 @@ def traverse(
     latents = {**repeated(code, count), latent: codes.flatten(0, 1)}
     x = decode_at_means(model, count, latents, repeated(given, count), "x").unflatten(0, (-1, num_steps))
     return Traversal(latent, order.tolist(), rate[order], t, values, codes, x)
+
+
+def _refuse_empty(code: Batch | None) -> None:
+    if code is not None and hasattr(code, "__len__") and not len(code):
+        raise DataError('traverse requires a code of at least one latent, got none. Write code={"z": z[0]}, or None.')
 
 
 def _moved(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:
