@@ -203,7 +203,7 @@ def test_numbers_for_a_picture_are_on_the_cpu_and_have_no_gradient():
     assert numbers.tolist() == [[2.0] * 3] * 2
     assert check_numbers("images", np.ones(2)).dtype == torch.float64
     for value in (None, "x", [1.0], torch.ones(2, dtype=torch.complex64), torch.ones(2).to_sparse()):
-        with pytest.raises(DataError, match="^images requires a tensor of real numbers"):
+        with pytest.raises(DataError, match=r"^images requires a tensor of real numbers"):
             check_numbers("images", value)
 
 
