@@ -22,12 +22,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "example",
     "formulas",
     "links",
     "mathml",
     "public_names",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "**/.ipynb_checkpoints"]
+smartquotes_action = "D"  # only dashes
 default_role = "code"  # docstrings write code in single backticks
 
 # Pages: MyST Markdown, with GitHub's addresses of headings; notebooks run at each build.

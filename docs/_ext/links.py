@@ -20,7 +20,7 @@ def link(app: Sphinx, doctree: nodes.document, page: str) -> None:
     found = targets(app)
     for node in list(doctree.findall(nodes.literal)):
         key = name(node.astext())
-        if key in found and not any(isinstance(above, CLOSED) for above in ancestors(node)):
+        if key in found and not any(isinstance(above, CLOSED) or theirs(above, page) for above in ancestors(node)):
             where, anchor = found[key]
             node.replace_self(make_refnode(app.builder, page, where, anchor, node.deepcopy()))
 
@@ -38,6 +38,11 @@ def name(text: str) -> str:
     """The name in a piece of code; a lower-case word alone may be an argument, so it is none."""
     start, call, _ = text.partition("(")
     return start if call or "_" in start or "." in start or start != start.lower() else ""
+
+
+def theirs(node: nodes.Node, page: str) -> bool:
+    """Whether a node is the first column of a table that compares another library with ours."""
+    return page.startswith("how_to/") and isinstance(node, nodes.entry) and node.parent.index(node) == 0
 
 
 def ancestors(node: nodes.Node) -> list[nodes.Node]:

@@ -1,5 +1,7 @@
 """Formulas as MathML, which browsers draw by themselves: no script, no network, no LaTeX."""
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -28,7 +30,8 @@ def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
 def mathml(node: nodes.Node, *, as_block: bool) -> str:
     """A formula in MathML, or its TeX with a warning where docutils cannot read it."""
     try:
-        return tex2mathml(node.astext(), as_block=as_block)
+        tex = re.sub(r"\\tfrac(\w)(\w)", r"\\frac{\1}{\2}", node.astext())  # docutils knows no \tfrac
+        return tex2mathml(tex, as_block=as_block)
     except MathError as error:
         logger.warning("docutils cannot read the formula %r: %s", node.astext(), error, location=node)
         return f"<code>{escaped(node.astext())}</code>"

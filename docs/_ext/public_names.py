@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
 
 ROOMS = (
     "pyrovae.errors",
@@ -23,6 +24,9 @@ ROOMS = (
     "pyrovae.inference",
     "pyrovae.plots",
     "pyrovae.report",
+    "pyrovae.export",
+    "pyrovae.sharing",
+    "pyrovae",
 )
 
 ALIASES = {
@@ -50,6 +54,8 @@ def move(app: Sphinx) -> None:
 
 
 def shorten(app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, returns: str | None) -> Any:
+    if what == "class" and str(args).startswith("(*args"):  # of a `__new__` that records the arguments of `__init__`
+        args = stringify_signature(inspect.signature(obj), show_return_annotation=False)
     texts = [args, returns]
     for long, short in ALIASES.items():
         texts = [text and text.replace(long, short).replace(long.replace("~", ""), short) for text in texts]

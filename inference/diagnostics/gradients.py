@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import NonFiniteError, PairError, SettingError
 from pyrovae.inference.objectives import Objective
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, local_params, modules
@@ -20,8 +21,8 @@ from pyrovae.inference.pair.values import check_observed
 __all__ = ["GradientNoise", "gradient_noise"]
 
 
-@dataclass(frozen=True)
-class GradientNoise:
+@dataclass(frozen=True, repr=False)
+class GradientNoise(Shown):
     """The gradient g of an objective's mean over a batch, with respect to all parameters of the guide together.
 
     Attributes:
@@ -37,9 +38,10 @@ class GradientNoise:
         """|E g| divided by the standard deviation of g."""
         return self.norm / self.scale
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         ratio = f"{self.signal_to_noise:.3g}" if self.scale else "-"
-        return f"{'norm':<17}{self.norm:.3g}\n{'scale':<17}{self.scale:.3g}\n{'signal to noise':<17}{ratio}"
+        rows = [("norm", f"{self.norm:.3g}"), ("scale", f"{self.scale:.3g}"), ("signal to noise", ratio)]
+        return Cells(rows)
 
 
 def gradient_noise(

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import PairError
-from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -35,8 +35,8 @@ _SHOWN = {"shift": ".2f", "ratio": ".2f", "mean_z": ".1f", "effective_sample_siz
 """The columns of a comparison, and how many digits each has."""
 
 
-@dataclass(frozen=True)
-class NUTSComparison:
+@dataclass(frozen=True, repr=False)
+class NUTSComparison(Shown):
     """The guide and NUTS on one data point, compared in each dimension, `(D,)` each, by latent site.
 
     Attributes:
@@ -70,17 +70,17 @@ class NUTSComparison:
         """Whether the chains agree, R-hat <= 1.05 everywhere; otherwise NUTS is no reference."""
         return all(bool((r_hat <= MIXED).all()) for r_hat in self.r_hat.values())
 
-    def __str__(self) -> str:
-        head = f"{'dimension':<12}{'NUTS':>16}{'guide':>16}{'shift':>8}{'ratio':>8}{'z':>8}{'ESS':>8}{'R-hat':>8}"
-        lines = []
+    def cells(self) -> Cells:
+        rows = []
         for name in self.draws:
             for d in range(len(self.mean[name])):
                 both = [f"{m[name][d]:.2f} ± {_shown(s[name][d], '.2f')}" for m, s in self._moments()]
                 numbers = [_shown(getattr(self, column)[name][d], form) for column, form in _SHOWN.items()]
-                lines.append(f"{f'{name}[{d}]':<12}{both[0]:>16}{both[1]:>16}" + "".join(f"{n:>8}" for n in numbers))
-        return "\n".join([head, *shortened(lines), *(f"{name}: {reason}" for name, reason in self.absent.items())])
-
-    __repr__ = __str__
+                rows.append((f"{name}[{d}]", *both, *numbers))
+        shown, more = shortened(rows)
+        notes = [f"{name}: {reason}" for name, reason in self.absent.items()]
+        head = ("dimension", "NUTS", "guide", "shift", "ratio", "z", "ESS", "R-hat")
+        return Cells(shown, head, after=[*more, *notes])
 
     def _moments(self) -> tuple[tuple[dict[str, Tensor], dict[str, Tensor]], ...]:
         return (self.mean, self.scale), (self.guide_mean, self.guide_scale)

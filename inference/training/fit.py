@@ -83,8 +83,9 @@ def fit(
             average is validated, and ends the training. Steps start from the weights themselves.
         seed: of the order of the data and all random draws; the global random state is left alone.
         device: "auto" takes the first of cuda, mps and cpu that is there.
-        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch. It must
-            hold no run, unless `resume` or `overwrite` says what becomes of it, and one process trains in it at a time.
+        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch, and
+            `pair.json`, by which `pyrovae.load_run` builds the pair again. It must hold no run, unless `resume` or
+            `overwrite` says what becomes of it, and one process trains in it at a time.
         resume: continue from the checkpoint in `run`, bit for bit. Data, pair, loss, transform and all settings but
             `epochs`, `patience`, `compile` and `progress` must be the same.
         overwrite: replace the run that is in `run`.
@@ -137,6 +138,8 @@ def _trained(
     loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
     with closing(svi):
         loop.start()
+        if folder is not None:
+            folder.describe(svi.model, svi.guide, data.given, data.transform)
         return loop.run(epochs, progress)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_equally_many, check_number, check_numbers, check_several
 from pyrovae.errors import DataError, ShapeError
-from pyrovae.plots.figure import PALETTE, new_figure
+from pyrovae.plots.figure import PALETTE, colours, new_figure
 from pyrovae.plots.images import labelled, mosaic, show
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["attribute", "latent_map", "manifold", "neighbours", "traversals"]
+
+NAMED, COLUMN = 40, 14
+"""The most labels that a legend names, and how many a column of it holds."""
 
 
 def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *, latent: str = "z") -> "Figure":
@@ -203,14 +206,15 @@ def _by_label(axes: "Axes", points: Tensor, y: Tensor | None, classes: Sequence[
     if y is None:
         return _points(axes, points, PALETTE[0], None)
     groups = sorted(set(y.tolist()))
-    for i, group in enumerate(groups):
+    for group, colour in zip(groups, colours(len(groups)), strict=True):
         name = classes[group] if classes else str(group)
-        _points(axes, points[(y == group).to(points.device)], PALETTE[i % len(PALETTE)], name)
-    if len(groups) <= len(PALETTE):
-        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2.5)
+        _points(axes, points[(y == group).to(points.device)], colour, name)
+    if len(groups) <= NAMED:
+        style: dict[str, Any] = {"frameon": False, "markerscale": 2.5, "ncols": -(-len(groups) // COLUMN)}
+        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), **style)
     return None
 
 
-def _points(axes: "Axes", points: Tensor, colour: str, label: str | None) -> None:
+def _points(axes: "Axes", points: Tensor, colour: Any, label: str | None) -> None:
     across, up = points.detach().float().cpu().T.numpy()
     axes.scatter(across, up, s=7, alpha=0.7, linewidths=0, color=colour, label=label)
