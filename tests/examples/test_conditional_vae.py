@@ -23,6 +23,6 @@ def test_conditional_vae_completes_images(example, digits, tmp_path):
     assert 20 < scores["3"] < scores["1"] < 160
 
 
-def test_conditional_vae_requires_labels(example, table, tmp_path):
-    done = example("conditional_vae.py", "--data", table, folder=tmp_path, code=2)
+def test_conditional_vae_requires_labels(example, grey, tmp_path):
+    done = example("conditional_vae.py", *grey, folder=tmp_path, code=2)
     assert "--task labels requires labels" in done.stderr

@@ -18,9 +18,12 @@ from pyrovae.inference.compile.rolling.loops import loops
 from pyrovae.inference.compile.rolling.plan import plans
 from pyrovae.inference.compile.rolling.rewrite import Writer
 
-__all__ = ["rolled", "with_loops"]
+__all__ = ["rolled", "scan_is_right", "with_loops"]
 
 _LOG = logging.getLogger(__name__)
+
+SCAN_FROM = (2, 14)
+"""The first torch whose `scan` was tried and is right. That of torch 2.8 gives other numbers, without an error."""
 
 Compiler = Callable[[fx.GraphModule, list[Tensor]], Callable[..., Any]]
 
@@ -28,7 +31,8 @@ Compiler = Callable[[fx.GraphModule, list[Tensor]], Callable[..., Any]]
 def with_loops(module: fx.GraphModule, compiler: Compiler, inputs: list[Tensor]) -> Callable[..., Any] | None:
     """Compile a graph with loops in place of repeated stretches; None where there are none, or they do not compile.
 
-    The loops run in C++, without Python between the operations. Only graphs on a CPU get loops.
+    The loops run in C++, without Python between the operations. Only graphs on a CPU get loops, and only where torch's
+    `scan` is right.
 
     Args:
         module: a graph of ATen operations; it is not changed.
@@ -37,7 +41,7 @@ def with_loops(module: fx.GraphModule, compiler: Compiler, inputs: list[Tensor])
     """
     from torch._inductor import config
 
-    if any(tensor.device.type != "cpu" for tensor in inputs):
+    if not scan_is_right() or any(tensor.device.type != "cpu" for tensor in inputs):
         return None
     try:
         looped = rolled(module)
@@ -48,6 +52,12 @@ def with_loops(module: fx.GraphModule, compiler: Compiler, inputs: list[Tensor])
     except Exception as error:  # the graph as it was captured is right, and only takes longer to compile
         _LOG.warning("A loop over time is compiled turn by turn, which takes long: %s", error)
         return None
+
+
+def scan_is_right() -> bool:
+    """Whether this torch is `SCAN_FROM` or newer."""
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= SCAN_FROM
 
 
 def rolled(module: fx.GraphModule) -> fx.GraphModule | None:
