@@ -55,6 +55,7 @@ class _Hand:
             "object": self._object,
             "partial": self._partial,
             "tensor": lambda name: self._tensor(name).to(torch.get_default_device()),  # without values in shapes_only
+            "texts": lambda entries: np.array(self._entries(entries), dtype=object),
             "array": lambda name: self._tensor(name).numpy(),
         }
 
