@@ -33,6 +33,7 @@ from pyrovae.examples._shared import (
     write_summary,
 )
 from pyrovae.inference import compare_evidence, diagnose, posterior, prior, to_arviz
+from pyrovae.inference.pair.tails import FEWEST
 from pyrovae.report import write_report
 from pyrovae.sharing import load_run
 
@@ -55,6 +56,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         flags += ["--out", str(own.run), "--resume"]
     # This example writes a fuller report than --report does.
     parsed = vae.arguments(flags)
+    if parsed.num_samples < FEWEST:
+        p.error(f"--num-samples requires {FEWEST} or more, which k-hat is computed from, got {parsed.num_samples}.")
     if isinstance(parsed.out, DefaultFolder):
         parsed.out = DefaultFolder("runs/inspect_posterior")
     return argparse.Namespace(**vars(parsed) | vars(own) | {"report": False})
@@ -62,7 +65,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def trained_anew(flags: argparse.Namespace) -> Trained:
     """Train the pair of the example vae by the flags."""
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images" if flags.arch == "conv" else "numbers")
     return train(*vae.pair(flags, dataset.train), dataset, flags)
 
 
@@ -86,7 +89,8 @@ def save_draws(trained: Trained, flags: argparse.Namespace) -> None:
     model, few = trained.model, first(trained, flags.drawn)
     options: dict[str, Any] = {"predictive": True, "transform": trained.transform, "seed": flags.seed}
     draws = posterior(model, trained.guide, few, flags.draws, **options)
-    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), num_chains=2).to_netcdf(flags.out / "posterior.nc")
+    chains = 1 if flags.draws % 2 else 2  # of one length
+    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), num_chains=chains).to_netcdf(flags.out / "posterior.nc")
     print(f"\n{draws}")
 
 

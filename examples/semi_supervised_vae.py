@@ -156,7 +156,7 @@ def draw(trained: Trained, flags: argparse.Namespace, classes: int) -> None:
 def script(flags: argparse.Namespace) -> None:
     """Train with each number of labels, score the last pair, draw."""
     torch.manual_seed(flags.seed)
-    whole = load_data(flags)
+    whole = load_data(flags, labels=True)
     if flags.program == "m1+m2":
         whole = encode_with_m1(derive(flags, out=flags.out / "m1", epochs=flags.m1_epochs), whole)
     table = {}

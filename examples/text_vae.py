@@ -99,7 +99,7 @@ class TextScores(NamedTuple):
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__, out="runs/text_vae", epochs=2)
-    p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
+    p.add_argument("--level", choices=("word", "char"), help="what a token is; word by default")
     p.add_argument(
         "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare"
     )
@@ -170,7 +170,7 @@ def flags_of(flags: argparse.Namespace, variant: str) -> argparse.Namespace:
 def run(flags: argparse.Namespace, variant: str) -> tuple[Trained, TextScores]:
     """One variant, trained by its flags and scored."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="sentences")
     x = dataset.train["x"]
     model, guide = pair(flags, variant, len(dataset.vocabulary), x.shape[1])
     options: dict[str, Any] = {"batches": data.ByLength(lengths(x), flags.batch_size)}
