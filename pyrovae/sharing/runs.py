@@ -154,6 +154,6 @@ def _stored(entries: Any, tensors: Mapping[str, Tensor], words: Any) -> tuple[da
             splits[split][name] = tensor
     classes = entries["classes"]
     named = tuple(map(str, classes)) if isinstance(classes, list) else None
-    return data.Dataset(
-        **splits, name=str(entries["name"]), source=str(entries["source"]), classes=named, vocabulary=words
-    ), ""
+    train, valid, test = splits.values()
+    name, source = str(entries["name"]), str(entries["source"])
+    return data.Dataset(train, valid, test, name, source, classes=named, vocabulary=words), ""
