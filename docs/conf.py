@@ -1,6 +1,7 @@
 """The site: Sphinx, MyST-NB and furo. `sphinx -W -n` must pass, and nothing is fetched while it runs."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pyrovae.version import __version__
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
+# A notebook that imports Pyro first would show this warning of tqdm's bars: there are no widgets at a build.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
 
 project = "pyrovae"
 author = "The pyrovae authors"
@@ -36,6 +39,7 @@ default_role = "code"  # docstrings write code in single backticks
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "force"
+nb_execution_in_temp = True  # what a notebook writes stays out of docs/
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 180

@@ -37,6 +37,8 @@ def targets(app: Sphinx) -> dict[str, tuple[str, str]]:
 def name(text: str) -> str:
     """The name in a piece of code; a lower-case word alone may be an argument, so it is none."""
     start, call, _ = text.partition("(")
+    if " -> " in text:  # what an argument has to be
+        return ""
     return start if call or "_" in start or "." in start or start != start.lower() else ""
 
 

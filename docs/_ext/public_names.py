@@ -55,7 +55,7 @@ def move(app: Sphinx) -> None:
 
 def shorten(app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, returns: str | None) -> Any:
     if what == "class" and str(args).startswith("(*args"):  # of a `__new__` that records the arguments of `__init__`
-        args = stringify_signature(inspect.signature(obj), show_return_annotation=False)
+        args = stringify_signature(inspect.signature(obj), show_return_annotation=False, unqualified_typehints=True)
     texts = [args, returns]
     for long, short in ALIASES.items():
         texts = [text and text.replace(long, short).replace(long.replace("~", ""), short) for text in texts]
