@@ -361,3 +361,14 @@ def test_the_extra_is_named(dense, says, monkeypatch, tmp_path, package):
     monkeypatch.setitem(sys.modules, package, None)
     with says(MissingExtraError, package, "pip install 'pyrovae[export]'"):
         to_onnx(tmp_path, *dense(), {"x": torch.randn(3, 5)})
+
+
+@pytest.mark.slow
+def test_an_operation_without_an_onnx_form_is_named_and_nothing_is_written(says, tmp_path):
+    pytest.importorskip("onnxscript")
+    model, guide = own(nn.Linear(5, 2), lambda loc: dist.Normal(torch.special.bessel_j0(loc), 1.0))
+    batch = {"x": torch.randn(6, 5)}
+    to_program(encoder(model, guide, batch))
+    with says(ExportError, "ONNX has no form", "bessel_j0"):
+        to_onnx(tmp_path / "new", model, guide, batch)
+    assert not list(tmp_path.iterdir())
