@@ -1,6 +1,7 @@
 """The deterministic autoencoder, whose q(z | x) is a point mass, and denoising: by an autoencoder, and by a VAE.
 
 python examples/autoencoder.py                                    784-128-64-36-18-9 and back, squared error
+python examples/autoencoder.py --latent 2                         a plane of codes, and what each point of it decodes to
 python examples/autoencoder.py --arch conv --data photos          convolutions 12-24-48-96
 python examples/autoencoder.py --denoise noise                    a denoising autoencoder
 python examples/autoencoder.py --denoise erase --variational      a denoising VAE
@@ -25,16 +26,21 @@ from pyrovae.examples._shared import (
     save_picture,
     score,
     train,
+    transform_for,
     values,
     write_summary,
 )
 from pyrovae.guides import Corrupted, DeltaGuide, Erasing, GaussianNoise, NormalGuide
-from pyrovae.inference import reconstruct
+from pyrovae.inference import decode, encode, reconstruct
+from pyrovae.inference.latent.projection import principal_plane
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
 
 CORRUPTIONS: dict[str, Callable[[], nn.Module]] = {"noise": lambda: GaussianNoise(0.5), "erase": lambda: Erasing(0.5)}
+
+SIDE, EXTENT = 20, 2.5
+"""Images along a side of the decoded plane, and half of its width, in standard deviations of the codes."""
 
 Guide = NormalGuide | DeltaGuide | Corrupted
 
@@ -53,18 +59,19 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
-def pair(flags: argparse.Namespace, shape: tuple[int, ...]) -> tuple[VAE, Guide]:
-    """Model and guide; the likelihood is normal, so the distortion is the squared error up to constants."""
+def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[VAE, Guide, data.Transform]:
+    """Model, guide and transform; the likelihood is normal, so the distortion is the squared error up to constants."""
+    shape, transform = tuple(split["x"].shape[1:]), transform_for("normal", split, flags)
     latent = flags.latent or (128 if flags.arch == "conv" else 9)
     encoder, decoder = networks(flags, shape, latent, 2 * latent if flags.variational else latent)
-    # The decoder's output is squashed to [0, 1], where the pixels are.
-    decoder = nn.Sequential(decoder, nn.Sigmoid())
+    if isinstance(transform, data.Scale):  # the decoder's output is squashed to [0, 1], where the pixels are
+        decoder = nn.Sequential(decoder, nn.Sigmoid())
     if flags.variational:
         model = VAE(priors.StandardNormal(latent), likelihoods.Normal(shape, scale="learned"), decoder)
     else:
         model = VAE(priors.Flat(latent), likelihoods.Normal(shape, scale=1.0), decoder)
     guide = NormalGuide(encoder) if flags.variational else DeltaGuide(encoder)
-    return model, Corrupted(guide, CORRUPTIONS[flags.denoise]()) if flags.denoise else guide
+    return model, Corrupted(guide, CORRUPTIONS[flags.denoise]()) if flags.denoise else guide, transform
 
 
 def networks(
@@ -98,10 +105,15 @@ def mean_square(difference: Tensor) -> float:
 
 
 def draw(trained: Trained, flags: argparse.Namespace) -> None:
-    """Training curves, and test images over their reconstructions, corrupted ones too."""
+    """Training curves, the map of the codes, and test images over their reconstructions, corrupted ones too."""
     save_picture(plots.curves(trained.history.rows), flags.out, "curves")
+    save_picture(plots.step_losses(trained.history.step_losses), flags.out, "steps")
+    z = encode(trained.model, trained.guide, trained.test, transform=trained.transform)["z"]
     x = trained.transform({"x": trained.test["x"][:20].to(trained.device)})["x"]
-    if x.dim() != 4 or x.shape[1] not in (1, 3):
+    images = x.dim() == 4 and x.shape[1] in (1, 3)
+    if z.shape[1] > 1:
+        draw_plane(trained, flags, z, images)
+    if not images:
         return
     save_picture(plots.reconstructions(x, rebuilt(trained, x)), flags.out, "reconstructions")
     if flags.denoise:
@@ -109,12 +121,30 @@ def draw(trained: Trained, flags: argparse.Namespace) -> None:
         save_picture(plots.reconstructions(noisy, rebuilt(trained, noisy)), flags.out, "denoised")
 
 
+def draw_plane(trained: Trained, flags: argparse.Namespace, z: Tensor, images: bool) -> None:
+    """The codes of the test data on their two principal axes, and of images the decoded plane of these."""
+    plane = principal_plane(z)
+    points = plane.project(z)
+    y, classes = trained.test.get("y"), trained.data.classes
+    save_picture(plots.latent_map(points.cpu(), y, classes=classes, axes=plane.axes), flags.out, "latent")
+    if not images:
+        return
+    line = torch.linspace(-EXTENT, EXTENT, SIDE, device=z.device)
+    square = torch.stack(torch.meshgrid(line, -line, indexing="xy"), -1).reshape(-1, 2)
+    codes = plane.lift(points.mean(0) + square * points.std(0))
+    figure = plots.manifold(decode(trained.model, {"z": codes}).cpu(), extent=EXTENT)
+    axes = figure.axes[0]
+    axes.set_title("the decoded plane of the codes", loc="left", fontsize=10)
+    axes.set_xlabel(f"{plane.axes[0]}, in standard deviations of the codes")
+    axes.set_ylabel(plane.axes[1])
+    save_picture(figure, flags.out, "manifold")
+
+
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
     dataset = load_data(flags)
-    model, guide = pair(flags, tuple(dataset.train["x"].shape[1:]))
-    trained = train(model, guide, data.Scale(), dataset, flags)
+    trained = train(*pair(flags, dataset.train), dataset, flags)
     errors = squared_errors(trained, flags)
     units = {"MSE": "reconstructions, per number, all test data"}
     rows = [Row(name, f"{value:.5f}", units.get(name, "per number, all test data")) for name, value in errors.items()]

@@ -13,15 +13,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from pyrovae import data
+from pyrovae import data, plots
 from pyrovae.examples._shared import (
     Row,
+    Trained,
     add_binarize,
     derive,
     load_data,
     main,
     parser,
+    save_picture,
     score,
     train,
     values,
@@ -37,6 +40,8 @@ from pyrovae.inference import (
     FactorVAEScore,
     MutualInformationGap,
     Objective,
+    decode,
+    encode,
     factor_vae_score,
     mutual_information_gap,
 )
@@ -49,6 +54,9 @@ VARIANTS: dict[str, Callable[[argparse.Namespace, int], Objective]] = {
     "beta-tcvae": lambda flags, size: BetaTCVAE(beta=flags.tc_beta, data_size=size),
 }
 """The objective of each variant, by the flags and the number of training data."""
+
+STEPS = 10
+"""Images along one dimension."""
 
 LEGEND = """
 ELBO, rate   nats per test data point; the rate is what the code tells about the data point
@@ -64,13 +72,13 @@ class Disentangled(NamedTuple):
         measured: ELBO, rate, distortion and log-evidence.
         gap: the mutual information gap.
         votes: the FactorVAE score.
-        seconds: the time of training.
+        trained: the trained pair.
     """
 
     measured: Evaluation
     gap: MutualInformationGap
     votes: FactorVAEScore
-    seconds: float
+    trained: Trained
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -119,7 +127,7 @@ def run(flags: argparse.Namespace, variant: str) -> Disentangled:
     ]
     write_summary(trained, measured, flags, rows=rows, entries={"variant": variant} | entries(gap, votes))
     write_pictures(trained, flags.out)
-    return Disentangled(measured, gap, votes, trained.seconds)
+    return Disentangled(measured, gap, votes, trained)
 
 
 def entries(gap: MutualInformationGap, votes: FactorVAEScore) -> dict[str, Any]:
@@ -133,13 +141,36 @@ def tabulate(found: Mapping[str, Disentangled]) -> None:
     factors = list(next(iter(found.values())).gap.gaps)
     heads = "".join(f"{name:>{len(name) + 2}}" for name in factors)
     print(f"\n{'':<12}{'ELBO':>16}{'rate':>15}{'MIG':>7}{heads}{'FactorVAE':>11}{'active':>8}{'time':>8}")
-    for variant, (measured, gap, votes, seconds) in found.items():
+    for variant, (measured, gap, votes, trained) in found.items():
         gaps = "".join(f"{gap.gaps[name]:>{len(name) + 2}.2f}" for name in factors)
         print(
             f"{variant:<12}{measured.elbo!s:>16}{measured.rate!s:>15}{gap.value:>7.2f}{gaps}{votes.value:>11.2f}"
-            f"{int(votes.active.sum()):>8}{seconds:>6.0f} s"
+            f"{int(votes.active.sum()):>8}{trained.seconds:>6.0f} s"
         )
     print(LEGEND.format(chance=1 / len(factors)))
+
+
+def draw(flags: argparse.Namespace, found: Mapping[str, Disentangled]) -> None:
+    """The gap of each factor, and what the most informative dimension of each factor does to one sprite."""
+    factors = list(next(iter(found.values())).gap.gaps)
+    gaps = {variant: [one.gap.value, *(one.gap.gaps[name] for name in factors)] for variant, one in found.items()}
+    title = "mutual information gap: 1 is a dimension of its own for a factor"
+    save_picture(plots.dots(gaps, ["mean", *factors], x="gap, 0 to 1", title=title), flags.out, "gaps")
+    if next(iter(found.values())).trained.test["x"].dim() != 4:
+        return
+    images = torch.stack([walk(one, name) for one in found.values() for name in factors])
+    rows = [f"{variant}, {name}" for variant in found for name in factors]
+    title = "one test image along the dimension that tells most about a factor"
+    save_picture(plots.table(images, rows=rows, title=title), flags.out, "factors")
+
+
+def walk(one: Disentangled, factor: str) -> Tensor:
+    """The first test image, moved along the dimension that tells most about a factor, `(STEPS, C, H, W)`."""
+    trained, best = one.trained, int(one.gap.information[factor].argmax())
+    z = encode(trained.model, trained.guide, trained.test, transform=trained.transform)["z"]
+    codes = z[0].repeat(STEPS, 1)
+    codes[:, best] = torch.linspace(float(z[:, best].min()), float(z[:, best].max()), STEPS)
+    return decode(trained.model, {"z": codes}).cpu()
 
 
 def script(flags: argparse.Namespace) -> None:
@@ -150,11 +181,12 @@ def script(flags: argparse.Namespace) -> None:
         found[variant] = run(derive(flags, out=flags.out / variant), variant)
     tabulate(found)
     table = {
-        variant: {"elbo": one.measured.elbo, "rate": one.measured.rate, "seconds": one.seconds}
+        variant: {"elbo": one.measured.elbo, "rate": one.measured.rate, "seconds": one.trained.seconds}
         | entries(one.gap, one.votes)
         for variant, one in found.items()
     }
     write_comparison(flags.out, table)
+    draw(flags, found)
 
 
 if __name__ == "__main__":

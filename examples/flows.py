@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,12 @@ from pyrovae.examples._shared import (
     train,
     values,
     write_comparison,
+    write_comparison_pictures,
     write_pictures,
     write_summary,
 )
 from pyrovae.guides import AmortizedGuide, FlowGuide, FullNormalGuide, MixtureGuide, NormalGuide
-from pyrovae.inference import ELBO, Evaluation
+from pyrovae.inference import ELBO, Evaluation, History
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP, GatedMLP
 
@@ -75,13 +76,17 @@ class Compared(NamedTuple):
 
     Args:
         measured: ELBO, rate, distortion and log-evidence.
-        seconds: the time of training.
-        epochs: passes over the training data.
+        history: the history of the training.
     """
 
     measured: Evaluation
-    seconds: float
-    epochs: int
+    history: History
+
+    def entries(self) -> dict[str, Any]:
+        """The numbers of the variant, as the file holds them."""
+        names = ("elbo", "log_evidence", "rate", "unreliable")
+        found = {name: getattr(self.measured, name) for name in names}
+        return found | {"seconds": self.history.seconds, "epochs": len(self.history.rows)}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -135,7 +140,7 @@ def run(flags: argparse.Namespace, variant: str) -> Compared:
     measured = score(trained, flags)
     write_summary(trained, measured, flags, entries={"variant": variant})
     write_pictures(trained, flags.out)
-    return Compared(measured, trained.seconds, len(trained.history.rows))
+    return Compared(measured, trained.history)
 
 
 def epochs_in(flags: argparse.Namespace, variant: str) -> int:
@@ -156,15 +161,15 @@ def epochs_in(flags: argparse.Namespace, variant: str) -> int:
 
 def tabulate(flags: argparse.Namespace, found: Mapping[str, Compared]) -> None:
     """Print a row for each variant."""
-    print(f"\n{'variant':<14}{'ELBO':>17}{'log-evidence':>18}{'rate':>16}{'time':>10}{'epochs':>8}")
-    for name, (measured, seconds, epochs) in found.items():
+    print(f"\n{'variant':<14}{'ELBO':>17}{'log-evidence':>18}{'k-hat>0.7':>11}{'rate':>16}{'time':>10}{'epochs':>8}")
+    for name, (measured, history) in found.items():
         print(
-            f"{name:<14}{measured.elbo!s:>17}{measured.log_evidence!s:>18}{measured.rate!s:>16}"
-            f"{seconds:>8.0f} s{epochs:>8}"
+            f"{name:<14}{measured.elbo!s:>17}{measured.log_evidence!s:>18}{measured.unreliable:>11.0%}"
+            f"{measured.rate!s:>16}{history.seconds:>8.0f} s{len(history.rows):>8}"
         )
     print(
         f"nats per test data point; log-evidence with {flags.num_samples} draws per data point, "
-        f"{flags.binarize} binarisation"
+        f"{flags.binarize} binarisation; it is too low where k-hat is above 0.7"
     )
 
 
@@ -176,11 +181,12 @@ def script(flags: argparse.Namespace) -> None:
         epochs = epochs_in(flags, variant) if flags.minutes else None
         found[variant] = run(derive(flags, out=flags.out / variant, epochs=epochs), variant)
     tabulate(flags, found)
-    table = {
-        name: {"elbo": m.elbo, "log_evidence": m.log_evidence, "rate": m.rate, "seconds": seconds, "epochs": epochs}
-        for name, (m, seconds, epochs) in found.items()
+    write_comparison(flags.out, {name: one.entries() for name, one in found.items()})
+    kinds = {"ELBO": "elbo", "log-evidence": "log_evidence"}
+    bounds = {
+        kind: {name: getattr(one.measured, key).value for name, one in found.items()} for kind, key in kinds.items()
     }
-    write_comparison(flags.out, table)
+    write_comparison_pictures(flags.out, bounds, {name: one.history for name, one in found.items()})
 
 
 if __name__ == "__main__":

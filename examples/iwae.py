@@ -30,11 +30,12 @@ from pyrovae.examples._shared import (
     train,
     values,
     write_comparison,
+    write_comparison_pictures,
     write_pictures,
     write_summary,
 )
 from pyrovae.guides import BottomUpGuide, NormalGuide
-from pyrovae.inference import IWAE, Estimate, Evaluation, GradientNoise, evaluate, gradient_noise
+from pyrovae.inference import IWAE, Estimate, Evaluation, GradientNoise, History, evaluate, gradient_noise
 from pyrovae.models import VAE, ConditionalNormal, HierarchicalVAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
@@ -59,13 +60,15 @@ class Bounded(NamedTuple):
 
     Args:
         bound: the objective's own bound on the scored data.
-        log_evidence: importance-sampled.
+        measured: ELBO, rate, distortion and log-evidence.
         noise: the guide's gradient.
+        history: the history of the training.
     """
 
     bound: Estimate
-    log_evidence: Estimate
+    measured: Evaluation
     noise: GradientNoise
+    history: History
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -144,22 +147,37 @@ def compare(flags: argparse.Namespace) -> dict[str, Bounded]:
         options: dict[str, Any] = {"num_samples": particles, "transform": trained.transform, "seed": flags.seed}
         bound = evaluate(trained.model, trained.guide, scored(trained, flags), **options).log_evidence
         noise = gradient_noise(common.model, common.guide, IWAE(particles, gradient=gradient), batch)
-        found[name] = Bounded(bound, measured.log_evidence, noise)
+        found[name] = Bounded(bound, measured, noise, trained.history)
     return found
 
 
 def entries(one: Bounded) -> dict[str, Any]:
     """The numbers of one objective, as the file holds them."""
     gradient = {"norm": one.noise.norm, "scale": one.noise.scale, "snr": one.noise.signal_to_noise}
-    return {"bound": one.bound, "log_evidence": one.log_evidence, "gradient": gradient}
+    measured = {"log_evidence": one.measured.log_evidence, "unreliable": one.measured.unreliable}
+    return {"bound": one.bound, **measured, "gradient": gradient}
 
 
 def tabulate(found: Mapping[str, Bounded]) -> None:
     """Print a row for each objective."""
-    print(f"\n{'objective':<16}{'its bound':>16}{'log-evidence':>18}{'gradient: sd':>16}{'signal/noise':>14}")
-    for name, (bound, evidence, noise) in found.items():
-        print(f"{name:<16}{bound!s:>16}{evidence!s:>18}{noise.scale:>16.3f}{noise.signal_to_noise:>14.2f}")
+    bounds = f"{'objective':<16}{'its bound':>16}{'log-evidence':>18}{'k-hat>0.7':>11}"
+    print(f"\n{bounds}{'gradient: sd':>14}{'signal/noise':>14}")
+    for name, (bound, measured, noise, _) in found.items():
+        print(
+            f"{name:<16}{bound!s:>16}{measured.log_evidence!s:>18}{measured.unreliable:>11.0%}"
+            f"{noise.scale:>14.3f}{noise.signal_to_noise:>14.2f}"
+        )
     print(f"nats per test data point; the guide's gradients at the weights of {COMMON!r}, on one batch of 100")
+
+
+def draw(flags: argparse.Namespace, found: Mapping[str, Bounded]) -> None:
+    """The bounds of the objectives, and how their trainings went."""
+    bounds = {
+        "ELBO": {name: one.measured.elbo.value for name, one in found.items()},
+        "its own bound": {name: one.bound.value for name, one in found.items()},
+        "log-evidence": {name: one.measured.log_evidence.value for name, one in found.items()},
+    }
+    write_comparison_pictures(flags.out, bounds, {name: one.history for name, one in found.items()})
 
 
 def script(flags: argparse.Namespace) -> None:
@@ -171,6 +189,7 @@ def script(flags: argparse.Namespace) -> None:
     found = compare(flags)
     tabulate(found)
     write_comparison(flags.out, {name: entries(one) for name, one in found.items()})
+    draw(flags, found)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pyrovae.inference.draws.posterior import posterior, posterior_predictive
 from pyrovae.inference.draws.prior import prior, prior_predictive
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
 from pyrovae.inference.evidence.comparison import EvidenceComparison, compare_evidence
-from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate, log_evidence
+from pyrovae.inference.evidence.estimates import Estimate, Evaluation, EvidenceEstimate, evaluate, log_evidence
 from pyrovae.inference.evidence.sandwich import EvidenceBounds, sandwich
 from pyrovae.inference.latent.codes import decode, encode, generate, reconstruct
 from pyrovae.inference.latent.maps import LatentMap, latent_map
@@ -79,6 +79,7 @@ __all__ = [
     "Evaluation",
     "EvidenceBounds",
     "EvidenceComparison",
+    "EvidenceEstimate",
     "FactorVAEScore",
     "GradientNoise",
     "History",

@@ -6,6 +6,7 @@ programs, and everything in `pyrovae.inference` works on any pair.
 A subpackage is imported when it is first used: `import pyrovae` suffices to write `pyrovae.models.VAE`.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from pyrovae.version import __version__
 if TYPE_CHECKING:
     from pyrovae import data, errors, export, guides, inference, models, networks, plots, report, sharing
     from pyrovae.recorded import Recorded
-    from pyrovae.sharing import Card, Pair, load, push_to_hub, save
+    from pyrovae.sharing import Card, Pair, Run, load, load_run, push_to_hub, save
 
 __all__ = [
     "Card",
     "Pair",
     "Recorded",
+    "Run",
     "__version__",
     "data",
     "errors",
@@ -27,6 +29,7 @@ __all__ = [
     "guides",
     "inference",
     "load",
+    "load_run",
     "models",
     "networks",
     "plots",
@@ -37,9 +40,12 @@ __all__ = [
 ]
 
 _HOMES = {"Recorded": "pyrovae.recorded"} | dict.fromkeys(
-    ("Card", "Pair", "load", "push_to_hub", "save"), "pyrovae.sharing"
+    ("Card", "Pair", "Run", "load", "load_run", "push_to_hub", "save"), "pyrovae.sharing"
 )
 """Where the names are defined that are no subpackages."""
+
+# Pyro imports tqdm's bars, and in a notebook without ipywidgets each import would warn. Bars are then plain text.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ without a meaning raises `SettingError`: "num_samples requires a whole number of
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any, Never
 
 import numpy as np
@@ -22,10 +22,12 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_counts",
+    "check_equally_many",
     "check_fraction",
     "check_name",
     "check_names",
     "check_number",
+    "check_numbers",
     "check_positive",
     "check_seed",
     "check_several",
@@ -270,6 +272,37 @@ def check_tensor(
         broken = int((~value.isfinite()).sum())
         raise DataError(f"{name} requires finite numbers, got {broken} NaN or infinite ones of {value.numel()}.")
     return value
+
+
+def check_numbers(name: str, value: Any) -> Tensor:
+    """A tensor of real numbers of any shape, on the CPU and without a gradient, for a picture.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what was given; an array of NumPy becomes a tensor.
+
+    Raises:
+        DataError: no tensor of real numbers.
+    """
+    return check_tensor(name, value, "of any shape").detach().cpu()
+
+
+def check_equally_many(name: str, values: Any, count: int, of: str) -> Any:
+    """A sequence, such as a list of names, with one value for each of some things.
+
+    Args:
+        name: the argument's name, for the error.
+        values: what was given.
+        count: how many values there must be.
+        of: what they belong to, in words, for the error.
+
+    Raises:
+        ShapeError: there are more or fewer, or the argument is no sequence.
+    """
+    if not isinstance(values, Sized) or isinstance(values, bytes | str | dict) or len(values) != count:
+        got = f"{len(values)}" if isinstance(values, Sized) else f"a {type(values).__name__}"
+        raise ShapeError(f"{name} requires {count}, one for each of the {of}, got {got}.")
+    return values
 
 
 def _has_no_values(tensor: Tensor) -> bool:

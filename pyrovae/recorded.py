@@ -3,6 +3,7 @@
 A folder that holds a pair lists these arguments (`pyrovae.save`), and nothing of the code that computed them.
 """
 
+import inspect
 from collections import OrderedDict
 from dataclasses import is_dataclass
 from functools import partial
@@ -93,8 +94,7 @@ def _kept(value: Any) -> Any:
 
 
 def _described(value: Any) -> str:
-    name = getattr(value, "__qualname__", None)
-    if name is not None:
-        return f"the function {name!r}"
+    if inspect.isroutine(value):
+        return f"the function {value.__name__!r}"
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

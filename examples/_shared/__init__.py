@@ -11,6 +11,7 @@ A script passes values from one function to the next:
 What a flag may be is in `values`: `p.add_argument("--latent", type=values.positive_int)`.
 """
 
+from pyrovae.examples._shared.comparing import write_comparison_pictures
 from pyrovae.examples._shared.flags import DefaultFolder, add_binarize, complete, derive, explained, parser
 from pyrovae.examples._shared.pictures import save_picture, write_pictures
 from pyrovae.examples._shared.scoring import score, scored
@@ -46,6 +47,7 @@ __all__ = [
     "train",
     "transform_for",
     "write_comparison",
+    "write_comparison_pictures",
     "write_pictures",
     "write_summary",
 ]

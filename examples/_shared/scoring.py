@@ -8,10 +8,10 @@ from typing import Any
 from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.training import Trained
-from pyrovae.inference import Estimate, Evaluation, InferenceGaps, evaluate, gaps
+from pyrovae.inference import Evaluation, InferenceGaps, evaluate, gaps
 from pyrovae.inference.pair.running import seeded, unchanged
 
-__all__ = ["in_units", "refine", "score", "scored", "shift"]
+__all__ = ["in_units", "refine", "score", "scored"]
 
 
 def scored(trained: Trained, flags: argparse.Namespace) -> Batch:
@@ -45,19 +45,9 @@ def in_units(measured: Evaluation, log_jacobian: float) -> Evaluation:
         log_jacobian: what a log-density gains in the units of the data.
     """
     gains = {"elbo": log_jacobian, "log_evidence": log_jacobian, "distortion": -log_jacobian}
-    shifted = {name: shift(getattr(measured, name), gain) for name, gain in gains.items()}
+    shifted = {name: getattr(measured, name).shifted(gain) for name, gain in gains.items()}
     per_datum = {name: tensor + gains.get(name, 0.0) for name, tensor in measured.per_datum.items()}
     return replace(measured, per_datum=per_datum, **shifted)
-
-
-def shift(estimate: Estimate, gain: float) -> Estimate:
-    """An estimate to which a number is added.
-
-    Args:
-        estimate: the estimate.
-        gain: the number.
-    """
-    return Estimate(estimate.value + gain, estimate.error)
 
 
 def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairError | None:
@@ -77,7 +67,7 @@ def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairE
     except PairError as error:
         return error
     names = ("refined", "log_evidence", "elbo")
-    return replace(found, **{name: shift(getattr(found, name), trained.log_jacobian) for name in names})
+    return replace(found, **{name: getattr(found, name).shifted(trained.log_jacobian) for name in names})
 
 
 def _drawn(trained: Trained, flags: argparse.Namespace) -> tuple[Batch, Callable[[Any], Any]]:

@@ -15,12 +15,18 @@ from pyrovae.data import Standardize
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.scoring import refine, scored
 from pyrovae.examples._shared.training import Trained
-from pyrovae.inference import Estimate, Evaluation, InferenceGaps
+from pyrovae.inference import Estimate, Evaluation, EvidenceEstimate, InferenceGaps
 from pyrovae.output import write_text
 from pyrovae.report import write_report
 from pyrovae.version import __version__
 
-__all__ = ["Row", "plain", "write_comparison", "write_summary"]
+__all__ = ["Row", "is_relaxed", "plain", "write_comparison", "write_summary"]
+
+
+RELAXED = (
+    "! A Bernoulli's formula on grey levels is a cross-entropy and no density: these numbers bound no log p(x).\n"
+    "  Compare them with runs of the same likelihood alone."
+)
 
 
 class Row(NamedTuple):
@@ -65,6 +71,8 @@ def write_summary(
         if name not in hidden:
             print(f"  {name:<13}{value:>18}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
+    if is_relaxed(trained):
+        print(RELAXED)
     write_text(flags.out / "summary.json", json.dumps(plain(content), indent=2))
     if flags.report:
         _report(trained, measured, flags)
@@ -123,6 +131,15 @@ def _table(
     ]
 
 
+def is_relaxed(trained: Trained) -> bool:
+    """Whether the likelihood scores grey levels by a Bernoulli's formula, which is no density.
+
+    Args:
+        trained: the trained pair.
+    """
+    return bool(getattr(getattr(trained.model, "likelihood", None), "relaxed", False))
+
+
 def _unit(trained: Trained) -> str:
     standardised = isinstance(trained.transform, Standardize)
     return "nats per data point" + (", a density in the units of the table" if standardised else "")
@@ -130,7 +147,7 @@ def _unit(trained: Trained) -> str:
 
 def _evidence(evidence: Estimate, how: str, dims: float | None) -> list[Row]:
     """The rows of a log-evidence, and of its bits per number where a data point has `dims` numbers."""
-    rows = [Row("log-evidence", str(evidence), how)]
+    rows = [Row("log-evidence", str(Estimate(*evidence)), how)]
     if dims:
         value, error = evidence.bits_per_dim(dims)
         rows.append(Row("bits/dim", f"{value:.3f} ± {error:.3f}", f"-log-evidence / ({dims} log 2)"))
@@ -150,7 +167,8 @@ def _refined(refined: InferenceGaps | PairError | None, dims: float | None) -> l
         return []
     if isinstance(refined, PairError):
         return [Row("refined", "-", str(refined))]
-    sampled = f"importance sampling, {refined.num_samples} draws of that guide"
+    trust = f"; {refined.log_evidence.trust}" if refined.log_evidence.trust else ""
+    sampled = f"importance sampling, {refined.num_samples} draws of that guide{trust}"
     return [
         Row("refined ELBO", str(refined.refined), "the guide refined for each data point"),
         *_evidence(refined.log_evidence, sampled, dims),
@@ -163,11 +181,12 @@ def _content(
     trained: Trained, measured: Evaluation, flags: argparse.Namespace, refined: InferenceGaps | PairError | None
 ) -> dict[str, Any]:
     """The entries of `summary.json` that every example has."""
-    estimates = {name: getattr(measured, name)._asdict() for name in ("elbo", "rate", "distortion", "log_evidence")}
+    estimates = {name: _entry(getattr(measured, name)) for name in ("elbo", "rate", "distortion", "log_evidence")}
     return {
         "data": trained.data.describe(),
         "transform": repr(trained.transform),
         "log_jacobian": trained.log_jacobian,
+        "bounds_log_evidence": not is_relaxed(trained),
         "test_data": len(measured.per_datum["elbo"]),
         **estimates,
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
@@ -186,9 +205,15 @@ def _content(
     }
 
 
+def _entry(estimate: Estimate) -> dict[str, float]:
+    """An estimate as an entry; a log-evidence by importance sampling has the share that k-hat distrusts beside it."""
+    trust = {"unreliable": estimate.unreliable} if isinstance(estimate, EvidenceEstimate) else {}
+    return estimate._asdict() | trust
+
+
 def _gap_entries(refined: InferenceGaps) -> dict[str, Any]:
     names = ("refined", "log_evidence", "approximation", "amortisation")
-    return {name: getattr(refined, name)._asdict() for name in names} | {"rise": refined.rise}
+    return {name: _entry(getattr(refined, name)) for name in names} | {"rise": refined.rise}
 
 
 def _command(flags: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.estimates import Estimate
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
@@ -25,8 +26,8 @@ from pyrovae.numeric import wide
 __all__ = ["AggregatePosterior", "aggregate_posterior", "aggregate_posterior_on"]
 
 
-@dataclass(frozen=True)
-class AggregatePosterior:
+@dataclass(frozen=True, repr=False)
+class AggregatePosterior(Shown):
     """E_x KL(q(z | x) || p(z)) = I_q(x; z) + KL(q(z) || p(z)), in nats; z are all latents of a data point.
 
     Attributes:
@@ -42,11 +43,11 @@ class AggregatePosterior:
     size: int
     absent: dict[str, str]
 
-    def __str__(self) -> str:
-        rows = [f"{'mutual information':<20}{self.mutual_information}, at most log N = {math.log(self.size):.2f}"]
-        rows += [f"{'marginal KL':<20}{self.marginal_kl}"] if self.marginal_kl else []
-        rows += [f"{name:<20}-, {reason}" for name, reason in self.absent.items()]
-        return "\n".join([*rows, f"nats per data point, {self.size:,} data points"])
+    def cells(self) -> Cells:
+        rows = [("mutual information", f"{self.mutual_information}, at most log N = {math.log(self.size):.2f}")]
+        rows += [("marginal KL", str(self.marginal_kl))] if self.marginal_kl else []
+        rows += [(name, f"-, {reason}") for name, reason in self.absent.items()]
+        return Cells(rows, after=[f"nats per data point, {self.size:,} data points"], words=(0, 1))
 
 
 def aggregate_posterior(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.inference.latent.table import shortened
+from pyrovae.display import Cells, Shown, shortened
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -26,8 +26,8 @@ SIGMAS = 3.0
 MOST_ROWS = 1000  # data points per call
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Shown):
     """Ranks of simulated latents among draws of the guide: uniform on {0 ... L} if the guide is the posterior.
 
     Attributes:
@@ -96,18 +96,19 @@ class Calibration:
         wide = (spread < -SIGMAS) & (-spread > off.abs())
         return bool(((every < threshold / len(every)) & ~wide).any())
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         rows = []
         for name, p_values in self.p_values.items():
             spread, off = self.shape(name)
             for d, p in enumerate(p_values.tolist()):
-                rows.append(f"{f'{name}[{d}]':<12}{p:>10.3g}{spread[d].item():>10.1f}{off[d].item():>8.1f}")
-        lines = [f"{'dimension':<12}{'p-value':>10}{'variance':>10}{'mean':>8}", *shortened(rows)]
+                rows.append((f"{name}[{d}]", f"{p:.3g}", f"{spread[d].item():.1f}", f"{off[d].item():.1f}"))
         count = len(next(iter(self.ranks.values())))
-        lines.append(f"variance and mean of the ranks in standard errors from uniform ones; {count:,} simulations")
-        return "\n".join([*lines, f"p-value {self.p_value:.3g}: {self.words()}"])
-
-    __repr__ = __str__
+        shown, more = shortened(rows)
+        notes = [
+            f"variance and mean of the ranks in standard errors from uniform ones; {count:,} simulations",
+            f"p-value {self.p_value:.3g}: {self.words()}",
+        ]
+        return Cells(shown, ("dimension", "p-value", "variance", "mean"), after=[*more, *notes])
 
 
 def calibration(

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_number, check_positive
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.inference.diagnostics.refine import Refined
-from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
+from pyrovae.inference.evidence.estimates import Estimate, EvidenceEstimate, Sums, summary
 from pyrovae.inference.objectives import ELBO
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.on_data import PairOnData, on_data
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, frozen, portions
+from pyrovae.inference.pair.tails import FEWEST
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.training.svi import SVI
 
@@ -25,8 +27,8 @@ __all__ = ["InferenceGaps", "gaps", "gaps_on"]
 STAGES = 10  # steps of the learning rate, which falls to 0 along half a cosine
 
 
-@dataclass(frozen=True)
-class InferenceGaps:
+@dataclass(frozen=True, repr=False)
+class InferenceGaps(Shown):
     """log p(x) - ELBO = approximation + amortisation, in nats per data point, with the Monte Carlo errors of the draws.
 
     Let q* be the guide refined for each data point. approximation = log p(x) - ELBO(q*) = KL(q* || p(z | x)) is the
@@ -43,13 +45,13 @@ class InferenceGaps:
         family: in words, which parameters were free.
         num_samples: draws per data point.
         per_datum: `inference`, `approximation`, `amortisation`, `log_evidence`, `elbo`, `refined`, `rate`, and
-            `*_error` of each, all `(N,)`.
+            `*_error` of each; from 21 draws on, `khat` of the weights of q*; all `(N,)`.
     """
 
     inference: Estimate
     approximation: Estimate
     amortisation: Estimate
-    log_evidence: Estimate
+    log_evidence: EvidenceEstimate
     elbo: Estimate
     refined: Estimate
     rise: float
@@ -58,12 +60,10 @@ class InferenceGaps:
     num_samples: int
     per_datum: dict[str, Tensor]
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         names = ("log_evidence", "elbo", "refined", "inference", "approximation", "amortisation")
-        rows = "\n".join(f"{name:<14}{getattr(self, name)}" for name in names)
-        return f"{rows}\nnats per data point, {self.num_samples} draws; free for each data point: {self.family}"
-
-    __repr__ = __str__
+        after = [f"nats per data point, {self.num_samples} draws; free for each data point: {self.family}"]
+        return Cells([(name, str(getattr(self, name))) for name in names], after=after, words=(0, 1))
 
 
 def gaps(
@@ -188,7 +188,8 @@ def _compare(pair: PairOnData, refined: Refined, batch: Batch, num_samples: int)
     parts["approximation"] = _difference(parts["log_evidence"], parts["refined"])
     parts["amortisation"] = _difference(parts["refined"], parts["elbo"])
     values = {name: value.cpu() for name, (value, _) in parts.items()}
-    return values | {f"{name}_error": error.cpu() for name, (_, error) in parts.items()}
+    values |= {f"{name}_error": error.cpu() for name, (_, error) in parts.items()}
+    return values | ({"khat": ours["khat"].cpu()} if "khat" in ours else {})
 
 
 def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -197,8 +198,10 @@ def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Ten
 
 def _sums(pair: PairOnData, guide: ProgramLike, batch: Batch, num_samples: int) -> dict[str, Tensor]:
     _, draws = chunk_sizes(pair.first, max(1, num_samples // 8), pair.memory // batch_size(batch))
-    parts = (Sums.of(pair.score(batch, n, guide).terms) for n in portions(num_samples, draws))
-    return reduce(Sums.merge, parts).per_datum()
+    tail_of = num_samples if num_samples >= FEWEST else 0
+    parts = (Sums.of(pair.score(batch, n, guide).terms, tail_of=tail_of) for n in portions(num_samples, draws))
+    sums = reduce(Sums.merge, parts)
+    return sums.per_datum() | ({"khat": sums.tail.khat} if sums.tail else {})
 
 
 def _family(pair: PairOnData) -> str:
@@ -209,5 +212,5 @@ def _family(pair: PairOnData) -> str:
 
 def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> InferenceGaps:
     names = ("inference", "approximation", "amortisation", "log_evidence", "elbo", "refined", "rate")
-    estimates = {name: summary(per_datum, name) for name in names}
+    estimates = {name: summary(per_datum, name) for name in names} | {"log_evidence": EvidenceEstimate.of(per_datum)}
     return InferenceGaps(**estimates, rise=rise, family=family, num_samples=num_samples, per_datum=per_datum)

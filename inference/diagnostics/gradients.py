@@ -8,17 +8,21 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.data.named import named_tensors
-from pyrovae.errors import PairError, SettingError
+from pyrovae.display import Cells, Shown
+from pyrovae.errors import NonFiniteError, PairError, SettingError
 from pyrovae.inference.objectives import Objective
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call, local_params, modules
-from pyrovae.inference.pair.running import device_of, seeded
+from pyrovae.inference.pair.entry import entered
+from pyrovae.inference.pair.plates import check_plates
+from pyrovae.inference.pair.running import device_of, evaluating, seeded, unchanged
+from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.pair.values import check_observed
 
 __all__ = ["GradientNoise", "gradient_noise"]
 
 
-@dataclass(frozen=True)
-class GradientNoise:
+@dataclass(frozen=True, repr=False)
+class GradientNoise(Shown):
     """The gradient g of an objective's mean over a batch, with respect to all parameters of the guide together.
 
     Attributes:
@@ -34,9 +38,10 @@ class GradientNoise:
         """|E g| divided by the standard deviation of g."""
         return self.norm / self.scale
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         ratio = f"{self.signal_to_noise:.3g}" if self.scale else "-"
-        return f"{'norm':<17}{self.norm:.3g}\n{'scale':<17}{self.scale:.3g}\n{'signal to noise':<17}{ratio}"
+        rows = [("norm", f"{self.norm:.3g}"), ("scale", f"{self.scale:.3g}"), ("signal to noise", ratio)]
+        return Cells(rows)
 
 
 def gradient_noise(
@@ -58,6 +63,7 @@ def gradient_noise(
         SettingError: num_samples < 2, which leaves no variance to compute; the objective is none.
         PairError: the guide has no parameters.
         DataError: the batch is no named tensors.
+        NonFiniteError, SupportError: a value of the batch, or a gradient, is not finite or outside its support.
 
     References: Rainforth et al. (2018), Tighter variational bounds are not necessarily better, arXiv:1802.04537.
     """
@@ -67,18 +73,28 @@ def gradient_noise(
     parameters = [p for module in modules(guide) for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise PairError("gradient_noise requires a guide with parameters, a module, got none. Write NormalGuide(...).")
-    batch = named_tensors("gradient_noise", batch)
+    batch = entered("gradient_noise", batch, unchanged, model, guide)
+    device = device_of(model, guide)
+    with seeded(seed, device), evaluating(model, guide):
+        pair = trace_pair(model, guide, batch, data_size=batch_size(batch))
+        check_plates(model, guide, pair, batch_size(batch), batch_size(batch))
+        check_observed(model, pair)
 
     def gradient() -> Tensor:
         loss = objective.differentiable_loss(lambda: call(model, batch), lambda: call(guide, batch))
         parts = torch.autograd.grad(loss / batch_size(batch), parameters)
         return torch.cat([part.flatten() for part in parts]).cpu().double()
 
-    with seeded(seed, device_of(model, guide)), local_params(model, guide), pyro.validation_enabled(False):
+    with seeded(seed, device), local_params(model, guide), pyro.validation_enabled(False):
         total = square = torch.zeros((), dtype=torch.float64)
         for _ in range(num_samples):
             g = gradient()
             total, square = total + g, square + g.square()
+    if not (total.isfinite().all() and square.isfinite().all()):
+        raise NonFiniteError(
+            f"gradient_noise requires finite gradients, got NaN or infinite ones in {num_samples} draws. "
+            "check_pair(model, guide, batch) names the site."
+        )
     mean = total / num_samples
-    variance = ((square / num_samples - mean.square()).sum() * num_samples / (num_samples - 1)).item()
+    variance = ((square / num_samples - mean.square()).sum() * num_samples / (num_samples - 1)).clamp_min(0).item()
     return GradientNoise(max(mean.square().sum().item() - variance / num_samples, 0.0) ** 0.5, variance**0.5)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import PairError
-from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
 from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, by_dimension, is_point
 from pyrovae.inference.pair.scoring import is_global
@@ -23,8 +23,8 @@ WIDEST = 512  # most dimensions for which correlations are computed
 PAIRED = 8  # draws of each chunk that the correlations are computed from
 
 
-@dataclass(frozen=True)
-class LatentSummary:
+@dataclass(frozen=True, repr=False)
+class LatentSummary(Shown):
     """One latent site under the guide, over N data points. Its D dimensions are those of event and inner plates.
 
     A quantity that has no meaning for the site is None, and `absent` gives the reason.
@@ -65,20 +65,19 @@ class LatentSummary:
             return None
         return self.activity + self.variance.mean(0)
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         columns = {"rate": self._over_data(self.rate), "mean": self._over_data(self.mean)}
         columns |= {"variance": self._over_data(self.variance), "activity": self.activity}
         present = {name: column.tolist() for name, column in columns.items() if column is not None}
-        head = ["dimension" + "".join(f"{name:>10}" for name in present)] if present else []
+        marks = ["active" if active else "" for active in (() if self.active is None else self.active)]
         rows = []
         for d, numbers in enumerate(zip(*present.values(), strict=True)):
-            mark = "  active" if self.active is not None and self.active[d] else ""
-            rows.append(f"{d:<9}" + "".join(f"{number:>10.3f}" for number in numbers) + mark)
-        lines = [*head, *shortened(rows)]
-        lines += [f"means over the data points; rate in nats, {self.how}"] if self.rate is not None else []
-        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self.absent.items())])
-
-    __repr__ = __str__
+            rows.append((str(d), *(f"{number:.3f}" for number in numbers), marks[d] if marks else ""))
+        shown, more = shortened(rows)
+        notes = [f"means over the data points; rate in nats, {self.how}"] if self.rate is not None else []
+        notes += [f"{name}: {reason}" for name, reason in self.absent.items()]
+        head = ("dimension", *present, "") if present else ()
+        return Cells(shown, head, after=[*more, *notes], words=(0, len(present) + 1))
 
     @staticmethod
     def _over_data(moment: Tensor | None) -> Tensor | None:

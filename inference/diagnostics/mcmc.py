@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import PairError
-from pyrovae.inference.latent.table import shortened
 from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -31,9 +31,12 @@ COMPARED = (
     *("mean_z", "shift", "ratio", "effective_sample_size", "r_hat"),
 )
 
+_SHOWN = {"shift": ".2f", "ratio": ".2f", "mean_z": ".1f", "effective_sample_size": ".0f", "r_hat": ".3f"}
+"""The columns of a comparison, and how many digits each has."""
 
-@dataclass(frozen=True)
-class NUTSComparison:
+
+@dataclass(frozen=True, repr=False)
+class NUTSComparison(Shown):
     """The guide and NUTS on one data point, compared in each dimension, `(D,)` each, by latent site.
 
     Attributes:
@@ -45,7 +48,8 @@ class NUTSComparison:
         ratio: guide_scale / scale; below 1 the guide is too narrow.
         effective_sample_size: the effective sample size of NUTS.
         r_hat: split R-hat. Chains start in turn at a draw of the guide and at one of the prior, so a value above 1.05
-            may mean a mode that the guide misses.
+            may mean a mode that the guide misses. Where a chain never moves, it is NaN, and so are the scale of NUTS
+            and what is computed from it; they are printed as "-".
         absent: why a latent is not compared, by name.
     """
 
@@ -66,21 +70,24 @@ class NUTSComparison:
         """Whether the chains agree, R-hat <= 1.05 everywhere; otherwise NUTS is no reference."""
         return all(bool((r_hat <= MIXED).all()) for r_hat in self.r_hat.values())
 
-    def __str__(self) -> str:
-        head = f"{'dimension':<12}{'NUTS':>16}{'guide':>16}{'shift':>8}{'ratio':>8}{'z':>8}{'ESS':>8}{'R-hat':>8}"
-        lines = []
+    def cells(self) -> Cells:
+        rows = []
         for name in self.draws:
             for d in range(len(self.mean[name])):
-                both = [f"{m[name][d]:.2f} ± {s[name][d]:.2f}" for m, s in self._moments()]
-                numbers = f"{self.shift[name][d]:>8.2f}{self.ratio[name][d]:>8.2f}{self.mean_z[name][d]:>8.1f}"
-                chain = f"{self.effective_sample_size[name][d]:>8.0f}{self.r_hat[name][d]:>8.3f}"
-                lines.append(f"{f'{name}[{d}]':<12}{both[0]:>16}{both[1]:>16}{numbers}{chain}")
-        return "\n".join([head, *shortened(lines), *(f"{name}: {reason}" for name, reason in self.absent.items())])
-
-    __repr__ = __str__
+                both = [f"{m[name][d]:.2f} ± {_shown(s[name][d], '.2f')}" for m, s in self._moments()]
+                numbers = [_shown(getattr(self, column)[name][d], form) for column, form in _SHOWN.items()]
+                rows.append((f"{name}[{d}]", *both, *numbers))
+        shown, more = shortened(rows)
+        notes = [f"{name}: {reason}" for name, reason in self.absent.items()]
+        head = ("dimension", "NUTS", "guide", "shift", "ratio", "z", "ESS", "R-hat")
+        return Cells(shown, head, after=[*more, *notes])
 
     def _moments(self) -> tuple[tuple[dict[str, Tensor], dict[str, Tensor]], ...]:
         return (self.mean, self.scale), (self.guide_mean, self.guide_scale)
+
+
+def _shown(value: Tensor, form: str) -> str:
+    return "-" if value.isnan() else format(value.item(), form)
 
 
 def nuts(
@@ -232,6 +239,8 @@ def _compare(draws: Tensor, ours: Tensor) -> dict[str, Tensor]:
     every = draws.flatten(0, 1)
     effective = stats.effective_sample_size(draws, 0, 1).clamp(1, len(every))  # the estimate may be negative
     mean, scale, guide_mean, guide_scale = every.mean(0), every.std(0), ours.mean(0), ours.std(0)
+    still = (draws == draws[:, :1]).all(1).any(0)  # a chain that never moves says nothing of the spread
+    scale, effective = (torch.where(still, torch.nan, number) for number in (scale, effective))
     error = (scale.square() / effective + guide_scale.square() / len(ours)).sqrt()
     return {
         "mean": mean,
@@ -242,5 +251,5 @@ def _compare(draws: Tensor, ours: Tensor) -> dict[str, Tensor]:
         "shift": (guide_mean - mean) / scale,
         "ratio": guide_scale / scale,
         "effective_sample_size": effective,
-        "r_hat": stats.split_gelman_rubin(draws, 0, 1),
+        "r_hat": torch.where(still, torch.nan, stats.split_gelman_rubin(draws, 0, 1)),
     }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError, SettingError
 from pyrovae.inference.diagnostics import verdicts
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior_on
@@ -31,8 +32,8 @@ __all__ = ["Diagnosis", "diagnose"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """What `diagnose` measured. Print it for the table of verdicts.
 
     Attributes:
@@ -67,12 +68,11 @@ class Diagnosis:
         """The verdict of that name."""
         return next(verdict for verdict in self.verdicts if verdict.name == name)
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         head = f"{self.size:,} data points, {self.num_samples:,} draws each; ! needs attention, ? cannot be told"
-        missing = [f"  {name:<24}{'-':>16}   {reason}" for name, reason in self.absent.items()]
-        return "\n".join([head, *map(str, self.verdicts), *missing])
-
-    __repr__ = __str__
+        rows = [verdict.cells for verdict in self.verdicts]
+        rows += [("", name, "-", reason) for name, reason in self.absent.items()]
+        return Cells(rows, before=[head], words=(0, 1, 3))
 
 
 def diagnose(

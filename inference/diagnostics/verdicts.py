@@ -40,10 +40,15 @@ class Verdict(NamedTuple):
     verdict: str
     good: bool | None
 
-    def __str__(self) -> str:
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Its row of a table: a mark, the name, the number, and the words."""
         number = f"{self.value:.3g}" if self.error is None else f"{self.value:.2f} ± {self.error:.2f}"
-        mark = {True: "  ", False: "! ", None: "? "}[self.good]
-        return f"{mark}{self.name:<24}{number:>16}   {self.verdict}"
+        return {True: "", False: "!", None: "?"}[self.good], self.name, number, self.verdict
+
+    def __str__(self) -> str:
+        mark, name, number, verdict = self.cells
+        return f"{mark:<2}{name:<24}{number:>16}   {verdict}"
 
 
 def of_weights(

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.display import Cells, Shown, shortened
+
 __all__ = ["EFFECTIVE", "LOG_WEIGHT", "Draws", "Key", "Named", "Slot", "event_dims", "label_of"]
 
 LABEL = "y"
@@ -68,7 +70,7 @@ EFFECTIVE = Key("sample_stats", "effective_sample_size")
 
 
 @dataclass(frozen=True, repr=False)
-class Draws:
+class Draws(Shown):
     """S draws for each of N data points; print them for a table.
 
     Attributes:
@@ -141,22 +143,19 @@ class Draws:
         """The size of each dimension."""
         return {d: n for a in self.arrays.values() for d, n in zip(a.dims, a.values.shape, strict=True)}
 
-    def __repr__(self) -> str:
+    def cells(self) -> Cells:
         what = f"{'corrected ' * self.corrected}{self.kind} draws"
         count, size = self.sizes["draw"], self.sizes.get("datum", 1)
-        lines = [f"{count:,} {what} of {size:,} data points" + (f", in {self.path}" if self.path else "")]
+        before = f"{count:,} {what} of {size:,} data points" + (f", in {self.path}" if self.path else "")
         rows = [(key.group, key.name, str(array), _bytes(array.values)) for key, array in self.arrays.items()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows[:20]]
-        if len(rows) > 20:
-            lines.append(f"  and {len(rows) - 20} more")
+        shown, after = shortened(rows)
         effective = self.effective_sample_size
         if effective is not None:
-            lines.append(
+            after.append(
                 f"effective sample size of a data point: median {effective.median().item():.1f}, lowest "
                 f"{effective.min().item():.1f}"
             )
-        return "\n".join(lines)
+        return Cells(shown, before=[before], after=after, words=(0, 1, 2))
 
 
 def _bytes(array: Tensor) -> str:

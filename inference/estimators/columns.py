@@ -1,15 +1,23 @@
 """The columns of a table in a pair: a likelihood for each, and the features that an encoder sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
+from pyro.distributions import Categorical
 from torch import Tensor, nn
 
-from pyrovae.data.table import Column, Table
-from pyrovae.models import Likelihood, likelihoods
+from pyrovae.data import Batch, hot_deck
+from pyrovae.data.kinds import Column
+from pyrovae.data.table import Table
+from pyrovae.guides import NormalGuide, ZeroFilled
+from pyrovae.inference.pair.tracing import innermost
+from pyrovae.models import VAE, Likelihood, Masked, likelihoods, priors
+from pyrovae.networks.dense import MLP, SkipMLP
 from pyrovae.networks.joint import one_hot
+from pyrovae.recorded import Recorded
 
-__all__ = ["Features", "table_likelihood"]
+__all__ = ["Features", "table_likelihood", "table_pair", "typical_rows"]
 
 _LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
     "real": lambda _: likelihoods.Normal(1),
@@ -17,6 +25,7 @@ _LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
     "count": lambda _: likelihoods.NegativeBinomial(1),
     "ordinal": lambda values: likelihoods.Ordinal(1, max(values, 2)),
     "category": lambda values: likelihoods.Categorical(1, max(values, 2)),
+    "date": lambda _: likelihoods.Normal(1),
 }
 """From the number of values of a column to its likelihood, by the kind of the column."""
 
@@ -32,7 +41,44 @@ def table_likelihood(table: Table) -> likelihoods.Heterogeneous:
     )
 
 
-class Features(nn.Module):
+def table_pair(
+    table: Table, batch: Batch, latent_dim: int, hidden: Sequence[int], seed: int
+) -> tuple[Masked, ZeroFilled]:
+    """A pair of the rows of a table with gaps: p(z) prod_c p_c(x_c | decoder(z)) and q(z | x_observed, mask).
+
+    The decoder is a linear map plus one layer of the first of the encoder's widths.
+
+    Args:
+        table: the kinds of the columns.
+        batch: the training data, as `table.encode` gives them.
+        latent_dim: the dimensions of z.
+        hidden: the widths of the encoder's hidden layers.
+        seed: of the rows that fill the gaps where the decoder starts.
+    """
+    x, mask = batch["x"], batch["mask"]
+    likelihood = table_likelihood(table)
+    decoder = SkipMLP(latent_dim, likelihood.params_shape, hidden[:1], nn.Tanh)
+    decoder.start_at(likelihood.start(hot_deck(x, mask, seed=seed)))
+    features = Features(table).fitted(x, mask)
+    encoder = nn.Sequential(features, MLP(features.size, 2 * latent_dim, hidden, nn.Tanh))
+    model = VAE(priors.StandardNormal(latent_dim), likelihood, decoder)
+    return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
+
+
+def typical_rows(model: Masked, z: Tensor) -> Tensor:
+    """The mean of p(x | z) of each code, `(N, D)`, with the most probable value of a category.
+
+    Args:
+        model: the model of a `table_pair`.
+        z: codes, `(N, K)`.
+    """
+    parts = model.likelihood(model.model.decoder(z)).parts
+    inner = [(part, innermost(part)) for part in parts]
+    values = [base.probs.argmax(-1) if isinstance(base, Categorical) else part.mean for part, base in inner]
+    return torch.cat([value.reshape(len(z), -1).to(z.dtype) for value in values], -1)
+
+
+class Features(Recorded, nn.Module):
     """What an encoder sees of a row: x and its mask, `(*, 2 D)`, as features `(*, size)`.
 
     Real numbers stay as they are. Positive numbers become their logarithm, and counts the logarithm of the count plus
@@ -41,22 +87,29 @@ class Features(nn.Module):
 
     Args:
         table: the kinds of the columns.
-        x, mask: the training data, `(N, D)`.
     """
 
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, table: Table, x: Tensor, mask: Tensor) -> None:
+    def __init__(self, table: Table) -> None:
         super().__init__()
-        self.columns = table.columns
+        self.columns, width = table.columns, len(table.columns)
         self.size = 2 * len(self.columns) + sum(max(0, len(c.values) - 1) for c in self.columns if _is_category(c))
-        self.register_buffer("loc", torch.zeros(x.shape[1]))
-        self.register_buffer("scale", torch.ones(x.shape[1]))
+        self.register_buffer("loc", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def fitted(self, x: Tensor, mask: Tensor) -> Self:
+        """The same features, standardised by the training data.
+
+        Args:
+            x, mask: the training data, `(N, D)`.
+        """
         for place, column in enumerate(self.columns):
             if column.kind in ("positive", "count"):
                 seen = _logarithm(column, x[mask[:, place], place])
                 self.loc[place], self.scale[place] = seen.mean(), seen.std(correction=0).clamp_min(1e-3)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """The features, `(*, size)`.

@@ -26,6 +26,9 @@ from pyrovae.numeric import wide
 
 __all__ = ["SameNoise", "VAEDetector"]
 
+_OF_NUMBERS = ("error", "error+rate", "complexity")
+"""Kinds of score that have no meaning for missing cells and categories."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VAEDetector(OutlierMixin, NumericEstimator):
@@ -43,7 +46,7 @@ class VAEDetector(OutlierMixin, NumericEstimator):
     Args:
         latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
             `VAEEstimator`.
-        likelihood, standardize, pair, loss: as in `NumericEstimator`.
+        likelihood, standardize, pair, loss, kinds: as in `NumericEstimator`.
         kind: the kind of score, as in `anomaly_scores`.
         num_samples: the number of draws per row.
         contamination: the share of the training rows that `predict` calls anomalous, in [0, 0.5].
@@ -51,7 +54,7 @@ class VAEDetector(OutlierMixin, NumericEstimator):
     Attributes:
         offset_: `decision_function` is `score_samples - offset_`.
         typical_: the mean over the training rows of the score of each column, `(D,)`, in nats.
-        model_, guide_, history_, mean_, scale_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
+        model_, guide_, history_, mean_, scale_, table_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
 
     Raises:
         ValueError, SupportError: as in `NumericEstimator`.
@@ -68,15 +71,15 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         """Minus the anomaly score of each row, `(N,)`, in nats: higher for the more normal.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
         """
-        return self._score(self._rows(X))
+        return self._score(self._batch(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples(X) - offset_`, `(N,)`: below 0 for an anomaly.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
         """
         return self.score_samples(X) - self.offset_
 
@@ -84,7 +87,7 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         """1 for a normal row, -1 for an anomaly, `(N,)`.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -103,52 +106,66 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         return self
 
     def explain(self, X: Any) -> np.ndarray:
-        """By how many nats each entry is more surprising than in the training rows, `(N, D)`.
+        """By how many nats each entry is more surprising than in the training rows, `(N, D)`; 0 where it is missing.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
         """
-        return self._entries(self._rows(X)) - self.typical_
+        rows = self._batch(X)
+        return np.where(_observed(rows), self._entries(rows) - self.typical_, 0.0)
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings("num_samples")
         check_number("contamination", self.contamination, 0, 0.5, write=0.05)
         if self.kind not in SCORES:
             raise DataError(f"VAEDetector knows no kind {self.kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
 
-    def _after_training(self, x: Tensor) -> None:
-        rows = x.to(device_of(self.model_))
-        if rows.device.type != "mps":  # a float32 matrix product of a row depends slightly on the other rows
+        if mixed and self.kind in _OF_NUMBERS:
+            raise DataError(
+                f"VAEDetector requires numbers without gaps for kind={self.kind!r}, got a table with gaps or columns "
+                "of several kinds. Write kind='elbo', or 'reconstruction'."
+            )
+
+    def _after_training(self, batch: Batch) -> None:
+        rows = {name: tensor.to(device_of(self.model_)) for name, tensor in batch.items()}
+        if rows["x"].device.type != "mps":  # a float32 matrix product of a row depends slightly on the other rows
             for module in modules(self.model_, self.guide_):
                 module.double()
         self.offset_ = np.percentile(self._score(rows), 100 * self.contamination)
-        self.typical_ = self._entries(rows).mean(0)
+        seen = _observed(rows)
+        self.typical_ = self._entries(rows).sum(0) / np.maximum(seen.sum(0), 1)
 
-    def _score(self, rows: Tensor) -> np.ndarray:
+    def _score(self, rows: Batch) -> np.ndarray:
         with SameNoise() if self.kind != "regret" else nullcontext():
             scores = anomaly_scores(
                 self.model_,
                 self.guide_,
-                _batch(rows),
+                _wide(rows),
                 kind=self.kind,
                 num_samples=self.num_samples,
                 memory=self._memory(rows),
             )
         return -scores.numpy()
 
-    def _entries(self, rows: Tensor) -> np.ndarray:
+    def _entries(self, rows: Batch) -> np.ndarray:
         with SameNoise():
             return entry_scores(
-                self.model_, self.guide_, _batch(rows), num_samples=self.num_samples, memory=self._memory(rows)
+                self.model_, self.guide_, _wide(rows), num_samples=self.num_samples, memory=self._memory(rows)
             ).numpy()
 
-    def _memory(self, rows: Tensor) -> int:
+    def _memory(self, rows: Batch) -> int:
         """Enough for all draws of a row at once: the same noise would come back in each further portion of them."""
-        return max(MEMORY, 64 * (rows[0].numel() + 128) * self.num_samples)
+        return max(MEMORY, 64 * (rows["x"][0].numel() + 128) * self.num_samples)
 
 
-def _batch(rows: Tensor) -> Batch:
-    return {"x": wide(rows)}
+def _wide(rows: Batch) -> Batch:
+    return {**rows, "x": wide(rows["x"])}
+
+
+def _observed(rows: Batch) -> np.ndarray:
+    """Which cells were observed, bool `(N, D)`."""
+    mask = rows["mask"].bool() if "mask" in rows else torch.ones_like(rows["x"], dtype=torch.bool)
+    return mask.cpu().numpy()
 
 
 class SameNoise(Messenger):

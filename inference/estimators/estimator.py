@@ -1,15 +1,17 @@
 """What all estimators share: their common parameters, and the training of a pair on the rows of a table."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 
 from pyrovae.checks import check_count, check_counts, check_positive
-from pyrovae.data import Batch
-from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_random_state
+from pyrovae.data import Batch, Table
+from pyrovae.data.columns import is_frame
+from pyrovae.errors import DataError
+from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_random_state, validate_data
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.training.device import choose_device
@@ -34,7 +36,7 @@ class VAEEstimator(BaseEstimator, ABC):
         compile: whether to compile the steps; None compiles beside the first 512 steps, as in `inference.fit`.
         device: "auto", "cpu", "cuda" or "mps".
         random_state: the seed of weights and noise, an int, a `numpy.random.RandomState`, or None.
-        verbose: show a bar.
+        verbose: show a bar, and the kinds of the columns of a table.
 
     Attributes:
         model_, guide_: the trained pair.
@@ -63,6 +65,33 @@ class VAEEstimator(BaseEstimator, ABC):
             X: the table.
             y: not used.
         """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _taken(self, X: Any, *, reset: bool) -> Any:
+        """A data frame as it is, or an array `(N, D)` of any cells, checked by scikit-learn's rules.
+
+        Args:
+            X: what the caller got.
+            reset: whether it is the table of `fit`, which sets the names and the number of the columns.
+        """
+        if not is_frame(X):
+            return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+        if len(X) == 0 or len(X.columns) == 0:
+            raise DataError(f"{type(self).__name__} requires rows and columns, got a data frame of shape {X.shape}.")
+        if reset:
+            validate_data(self, X, skip_check_array=True)
+        return X
+
+    def _learn_table(self, rows: Any, kinds: Mapping[Any, str] | None) -> Table:
+        """The kinds of the columns; shown where the estimator is verbose."""
+        table = Table.of(rows, kinds)
+        if self.verbose:
+            print(table)
+        return table
 
     def _check_settings(self, *counts: str) -> None:
         """Refuse common parameters without a meaning, and further ones that are counts.

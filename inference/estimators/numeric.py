@@ -1,18 +1,22 @@
-"""A VAE of tables of numbers: what the detector and the transformer share."""
+"""A VAE of the rows of a table, of numbers or of columns of several kinds: what detector and transformer share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
+from pyrovae.data.columns import columns_of, missing_cells, plain_cells
 from pyrovae.data.standardize import column_scales
 from pyrovae.errors import DataError
 from pyrovae.guides import NormalGuide
+from pyrovae.inference.estimators.columns import table_pair
 from pyrovae.inference.estimators.estimator import VAEEstimator
 from pyrovae.inference.estimators.scikit_learn import check_is_fitted, validate_data
 from pyrovae.inference.pair.contract import ProgramLike
@@ -35,9 +39,11 @@ LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NumericEstimator(VAEEstimator, ABC):
-    """A pair trained on the rows of a table of numbers `(N, D)`, an array or a data frame.
+    """A pair trained on the rows of a table `(N, D)`, an array or a data frame.
 
-    The pair is p(x, z) = Normal(z; 0, 1) p(x | decoder(z)), q(z | x) = Normal(encoder(x)), unless `pair` makes another.
+    For a table of numbers the pair is p(x, z) = Normal(z; 0, 1) p(x | decoder(z)), q(z | x) = Normal(encoder(x)),
+    unless `pair` makes another. For a table with gaps, text, dates or categories it is that of `VAEImputer`, and rows
+    are scored by their observed cells.
 
     Args:
         latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
@@ -48,16 +54,20 @@ class NumericEstimator(VAEEstimator, ABC):
         pair: a function `x -> (model, guide)` of the training data `(N, D)`; `latent_dim`, `hidden` and `likelihood`
             do not matter then.
         loss: an `Objective`; the ELBO if None.
+        kinds: the kinds of some columns by name, as in `VAEImputer`. None takes a table without gaps, text, dates and
+            categories as numbers; `{}` reads off the kinds of all columns, and gaps may come in later calls.
 
     Attributes:
         model_, guide_: the trained pair.
         history_: its `History`, in nats per data point, of the standardised columns.
         mean_, scale_: the mean and the scale of the columns `(D,)`; 0 and 1 where they are not standardised.
+        table_: the columns, their kinds and values; None for a table of numbers.
         n_features_in_, feature_names_in_: D, and the names of the columns where they have names.
 
     Raises:
-        ValueError: in a call, a table with NaN, infinities or text, or with other columns than in `fit`.
-        DataError: in `fit`, an unknown likelihood.
+        ValueError: in a call, a table with infinities, or with other columns than in `fit`.
+        DataError: in `fit`, an unknown likelihood, or one for a table that is not of numbers alone; in a call, gaps or
+            text in a table whose training data had none.
         SettingError: in `fit`, a parameter outside its range.
         SupportError: in `fit`, values without a density under the likelihood.
     """
@@ -66,33 +76,61 @@ class NumericEstimator(VAEEstimator, ABC):
     standardize: bool | None = None
     pair: Callable[[Tensor], tuple[ProgramLike, ProgramLike]] | None = None
     loss: Any = None
+    kinds: Mapping[Any, str] | None = None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on the rows of a table, and return the estimator.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
             y: not used.
         """
+        rows = self._taken(X, reset=True)
+        mixed = self.pair is None and (self.kinds is not None or _is_mixed(rows))
+        self._check_parameters(mixed=mixed)
+        batch = self._fit_table(rows) if mixed else self._fit_numbers(X)
+        self._after_training(batch)
+        return self
+
+    def _fit_table(self, rows: Any) -> Batch:
+        """Train on columns of several kinds, or with gaps, and return the training data."""
+        if self.likelihood != type(self).likelihood:
+            raise DataError(
+                f"{type(self).__name__} requires a table of numbers without gaps for likelihood={self.likelihood!r}, "
+                "got one of other columns. Leave out likelihood: the kinds of the columns decide."
+            )
+        if len(rows) < 2:
+            raise DataError(f"{type(self).__name__} requires a minimum of 2 rows, got a table of 1 sample.")
+        self.table_ = self._learn_table(rows, self.kinds)
+        self.mean_ = np.array([column.loc for column in self.table_.columns])
+        self.scale_ = np.array([column.scale or 1.0 for column in self.table_.columns])
+        batch = self.table_.encode(rows)
+        build = partial(table_pair, self.table_, batch, self.latent_dim, self.hidden)
+        self._train(lambda: build(self.seed_), batch, self.loss)
+        return batch
+
+    def _fit_numbers(self, X: Any) -> Batch:
+        """Train on numbers, and return the training data."""
         table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        self._check_parameters()
-        likelihood = self._likelihood(table.shape[1])
+        likelihood, self.table_ = self._likelihood(table.shape[1]), None
         self._learn_scale(table, likelihood)
         x = self._tensor(table)
         self._train(lambda: self.pair(x) if self.pair else self._pair(likelihood, x), {"x": x}, self.loss)
-        self._after_training(x)
-        return self
+        return {"x": x}
 
     @abstractmethod
-    def _check_parameters(self) -> None:
-        """Refuse parameters outside their range.
+    def _check_parameters(self, *, mixed: bool) -> None:
+        """Refuse parameters outside their range, and those that a table with gaps or columns of several kinds has not.
+
+        Args:
+            mixed: whether the training data are such a table.
 
         Raises:
             SettingError: one is.
         """
 
     @abstractmethod
-    def _after_training(self, x: Tensor) -> None:
+    def _after_training(self, batch: Batch) -> None:
         """What a kind of estimator learns from the training data once the pair is trained."""
 
     def _likelihood(self, width: int) -> Likelihood:
@@ -120,14 +158,52 @@ class NumericEstimator(VAEEstimator, ABC):
         encoder = MLP(x.shape[1], 2 * self.latent_dim, list(self.hidden))
         return VAE(priors.StandardNormal(self.latent_dim), likelihood, decoder), NormalGuide(encoder)
 
-    def _rows(self, X: Any) -> Tensor:
-        """A table as the pair takes it, `(N, D)`, checked against the table of `fit`."""
+    def _batch(self, X: Any) -> dict[str, Tensor]:
+        """A table as the pair takes it, named tensors of `(N, D)`, checked against the table of `fit`."""
         check_is_fitted(self)
-        return self._tensor(validate_data(self, X, dtype=np.float64, reset=False)).to(device_of(self.model_))
+        if self.table_ is not None:
+            batch = self.table_.encode(self._taken(X, reset=False))
+        else:
+            self._require_numbers(X)
+            batch = {"x": self._tensor(validate_data(self, X, dtype=np.float64, reset=False))}
+        return {name: tensor.to(device_of(self.model_)) for name, tensor in batch.items()}
+
+    def _require_numbers(self, X: Any) -> None:
+        """Refuse gaps and text where the training data had none."""
+        rows = self._taken(X, reset=False)
+        if _is_mixed(rows):
+            raise DataError(
+                f"{type(self).__name__} was fitted to numbers without gaps, got {_first_mixed(rows)}. Fill the gaps, "
+                "VAEImputer().fit_transform(frame), or fit it with kinds={}, which models gaps."
+            )
 
     def _tensor(self, table: np.ndarray) -> Tensor:
         return torch.tensor((table - self.mean_) / self.scale_, dtype=torch.get_default_dtype())
 
-    def _table(self, x: Tensor) -> np.ndarray:
-        """Rows of the pair, `(N, D)`, in the units of the table."""
-        return x.detach().cpu().double().numpy() * self.scale_ + self.mean_
+    def _table(self, x: Tensor) -> Any:
+        """Rows of the pair, `(N, D)`, in the units of the table: an array, or a data frame as in `fit`."""
+        if self.table_ is None:
+            return x.detach().cpu().double().numpy() * self.scale_ + self.mean_
+        values = self.table_.values(x)
+        if not hasattr(self, "feature_names_in_"):
+            return np.stack(list(values.values()), 1)
+        import pandas
+
+        return pandas.DataFrame(values)
+
+
+def _is_mixed(rows: Any) -> bool:
+    """Whether a table has gaps, text, dates or categories."""
+    return _first_mixed(rows) is not None
+
+
+def _first_mixed(rows: Any) -> str | None:
+    """What the first column that has more than numbers has; None if there is none."""
+    for name, series in columns_of(rows).items():
+        gaps = int(missing_cells(series).sum())
+        if gaps:
+            return f"{gaps} missing cells in column {name!r}"
+        cells = plain_cells(series)
+        if cells.dtype.kind not in "biufc" and not all(isinstance(cell, Real) for cell in cells):
+            return f"{cells[0]!r} in column {name!r}"
+    return None

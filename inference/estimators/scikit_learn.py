@@ -3,7 +3,13 @@
 from pyrovae.errors import MissingExtraError
 
 try:
-    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+    from sklearn.base import (
+        BaseEstimator,
+        ClassNamePrefixFeaturesOutMixin,
+        OneToOneFeatureMixin,
+        OutlierMixin,
+        TransformerMixin,
+    )
     from sklearn.utils import check_array, check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
@@ -14,6 +20,7 @@ except ImportError as error:
 __all__ = [
     "BaseEstimator",
     "ClassNamePrefixFeaturesOutMixin",
+    "OneToOneFeatureMixin",
     "OutlierMixin",
     "TransformerMixin",
     "check_array",

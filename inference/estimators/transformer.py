@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
+from pyrovae.inference.estimators.columns import typical_rows
 from pyrovae.inference.estimators.numeric import NumericEstimator
 from pyrovae.inference.estimators.scikit_learn import (
     ClassNamePrefixFeaturesOutMixin,
@@ -17,7 +19,7 @@ from pyrovae.inference.estimators.scikit_learn import (
 )
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import decode, encode, generate
-from pyrovae.inference.pair.running import device_of
+from pyrovae.inference.pair.running import device_of, seeded
 from pyrovae.inference.tasks.representation import features
 
 __all__ = ["VAETransformer"]
@@ -31,12 +33,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
     Args:
         latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
             `VAEEstimator`.
-        likelihood, standardize, loss: as in `NumericEstimator`.
+        likelihood, standardize, loss, kinds: as in `NumericEstimator`.
         pair: as in `NumericEstimator`; its codes are its latent sites concatenated, as in `inference.features`.
 
     Attributes:
         sites_: the latent sites that make the code, and the shape of each.
-        model_, guide_, history_, mean_, scale_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
+        model_, guide_, history_, mean_, scale_, table_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
 
     Raises:
         ValueError, DataError, SettingError, SupportError: as in `NumericEstimator`.
@@ -48,12 +50,15 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         """The code of each row, `(N, K)`.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
         """
-        return _array(features(self.model_, self.guide_, {"x": self._rows(X)}))
+        return _array(features(self.model_, self.guide_, self._batch(X)))
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
+    def inverse_transform(self, X: Any) -> Any:
         """The mean of p(x | z) at each code, `(N, K)` to `(N, D)`, in the units of the table.
+
+        A table of columns of several kinds comes back as one: a data frame if `fit` got one, with the most probable
+        value of each category.
 
         Args:
             X: codes, `(N, K)`.
@@ -65,10 +70,14 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         codes = check_array(X, dtype=np.float64)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} dimensions, but the codes have {self._n_features_out}.")
-        return self._table(decode(self.model_, self._latents(codes)))
+        latents = self._latents(codes)
+        if self.table_ is None:
+            return self._table(decode(self.model_, latents))
+        with torch.no_grad():
+            return self._table(typical_rows(self.model_, latents["z"]))
 
-    def sample(self, n_samples: int = 1, *, mean: bool = False, random_state: Any = None) -> np.ndarray:
-        """New rows, `(n_samples, D)`: z ~ p(z), then x ~ p(x | z), or its mean.
+    def sample(self, n_samples: int = 1, *, mean: bool = False, random_state: Any = None) -> Any:
+        """New rows, `(n_samples, D)`: z ~ p(z), then x ~ p(x | z), or its mean and the most probable categories.
 
         Args:
             n_samples: the number of rows.
@@ -77,6 +86,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         """
         check_is_fitted(self)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
+        if mean and self.table_ is not None:
+            with seeded(seed, torch.device("cpu")):
+                z = self.model_.model.prior().expand([n_samples]).sample()
+            return self.inverse_transform(_array(z))
         return self._table(generate(self.model_, n_samples, mean=mean, seed=seed))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -85,17 +98,22 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         Higher is better, so a grid search without labels can choose by it.
 
         Args:
-            X: a table of numbers, `(N, D)`.
+            X: a table, `(N, D)`.
             y: not used.
         """
-        measured = evaluate(self.model_, self.guide_, {"x": self._rows(X)}, num_samples=100, seed=self.seed_)
-        return measured.log_evidence.value - float(np.log(self.scale_).sum())
+        batch = self._batch(X)
+        measured = evaluate(self.model_, self.guide_, batch, num_samples=100, seed=self.seed_)
+        units = np.log(self.scale_)
+        if "mask" in batch:
+            units = units * batch["mask"].double().mean(0).cpu().numpy()  # a missing cell has no density
+        return measured.log_evidence.value - float(units.sum())
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings()
 
-    def _after_training(self, x: Tensor) -> None:
-        codes = encode(self.model_, self.guide_, {"x": x[:2].to(device_of(self.model_))})
+    def _after_training(self, batch: Batch) -> None:
+        device = device_of(self.model_)
+        codes = encode(self.model_, self.guide_, {name: tensor[:2].to(device) for name, tensor in batch.items()})
         self.sites_ = {name: tuple(z.shape[1:]) for name, z in codes.items() if z.is_floating_point()}
         self._n_features_out = sum(map(math.prod, self.sites_.values()))
 

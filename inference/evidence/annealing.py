@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_choice, check_count, check_fraction
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import SettingError
 from pyrovae.inference.compile.choice import should_compile
 from pyrovae.inference.evidence.estimates import Estimate, summary
@@ -91,8 +92,8 @@ class Annealing:
         return ((torch.sigmoid(8 * line - 4) - ends[0]) / (ends[1] - ends[0])).tolist()
 
 
-@dataclass(frozen=True)
-class AnnealedEvidence:
+@dataclass(frozen=True, repr=False)
+class AnnealedEvidence(Shown):
     """The estimate of `annealed`, in nats per data point; print it for a table.
 
     Attributes:
@@ -113,7 +114,7 @@ class AnnealedEvidence:
     log_weights: Tensor
     per_datum: dict[str, Tensor]
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         how = self.annealing
         rows = {
             "log_evidence": f"{self.log_evidence}, nats per data point",
@@ -121,7 +122,7 @@ class AnnealedEvidence:
             "acceptance": f"{self.acceptance:.2f}",
             "path": f"from the {how.start}, {how.num_temperatures} temperatures of {how.num_leapfrog} leapfrog steps",
         }
-        return "\n".join(f"{name:<23}{value}" for name, value in rows.items())
+        return Cells(list(rows.items()), words=(0, 1))
 
 
 def annealed(

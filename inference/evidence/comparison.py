@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
@@ -43,14 +44,19 @@ class ComparisonRow:
     seconds: float
     note: str
 
-    def __str__(self) -> str:
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its row of a table: data, estimator, estimate, effective sample size, seconds, note."""
         size = "" if self.effective_sample_size is None else f"{self.effective_sample_size:,.1f}"
-        estimate = "-" if self.estimate is None else str(self.estimate)
-        return f"{self.data:<11}{self.estimator:<36}{estimate:>19}{size:>10}{self.seconds:>9.1f}  {self.note}".rstrip()
+        estimate = "-" if self.estimate is None else str(Estimate(*self.estimate))
+        return self.data, self.estimator, estimate, size, f"{self.seconds:.1f}", self.note
+
+    def __str__(self) -> str:
+        return "  ".join(self.cells).rstrip()
 
 
-@dataclass(frozen=True)
-class EvidenceComparison:
+@dataclass(frozen=True, repr=False)
+class EvidenceComparison(Shown):
     """The estimates of `compare_evidence`; print it for a table, in which ESS is the effective sample size.
 
     Attributes:
@@ -68,9 +74,9 @@ class EvidenceComparison:
         """The row of `(data, start of the estimator's name)`."""
         return next(row for row in self.rows if row.data == key[0] and row.estimator.startswith(key[1]))
 
-    def __str__(self) -> str:
-        head = f"{'data':<11}{'estimator':<36}{'nats per data point':>19}{'ESS':>10}{'seconds':>9}  note"
-        return "\n".join([head, *map(str, self.rows)])
+    def cells(self) -> Cells:
+        head = ("data", "estimator", "nats per data point", "ESS", "seconds", "note")
+        return Cells([row.cells for row in self.rows], head, words=(0, 1, 5))
 
 
 def compare_evidence(
@@ -157,9 +163,10 @@ def _simulated(
 def _sampled(data: str, evaluation: Evaluation, seconds: float, notes: Sequence[str] = ("", "")) -> list[ComparisonRow]:
     """The rows of an `Evaluation`."""
     name, size = f"importance sampling, {evaluation.num_samples:,} draws", evaluation.effective_sample_size
+    note = "; ".join(filter(None, (notes[1], evaluation.log_evidence.trust)))
     return [
         ComparisonRow(data, "ELBO", evaluation.elbo, None, seconds, notes[0]),
-        ComparisonRow(data, name, evaluation.log_evidence, size, seconds, notes[1]),
+        ComparisonRow(data, name, evaluation.log_evidence, size, seconds, note),
     ]
 
 

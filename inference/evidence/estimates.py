@@ -13,11 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count, check_positive
+from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.evidence.estimate import Estimate, EvidenceEstimate, summary
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import PairOnData, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -28,42 +30,11 @@ from pyrovae.inference.pair.tracing import sites
 from pyrovae.inference.pair.weights import WeightSums, standard_error
 from pyrovae.numeric import wide
 
-__all__ = ["Estimate", "Evaluation", "Sums", "evaluate", "log_evidence", "summary"]
+__all__ = ["Estimate", "Evaluation", "EvidenceEstimate", "Sums", "evaluate", "log_evidence", "summary"]
 
 
-class Estimate(NamedTuple):
-    """An estimate of a mean over the data, and its Monte Carlo standard error, in nats per data point.
-
-    Attributes:
-        value: the estimate; NaN, printed as "-", where there is none.
-        error: its standard error; NaN, printed as "-", where it cannot be known, as from a single draw.
-    """
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        return f"{_shown(self.value)} ± {_shown(self.error)}"
-
-    def bits_per_dim(self, dims: float) -> "Estimate":
-        """-log p(x) in bits per number, where this estimate is a log-evidence.
-
-        Args:
-            dims: how many numbers one data point has; where entries are missing, how many were observed on average.
-
-        Raises:
-            SettingError: `dims` is not above 0.
-        """
-        check_positive("dims", dims, write="x[0].numel()")
-        return Estimate(-self.value / (dims * math.log(2)), self.error / (dims * math.log(2)))
-
-
-def _shown(number: float) -> str:
-    return "-" if math.isnan(number) else f"{number:.2f}"
-
-
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """The estimates of `evaluate`, in nats per data point; print it for a table.
 
     `elbo = -(rate + distortion) <= log_evidence`. The errors are Monte Carlo standard errors: they measure the
@@ -90,7 +61,7 @@ class Evaluation:
     elbo: Estimate
     rate: Estimate
     distortion: Estimate
-    log_evidence: Estimate
+    log_evidence: EvidenceEstimate
     effective_sample_size: float
     num_samples: int
     dims: float
@@ -120,18 +91,18 @@ class Evaluation:
         khat = self.per_datum.get("khat")
         return math.nan if khat is None else (khat > UNTRUSTED).double().mean().item()
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         rows = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}
         if len(self.rates) > 1:
             rows |= {f"rate {name}": rate for name, rate in self.rates.items()}
-        text = "\n".join(f"{name:<13}{value}" for name, value in rows.items())
-        text += f"\n{'num_samples':<13}{self.num_samples}, nats per data point"
+        rows["num_samples"] = f"{self.num_samples}, nats per data point"
+        notes = []
         if self.unreliable > RARE:
-            text += (
-                f"\n! k-hat above {UNTRUSTED} for {100 * self.unreliable:.0f} % of the data points: log_evidence is "
+            notes.append(
+                f"! k-hat above {UNTRUSTED} for {100 * self.unreliable:.0f} % of the data points: log_evidence is "
                 "too low there, by more than its error"
             )
-        return text
+        return Cells([(name, str(value)) for name, value in rows.items()], after=notes, words=(0, 1))
 
 
 class Sums(NamedTuple):
@@ -253,7 +224,7 @@ def evaluate(
         elbo=measured.summary("elbo"),
         rate=measured.summary("rate"),
         distortion=measured.summary("distortion"),
-        log_evidence=summary(per_datum, "log_evidence"),
+        log_evidence=EvidenceEstimate.of(per_datum),
         effective_sample_size=effective.mean().item(),
         num_samples=num_samples,
         dims=measured.dims(pair),
@@ -343,7 +314,7 @@ def log_evidence(
     seed: int = 0,
     compile: bool | None = None,
     progress: bool = False,
-) -> Estimate:
+) -> EvidenceEstimate:
     """Estimate log p(x) by importance sampling, in nats per data point: `evaluate(...).log_evidence`.
 
     Args:
@@ -375,14 +346,3 @@ def log_evidence(
     if math.isnan(evaluation.log_evidence.value):
         raise PairError(NOT_INDEPENDENT)
     return evaluation.log_evidence
-
-
-def summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
-    """The mean over the data, and its standard error, where the errors of the data points are independent.
-
-    Args:
-        per_datum: estimates and their errors, `(N,)` each.
-        name: which estimate; its errors are at `name_error`.
-    """
-    values, errors = per_datum[name], per_datum[f"{name}_error"]
-    return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.pair.contract import ProgramLike
@@ -23,8 +24,8 @@ from pyrovae.inference.pair.simulation import simulate
 __all__ = ["EvidenceBounds", "sandwich"]
 
 
-@dataclass(frozen=True)
-class EvidenceBounds:
+@dataclass(frozen=True, repr=False)
+class EvidenceBounds(Shown):
     """The bounds of `sandwich`, in nats per data point: lower <= log p(x) <= upper on average. Print it for a table.
 
     Attributes:
@@ -53,20 +54,17 @@ class EvidenceBounds:
         low, high = (self.per_datum[side] - self.per_datum[name] for side in ("lower", "upper"))
         return _over_data(low), _over_data(high)
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         count, samples = len(self.per_datum["lower"]), self.evaluation.num_samples
-        lines = [
-            f"{'upper bound':<22}{self.upper.log_evidence}",
-            f"{'lower bound':<22}{self.lower.log_evidence}",
-            f"{'gap':<22}{self.gap.value:.3f} ± {self.gap.error:.3f}",
+        rows = [
+            ("upper bound", str(self.upper.log_evidence)),
+            ("lower bound", str(self.lower.log_evidence)),
+            ("gap", f"{self.gap.value:.3f} ± {self.gap.error:.3f}"),
         ]
         for name, label in (("log_evidence", f"{samples:,} draws"), ("elbo", "ELBO")):
-            low, high = self.shortfall(name)
-            lines.append(
-                f"{label:<22}{getattr(self.evaluation, name)}, below log p(x) by {low.value:.3f} ± {low.error:.3f} to "
-                f"{high.value:.3f} ± {high.error:.3f}"
-            )
-        return "\n".join([*lines, f"nats per data point, {count} data points simulated by the model"])
+            low, high = (f"{bound.value:.3f} ± {bound.error:.3f}" for bound in self.shortfall(name))
+            rows.append((label, f"{getattr(self.evaluation, name)}, below log p(x) by {low} to {high}"))
+        return Cells(rows, after=[f"nats per data point, {count} data points simulated by the model"], words=(0, 1))
 
 
 def sandwich(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_choice
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import conditions, decode_site, encode
 from pyrovae.inference.latent.projection import METHODS, Method, Plane, embed, principal_plane
@@ -18,8 +19,8 @@ from pyrovae.inference.pair.running import ROWS, Transform, batches, device_of, 
 __all__ = ["LatentMap", "latent_map"]
 
 
-@dataclass(frozen=True)
-class LatentMap:
+@dataclass(frozen=True, repr=False)
+class LatentMap(Shown):
     """Codes of the data and of the prior in one plane.
 
     Attributes:
@@ -36,16 +37,15 @@ class LatentMap:
     axes: tuple[str, str]
     plane: Plane | None
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         sets = {"mean": self.mean, "posterior": self.posterior, "prior": self.prior}
-        lines = [f"{'':<11}{self.axes[0]:>32}{self.axes[1]:>32}"]
-        for name, points in sets.items():
-            if points is not None:
-                both = [f"{m:.2f} ± {s:.2f}" for m, s in zip(points.mean(0), points.std(0), strict=True)]
-                lines.append(f"{name:<11}{both[0]:>32}{both[1]:>32}")
-        return "\n".join([*lines, f"mean ± standard deviation over {len(self.mean):,} data points"])
-
-    __repr__ = __str__
+        rows = [
+            (name, *(f"{m:.2f} ± {s:.2f}" for m, s in zip(points.mean(0), points.std(0), strict=True)))
+            for name, points in sets.items()
+            if points is not None
+        ]
+        after = [f"mean ± standard deviation over {len(self.mean):,} data points"]
+        return Cells(rows, ("", *self.axes), after=after)
 
 
 def latent_map(

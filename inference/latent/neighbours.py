@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_count, check_tensor
+from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import ShapeError
-from pyrovae.inference.latent.table import shortened
 
 __all__ = ["Neighbours", "neighbours"]
 
@@ -15,8 +15,8 @@ __all__ = ["Neighbours", "neighbours"]
 CELLS = 2**24  # distances in memory at once
 
 
-@dataclass(frozen=True)
-class Neighbours:
+@dataclass(frozen=True, repr=False)
+class Neighbours(Shown):
     """The k codes nearest to each query, the nearest first.
 
     Attributes:
@@ -27,13 +27,14 @@ class Neighbours:
     rows: Tensor
     distance: Tensor
 
-    def __str__(self) -> str:
-        lines = []
-        for query, (rows, distances) in enumerate(zip(self.rows.tolist(), self.distance.tolist(), strict=True)):
-            lines += [f"{query:<8}{row:>8}{d:>12.4f}" for row, d in zip(rows, distances, strict=True)]
-        return "\n".join([f"{'query':<8}{'row':>8}{'distance':>12}", *shortened(lines)])
-
-    __repr__ = __str__
+    def cells(self) -> Cells:
+        rows = [
+            (str(query), str(row), f"{distance:.4f}")
+            for query, both in enumerate(zip(self.rows.tolist(), self.distance.tolist(), strict=True))
+            for row, distance in zip(*both, strict=True)
+        ]
+        shown, more = shortened(rows)
+        return Cells(shown, ("query", "row", "distance"), after=more)
 
 
 def neighbours(z: Tensor, query: Tensor, k: int = 5) -> Neighbours:

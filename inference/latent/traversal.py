@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_number, check_several, check_tensor
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode_at_means, encode_all, repeated
 from pyrovae.inference.latent.paths import Kind, path, slerp
@@ -49,8 +50,8 @@ def interpolate(
     return decode_at_means(model, num_steps, codes, given, site)
 
 
-@dataclass(frozen=True)
-class Traversal:
+@dataclass(frozen=True, repr=False)
+class Traversal(Shown):
     """Data decoded from codes that differ in one dimension of a latent site; dimensions of the highest rate come first.
 
     Attributes:
@@ -71,13 +72,13 @@ class Traversal:
     codes: Tensor
     x: Tensor
 
-    def __str__(self) -> str:
-        lines = [f"{'dimension':<14}{'rate':>8}{'from':>10}{'to':>10}"]
-        for dim, rate, values in zip(self.dims, self.rates.tolist(), self.values.tolist(), strict=True):
-            lines.append(f"{f'{self.latent}[{dim}]':<14}{rate:>8.3f}{values[0]:>10.3f}{values[-1]:>10.3f}")
-        return "\n".join([*lines, f"{len(self.t)} values of each; rates in nats per data point"])
-
-    __repr__ = __str__
+    def cells(self) -> Cells:
+        rows = [
+            (f"{self.latent}[{dim}]", f"{rate:.3f}", f"{values[0]:.3f}", f"{values[-1]:.3f}")
+            for dim, rate, values in zip(self.dims, self.rates.tolist(), self.values.tolist(), strict=True)
+        ]
+        after = [f"{len(self.t)} values of each; rates in nats per data point"]
+        return Cells(rows, ("dimension", "rate", "from", "to"), after=after)
 
 
 def traverse(
@@ -123,6 +124,8 @@ def traverse(
     num_dims, num_steps = check_count("num_dims", num_dims, write=10), check_count("num_steps", num_steps, write=9)
     extent = check_number("extent", extent, -1e6, 1e6, write=2.0)
     data = entered("traverse", data, transform, model, guide)
+    if code is not None and not len(code):
+        raise DataError('traverse requires a code of at least one latent, got none. Write code={"z": z[0]}, or None.')
     code, given = conditioned("traverse", model, code), conditioned("traverse", model, given)
     if batch_size(data) < 2:
         raise PairError("traverse requires at least two data points, whose codes have a spread, got one. Pass more.")

@@ -32,6 +32,7 @@ __all__ = [
     "filled",
     "local_params",
     "modules",
+    "name_of",
     "required",
     "takes",
 ]
@@ -63,7 +64,7 @@ def call(program: ProgramLike, batch: Batch, **extra: Any) -> Any:
     missing = [name for name, needed in wanted.items() if needed and name not in offered]
     if missing:
         raise PairError(
-            f"{_name(program)} requires {', '.join(map(repr, missing))}, got a batch of "
+            f"{name_of(program)} requires {', '.join(map(repr, missing))}, got a batch of "
             f"{', '.join(map(repr, batch))}. Name each argument after its site and put a tensor of that name "
             "into the data, or give the argument a default."
         )
@@ -117,7 +118,7 @@ def explained_shapes(program: ProgramLike, batch: Batch) -> Iterator[None]:
             raise
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
         raise ShapeError(
-            f"{_name(program)} fails on a batch of {shapes}: {error}. Check the shapes that its networks were built "
+            f"{name_of(program)} fails on a batch of {shapes}: {error}. Check the shapes that its networks were built "
             "with; check_pair(model, guide, batch) says more."
         ) from error
 
@@ -143,7 +144,7 @@ def explained_arguments(program: ProgramLike, batch: Batch) -> Iterator[None]:
             raise
         names, lacking = (", ".join(map(repr, some)) for some in (batch, empty))
         raise PairError(
-            f"{_name(program)} requires tensors with the names of its arguments, got {names} and none for {lacking}: "
+            f"{name_of(program)} requires tensors with the names of its arguments, got {names} and none for {lacking}: "
             f"{error}. Name the argument after the tensor, or put a tensor of that name into the data."
         ) from error
 
@@ -161,12 +162,12 @@ def _about_types(program: ProgramLike, batch: Batch, error: str) -> str:
         return ""
     if floats is None:
         listed = ", ".join(f"{name} of {str(dtype).removeprefix('torch.')}" for name, dtype in others.items())
-        return f"{_name(program)} fails on the types of its data, {listed}: {error}. Write x.float(), or x.double()."
+        return f"{name_of(program)} fails on the types of its data, {listed}: {error}. Write x.float(), or x.double()."
     wrong = next((name for name, dtype in others.items() if dtype.is_floating_point), next(iter(others)))
     needed = torch.int64 if "Long, Int" in error else floats
     listed = ", ".join(f"{name} of {str(dtype).removeprefix('torch.')}" for name, dtype in others.items())
     return (
-        f"{_name(program)} fails on the types of its data: its parameters are {str(floats).removeprefix('torch.')}, "
+        f"{name_of(program)} fails on the types of its data: its parameters are {str(floats).removeprefix('torch.')}, "
         f'and it got {listed}: {error}. Write {{"{wrong}": {wrong}.to({needed})}}.'
     )
 
@@ -223,7 +224,12 @@ def _parameters(program: ProgramLike) -> list[inspect.Parameter]:
     return parameters
 
 
-def _name(program: ProgramLike) -> str:
+def name_of(program: ProgramLike) -> str:
+    """The name of a function, or of the class of a module.
+
+    Args:
+        program: a model or a guide.
+    """
     return getattr(program, "__name__", type(program).__name__)
 
 

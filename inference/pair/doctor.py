@@ -13,6 +13,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
+from pyrovae.data.named import named_tensors
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.contract import (
     ProgramLike,
@@ -25,17 +26,18 @@ from pyrovae.inference.pair.contract import (
     modules,
     takes,
 )
+from pyrovae.inference.pair.entry import floats_of, require_programs
 from pyrovae.inference.pair.generation import check_generates
 from pyrovae.inference.pair.labels import LabelInputs
 from pyrovae.inference.pair.names import check_arguments, check_names
 from pyrovae.inference.pair.on_data import given
-from pyrovae.inference.pair.plates import check_outside, check_plate, frames, outside, plate_line
+from pyrovae.inference.pair.plates import check_outside, check_plate, check_shape, plate_line
 from pyrovae.inference.pair.scoring import layout
 from pyrovae.inference.pair.together import check_together, fitting_rows
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, unscaled_log_prob
 from pyrovae.inference.pair.values import DataRules, check_observed, check_support
 
-__all__ = ["check_finite", "check_pair"]
+__all__ = ["check_finite", "check_pair", "examine"]
 
 
 def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> None:
@@ -53,13 +55,28 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
 
     Args:
         model, guide: the pair.
-        batch: named tensors, already transformed.
+        batch: named tensors, already transformed; or a tensor, an array or a data frame of numbers, which is `x`.
         extra: further arguments of the programs, such as `data_size=60_000`, for those whose signature names them.
 
     Raises:
         PairError, ShapeError, SupportError, NonFiniteError: the pair breaks a rule. The message names the site, what
             was got, and what to write instead.
+        DataError: the batch is no named tensors.
     """
+    examine(model, guide, batch, **extra)
+
+
+def examine(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> DataRules:
+    """`check_pair`, and what the values of all further data must keep.
+
+    Args:
+        model, guide, batch, extra: as in `check_pair`.
+
+    Raises:
+        PairError, ShapeError, SupportError, NonFiniteError: as in `check_pair`.
+    """
+    require_programs("check_pair", model, guide)
+    batch = named_tensors("check_pair", batch, floats_of(model, guide))
     size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
@@ -68,12 +85,14 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
         check_outside(pair, size, shared=takes(model, "data_size") or takes(guide, "data_size"))
         check_names(model, pair, batch)
         check_observed(model, pair)
-        DataRules.of(model, pair, batch, labels.classes).check(batch)
+        rules = DataRules.of(model, pair, batch, labels.classes)
+        rules.check(batch)
         _check_latents(pair)
         check_finite(pair)
         _check_gradients(model, guide, pair)
         _check_together(model, guide, pair, batch, extra)
         check_generates(model, pair, batch, given(pair, batch))
+    return rules
 
 
 def check_finite(pair: PairTrace) -> None:
@@ -151,7 +170,7 @@ class _GuideDoctor(Messenger):
                 "pyro.sample: only the model scores data."
             )
         check_plate("guide", self.program, msg, self.size, self.data_size)
-        _check_shape("guide", msg, self.size)
+        check_shape("guide", msg, self.size)
 
 
 class _ModelDoctor(Messenger):
@@ -172,7 +191,7 @@ class _ModelDoctor(Messenger):
                 f"model with obs={name}."
             )
         check_plate("model", self.program, msg, self.size, self.data_size)
-        _check_shape("model", msg, self.size)
+        check_shape("model", msg, self.size)
 
 
 def _check_unused(pair: PairTrace) -> None:
@@ -214,23 +233,6 @@ def _hint(error: str, size: int) -> str:
     if "plate('data')" in error and f", {size} vs" not in error:
         return f"Give the plate the size of the batch: {plate_line(size)}"
     return "The distribution has dimensions of one data point in its batch shape: end it with .to_event(n)."
-
-
-# ------------------------------------------------------------------------------------------------------------ shapes
-
-
-def _check_shape(program: str, site: Site, size: int) -> None:
-    """A value has the shape of its distribution."""
-    batch, event, got = tuple(site["fn"].batch_shape), tuple(site["fn"].event_shape), tuple(site["value"].shape)
-    if got == batch + event:
-        return
-    if "data" not in frames(site):
-        raise outside(program, site, size)
-    whose = "data" if site["is_observed"] else "guide's value"
-    raise ShapeError(
-        f"Site '{site['name']}' of the {program} requires a value of shape {batch + event} (batch {batch}, event "
-        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event shapes."
-    )
 
 
 # ------------------------------------------------------------------------------------------------ values, gradients

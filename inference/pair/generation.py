@@ -9,10 +9,11 @@ from torch import Tensor
 
 from pyrovae.data import Batch
 from pyrovae.errors import PairError, PyrovaeError
-from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, required, takes
+from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, name_of, required, takes
+from pyrovae.inference.pair.handlers import PutValues
 from pyrovae.inference.pair.plates import frames
 from pyrovae.inference.pair.running import evaluating
-from pyrovae.inference.pair.tracing import PairTrace, sites
+from pyrovae.inference.pair.tracing import PairTrace, datum_first, sites
 
 __all__ = ["check_generates", "generating", "require_no_data", "require_rows", "require_size"]
 
@@ -49,7 +50,7 @@ def require_no_data(what: str, model: ProgramLike, given: Batch) -> None:
     lacking = [name for name in required(model) if name not in {"size", "data_size", *given}]
     if lacking:
         raise PairError(
-            f"{what} requires a model that runs without data, model(size=16), got one that requires "
+            f"{what} requires a model that runs without data, model(size=16), but {name_of(model)} requires "
             f"{', '.join(map(repr, lacking))}. Write {_LINE}; or pass what it conditions on, given={{...}}."
         )
 
@@ -112,7 +113,8 @@ def check_generates(model: ProgramLike, pair: PairTrace, batch: Batch, given: Ba
     more = {name: tensor[rows.to(tensor.device)] for name, tensor in given.items()}
     require_size("A pair", model)
     require_no_data("A pair", model, more)
-    with evaluating(model), generating("A pair", size), poutine.trace() as tracer:
+    improper = PutValues(lambda site: _undrawable(site, pair, rows))
+    with evaluating(model), generating("A pair", size), poutine.trace() as tracer, improper:
         call(model, more, size=size, data_size=size)
     drawn = sites(tracer.trace)
     for name, site in pair.observed().items():
@@ -126,6 +128,19 @@ def check_generates(model: ProgramLike, pair: PairTrace, batch: Batch, given: Ba
             )
         require_rows("A pair", drawn[name], size)
         _require_shape(name, tuple(site["fn"].event_shape), drawn[name])
+
+
+def _undrawable(site: Site, pair: PairTrace, rows: Tensor) -> Tensor | None:
+    """The guide's value of a latent whose prior has no draws, as that of a deterministic autoencoder; else None."""
+    latent = pair.latent().get(site["name"])
+    if latent is None or site["is_observed"]:
+        return None
+    try:
+        site["fn"].sample()
+    except (PairError, NotImplementedError):
+        value, dim = datum_first(latent[0]), len(site["fn"].batch_shape) - 1
+        return value[rows.to(value.device)].movedim(0, dim)
+    return None
 
 
 def _require_shape(name: str, scored: tuple[int, ...], drawn: Site) -> None:

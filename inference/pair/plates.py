@@ -6,7 +6,7 @@ from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, Site, takes
 from pyrovae.inference.pair.tracing import PairTrace, sites
 
-__all__ = ["check_outside", "check_plate", "check_plates", "frames", "outside", "plate_line"]
+__all__ = ["check_outside", "check_plate", "check_plates", "check_shape", "frames", "outside", "plate_line"]
 
 
 def check_plates(
@@ -21,11 +21,13 @@ def check_plates(
         data_size: the number of all data points, where the caller knows it.
 
     Raises:
-        PairError, ShapeError: as in `check_plate` and `check_outside`.
+        PairError, ShapeError: as in `check_plate`, `check_shape` and `check_outside`.
     """
     for name, program, trace in zip(("guide", "model"), (guide, model), pair, strict=True):
         for site in sites(trace).values():
             check_plate(name, program, site, size, data_size)
+            if site["is_observed"] and site["value"].dim():
+                check_shape(name, site, size)
     check_outside(pair, size, shared=True)
 
 
@@ -61,6 +63,30 @@ def check_plate(name: str, program: ProgramLike, site: Site, size: int, data_siz
             'pyro.plate("data", data_size, subsample_size=len(x), dim=-1).'
         )
     _check_depth(name, site)
+
+
+def check_shape(program: str, site: Site, size: int) -> None:
+    """Raise if a value has another shape than its distribution, which would broadcast it.
+
+    Args:
+        program: "model" or "guide", for the error.
+        site: a site of it.
+        size: B, the size of the batch.
+
+    Raises:
+        PairError: the site is outside the plate "data".
+        ShapeError: the value has another shape.
+    """
+    batch, event, got = tuple(site["fn"].batch_shape), tuple(site["fn"].event_shape), tuple(site["value"].shape)
+    if got == batch + event:
+        return
+    if "data" not in frames(site):
+        raise outside(program, site, size)
+    whose = "data" if site["is_observed"] else "guide's value"
+    raise ShapeError(
+        f"Site '{site['name']}' of the {program} requires a value of shape {batch + event} (batch {batch}, event "
+        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event shapes."
+    )
 
 
 def check_outside(pair: PairTrace, size: int, *, shared: bool) -> None:

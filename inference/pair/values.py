@@ -153,9 +153,26 @@ class DataRules:
         """
         for name, site in self.observed.items():
             self._check_values(name, site, self._scored(name, site, batch), first_row)
-        check_labels(batch, self.classes)
+        self.check_labels(batch)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The names of the tensors that are labels."""
+        return [*self.classes, *(name for name in self.labels if name not in self.classes)]
+
+    def check_labels(self, data: Batch) -> None:
+        """Raise if a label is none that the pair knows.
+
+        Args:
+            data: named tensors; labels that are not among them are passed over.
+
+        Raises:
+            SupportError: a label is outside.
+        """
+        check_labels(data, {name: count for name, count in self.classes.items() if name in data})
         for name, support in self.labels.items():
-            _check_given(name, batch[name], support)
+            if name in data:
+                _check_given(name, data[name], support)
 
     def _scored(self, name: str, site: Site, batch: Batch) -> Tensor:
         """The values that the site scores: entries that a mask hides count as those of the run, which are inside."""

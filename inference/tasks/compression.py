@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_positive, check_tensor
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import DataError, ShapeError
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
@@ -20,8 +21,8 @@ from pyrovae.numeric import wide
 __all__ = ["QuantisedPCA", "RateDistortion", "rate_distortion"]
 
 
-@dataclass(frozen=True)
-class RateDistortion:
+@dataclass(frozen=True, repr=False)
+class RateDistortion(Shown):
     """One point of a rate-distortion curve: means over the data.
 
     Attributes:
@@ -40,8 +41,10 @@ class RateDistortion:
         """
         return 10 * math.log10(peak**2 / self.mse) if self.mse > 0 else math.inf
 
-    def __str__(self) -> str:
-        return f"rate  {self.rate:.4f} bits per dimension\nmse   {self.mse:.4g} per dimension"
+    def cells(self) -> Cells:
+        return Cells(
+            [("rate", f"{self.rate:.4f} bits per dimension"), ("mse", f"{self.mse:.4g} per dimension")], words=(0, 1)
+        )
 
 
 def rate_distortion(

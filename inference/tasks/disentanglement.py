@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.checks import BYTES, check_count, check_name, check_number, check_seed, check_several
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.pair.contract import ProgramLike, Site, call, explained_shapes
@@ -30,8 +31,8 @@ _Densities = Callable[[Tensor], Tensor]
 """From draws `(R, *)` to log q(z_d | x_n), `(R, N, D)`."""
 
 
-@dataclass(frozen=True)
-class MutualInformationGap:
+@dataclass(frozen=True, repr=False)
+class MutualInformationGap(Shown):
     """What `mutual_information_gap` measured.
 
     Attributes:
@@ -46,18 +47,18 @@ class MutualInformationGap:
     information: dict[str, Tensor]
     entropies: dict[str, float]
 
-    def __str__(self) -> str:
-        width = 2 + max(map(len, (*self.gaps, "factor")))
-        rows = [f"{'factor':<{width}}{'gap':>6}{'H(v)':>8}{'largest I(z_d; v)':>22}{'second largest':>22}"]
+    def cells(self) -> Cells:
+        rows = []
         for name, gap in self.gaps.items():
             best = self.information[name].topk(2)
-            cells = [f"{value:.3f} at d = {d}" for value, d in zip(best.values.tolist(), best.indices, strict=True)]
-            rows.append(f"{name:<{width}}{gap:>6.3f}{self.entropies[name]:>8.3f}{cells[0]:>22}{cells[1]:>22}")
-        return "\n".join([*rows, f"{'mean':<{width}}{self.value:>6.3f}", "H and I in nats"])
+            largest = [f"{value:.3f} at d = {d}" for value, d in zip(best.values.tolist(), best.indices, strict=True)]
+            rows.append((name, f"{gap:.3f}", f"{self.entropies[name]:.3f}", *largest))
+        head = ("factor", "gap", "H(v)", "largest I(z_d; v)", "second largest")
+        return Cells([*rows, ("mean", f"{self.value:.3f}", "", "", "")], head, after=["H and I in nats"])
 
 
-@dataclass(frozen=True)
-class FactorVAEScore:
+@dataclass(frozen=True, repr=False)
+class FactorVAEScore(Shown):
     """What `factor_vae_score` measured.
 
     Attributes:
@@ -70,12 +71,12 @@ class FactorVAEScore:
     votes: Tensor
     active: Tensor
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         active = self.active.nonzero().flatten().tolist()
-        rows = [f"d = {d:<8}" + "".join(f"{count:>8}" for count in self.votes[d].tolist()) for d in active]
-        named = "".join(f"{f'k = {k}':>8}" for k in range(self.votes.shape[1]))
+        rows = [(f"d = {d}", *map(str, self.votes[d].tolist())) for d in active]
+        head = ("votes", *(f"k = {k}" for k in range(self.votes.shape[1])))
         last = f"accuracy {self.value:.3f}, {len(active)} of {len(self.active)} dimensions active"
-        return "\n".join([f"{'votes':<12}{named}", *rows, last])
+        return Cells(rows, head, after=[last])
 
 
 def mutual_information_gap(

@@ -17,6 +17,7 @@ from torch import Tensor
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.data.masks import check_mask
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.draws.posterior import posterior
@@ -34,8 +35,8 @@ from pyrovae.numeric import wide
 __all__ = ["Imputation", "imputations", "impute"]
 
 
-@dataclass(frozen=True)
-class Imputation:
+@dataclass(frozen=True, repr=False)
+class Imputation(Shown):
     """What `impute` found.
 
     Attributes:
@@ -48,14 +49,14 @@ class Imputation:
     error: Tensor
     effective_sample_size: Tensor
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         size = self.effective_sample_size
         rows = {
             "data points": f"{len(self.x)}",
             "largest standard error": f"{self.error.nan_to_num(0.0).max().item():.3g}",
             "effective_sample_size": f"lowest {size.min().item():.1f}, median {size.median().item():.1f}",
         }
-        return "\n".join(f"{name:<24}{value}" for name, value in rows.items())
+        return Cells(list(rows.items()), words=(0, 1))
 
 
 def impute(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_positive, check_tensor
 from pyrovae.data import Batch
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import DataError, MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.neighbours import neighbours
@@ -48,8 +49,8 @@ def features(
     return torch.cat([z.reshape(len(z), -1) for name, z in codes.items() if latent in (None, name)], -1)
 
 
-@dataclass(frozen=True)
-class Accuracy:
+@dataclass(frozen=True, repr=False)
+class Accuracy(Shown):
     """The share of test data that a classifier labels correctly.
 
     Attributes:
@@ -60,12 +61,12 @@ class Accuracy:
     value: float
     error: float
 
-    def __str__(self) -> str:
-        return f"{100 * self.value:.2f} ± {100 * self.error:.2f} %"
+    def cells(self) -> Cells:
+        return Cells([(f"{100 * self.value:.2f} ± {100 * self.error:.2f} %",)])
 
 
-@dataclass(frozen=True)
-class ProbeAccuracy:
+@dataclass(frozen=True, repr=False)
+class ProbeAccuracy(Shown):
     """What `probe` measured.
 
     Attributes:
@@ -76,8 +77,8 @@ class ProbeAccuracy:
     linear: Accuracy
     nearest: Accuracy
 
-    def __str__(self) -> str:
-        return f"linear   {self.linear}\nnearest  {self.nearest}"
+    def cells(self) -> Cells:
+        return Cells([("linear", str(self.linear)), ("nearest", str(self.nearest))])
 
 
 def probe(

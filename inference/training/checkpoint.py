@@ -21,7 +21,7 @@ from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture, restore
 from pyrovae.output import write_atomically
 
-__all__ = ["PREVIOUS", "has_run", "load", "load_weights", "save", "seal"]
+__all__ = ["PREVIOUS", "ending", "has_run", "load", "load_weights", "save", "seal"]
 
 PREVIOUS = "checkpoint.previous.pt"
 """The checkpoint before the last one, in the same folder."""
@@ -143,8 +143,16 @@ def load_weights(model: ProgramLike, guide: ProgramLike, run: str | Path) -> Non
     Raises:
         CheckpointError: the folder holds no checkpoint, a broken one, or one of another architecture.
     """
-    state = load(Path(run) / "checkpoint.pt")
-    ending = state.get("best") or state.get("weights", state)
-    check_same_architecture(model, guide, ending)
-    check_finite_weights(model, guide, ending)
-    restore(model, guide, ending)
+    weights = ending(load(Path(run) / "checkpoint.pt"))
+    check_same_architecture(model, guide, weights)
+    check_finite_weights(model, guide, weights)
+    restore(model, guide, weights)
+
+
+def ending(state: dict[str, Any]) -> Any:
+    """The weights that a training ended with: the best ones, the average, or the last.
+
+    Args:
+        state: of the training.
+    """
+    return state.get("best") or state.get("weights", state)

@@ -12,9 +12,9 @@ from torch.optim import Adam
 
 from pyrovae.checks import check_choice, check_count, check_fraction, check_positive
 from pyrovae.data import Batch, Scale
-from pyrovae.errors import PairError, PyrovaeError
+from pyrovae.errors import PairError, PyrovaeError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
-from pyrovae.inference.pair.doctor import check_pair
+from pyrovae.inference.pair.doctor import examine
 from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.pair.tracing import trace_pair
@@ -63,7 +63,7 @@ def fit(
     """Train a pair by SVI, and return its history. The pair is trained in place.
 
     Args:
-        model, guide: any pair that keeps the contract; it is checked on the first batch.
+        model, guide: any pair that keeps the contract; `check_pair` checks it on the first batch.
         data: named tensors that share their leading dimension, one entry for each data point; a tensor, an array or a
             data frame of numbers, which is `x`; or a `pyrovae.data.Dataset`.
         epochs: passes over the data, those before a resume included.
@@ -83,8 +83,9 @@ def fit(
             average is validated, and ends the training. Steps start from the weights themselves.
         seed: of the order of the data and all random draws; the global random state is left alone.
         device: "auto" takes the first of cuda, mps and cpu that is there.
-        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch. It must
-            hold no run, unless `resume` or `overwrite` says what becomes of it, and one process trains in it at a time.
+        run: a folder for `metrics.csv`, `metrics.json`, `config.json` and `checkpoint.pt`, written every epoch, and
+            `pair.json`, by which `pyrovae.load_run` builds the pair again. It must hold no run, unless `resume` or
+            `overwrite` says what becomes of it, and one process trains in it at a time.
         resume: continue from the checkpoint in `run`, bit for bit. Data, pair, loss, transform and all settings but
             `epochs`, `patience`, `compile` and `progress` must be the same.
         overwrite: replace the run that is in `run`.
@@ -95,17 +96,20 @@ def fit(
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
 
     Raises:
-        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch.
-        NonFiniteError: the loss is NaN or infinite; the site and the batch are named, and the last good checkpoint
-            stays.
-        SettingError: a setting has no meaning.
-        CheckpointError: `resume` without a run, from a broken checkpoint, or from one of other settings.
+        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or the
+            data have a label that it does not know.
+        NonFiniteError: the loss is NaN or infinite, or a weight, after a gradient that was not finite; the site and the
+            batch are named, the weights are those of the start of the epoch, and the last good checkpoint stays.
+        SettingError: a setting has no meaning; `resume` without `run`.
+        CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
         OutOfMemoryError: a batch needs more memory than there is.
         ThreadError: another thread of this process runs a pair.
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
     _check_settings(epochs, batch_size, clip_norm, patience, average, resume, overwrite)
+    if resume and run is None:
+        raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
     folder = None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
     where = choose_device(device)
     prepared = TrainingData(
@@ -136,6 +140,8 @@ def _trained(
     loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
     with closing(svi):
         loop.start()
+        if folder is not None:
+            folder.describe(svi.model, svi.guide, data.given, data.transform)
         return loop.run(epochs, progress)
 
 
@@ -161,7 +167,11 @@ def _check_settings(
 
 def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -> None:
     """Refuse a pair that breaks the contract, or cannot take the smallest batch, as where rows are normalised."""
-    check_pair(model, guide, data.batch(data.first_epoch[0]), data_size=data.size)
+    whole = data.batch(data.first_epoch[0])
+    rules = examine(model, guide, whole, data_size=data.size)
+    kept = [n for n in rules.label_names if n in data.train and torch.equal(whole[n], data.first_rows(n))]
+    for split in (data.train, data.valid):
+        rules.check_labels({name: split[name] for name in kept if name in split})
     first, smallest = data.first_epoch[0], min(data.first_epoch, key=len)
     if len(smallest) == len(first):
         return

@@ -3,20 +3,31 @@
 import csv
 import io
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyrovae.display import Cells, Shown
+from pyrovae.plots.curves import curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+import torch
+from torch import Tensor
 
 __all__ = ["History"]
 
 _SHOWN = 20  # rows of the table; the ones in the middle are left out of a longer history
 
 
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False)
+class History(Shown):
     """What happened in a training, one row per epoch, in nats per data point.
 
     A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the data points of the epoch),
     and `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not provide it).
     With validation data it also has their `elbo`, `rate` and `distortion`, and `log_evidence`, the mean of the bound
-    log 1/S sum_s w_s, where the loss weighs S draws. `history["elbo"]` is one column.
+    log 1/S sum_s w_s, where the loss weighs S draws. `train_rate` and `train_distortion` are measured with the same
+    weights on the first training data points, as many as validation has and at most 500. `history["elbo"]` is a column.
 
     Attributes:
         rows: one dict per epoch.
@@ -24,27 +35,34 @@ class History:
             validation data.
         seconds: the time that the training took, with that before a resume.
         stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
+        step_losses: the objective of each step, the mean over the data points of its batch, `(steps,)`.
     """
 
     rows: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
     stopped: str = "epochs"
     seconds: float = field(default=0.0, compare=False)
+    step_losses: Tensor = field(default_factory=lambda: torch.zeros(0), compare=False, repr=False)
 
     def __getitem__(self, name: str) -> list[float]:
         return [row[name] for row in self.rows]
 
-    def __str__(self) -> str:
+    def cells(self) -> Cells:
         names = list(self.rows[0]) if self.rows else ["epoch"]
         cells = [[_shown(name, row[name]) for name in names] for row in self.rows]
         if len(cells) > _SHOWN:
             cells = [*cells[: _SHOWN // 2], ["..."] * len(names), *cells[-_SHOWN // 2 :]]
-        widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-        lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells]
-        head = "  ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
         judged = "log-evidence" if "log_evidence" in names else "ELBO"
         best = "" if self.best_epoch is None else f"; the validation {judged} was highest in epoch {self.best_epoch}"
-        return "\n".join([head, *lines, f"nats per data point; stopped by {self.stopped}{best}"])
+        return Cells(cells, names, after=[f"nats per data point; stopped by {self.stopped}{best}"], words=())
+
+    def plot(self) -> "Figure":
+        """The loss of each epoch, in training and on the validation data, and there the rate and the distortion.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return curves(self.rows)
 
     def csv(self) -> str:
         """The rows as comma-separated values with a header."""

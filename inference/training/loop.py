@@ -16,12 +16,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from pyrovae.errors import NonFiniteError, PairError
+from pyrovae.data import Batch
+from pyrovae.errors import NonFiniteError, PairError, PyrovaeError
 from pyrovae.inference.compile.lowering.background import half_of_the_threads
-from pyrovae.inference.evidence.estimates import evaluate
+from pyrovae.inference.evidence.estimates import Evaluation, evaluate
 from pyrovae.inference.objectives.importance import IWAE, Renyi, WakeSleep
 from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.objectives.requirements import is_scaled
+from pyrovae.inference.pair.contract import batch_size
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
@@ -47,6 +49,9 @@ _PLAIN = (Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO)  # their loss is minus th
 
 _TOGETHER = 64
 """How many steps one call takes at most."""
+
+_TRAIN_ROWS = 500
+"""How many training data points have their rate and distortion measured after an epoch; no more than validation has."""
 
 _NUMBERS = 2**20
 """How many numbers the batches of one call have at most, when it takes several steps."""
@@ -89,6 +94,7 @@ class Loop:
         self._settings = {} if run is None else self._config()
         self.rows: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
+        self.step_losses = torch.zeros(0, dtype=torch.float32)  # of the steps of the epochs before
         self.tracked = [0.0, 0.0]  # the sum of the ELBOs in that epoch, and the number of data points
         self._compiled: set[int] = set()  # batch sizes whose steps have run
         self._seconds, self._began = 0.0, time.monotonic()
@@ -97,7 +103,8 @@ class Loop:
     @property
     def history(self) -> History:
         """What has happened so far."""
-        return History(tuple(self.rows), self.patience.best_epoch, self.patience.stopped, self.seconds)
+        patience = self.patience
+        return History(tuple(self.rows), patience.best_epoch, patience.stopped, self.seconds, self.step_losses)
 
     @property
     def seconds(self) -> float:
@@ -152,6 +159,8 @@ class Loop:
             bar.set_postfix_str(self._line(), refresh=False)
             if interrupt.asked:
                 self._interrupted()
+        if self.data.valid:
+            bar.set_postfix_str(f"{self._line()} evaluating")
         self._end_epoch(order)
         bar.set_postfix_str(self._line())
         if interrupt.asked:
@@ -198,7 +207,7 @@ class Loop:
         loss = float(np.average(self.losses, weights=[len(rows) for rows in order]))
         row = {
             "epoch": epoch,
-            "step": len(order) * epoch,
+            "step": len(self.step_losses) + len(order),
             "lr": float(self.optimizer.param_groups[0]["lr"]),
             "loss": loss,
             **self._train_elbo(loss),
@@ -206,6 +215,7 @@ class Loop:
         with self._undone(), self.average.in_place(self.svi.model, self.svi.guide, epoch):
             self.rows.append(row | self._validated(epoch))
             self.patience.judge(self.rows, lambda: copy.deepcopy(self._weights()), self.average.mean)
+        self.step_losses = torch.cat([self.step_losses, torch.tensor(self.losses, dtype=torch.float32)])
         self.losses, self.tracked = [], [0.0, 0.0]
         self._step_schedule()
         if self.run_folder is not None:
@@ -233,22 +243,36 @@ class Loop:
             return is_scaled(trace_pair(model, guide, batch, data_size=self.data.size))
 
     def _validated(self, epoch: int) -> dict[str, float]:
-        """ELBO, rate and distortion on the validation data, under the same noise in every epoch."""
-        model, guide, data, loss = self.svi.model, self.svi.guide, self.data, self.svi.objective
-        draws = loss.num_particles if isinstance(loss, _WEIGHTED) else 1
-        check_weights(model, guide, epoch)
-        if not data.valid:
+        """ELBO, rate and distortion on the validation data, with the same noise in every epoch, and two of training."""
+        check_weights(self.svi.model, self.svi.guide, epoch)
+        if not self.data.valid:
             return {}
-        with half_of_the_threads(self.svi.compiles_beside):
-            measured = evaluate(model, guide, data.valid, num_samples=draws, transform=data.transform, seed=data.seed)
+        measured = self._evaluated(self.data.valid)
         if not math.isfinite(measured.elbo.value):
             bad = (~measured.per_datum["elbo"].isfinite()).nonzero().flatten().tolist()
             raise NonFiniteError(
                 f"epoch {epoch}: the validation ELBO is {measured.elbo.value}, because of the rows {bad[:5]} of the "
                 "validation data. Remove these rows, or mend their values."
             )
-        names = ("elbo", "rate", "distortion", *(["log_evidence"] if draws > 1 else []))
-        return {name: getattr(measured, name).value for name in names}
+        names = ("elbo", "rate", "distortion", *(["log_evidence"] if measured.num_samples > 1 else []))
+        return {name: getattr(measured, name).value for name in names} | self._train_parts()
+
+    def _train_parts(self) -> dict[str, float]:
+        """Rate and distortion of some training data; none where the pair cannot be evaluated on them."""
+        rows = min(_TRAIN_ROWS, batch_size(self.data.valid), self.data.size)
+        try:
+            measured = self._evaluated({name: tensor[:rows] for name, tensor in self.data.train.items()})
+        except PyrovaeError:  # hidden labels, for example
+            return {}
+        found = {f"train_{name}": getattr(measured, name).value for name in ("rate", "distortion")}
+        return found if all(map(math.isfinite, found.values())) else {}
+
+    def _evaluated(self, batch: Batch) -> Evaluation:
+        """An evaluation by as many draws as the loss weighs."""
+        model, guide, data, loss = self.svi.model, self.svi.guide, self.data, self.svi.objective
+        draws = loss.num_particles if isinstance(loss, _WEIGHTED) else 1
+        with half_of_the_threads(self.svi.compiles_beside):
+            return evaluate(model, guide, batch, num_samples=draws, transform=data.transform, seed=data.seed)
 
     def _line(self) -> str:
         """What the bar says: the loss of the epoch under way, and the last validation."""
@@ -308,6 +332,7 @@ class Loop:
             "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "history": {"rows": self.rows, "best_epoch": history.best_epoch, "stopped": history.stopped},
             "losses": self.losses,
+            "step_losses": self.step_losses,
             "tracked": self.tracked,
             "taken": self.svi.taken(),
             "seconds": self.seconds,
@@ -333,6 +358,7 @@ class Loop:
         self._seconds = state["seconds"]
         self.svi.resume(state["taken"])
         self.rows, self.losses, self.tracked = state["history"]["rows"], state["losses"], state["tracked"]
+        self.step_losses = state["step_losses"].cpu()
         self.patience.best_epoch, self.patience.stopped = state["history"]["best_epoch"], state["history"]["stopped"]
         self.average.mean, self.patience.ending = state["mean"], state["best"]
         torch.set_rng_state(state["rng"].cpu())

@@ -45,8 +45,13 @@ def make_optimizer(optim: Optim | Unwrapped, named: dict[Tensor, str]) -> Optimi
         named: the parameters, and the name of each.
 
     Raises:
-        PairError: the optimizer computes the loss itself, as LBFGS does.
+        PairError: there are no parameters; or the optimizer computes the loss itself, as LBFGS does.
     """
+    if not named and not isinstance(optim, Optimizer):
+        raise PairError(
+            "Training requires a pair with parameters that require a gradient, got none. Write a network as a module "
+            "of the pair, self.decoder = MLP(...), or pyro.param(...); requires_grad_(True) thaws a frozen one."
+        )
     made = _made(optim, named)
     closure = inspect.signature(made.step).parameters.get("closure") if isinstance(made, Optimizer) else None
     if closure is not None and closure.default is inspect.Parameter.empty:

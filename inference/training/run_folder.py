@@ -25,12 +25,13 @@ from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training import checkpoint
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.parameters import undisturbed
+from pyrovae.inference.training.run_pair import PAIR, TENSORS, write_pair
 from pyrovae.output import write_text
 from pyrovae.version import __version__
 
 __all__ = ["RunFolder"]
 
-_OWN = ("checkpoint.pt", checkpoint.PREVIOUS, "config.json", "metrics.csv", "metrics.json")
+_OWN = ("checkpoint.pt", checkpoint.PREVIOUS, "config.json", "metrics.csv", "metrics.json", PAIR, TENSORS)
 """What a training writes."""
 
 _LATER = ("summary.json", "summary.html", "comparison.json", "report.html")
@@ -205,6 +206,16 @@ class RunFolder:
             )
         self._constant = {"config": before, "about": about}
         return state
+
+    def describe(self, model: ProgramLike, guide: ProgramLike, data: Any, transform: Any) -> None:
+        """Write `pair.json`, by which `pyrovae.load_run` builds the pair and finds its data.
+
+        Args:
+            model, guide: the pair.
+            data: what `fit` was given.
+            transform: applied to each batch.
+        """
+        write_pair(self.folder, model, guide, data, transform)
 
     def mend(self, history: History) -> None:
         """Write `config.json` and the metrics as the checkpoint has them; a kill may have left them an epoch behind.

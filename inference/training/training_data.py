@@ -57,6 +57,7 @@ class TrainingData:
         SettingError: a seed that is no whole number from 0 to 2^32 - 1, or `batches` that is no function.
 
     Attributes:
+        given: the data, as they were given.
         train, valid: named tensors; `valid` is empty where there are no validation data.
         size: the number of training data points.
         scaled: whether the loss is that of all data points.
@@ -78,7 +79,7 @@ class TrainingData:
         device: torch.device,
     ) -> None:
         require_programs("fit", model, guide)
-        self.transform, self.batch_size, self.device = transform, batch_size, device
+        self.given, self.transform, self.batch_size, self.device = data, transform, batch_size, device
         self.seed, self._streamed = check_seed("seed", seed), getattr(data, "streamed", False)
         if not (batches is None or callable(batches)):
             raise SettingError(f"batches requires a function that draws the rows, got {batches!r}. Write batches=None.")
@@ -104,6 +105,14 @@ class TrainingData:
             rows: their row numbers.
         """
         return transformed(gathered(self.train, rows, self.device), self.transform)
+
+    def first_rows(self, name: str) -> Tensor:
+        """The rows of the first step of one tensor of the training data, on the device, before the transform.
+
+        Args:
+            name: the name of the tensor.
+        """
+        return gathered({name: self.train[name]}, self.first_epoch[0], self.device)[name]
 
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.

@@ -48,6 +48,7 @@ def check_state(
         _check_generator("cuda_rng", state["cuda_rng"], own["cuda_rng"])
     _check_history(state["history"])
     _check_numbers("losses", state["losses"])
+    _check_step_losses(state["step_losses"], state["history"]["rows"])
     _check_numbers("tracked", state["tracked"], 2)
     _check_numbers("seconds", [state["seconds"]])
     _check_taken(state["taken"])
@@ -159,6 +160,13 @@ def _check_numbers(name: str, values: Any, count: int | None = None) -> None:
     wrong = not isinstance(values, list) or not all(map(_is_number, values))
     if wrong or (count is not None and len(values) != count):
         _refuse(name, "finite numbers" if count is None else f"{count} finite numbers", values)
+
+
+def _check_step_losses(losses: Any, rows: list[dict[str, float]]) -> None:
+    steps = rows[-1]["step"] if rows else 0
+    wrong = not isinstance(losses, Tensor) or losses.shape != (steps,) or losses.dtype != torch.float32
+    if wrong or not losses.isfinite().all():
+        _refuse("step_losses", f"{steps} finite numbers", losses)
 
 
 def _check_taken(taken: Any) -> None:

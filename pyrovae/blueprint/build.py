@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.blueprint.draw import SCALARS, Drawing
-from pyrovae.blueprint.names import Names
+from pyrovae.blueprint.names import Names, known_layers
 from pyrovae.errors import FolderError
 
 __all__ = ["build"]
@@ -68,8 +68,8 @@ class _Hand:
             return self._method(value["method"], self._object(value["object"]))
         if value.keys() == {"scalar", "value"}:
             return _scalar(value["scalar"], self.value(value["value"]))
-        tag, *more = value
-        if more or tag not in self._readers:
+        tag = next(iter(value)) if len(value) == 1 else None
+        if tag not in self._readers:
             raise FolderError(f"The folder holds a value of an unknown kind, {ascii(list(value))[:100]}.")
         return self._readers[tag](value[tag])
 
@@ -137,7 +137,8 @@ class _Hand:
             raise _broken("an object, a name, and what is put there", entry)
         owner, by = self._object(entry["object"]), self._object(entry["by"])
         own = isinstance(owner, nn.Module) and isinstance(by, nn.Module) and isinstance(entry["name"], str)
-        if not own or entry["name"] not in owner._modules:
+        circle = own and any(part is owner for part in by.modules())
+        if not own or circle or entry["name"] not in owner._modules:
             raise _broken("the name of a submodule", entry)
         setattr(owner, entry["name"], by)
 
@@ -145,6 +146,8 @@ class _Hand:
 def _called(kind: type, arguments: dict[str, Any]) -> Any:
     if kind in (nn.Sequential, nn.ModuleList):
         return _container(kind, arguments)
+    if kind in known_layers():
+        return kind(**arguments)  # torch's own check of the names: an RNN takes any number of arguments
     build: Any = kind.__init__  # type: ignore[misc]
     signature = inspect.signature(build)
     unknown = arguments.keys() - signature.parameters.keys()

@@ -16,7 +16,7 @@ from pyrovae.blueprint.names import Names, attributes_of, is_layer
 from pyrovae.errors import FolderError
 from pyrovae.recorded import Lost, record_of
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["SCALARS", "Drawing", "draw"]
 
 LARGEST = 2**24
 """The most numbers of an argument that is a tensor or an array."""
@@ -36,6 +36,7 @@ class Drawing:
         roots: what was drawn, by name.
         tensors: the arguments that are tensors or arrays, by the name that stands for them.
         own: the classes among them that are neither the suite's nor torch's.
+        modules: every module among the objects that is still in use.
     """
 
     objects: list[dict[str, Any]] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Drawing:
     roots: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     own: tuple[type, ...] = ()
+    modules: tuple[nn.Module, ...] = ()
 
 
 def draw(roots: Mapping[str, Any]) -> Drawing:
@@ -58,7 +60,7 @@ def draw(roots: Mapping[str, Any]) -> Drawing:
     hand = _Hand()
     hand.drawing.roots = {name: hand.value(root, name) for name, root in roots.items()}
     hand.draw_replaced()
-    hand.drawing.own = tuple(hand.own.values())
+    hand.drawing.own, hand.drawing.modules = tuple(hand.own.values()), hand.in_use()
     return hand.drawing
 
 
@@ -72,6 +74,7 @@ class _Hand:
         self._kept: list[Any] = []  # an object must live as long as its id stands for it
         self.own: dict[str, type] = {}
         self._pending: list[tuple[int, str, nn.Module]] = []
+        self._replaced: set[int] = set()
 
     def value(self, value: Any, where: str) -> Any:
         """A value as JSON."""
@@ -171,6 +174,11 @@ class _Hand:
             now = value._modules.get(name)
             if isinstance(given, nn.Module) and now is not None and id(given) not in present:
                 self._pending.append((self._numbers[id(value)], name, now))
+                self._replaced |= set(map(id, given.modules()))
+
+    def in_use(self) -> tuple[nn.Module, ...]:
+        """The modules that were drawn, without those that others replaced."""
+        return tuple(m for m in self._kept if isinstance(m, nn.Module) and id(m) not in self._replaced)
 
     def draw_replaced(self) -> None:
         """Draw the submodules that replaced others; they may be built of the objects that they are in."""
@@ -207,8 +215,7 @@ def _bound(value: Any) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    name = getattr(value, "__qualname__", None)
-    return f"the function {name!r}" if name else f"a {type(value).__name__}"
+    return f"the function {value.__name__!r}" if inspect.isroutine(value) else f"a {type(value).__name__}"
 
 
 def _instead(value: Any) -> str:

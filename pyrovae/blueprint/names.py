@@ -11,7 +11,7 @@ from torch import nn
 from pyrovae.errors import FolderError
 from pyrovae.recorded import Recorded
 
-__all__ = ["TORCH", "Names", "attributes_of", "is_layer"]
+__all__ = ["TORCH", "Names", "attributes_of", "is_layer", "known_layers"]
 
 _PACKAGES = (
     "pyrovae.networks",
@@ -23,6 +23,7 @@ _PACKAGES = (
     "pyrovae.guides",
     "pyrovae.data",
     "pyrovae.data.table",
+    "pyrovae.inference.estimators.columns",
 )
 """Where the suite exports its classes; the first one that exports a class gives it its name."""
 
@@ -81,7 +82,13 @@ def is_layer(module: nn.Module) -> bool:
     Args:
         module: any module.
     """
-    return type(module) is getattr(nn, type(module).__name__, None) and type(module).__name__ in TORCH
+    return type(module) in known_layers()
+
+
+@cache
+def known_layers() -> frozenset[type]:
+    """The modules of torch that a blueprint may name."""
+    return frozenset(getattr(nn, name) for name in TORCH)
 
 
 def attributes_of(layer: nn.Module) -> dict[str, Any]:
@@ -102,7 +109,7 @@ def attributes_of(layer: nn.Module) -> dict[str, Any]:
 @cache
 def _listed() -> dict[str, type]:
     """The classes of the suite and of torch by name."""
-    found: dict[str, type] = {f"torch.nn.{name}": getattr(nn, name) for name in TORCH}
+    found: dict[str, type] = {f"torch.nn.{kind.__name__}": kind for kind in known_layers()}
     for package in _PACKAGES:
         module = import_module(package)
         for name in module.__all__:

@@ -19,11 +19,15 @@ __all__ = ["shapes_only", "undisturbed_build"]
 
 @contextmanager
 def undisturbed_build() -> Iterator[None]:
-    """Inside, modules are built in float32 on the CPU; global random numbers and parameters stay as they are."""
+    """Inside, modules are built in float32 on the CPU, or without values where that holds outside.
+
+    Global random numbers, parameters and settings stay as they are.
+    """
     dtype, random = torch.get_default_dtype(), get_rng_state()
+    device = "meta" if torch.get_default_device().type == "meta" else "cpu"
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.device("cpu"), pyro.settings.context(module_local_params=True):
+        with torch.device(device), pyro.settings.context(module_local_params=True):
             yield
     finally:
         torch.set_default_dtype(dtype)

@@ -6,6 +6,7 @@ int64 label, and other tensors are passed on. Pixels stay uint8 in memory; a tra
 
 import difflib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from pyrovae.checks import BYTES, check_count
@@ -19,6 +20,7 @@ from pyrovae.data.labels import hide_labels
 from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.mapped import check_unchanged
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
+from pyrovae.data.origin import Origin
 from pyrovae.data.piano import rolls
 from pyrovae.data.public import NAMES, load_public
 from pyrovae.data.quadrants import Quadrants
@@ -146,8 +148,10 @@ def load(
     if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
         raise DataError(f"load requires the name of a data set, or a path, got {name!r}. Write load('digits').")
     name = os.fspath(name)
+    given = {"name": name, "root": root, "valid": valid, "test": test, "size": size, "level": level}
     try:
-        return _load(name, root, download, valid, test, size, level, max_bytes)
+        found = _load(name, root, download, valid, test, size, level, max_bytes)
+        return replace(found, origin=Origin.of(given | {"max_bytes": max_bytes}, found.splits))
     except (OSError, UnicodeError) as error:  # a folder that may not be read, a name too long, a disk that fails
         raise DataError(f"{name!r} cannot be read: {type(error).__name__}: {error}.") from error
 

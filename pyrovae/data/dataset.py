@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_count, check_tensor
+from pyrovae.data.origin import Origin
+from pyrovae.display import Cells
 from pyrovae.errors import DataError
 
 __all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "first", "hold_out", "shuffle"]
@@ -31,6 +33,7 @@ class Dataset:
         streamed: whether the tensors are views of a memory-mapped file. Then only the batches that are used are read,
             and the tensors should stay on the CPU.
         vocabulary: for sentences, the `Vocabulary` that decodes `x`: `vocabulary.decode(x)`.
+        origin: what `load` was given, by which a run folder finds the set again; None for a set of one's own.
     """
 
     train: Batch
@@ -41,6 +44,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     streamed: bool = False
     vocabulary: Any = None
+    origin: Origin | None = None
 
     @property
     def splits(self) -> dict[str, Batch]:
@@ -58,16 +62,26 @@ class Dataset:
         """One line: sizes, shapes, dtypes, number of classes, source."""
         counts = {split: len(next(iter(batch.values()), ())) for split, batch in self.splits.items()}
         sizes = " / ".join(f"{count:,} {split}" for split, count in counts.items())
-        tensors = ", ".join(
-            f"{key} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape[1:])}"
-            for key, value in self.train.items()
-        )
+        tensors = ", ".join(f"{key} {_shape(value)}" for key, value in self.train.items())
         classes = f"; {len(self.classes)} classes" if self.classes else ""
         words = f"; {self.vocabulary}" if self.vocabulary else ""
         return f"{self.name}: {sizes}; {tensors}{classes}{words}; {self.source}"
 
     def __repr__(self) -> str:
         return f"Dataset({self.describe()})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (split, f"{len(next(iter(batch.values()), ())):,}", *(_shape(batch.get(name)) for name in self.train))
+            for split, batch in self.splits.items()
+        ]
+        words = tuple(range(2, 2 + len(self.train)))
+        return Cells(rows, ("split", "data points", *self.train), [self.name], [self.source], (0, *words)).html()
+
+
+def _shape(tensor: Tensor | None) -> str:
+    """The type and the shape of one data point's tensor."""
+    return "" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape[1:])}"
 
 
 def excerpt(x: Tensor, numbers: int = 2**26) -> Tensor:

@@ -118,7 +118,8 @@ class Column:
 
     def __str__(self) -> str:
         if self.values:
-            about = ", ".join(map(str, self.values[:6])) + (f", ... ({len(self.values)})" if self.values[6:] else "")
+            shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in self.values[:6]]
+            about = ", ".join(shown) + (f", ... ({len(self.values)})" if self.values[6:] else "")
         elif self.kind == "date":
             about = f"mean {self.decode(np.zeros(1)).astype('datetime64[D]')[0]}, sd {self.scale:.4g} days"
         else:

@@ -4,7 +4,7 @@ Images are `(N, C, H, W)` with values in [0, 1]; C is 1 or 3. Colours are safe f
 imported when the first figure is made.
 """
 
-from pyrovae.plots.curves import curves, dots, lines
+from pyrovae.plots.curves import curves, dots, lines, step_losses
 from pyrovae.plots.diagnostics import detection, heat, ranks
 from pyrovae.plots.figure import PALETTE, save
 from pyrovae.plots.images import grid, mosaic, paths, reconstructions, table
@@ -29,6 +29,7 @@ __all__ = [
     "ranks",
     "reconstructions",
     "save",
+    "step_losses",
     "table",
     "traversals",
 ]

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyrovae.checks import check_number
+from torch import Tensor
+
+from pyrovae.checks import check_count, check_number, check_tensor
 from pyrovae.errors import DataError
 from pyrovae.plots.figure import PALETTE, new_figure, plain
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["curves", "dots", "lines"]
+__all__ = ["curves", "dots", "lines", "step_losses"]
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
@@ -35,10 +37,19 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
         panels[0].legend(frameon=False)
     if validated:
         _curve(panels[0], epochs, {"validation, -ELBO": [-row["elbo"] for row in rows]}, "loss")
-        _curve(panels[1], epochs, {"rate": [row["rate"] for row in rows]}, "rate, KL(q(z|x) ‖ p(z))")
-        _curve(panels[2], epochs, {"distortion": [row["distortion"] for row in rows]}, "distortion, -E log p(x|z)")
+        _part(panels[1], epochs, rows, "rate", "rate, KL(q(z|x) ‖ p(z))")
+        _part(panels[2], epochs, rows, "distortion", "distortion, -E log p(x|z)")
         panels[0].legend(frameon=False)
     return figure
+
+
+def _part(axes: "Axes", epochs: Sequence[float], rows: Sequence[Mapping[str, Any]], name: str, title: str) -> None:
+    """A part of the ELBO on the validation data, and on training data where the rows have it."""
+    both = bool(rows) and all(f"train_{name}" in row for row in rows)
+    series = {"some training data": [row[f"train_{name}"] for row in rows]} if both else {}
+    _curve(axes, epochs, series | {"validation": [row[name] for row in rows]}, title)
+    if both:
+        axes.legend(frameon=False)
 
 
 def _listed(rows: Any) -> Sequence[Any]:
@@ -55,6 +66,31 @@ def _curve(axes: "Axes", epochs: Sequence[float], series: Mapping[str, Sequence[
     axes.set_ylabel("nats per data point")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     plain(axes, title)
+
+
+def step_losses(losses: Tensor, *, window: int = 50) -> "Figure":
+    """The loss of each training step, as `History.step_losses` holds it, and its moving average.
+
+    Args:
+        losses: `(steps,)`.
+        window: how many steps the moving average takes; fewer where there are not as many.
+
+    Raises:
+        ShapeError: they are no vector.
+        SettingError: a window below 1.
+    """
+    losses = check_tensor("losses", losses, "(steps,)", dims=1).detach().cpu().double()
+    window = min(check_count("window", window), max(1, len(losses)))
+    figure = new_figure(6.2, 3.6)
+    axes = figure.subplots()
+    axes.plot(range(1, len(losses) + 1), losses.numpy(), color=PALETTE[5], linewidth=0.6, label="each step")
+    averages = losses.unfold(0, window, 1).mean(1).numpy() if len(losses) else losses.numpy()
+    steps = range(window, len(losses) + 1) if len(losses) else range(0)
+    axes.plot(steps, averages, color=PALETTE[0], linewidth=1.4, label=f"mean of {window} steps")
+    axes.set(xlabel="training step", ylabel="nats per data point")
+    plain(axes, "loss of each step")
+    axes.legend(frameon=False)
+    return figure
 
 
 def lines(series: Mapping[str, Sequence[Sequence[float]]], *, x: str, y: str, title: str = "") -> "Figure":
@@ -92,7 +128,7 @@ def dots(series: Mapping[str, Sequence[float]], names: Sequence[str], *, x: str,
     for i, (name, values) in enumerate(series.items()):
         axes.plot(values, rows, "osD^vP"[i % 6], label=name, color=PALETTE[i % len(PALETTE)], markersize=5, alpha=0.85)
     axes.set_yticks(rows, names, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(x)
     plain(axes, title)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_equally_many, check_numbers
 from pyrovae.errors import ShapeError
-from pyrovae.plots.arguments import equally_many, numbers
 from pyrovae.plots.figure import PALETTE, new_figure, plain
 
 if TYPE_CHECKING:
@@ -86,12 +85,12 @@ def heat(
     Raises:
         ShapeError: values that are not `(R, C)`, or names of another number.
     """
-    values = numbers("values", values)
+    values = check_numbers("values", values)
     values = values.float() if values.dtype == torch.bool else values
     if values.dim() != 2 or not values.numel():
         raise ShapeError(f"heat requires values (R, C), got {tuple(values.shape)}.")
-    equally_many("rows", rows, len(values), "rows of values")
-    equally_many("columns", columns, values.shape[1], "columns of values")
+    check_equally_many("rows", rows, len(values), "rows of values")
+    check_equally_many("columns", columns, values.shape[1], "columns of values")
     figure = new_figure(1.8 + 0.24 * len(columns), 2.4 + 0.24 * len(rows))
     axes = figure.subplots()
     bound = values.abs().max().item() or 1.0
@@ -121,7 +120,7 @@ def ranks(
     Raises:
         ShapeError: the ranks are not `(N, D)`.
     """
-    ranks, num_bins = numbers("ranks", ranks), check_count("num_bins", num_bins)
+    ranks, num_bins = check_numbers("ranks", ranks), check_count("num_bins", num_bins)
     num_samples = check_count("num_samples", num_samples)
     if ranks.dim() != 2 or not ranks.numel():
         raise ShapeError(f"A picture of ranks requires (N, D), got {tuple(ranks.shape)}. Write calibration.ranks['z'].")

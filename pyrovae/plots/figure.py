@@ -11,14 +11,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "new_figure", "plain", "save"]
+__all__ = ["PALETTE", "colours", "new_figure", "plain", "save"]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#999933")
-"""Okabe & Ito's colours, then Tol's: every reader can tell ten classes apart."""
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000", "#882255", "#8A8A8A")
+"""Okabe & Ito's colours, then Tol's wine, then grey: every reader can tell ten classes apart."""
+
+
+def colours(count: int) -> list[str]:
+    """As many colours, no two alike: the palette, and beyond its ten hues a golden angle apart.
+
+    Args:
+        count: how many.
+    """
+    from matplotlib.colors import hsv_to_rgb, to_hex
+
+    more = (hsv_to_rgb((0.381966 * i % 1, 0.75, 0.55 if i % 2 else 0.95)) for i in range(len(PALETTE), count))
+    return [*PALETTE[:count], *map(to_hex, more)]
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure. It belongs to no window, so nothing shows it and nothing has to close it.
+    """An empty figure. It belongs to no window and nothing has to close it; a notebook shows it where it is returned.
 
     Args:
         width: inches.
@@ -27,8 +39,10 @@ def new_figure(width: float, height: float) -> "Figure":
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = imported("matplotlib.figure", "pyrovae.plots requires", "matplotlib")
-    return figure.Figure(figsize=(width, height), layout="constrained")
+    imported("matplotlib.figure", "pyrovae.plots requires", "matplotlib")
+    from pyrovae.plots.picture import Picture
+
+    return Picture(figsize=(width, height), layout="constrained")
 
 
 def plain(axes: "Axes", title: str = "") -> None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_numbers
 from pyrovae.errors import ShapeError
-from pyrovae.plots.arguments import numbers
 from pyrovae.plots.figure import new_figure
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
 
 
 def _images(images: Tensor, name: str = "images") -> Tensor:
-    images = numbers(name, images)
+    images = check_numbers(name, images)
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
         raise ShapeError(
             f"A picture requires images (N, C, H, W) with N > 0, C = 1 or 3, got {tuple(images.shape)}. Data of other "
@@ -58,7 +57,7 @@ def _images(images: Tensor, name: str = "images") -> Tensor:
 
 
 def _table(images: Tensor) -> Tensor:
-    images = numbers("images", images)
+    images = check_numbers("images", images)
     if images.dim() != 5 or images.shape[2] not in (1, 3) or images.numel() == 0:
         raise ShapeError(
             f"A picture of rows requires images (R, T, C, H, W), none of them 0, C = 1 or 3, got "
@@ -114,7 +113,7 @@ def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 
     Raises:
         ShapeError: the two differ in shape, or are not images.
     """
-    originals, reconstructed = numbers("originals", originals), numbers("reconstructed", reconstructed)
+    originals, reconstructed = check_numbers("originals", originals), check_numbers("reconstructed", reconstructed)
     if originals.shape != reconstructed.shape:
         raise ShapeError(
             f"reconstructions requires two tensors of one shape, got originals {tuple(originals.shape)} and "

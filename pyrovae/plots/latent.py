@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.checks import check_number
+from pyrovae.checks import check_equally_many, check_number, check_numbers, check_several
 from pyrovae.errors import DataError, ShapeError
-from pyrovae.plots.arguments import equally_many, numbers, several
-from pyrovae.plots.figure import PALETTE, new_figure
+from pyrovae.plots.figure import PALETTE, colours, new_figure
 from pyrovae.plots.images import labelled, mosaic, show
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["attribute", "latent_map", "manifold", "neighbours", "traversals"]
+
+NAMED, COLUMN = 40, 14
+"""The most labels that a legend names, and how many a column of it holds."""
 
 
 def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *, latent: str = "z") -> "Figure":
@@ -54,9 +56,9 @@ def attribute(images: Tensor, strengths: Sequence[float], *, name: str = "an att
     Raises:
         ShapeError: they are not rows of images.
     """
-    columns = [f"{check_number('a strength', strength):g}" for strength in several("strengths", strengths)]
+    columns = [f"{check_number('a strength', strength):g}" for strength in check_several("strengths", strengths)]
     figure, axes = labelled(images, f"along the direction of {name}", [], columns)
-    equally_many("strengths", columns, len(images[0]), "images of a row")
+    check_equally_many("strengths", columns, len(images[0]), "images of a row")
     axes.set_xlabel("strength: times the difference of the mean codes with and without", fontsize=8)
     return figure
 
@@ -73,7 +75,7 @@ def neighbours(queries: Tensor, found: Tensor, distance: Tensor) -> "Figure":
         ShapeError: shapes that do not belong together, or no images.
     """
     queries, found, distance = (
-        numbers(*one) for one in (("queries", queries), ("found", found), ("distance", distance))
+        check_numbers(*one) for one in (("queries", queries), ("found", found), ("distance", distance))
     )
     if found.shape[2:] != queries.shape[1:] or not found.shape[:2] == distance.shape or len(found) != len(queries):
         raise ShapeError(
@@ -105,7 +107,7 @@ def manifold(images: Tensor, *, extent: float) -> "Figure":
     Raises:
         ShapeError: the number of images is not a square.
     """
-    images, extent = numbers("images", images), check_number("extent", extent)
+    images, extent = check_numbers("images", images), check_number("extent", extent)
     side = math.isqrt(len(images)) if images.dim() else 0
     if not side or side * side != len(images):
         raise ShapeError(
@@ -149,8 +151,8 @@ def latent_map(
         ShapeError: points that are not `(N, 2)`, y that is not `(N,)`, or labels without a class.
         DataError: points that are not finite.
     """
-    mean, y = numbers("mean", mean), None if y is None else numbers("y", y)
-    posterior, prior = (None if points is None else numbers("points", points) for points in (posterior, prior))
+    mean, y = check_numbers("mean", mean), None if y is None else check_numbers("y", y)
+    posterior, prior = (None if points is None else check_numbers("points", points) for points in (posterior, prior))
     sets = [points for points in (mean, posterior, prior) if points is not None]
     _check_points(sets, mean, y, classes)
     both = posterior is not None and prior is not None
@@ -204,14 +206,15 @@ def _by_label(axes: "Axes", points: Tensor, y: Tensor | None, classes: Sequence[
     if y is None:
         return _points(axes, points, PALETTE[0], None)
     groups = sorted(set(y.tolist()))
-    for i, group in enumerate(groups):
+    for group, colour in zip(groups, colours(len(groups)), strict=True):
         name = classes[group] if classes else str(group)
-        _points(axes, points[(y == group).to(points.device)], PALETTE[i % len(PALETTE)], name)
-    if len(groups) <= len(PALETTE):
-        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2.5)
+        _points(axes, points[(y == group).to(points.device)], colour, name)
+    if len(groups) <= NAMED:
+        style: dict[str, Any] = {"frameon": False, "markerscale": 2.5, "ncols": -(-len(groups) // COLUMN)}
+        axes.legend(title="label", loc="center left", bbox_to_anchor=(1, 0.5), **style)
     return None
 
 
-def _points(axes: "Axes", points: Tensor, colour: str, label: str | None) -> None:
+def _points(axes: "Axes", points: Tensor, colour: Any, label: str | None) -> None:
     across, up = points.detach().float().cpu().T.numpy()
     axes.scatter(across, up, s=7, alpha=0.7, linewidths=0, color=colour, label=label)

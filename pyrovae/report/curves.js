@@ -1,6 +1,6 @@
 // Training curves: the values at one epoch are shown at a time, by pointer or by keys.
 
-const CURVE = { width: 360, height: 220, left: 44, right: 8, top: 8, bottom: 34 };
+const CURVE = { width: 320, height: 220, left: 52, right: 10, top: 8, bottom: 40 };
 
 // Where epochs and values are drawn; `epoch(share)` is the epoch at a share of the width.
 function curveScale(panel, epochs) {
@@ -23,12 +23,12 @@ function curvePlot(panel, { x, y, first, last, low, high }) {
     `${name}: ${number(values[0])} at epoch ${first}, ${number(values[values.length - 1])} at epoch ${last}.`);
   const text = [`${panel.title} against epochs.`, ...ends].join(" ");
   const plot = svg("svg", { class: "curve", viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "img", "aria-label": text });
-  for (const tick of nice(low, high, 7)) {
-    plot.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
-      svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, number(tick)));
-  }
-  for (const tick of nice(first, last, 6).filter(Number.isInteger)) {
-    plot.append(svg("text", { x: x(tick), y: height - bottom + 16, "text-anchor": "middle" }, String(tick)));
+  const ticks = nice(low, high, 6);
+  const texts = tickTexts(ticks, high);
+  ticks.forEach((tick, k) => plot.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
+    svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, texts[k])));
+  for (const tick of nice(first, last, 5).filter(Number.isInteger)) {
+    plot.append(svg("text", { x: x(tick), y: height - bottom + 17, "text-anchor": "middle" }, String(tick)));
   }
   plot.append(svg("text", { x: width - right, y: height - 4, "text-anchor": "end" }, "epoch"));
   return plot;

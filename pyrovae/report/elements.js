@@ -4,7 +4,7 @@
 const report = JSON.parse(document.getElementById("report").textContent);
 
 // The palette of pyrovae.plots: Okabe and Ito's colours, then Tol's. Black and wine are lighter on dark paper.
-const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "var(--black)", "var(--wine)", "#999933"];
+const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "var(--black)", "var(--wine)", "#8A8A8A"];
 const DASHES = ["", "6 3", "2 2"];
 const FEW = 12; // numbers of one data point that are written out; more are drawn as a line
 
@@ -29,7 +29,8 @@ function number(value, digits = 4) {
 }
 
 const fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
-const colour = (index) => PALETTE[index % PALETTE.length];
+// Beyond the palette, hues a golden angle apart: no two labels share a colour.
+const colour = (index) => (index < PALETTE.length ? PALETTE[index] : `hsl(${((index * 137.508) % 360).toFixed(1)} 70% ${index % 2 ? 38 : 62}%)`);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 function nice(low, high, count) {
@@ -41,6 +42,15 @@ function nice(low, high, count) {
   // Counted, because beyond 2^53 the next whole number is the same one.
   for (let n = 0; n <= 2 * count && (first + n) * step <= high + step * 1e-9; n++) ticks.push(Number(((first + n) * step).toPrecision(12)));
   return ticks;
+}
+
+// Ticks as text, all with the decimals that tell them apart: 3.90, 3.95, 4.00.
+function tickTexts(ticks, high) {
+  const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : Math.abs(high) || 1;
+  const size = Math.max(step, ...ticks.map(Math.abs));
+  if (size >= 1e6 || step < 1e-4) return ticks.map((tick) => number(tick, 6));
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  return ticks.map((tick) => fixed(tick, decimals));
 }
 
 // An album shows its data points one by one: `picture(album, index, label)` is an element with a method `turn(index, label)`.

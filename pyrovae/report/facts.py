@@ -6,7 +6,7 @@ from typing import Any
 from pyrovae.report.files import HUGE, LONGEST, RunFiles
 from pyrovae.report.sections import Section
 
-__all__ = ["broken_files", "estimate", "run_facts"]
+__all__ = ["broken_files", "estimate", "number", "run_facts"]
 
 MANY = 100
 """How many entries of a list are shown."""
@@ -63,7 +63,11 @@ def broken_files(files: RunFiles) -> Section | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None."""
+    """A finite number, or None.
+
+    Args:
+        value: an entry of `summary.json`.
+    """
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if plain and abs(value) < HUGE else None
 

@@ -1,5 +1,6 @@
 """The page of a run folder alone: what its files say, without the pair, so that nothing has to run."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 from pyrovae.errors import CheckpointError
 from pyrovae.output import write_text
 from pyrovae.report import sections
-from pyrovae.report.facts import broken_files, estimate, run_facts
+from pyrovae.report.facts import broken_files, estimate, number, run_facts
 from pyrovae.report.files import LONGEST, RunFiles, picture
+from pyrovae.report.heading import heading
 from pyrovae.report.page import page
 from pyrovae.report.sections import Section
+from pyrovae.report.sections.section import doubts
 from pyrovae.version import __version__
 
 __all__ = ["report_folder"]
@@ -51,9 +54,9 @@ def report_folder(run: str | Path) -> tuple[Path, RunFiles]:
             f"A report requires a run folder, got {str(folder)!r}, which holds no summary.json, metrics.json, "
             "config.json or picture. Train a pair into it: fit(..., run=...), or an example with --out."
         )
+    lead = f"Made from the files of the run folder; nothing was run. Written by pyrovae {__version__}."
     content = {
-        "title": f"Run {folder.resolve().name}",
-        "lead": f"Made from the files of the run folder; nothing was run. Written by pyrovae {__version__}.",
+        **heading(f"Run {folder.resolve().name}", lead, files),
         "sections": _sections(files, pictures),
     }
     path = folder / "summary.html"
@@ -83,7 +86,12 @@ def _sections(files: RunFiles, pictures: list[dict[str, str]]) -> list[Section]:
 
 
 def _tiles(files: RunFiles) -> list[Any]:
-    found = [(name, estimate(files.summary, key), note) for name, (key, note) in TILES.items()]
+    share = number(files.summary.get("unreliable"))
+    notes = {"log-evidence": doubts(math.nan if share is None else share)}
+    found = [
+        (name, estimate(files.summary, key), "; ".join(filter(None, (note, notes.get(name)))))
+        for name, (key, note) in TILES.items()
+    ]
     return [tile for tile in found if tile[1] is not None]
 
 

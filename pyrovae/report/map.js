@@ -71,11 +71,13 @@ function mapPlot({ half, side, points, label, labels, prior, grid, axes }) {
 }
 
 function mapTicks(half, px, py) {
-  return nice(-half, half, 6).flatMap((tick) => {
+  const ticks = nice(-half, half, 6);
+  const texts = tickTexts(ticks, half);
+  return ticks.flatMap((tick, k) => {
     const lines = [svg("line", { class: "axis", x1: px(tick), x2: px(tick), y1: 0, y2: MAP }),
       svg("line", { class: "axis", y1: py(tick), y2: py(tick), x1: 0, x2: MAP })];
     if (Math.abs(tick) >= 0.93 * half) return lines;
-    return [...lines, svg("text", { x: px(tick) + 3, y: MAP - 4 }, number(tick)), svg("text", { x: 3, y: py(tick) - 3 }, number(tick))];
+    return [...lines, svg("text", { x: px(tick) + 3, y: MAP - 4 }, texts[k]), svg("text", { x: 3, y: py(tick) - 3 }, texts[k])];
   });
 }
 

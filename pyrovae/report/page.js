@@ -37,7 +37,7 @@ const KINDS = {
     if (section.groups) {
       const shown = (item, from, count) => item.at.slice(from, from + count).map((index, k) => picture(album, index, words(item, from + k)));
       return [make("div", { class: "rows" }, ...items.map((item) => make("div", {}, make("h3", {}, item.label),
-        make("div", { class: "row" + lines(album) }, ...section.groups.map(([name, from, count]) =>
+        item.note ? make("p", { class: "note" }, item.note) : null, make("div", { class: "row" + lines(album) }, ...section.groups.map(([name, from, count]) =>
           make("figure", {}, make("div", {}, ...shown(item, from, count)), make("figcaption", {}, name)))))))];
     }
     return [make("div", { class: "grid" + lines(album) }, ...items.map((item) => make("figure", {},
@@ -48,6 +48,10 @@ const KINDS = {
   pictures(section) {
     return section.items.map(({ name, source }) =>
       make("figure", { class: "whole" }, make("img", { src: source, alt: name }), make("figcaption", {}, name)));
+  },
+
+  glossary(section) {
+    return [definitions(section.words)];
   },
 
   map: latentMap,
@@ -65,7 +69,8 @@ async function start() {
   const albums = report.sections.flatMap((section) => [section.album, section.grid, section.data].filter(Boolean));
   await Promise.all(albums.map(load));
   const main = document.getElementById("content");
-  main.append(make("h1", {}, report.title), make("p", { class: "lead" }, report.lead));
+  main.append(make("h1", {}, report.title), make("p", { class: "lead" }, report.lead),
+    report.command ? make("p", { class: "lead" }, make("code", {}, report.command)) : "");
   const links = report.sections.map((section, k) => {
     const id = `section-${k + 1}`;
     const parts = KINDS[section.kind](section).filter((part) => part !== null);
@@ -73,6 +78,11 @@ async function start() {
       section.text ? make("p", { class: "soft" }, section.text) : null, ...parts));
     return make("li", {}, make("a", { href: `#${id}` }, section.title));
   });
+  const map = document.querySelector(".plot");
+  if (map) {
+    map.id = "map";
+    document.querySelector('.skip[href="#map"]').hidden = false;
+  }
   document.querySelector("nav").append(make("ol", {}, ...links));
   document.documentElement.dataset.ready = "yes";
 }

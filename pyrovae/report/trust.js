@@ -2,9 +2,12 @@
 
 const measured = ({ value, error }) => (error === null || error < 1e-6 * Math.abs(value) ? number(value, 3) : `${number(value, 3)} ± ${number(error, 2)}`);
 
+// Good, not good, or not to be told from so few data points or draws.
+const VERDICTS = { true: ["good", "✓ good"], false: ["bad", "⚠ take care"], null: ["unknown", "? cannot tell"] };
+
 function checks(section) {
   const rows = section.checks.map((check) => make("div", { class: "check" },
-    make("div", { class: "head" }, make("span", { class: `verdict ${check.good ? "good" : "bad"}` }, check.good ? "✓ good" : "⚠ take care"),
+    make("div", { class: "head" }, make("span", { class: `verdict ${VERDICTS[check.good][0]}` }, VERDICTS[check.good][1]),
       make("b", {}, check.name), make("span", { class: "value" }, measured(check))),
     make("p", {}, check.verdict)));
   const absent = Object.fromEntries(section.absent.map(({ name, reason }) => [name, reason]));
@@ -14,16 +17,17 @@ function checks(section) {
 }
 
 function bars(chart) {
-  const [width, height, left, bottom, top] = [640, 150, 40, 30, 8];
+  const [width, height, left, bottom, top] = [420, 160, 46, 30, 8];
   const high = Math.max(...chart.values, chart.level || 0) || 1;
   const step = (width - left - 4) / chart.values.length;
   const y = (value) => height - bottom - ((height - top - bottom) * value) / high;
   const plot = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": chart.words });
-  for (const tick of nice(0, high, 3)) {
-    plot.append(svg("line", { class: "axis", x1: left, x2: width, y1: y(tick), y2: y(tick) }),
-      svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, number(tick)));
-  }
-  const every = Math.ceil(chart.values.length / 12);
+  const ticks = nice(0, high, 3);
+  const texts = tickTexts(ticks, high);
+  ticks.forEach((tick, k) => plot.append(svg("line", { class: "axis", x1: left, x2: width, y1: y(tick), y2: y(tick) }),
+    svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, texts[k])));
+  const longest = Math.max(...chart.names.map((name) => name.length));
+  const every = Math.ceil((chart.values.length * (8 * longest + 8)) / (width - left));
   chart.values.forEach((value, k) => {
     const bar = svg("rect", { x: left + k * step + 1, width: Math.max(1, step - 2), y: y(value), height: height - bottom - y(value), fill: colour(0) });
     bar.append(svg("title", {}, `${chart.names[k]}: ${number(value)}`));
@@ -42,7 +46,7 @@ function estimates(section) {
 
 function intervals(all) {
   const rows = all.filter((row) => row.value !== null);
-  const [width, left, right, line] = [640, 250, 20, 32];
+  const [width, left, right, line] = [420, 12, 24, 46];
   const height = rows.length * line + 30;
   const ends = rows.flatMap((row) => [row.value - 2 * row.error, row.value + 2 * row.error]);
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
@@ -50,13 +54,13 @@ function intervals(all) {
   const x = (value) => left + ((width - left - right) * (value - low + pad)) / (high - low + 2 * pad);
   const plot = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": rows.map((row) => `${row.name}: ${number(row.value, 6)} ± ${number(row.error, 2)}`).join("; ") });
-  for (const tick of nice(low - pad, high + pad, 5)) {
-    plot.append(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: 0, y2: height - 24 }),
-      svg("text", { x: x(tick), y: height - 8, "text-anchor": "middle" }, number(tick, 6)));
-  }
+  const ticks = nice(low - pad, high + pad, 4);
+  const texts = tickTexts(ticks, high);
+  ticks.forEach((tick, k) => plot.append(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: 0, y2: height - 24 }),
+    svg("text", { x: x(tick), y: height - 8, "text-anchor": "middle" }, texts[k])));
   rows.forEach((row, k) => {
-    const y = line * (k + 0.5);
-    plot.append(svg("text", { x: left - 10, y: y + 4, "text-anchor": "end" }, row.name),
+    const y = line * (k + 0.68);
+    plot.append(svg("text", { x: left, y: y - 14 }, row.name),
       svg("circle", { cx: x(row.value), cy: y, r: 4, fill: colour(0) }),
       svg("path", { d: whiskers(x(row.value - 2 * row.error), x(row.value + 2 * row.error), y), stroke: colour(0), "stroke-width": 1.5, fill: "none" }));
   });

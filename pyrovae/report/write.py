@@ -20,6 +20,7 @@ from pyrovae.output import write_text
 from pyrovae.report import sections
 from pyrovae.report.facts import broken_files, run_facts
 from pyrovae.report.files import RunFiles
+from pyrovae.report.heading import heading
 from pyrovae.report.page import page
 from pyrovae.report.reported import ReportedPair
 from pyrovae.report.sections import Section
@@ -75,16 +76,16 @@ def write_report(
         PairError, ShapeError: the pair cannot be evaluated on these data.
         OutputError: the folder cannot be written.
     """
-    run = Path(run)
+    files = RunFiles.of(Path(run))
     measured = measured or evaluate(model, guide, data, num_samples=num_samples, transform=transform, seed=seed)
     pair = ReportedPair.of(model, guide, data, transform, classes, seed)
     shown = f"{batch_size(data):,} data points scored, {len(pair.x):,} shown"
+    lead = f"{shown}. Written by pyrovae {__version__}."
     content = {
-        "title": f"{_name(model)} and {_name(guide)}",
-        "lead": f"{shown}. Written by pyrovae {__version__}.",
-        "sections": _sections(pair, measured, trust, comparison, RunFiles.of(run)),
+        **heading(f"{_name(model)} and {_name(guide)}", lead, files),
+        "sections": _sections(pair, measured, trust, comparison, files),
     }
-    path = run / "report.html"
+    path = files.folder / "report.html"
     write_text(path, page(content))
     return path
 
@@ -109,6 +110,7 @@ def _sections(
         _made("Posterior draws", lambda: sections.draws(pair) if pair.density else None),
         _made("Trust", lambda: sections.trust(trust or _diagnosed(pair)) if pair.density else None),
         _made("Evidence", lambda: sections.evidence(measured, comparison) if pair.density else None),
+        sections.glossary(),
     ]
     return [section for section in made if section is not None]
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from pyrovae.blueprint.files import read_bytes, read_config
+from pyrovae.blueprint.parts import FORMAT, Packed, pack, unpack
 from pyrovae.checks import check_choice
 from pyrovae.data import Table, Vocabulary
 from pyrovae.errors import FolderError, OutputError
 from pyrovae.output import write_atomically, write_text
 from pyrovae.sharing.card import Card
-from pyrovae.sharing.files import read_bytes, read_config
 from pyrovae.sharing.hub import download, upload
-from pyrovae.sharing.parts import FORMAT, Packed, pack, unpack
 
 __all__ = ["FILES", "LARGEST", "Pair", "check_place", "load", "push_to_hub", "read_folder", "save", "write_folder"]
 
@@ -87,12 +89,17 @@ def save(
         OutputError: the folder holds something, or cannot be written.
     """
     place = check_place(folder, overwrite)
-    _check_kinds(vocabulary, table, card)
+    _check_kinds(transform, vocabulary, table, card)
     roots = {"model": model, "guide": guide, "transform": transform, "vocabulary": vocabulary, "table": table}
     return write_folder(place, pack(roots), (card or Card()).text(model, guide, transform))
 
 
-def _check_kinds(vocabulary: Any, table: Any, card: Any) -> None:
+def _check_kinds(transform: Any, vocabulary: Any, table: Any, card: Any) -> None:
+    if isinstance(transform, nn.Module):
+        raise FolderError(
+            f"save requires a transform without weights, got the module {type(transform).__name__}. Write a frozen "
+            "dataclass with prepare() and __call__(), or make it a part of the guide."
+        )
     for name, value, kind in (("vocabulary", vocabulary, Vocabulary), ("table", table, Table), ("card", card, Card)):
         if not isinstance(value, kind | None):
             raise FolderError(f"save requires {name} to be a {kind.__name__}, got a {type(value).__name__}.")
@@ -215,7 +222,7 @@ def _found(folder: str | os.PathLike[str]) -> dict[str, Path]:
 def _check_roots(roots: Mapping[str, Any]) -> None:
     """Refuse parts that are of another kind than their names say."""
     transform, vocabulary, table = roots["transform"], roots["vocabulary"], roots["table"]
-    if transform is not None and (not callable(transform) or isinstance(transform, type)):
+    if transform is not None and (not callable(transform) or isinstance(transform, type | nn.Module)):
         raise FolderError(f"The folder's transform is a {type(transform).__name__}, which is none.")
     words = vocabulary is None or (
         isinstance(vocabulary, Vocabulary)

@@ -13,8 +13,9 @@ def test_disentangle_scores_the_factors(example, tmp_path):
         assert 0.3 < row["factor_vae_score"] <= 1  # chance is 0.2
         assert done.summary(name)["mig"] == row["mig"]
         assert {"curves", "samples", "traversals"} <= done.pictures(name)
-    assert result["beta-tcvae"]["rate"][0] < result["vae"]["rate"][0]
+    assert result["beta-tcvae"]["rate"]["value"] < result["vae"]["rate"]["value"]
     assert "FactorVAE" in done.stdout
+    assert done.pictures() == {"gaps", "factors"}
 
 
 def test_disentangle_takes_labels_for_factors(example, digits, tmp_path):

@@ -10,8 +10,10 @@ def test_flows_compares_priors_and_posteriors(example, digits, tmp_path):
     result = done.comparison()
     assert list(result) == variants
     for name, row in result.items():
-        assert -300 < row["elbo"][0] <= row["log_evidence"][0] < -100, name
+        assert -300 < row["elbo"]["value"] <= row["log_evidence"]["value"] < -100, name
         assert done.summary(name)["variant"] == name
+        assert row["unreliable"] is None  # ten draws are too few to tell
+    assert done.pictures() == {"comparison", "validation"}
 
 
 def test_flows_names_a_variant_that_does_not_exist(example, tmp_path):

@@ -8,10 +8,11 @@ def test_iwae_compares_bounds_and_gradients(example, digits, tmp_path):
     done = example("iwae.py", *flags, folder=tmp_path)
     result = done.comparison()
     assert list(result) == ["ELBO", "IWAE-10, plain", "IWAE-10, stl", "IWAE-10, dreg"]
-    assert all(row["bound"][0] < row["log_evidence"][0] + 1 for row in result.values())
+    assert all(row["bound"]["value"] < row["log_evidence"]["value"] + 1 for row in result.values())
     plain, dreg = result["IWAE-10, plain"]["gradient"], result["IWAE-10, dreg"]["gradient"]
     assert dreg["scale"] < plain["scale"]
     assert "signal/noise" in done.stdout
+    assert done.pictures() == {"comparison", "validation"}
 
 
 @pytest.mark.parametrize("layers", ["1", "2"])

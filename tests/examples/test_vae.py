@@ -94,6 +94,13 @@ def test_a_table_gets_a_density_near_that_of_one_gaussian(example, tmp_path):
     assert result["log_evidence"]["value"] > -5
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli-grey", "continuous-bernoulli"])
+def test_a_cross_entropy_on_grey_levels_bounds_nothing_and_says_so(likelihood, example, grey, tmp_path):
+    done = example("vae.py", *grey, "--hidden", "8", "--latent", "2", "--likelihood", likelihood, folder=tmp_path)
+    assert ("bound no log p(x)" in done.stdout) == (likelihood == "bernoulli-grey")
+    assert done.summary()["bounds_log_evidence"] == (likelihood != "bernoulli-grey")
+
+
 def test_the_refined_guide_is_compared_with_the_guide_on_the_same_images(example, digits, tmp_path):
     flags = ["--data", digits, "--lr", "0.005", "--hidden", "50", "--latent", "4", "--refine", "100"]
     result = example("vae.py", *flags, folder=tmp_path).summary()

@@ -122,6 +122,11 @@ def choice(*names: Any) -> Kind:
     return Kind(sampled(*names), sampled(None, [], True), sampled("nonsense", "", "\0", 3, math.nan, object()))
 
 
+def name(*names: Any) -> Kind:
+    """The name of a site, for a constructor: it knows no pair, so another name is refused later."""
+    return Kind(sampled(*names), sampled("nonsense", "\0", None, [], True), sampled("", 3, math.nan, object()))
+
+
 def any_of(*values: Any) -> Kind:
     """Valid values, and strangers that a call must refuse."""
     return Kind(sampled(*values), sampled(None, True, 0), sampled(*ALIENS[1:]))
@@ -257,9 +262,8 @@ def finite(result: Any) -> bool:
     if hasattr(result, "_asdict"):
         result = result._asdict()
     if isinstance(result, Mapping):
-        return all(
-            finite(part) for name, part in result.items() if not re.search("error|khat|r_hat|effective", str(name))
-        )
+        unknown = "error|khat|r_hat|effective" + ("|scale|shift|ratio|mean_z" if "r_hat" in result else "")
+        return all(finite(part) for name, part in result.items() if not re.search(unknown, str(name)))
     return all(map(finite, result)) if isinstance(result, list | tuple) else True
 
 
@@ -360,6 +364,7 @@ def kinds():
         choice,
         count,
         flag,
+        name,
         one_of,
         program,
         real,

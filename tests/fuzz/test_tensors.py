@@ -133,7 +133,7 @@ CONSTRUCTORS = {
     "Linear": lambda k: (inference.Linear, {"start": k.real(0, 1), "end": k.real(0, 1), "steps": k.count(1, 9)}),
     "MMD": lambda k: (inference.MMD, {"weight": k.real(0.5, 9), "kernel": k.choice("imq", "rbf")}),
     "Renyi": lambda k: (inference.Renyi, {"alpha": k.real(-0.5, 0.9), "num_particles": k.count(2, 9)}),
-    "Supervised": lambda k: (inference.Supervised, {"weight": k.real(0.5, 9), "label": k.choice("y")}),
+    "Supervised": lambda k: (inference.Supervised, {"weight": k.real(0.5, 9), "label": k.name("y")}),
     "WakeSleep": lambda k: (inference.WakeSleep, {"num_particles": k.count(2, 9)}),
     "Binarize": lambda k: (data.Binarize, {"mode": k.choice("dynamic", "static", "threshold")}),
     "ByLength": lambda k: (data.ByLength, {"lengths": k.tensor(LABELS + 3), "batch_size": k.count()}),

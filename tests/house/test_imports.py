@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-ROOT = ["version", "errors", "checks", "numeric", "output", "imports", "recorded"]
+ROOT = ["version", "errors", "checks", "numeric", "output", "imports", "display", "recorded"]
 ROOT += ["gallery", "cli", "__main__"]  # what a command asks for, they import late
 BASE = [f"pyrovae.{name}" for name in ROOT]
 INFERENCE = ["pair", "compile", "objectives", "evidence", "training", "draws", "latent", "diagnostics", "tasks"]

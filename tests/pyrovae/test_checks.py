@@ -12,10 +12,12 @@ from pyrovae.checks import (
     check_choice,
     check_count,
     check_counts,
+    check_equally_many,
     check_fraction,
     check_name,
     check_names,
     check_number,
+    check_numbers,
     check_positive,
     check_seed,
     check_several,
@@ -193,3 +195,20 @@ def test_a_choice_is_one_of_a_few():
     for value in ("c", None, 1, ["a"], np.ones(2), torch.ones(2)):
         with pytest.raises(SettingError, match=r"^mode requires 'a' or 'b', got .*Write mode='a'\.$"):
             check_choice("mode", value, ("a", "b"))
+
+
+def test_numbers_for_a_picture_are_on_the_cpu_and_have_no_gradient():
+    numbers = check_numbers("images", torch.ones(2, 3, requires_grad=True) * 2)
+    assert not numbers.requires_grad
+    assert numbers.tolist() == [[2.0] * 3] * 2
+    assert check_numbers("images", np.ones(2)).dtype == torch.float64
+    for value in (None, "x", [1.0], torch.ones(2, dtype=torch.complex64), torch.ones(2).to_sparse()):
+        with pytest.raises(DataError, match=r"^images requires a tensor of real numbers"):
+            check_numbers("images", value)
+
+
+def test_equally_many_values():
+    assert check_equally_many("rows", ["a", "b"], 2, "rows of values") == ["a", "b"]
+    for value, got in ((["a"], "1"), ("ab", "2"), ({"a": 1, "b": 2}, "2"), (3, "a int")):
+        with pytest.raises(ShapeError, match=rf"^rows requires 2, one for each of the rows of values, got {got}\.$"):
+            check_equally_many("rows", value, 2, "rows of values")

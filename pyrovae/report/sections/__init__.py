@@ -4,6 +4,7 @@ A section that does not apply to a pair is None.
 """
 
 from pyrovae.report.sections.data import draws, reconstructions, samples
+from pyrovae.report.sections.glossary import glossary
 from pyrovae.report.sections.latent import latent_map, traversals
 from pyrovae.report.sections.run import curves, overview
 from pyrovae.report.sections.section import Section
@@ -14,6 +15,7 @@ __all__ = [
     "curves",
     "draws",
     "evidence",
+    "glossary",
     "latent_map",
     "overview",
     "reconstructions",

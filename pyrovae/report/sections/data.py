@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.inference.draws.draws import Draws
 from pyrovae.inference.draws.posterior import posterior
 from pyrovae.inference.pair.running import unchanged
 from pyrovae.report.reported import ReportedPair
@@ -71,7 +72,9 @@ def draws(pair: ReportedPair) -> Section:
     """
     rows = pair.chosen(ROWS)
     shown = [("data point", pair.x[rows]), ("mean of q", pair.decoded(rows))]
-    shown += _decoded_draws(pair, rows, corrected=False) + _decoded_draws(pair, rows, corrected=True)
+    plain, chosen = (_drawn(pair, rows, corrected=corrected) for corrected in (False, True))
+    shown += _decoded_draws(pair, rows, plain) + _decoded_draws(pair, rows, chosen)
+    worth = [""] * len(rows) if chosen.effective_sample_size is None else map(_worth, chosen.effective_sample_size)
     text = "The mean of p(x | z) at draws z ~ q(z | x) shows how much the codes of one data point differ. Corrected "
     text += f"draws are chosen among {10 * DRAWS} of the guide by their weights, so they are nearer to p(z | x)."
     groups: list[tuple[str, int, int]] = [("data point", 0, 1), ("mean of q", 1, 1)]
@@ -84,23 +87,37 @@ def draws(pair: ReportedPair) -> Section:
         "album": pair.camera.album(torch.cat([x for _, x in shown]), budget=300_000),
         "names": [name for name, _ in shown],
         "groups": groups,
-        "items": [{"label": pair.name(row), "at": list(range(i, stop, step))} for i, row in enumerate(rows)],
+        "items": [
+            {"label": pair.name(row), "note": words, "at": list(range(i, stop, step))}
+            for i, (row, words) in enumerate(zip(rows, worth, strict=True))
+        ],
     }
 
 
-def _decoded_draws(pair: ReportedPair, rows: list[int], *, corrected: bool) -> list[tuple[str, Tensor]]:
-    """The names of the draws, and p(x | z)'s means there."""
+def _worth(effective: Tensor) -> str:
+    """What the weights of a data point are worth, in words."""
+    words = f"The {10 * DRAWS} draws of the guide are worth {effective.item():.1f} exact ones"
+    return words + (": too few to tell what p(z | x) looks like." if effective < DRAWS else ".")
+
+
+def _drawn(pair: ReportedPair, rows: list[int], *, corrected: bool) -> Draws:
+    """Draws of q(z | x), or draws that are chosen by their weights."""
     batch: dict[str, Any] = {name: tensor[rows] for name, tensor in pair.batch.items()}
-    z = posterior(
+    return posterior(
         pair.model,
         pair.guide,
         batch,
         DRAWS,
         transform=unchanged,
         corrected=corrected,
-        log_weights=False,
+        log_weights=corrected,
         seed=pair.seed,
-    ).latents
+    )
+
+
+def _decoded_draws(pair: ReportedPair, rows: list[int], drawn: Draws) -> list[tuple[str, Tensor]]:
+    """The names of the draws, and p(x | z)'s means there."""
+    z = drawn.latents
     codes = [{name: z[name][i].to(pair.x.device) for name in pair.codes} for i in range(DRAWS)]
-    kind = "corrected" if corrected else "draw"
+    kind = "corrected" if drawn.corrected else "draw"
     return [(f"{kind} {i + 1}", pair.decoded(rows, code)) for i, code in enumerate(codes)]

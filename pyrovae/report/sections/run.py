@@ -5,7 +5,7 @@ from typing import Any
 
 from pyrovae.inference import Evaluation
 from pyrovae.report.reported import ReportedPair
-from pyrovae.report.sections.section import Section
+from pyrovae.report.sections.section import Section, doubts
 
 __all__ = ["curves", "overview"]
 
@@ -21,12 +21,13 @@ def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) ->
         measured: the result of `evaluate`.
         facts: by name, short words, or longer ones that the page folds away.
     """
-    draws = f"{measured.num_samples} draws per data point"
+    how = f"log p(x), importance sampling, {measured.num_samples} draws per data point"
+    how = "; ".join(filter(None, (how, doubts(measured.unreliable))))
     tiles = [
         ("ELBO", measured.elbo, "what training maximises: −(rate + distortion)"),
         ("rate", measured.rate, "KL(q(z|x) ‖ p(z)), what a code says about its data point"),
         ("distortion", measured.distortion, "−E log p(x|z), what the code leaves open"),
-        ("log-evidence", measured.log_evidence, f"log p(x), importance sampling, {draws}"),
+        ("log-evidence", measured.log_evidence, how),
     ]
     shown = [tile for tile in tiles if pair.density or tile[0] == "distortion"]
     return {"kind": "overview", "title": "The run", "tiles": shown, "facts": facts}

@@ -1,13 +1,15 @@
 """What a section is, and the words and numbers that several sections share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
+from pyrovae.inference.pair.tails import RARE, UNTRUSTED
 from pyrovae.report.reported import ReportedPair
 
-__all__ = ["Section", "dimension", "fixed", "rounded", "subscripted"]
+__all__ = ["Section", "dimension", "doubts", "fixed", "rounded", "subscripted"]
 
 Section = dict[str, Any]
 """Plain values: the `kind`, by which the page draws it, the `title`, and what the kind requires."""
@@ -35,6 +37,18 @@ def _listed(sites: Sequence[str]) -> str:
     """`z₃ and z₂`."""
     names = [subscripted(name) for name in sites]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def doubts(unreliable: float) -> str:
+    """What k-hat says of a log-evidence by importance sampling, in words; empty where k-hat is unknown.
+
+    Args:
+        unreliable: the share of the data points with k-hat above 0.7.
+    """
+    if math.isnan(unreliable):
+        return ""
+    words = f"k-hat above {UNTRUSTED} for {100 * unreliable:.0f} % of the data points"
+    return words + (", where it is too low" if unreliable > RARE else "")
 
 
 def subscripted(site: str) -> str:

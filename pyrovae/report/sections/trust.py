@@ -7,7 +7,7 @@ import torch
 from pyrovae.inference import Evaluation
 from pyrovae.inference.diagnostics import Calibration, Diagnosis
 from pyrovae.inference.evidence.comparison import EvidenceComparison
-from pyrovae.report.sections.section import Section, dimension, rounded, subscripted
+from pyrovae.report.sections.section import Section, dimension, doubts, rounded, subscripted
 
 __all__ = ["evidence", "trust"]
 
@@ -28,10 +28,10 @@ def trust(found: Diagnosis) -> Section:
         {"name": name, "value": value, "error": error, "verdict": words, "good": good}
         for name, value, error, words, good in found.verdicts
     ]
-    bad = sum(not check["good"] for check in checks)
+    bad, unknown = (sum(check["good"] is good for check in checks) for good in (False, None))
     text = f"Measured on {found.size:,} data points with {found.num_samples:,} draws each, and on data points that the "
     text += "model simulates. "
-    text += f"{bad} of {len(checks)} checks ask for care." if bad else f"All {len(checks)} checks are good."
+    text += _counted(len(checks), bad, unknown)
     return {
         "kind": "checks",
         "title": "Trust",
@@ -40,6 +40,15 @@ def trust(found: Diagnosis) -> Section:
         "absent": [{"name": name, "reason": reason} for name, reason in found.absent.items()],
         "bars": [*_khat_bars(found), *_rate_bars(found), *_rank_bars(found.calibration)],
     }
+
+
+def _counted(count: int, bad: int, unknown: int) -> str:
+    """How many checks are bad, and how many cannot be told, in a sentence."""
+    if not bad and not unknown:
+        return f"All {count} checks are good."
+    words = [f"{bad} of {count} checks {'asks' if bad == 1 else 'ask'} for care"] if bad else []
+    words += [f"{unknown} of {count} cannot be told from these data points and draws"] if unknown else []
+    return f"{', '.join(words)}."
 
 
 def _khat_bars(found: Diagnosis) -> list[dict[str, Any]]:
@@ -94,6 +103,7 @@ def evidence(measured: Evaluation, comparison: EvidenceComparison | None) -> Sec
     text = "Estimates of log p(x) in nats per data point; higher is better. Bars are two standard errors, which come "
     text += "from the draws alone. Importance sampling estimates from below, and it is "
     text += f"{gap:.2f} nats above the ELBO: the guide loses at least as much."
+    text += f" Its weights have {words}." if (words := doubts(measured.unreliable)) else ""
     groups = _compared(comparison) if comparison else {"": _measured(measured)}
     shown = [{"title": title, "rows": rows} for title, rows in groups.items() if rows]
     return {"kind": "estimates", "title": "Evidence", "text": text, "groups": shown}
@@ -101,7 +111,7 @@ def evidence(measured: Evaluation, comparison: EvidenceComparison | None) -> Sec
 
 def _measured(measured: Evaluation) -> list[dict[str, Any]]:
     named = {"ELBO": measured.elbo, f"importance sampling, {measured.num_samples:,} draws": measured.log_evidence}
-    return [{"name": name, "value": one.value, "error": one.error} for name, one in named.items()]
+    return [{"name": n, "value": one.value, "error": one.error, "note": one.trust} for n, one in named.items()]
 
 
 def _compared(comparison: EvidenceComparison) -> dict[str, list[dict[str, Any]]]:

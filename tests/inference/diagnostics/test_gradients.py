@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.errors import SettingError
+from pyrovae.errors import DataError, NonFiniteError, PairError, SettingError, ShapeError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import ELBO, IWAE, GradientNoise, gradient_noise
 from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks import MLP
 
 
 @pytest.fixture
@@ -72,3 +73,20 @@ def test_the_table_of_gradient_noise():
     assert str(GradientNoise(3.0, 0.0)).endswith("-")
     with pytest.raises(AttributeError):
         GradientNoise(3.0, 2.0).norm = 1.0
+
+
+def test_a_batch_of_another_kind_is_refused_by_name(says):
+    model = VAE(priors.StandardNormal(2), likelihoods.Normal(3, 0.5), MLP(2, (3,), [4]))
+    guide, x = NormalGuide(MLP((3,), 4, [4])), torch.randn(8, 3)
+    for batch, error in (
+        ({"x": x * torch.nan}, NonFiniteError),
+        ({"x": x[0]}, ShapeError),
+        ({"x": x[:, :2]}, ShapeError),
+        ({"x": x[:0]}, PairError),
+        ({"x": x.double()}, DataError),
+        ([x], DataError),
+    ):
+        with pytest.raises(error):
+            gradient_noise(model, guide, ELBO(), batch, num_samples=2)
+    with says(NonFiniteError, "requires finite gradients", "check_pair"):
+        gradient_noise(model, guide, ELBO(), {"x": x * 1e30}, num_samples=2)

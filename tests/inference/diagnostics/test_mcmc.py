@@ -55,3 +55,18 @@ def test_progress_over_the_steps_of_all_chains(ppca, capsys):
     x = ppca.data(1)["x"]
     nuts(ppca.model, ppca.guide(), {"x": x}, num_samples=5, num_warmup=3, max_tree_depth=2, progress=True)
     assert "16/16" in capsys.readouterr().err
+
+
+def test_chains_that_never_move_have_no_spread(ppca):
+    """Leapfrog steps that are far too long are all refused: the scale was 0.00, and shifts were infinite."""
+    x = ppca.data(1)["x"]
+    stuck = {"num_warmup": 0, "step_size": 1e6, "adapt_step_size": False, "max_tree_depth": 1}
+    found = nuts(ppca.model, ppca.guide(), {"x": x}, num_samples=4, **stuck)
+    assert (found.draws["z"] == found.draws["z"][:, :1]).all()
+    for part in (found.scale, found.shift, found.ratio, found.mean_z, found.effective_sample_size, found.r_hat):
+        assert part["z"].isnan().all()
+    assert found.mean["z"].isfinite().all()
+    assert not found.mixed
+    row = str(found).splitlines()[1].split()
+    assert row[3] == "-"
+    assert row[-5:] == ["-"] * 5

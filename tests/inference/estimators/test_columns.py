@@ -32,7 +32,7 @@ def frame():
 def test_the_encoder_sees_no_hidden_value(frame):
     table = Table.of(frame, {"price": "positive"})
     batch = table.encode(frame)
-    features = Features(table, batch["x"], batch["mask"])
+    features = Features(table).fitted(batch["x"], batch["mask"])
     given = torch.cat([batch["x"], batch["mask"].float()], 1)
     seen = features(given)
     assert seen.shape == (60, features.size)

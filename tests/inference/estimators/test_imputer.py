@@ -13,10 +13,17 @@ from sklearn.base import clone  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from pyrovae.inference.estimators.imputer import VAEImputer  # noqa: E402
 
 SMALL = {"latent_dim": 2, "hidden": (8,), "num_particles": 3, "epochs": 2, "num_samples": 20, "compile": False}
+
+
+@pytest.mark.slow
+@parametrize_with_checks([VAEImputer(**SMALL, random_state=0, device="cpu")])
+def test_what_scikit_learn_checks(estimator, check):
+    check(estimator)
 
 
 @pytest.fixture
@@ -98,7 +105,46 @@ def test_a_category_of_a_numeric_column_with_gaps(frame):
         filled = VAEImputer(kinds=kinds, random_state=0, **SMALL).fit_transform(frame)
         assert filled["smoker"].dtype == float
         assert set(filled["smoker"]) == {0.0, 1.0}
-    assert VAEImputer(random_state=0, **SMALL).fit(frame).table_.columns[-1].kind == "count"
+    assert VAEImputer(random_state=0, **SMALL).fit(frame).table_.columns[-1].kind == "category"
+
+
+def test_dates_and_yes_or_no_come_back_as_what_they_are(frame):
+    """A date was a category of as many values as rows, and a sex with gaps became 0.48."""
+    generator = np.random.default_rng(0)
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(generator.integers(300, size=60), unit="D")
+    frame = frame.assign(
+        day=pd.Series(days).where(generator.random(60) < 0.7), sex=generator.integers(2, size=60) / 1.0
+    )
+    frame["sex"] = frame["sex"].where(generator.random(60) < 0.7)
+    imputer = fitted(frame)
+    filled = imputer.transform(frame)
+    assert filled["day"].dtype == frame["day"].dtype
+    assert filled["day"].between("2019-06-01", "2021-06-01").all()
+    assert set(filled["sex"]) == {0.0, 1.0}
+    low, high = imputer.interval(frame, num_imputations=19)
+    gap = frame["day"].isna()
+    assert (low.loc[gap, "day"] <= high.loc[gap, "day"]).all()
+
+
+def test_the_kinds_are_shown(frame, capsys):
+    imputer = fitted(frame, verbose=True)
+    shown = capsys.readouterr().out
+    assert shown == f"{imputer.table_!r}\n"
+    assert "city    category  Bonn, Oslo" in shown
+    assert "price   positive" in shown
+
+
+def test_names_of_the_columns(frame):
+    imputer = fitted(frame)
+    assert imputer.feature_names_in_.tolist() == list(frame.columns)
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    x[::3, 0] = np.nan
+    of_array = VAEImputer(random_state=0, **SMALL).fit(x)
+    assert of_array.get_feature_names_out().tolist() == ["x0", "x1", "x2"]
+    named = of_array.set_output(transform="pandas").transform(x)
+    assert list(named.columns) == ["x0", "x1", "x2"]
+    with pytest.raises(ValueError, match="2 features, but VAEImputer is expecting 3"):
+        of_array.transform(x[:, :2])
 
 
 def test_arrays_go_in_and_come_out():
@@ -125,6 +171,9 @@ def test_it_says_what_is_wrong(frame, says):
         fitted(frame, epochs=0)
     with pytest.raises(NotFittedError):
         VAEImputer().transform(frame)
+    for empty in (frame.head(0), frame[[]]):
+        with says(DataError, "VAEImputer requires rows and columns", str(empty.shape)):
+            VAEImputer().fit(empty)
     imputer = fitted(frame)
     with says(DataError, "'city'", "'Rome'"):
         imputer.transform(frame.assign(city="Rome"))

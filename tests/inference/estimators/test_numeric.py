@@ -28,15 +28,22 @@ def test_a_likelihood_of_ones_own_takes_counts_as_they_are():
     assert np.isfinite(detector.score_samples(counts)).all()
 
 
-def test_a_table_with_nan_or_text_is_refused():
-    x = line(10)
-    x[3, 2] = np.nan
-    with pytest.raises(ValueError, match="contains NaN"):
-        VAEDetector(**QUICK).fit(x)
-    with pytest.raises(ValueError, match="contains NaN"):
-        VAEDetector(**QUICK).fit(line(20)).predict(x)
-    with pytest.raises(ValueError, match="could not convert string to float: 'red'"):
-        VAEDetector(**QUICK).fit(pd.DataFrame({"a": [1.0, 2.0], "colour": ["red", "blue"]}))
+def test_gaps_and_text_in_a_call_are_refused_where_the_training_data_had_none(says):
+    frame = pd.DataFrame(line(20), columns=list("abcd"))
+    detector = VAEDetector(**QUICK).fit(frame)
+    gaps = frame.where(frame["a"] > 50)
+    refused = {
+        "missing cells in column 'a'": [gaps, gaps.astype(object).where(gaps.notna(), pd.NA), gaps.astype("Float64")],
+        "'red' in column 'b'": [frame.assign(b="red")],
+    }
+    for words, frames in refused.items():
+        for table in frames:
+            with says(DataError, "VAEDetector was fitted to numbers without gaps", words, "VAEImputer", "kinds={}"):
+                detector.predict(table)
+    with says(DataError, "VAEDetector was fitted to numbers without gaps", "missing cells in column 0"):
+        VAEDetector(**QUICK).fit(line(20)).predict(gaps.to_numpy())
+    with pytest.raises(ValueError, match="contains infinity"):
+        VAEDetector(**QUICK).fit(line(20)).predict(np.full((2, 4), np.inf))
 
 
 def test_columns_are_known_by_name():

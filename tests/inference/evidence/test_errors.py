@@ -93,7 +93,8 @@ def test_a_guide_that_is_too_narrow_is_flagged(ppca):
     assert "k-hat above 0.7 for" in str(narrow)
     right = evaluate(ppca.model, ppca.guide(0.1, 1.2), data, num_samples=200)
     assert right.unreliable == 0
-    assert "k-hat" not in str(right)
+    assert "k-hat > 0.7: 0 %" in str(right)
+    assert "k-hat above" not in str(right)
     assert math.isnan(evaluate(ppca.model, ppca.guide(), data, num_samples=20).unreliable)
 
 

@@ -118,6 +118,11 @@ def test_a_site_to_traverse(ppca, says, conditional, conditional_guide):
         traverse(ppca.model, ppca.guide(), ppca.data(3), latent="w")
 
 
+def test_an_empty_code_is_refused(ppca, says):
+    with says(DataError, "a code of at least one latent", "or None"):
+        traverse(ppca.model, ppca.guide(), ppca.data(5), code={})
+
+
 def test_a_label_has_no_dimensions(says, labelled):
     with says(PairError, "'k' is a label", "torch.tensor(0)"):
         traverse(*labelled, {"x": torch.zeros(4, 1)})

@@ -253,7 +253,7 @@ def other_site(x=None, *, size=None):
 
 BREAKS = {
     no_size: ["requires a model with an argument size", "def model(x=None, *, size=None)"],
-    x_required: ["runs without data", "requires 'x'", "def model(x=None, *, size=None)"],
+    x_required: ["runs without data", "x_required requires 'x'", "def model(x=None, *, size=None)"],
     length_of_x: ["runs without data", "model(size=7)", "NoneType", "size is None"],
     observes_zeros: ["draws 'x' where it gets no data", "an observed site", "obs=x"],
     other_shape: ["generates what it scores", "(3,)", "(2,)", "site 'x'"],

@@ -21,6 +21,7 @@ from pyrovae.inference import (
     annealed,
     anomaly_scores,
     augment,
+    check_pair,
     compare_evidence,
     dimension_rates,
     encode,
@@ -43,6 +44,7 @@ from pyrovae.networks.dense import MLP
 DIM, LATENT = 3, 2
 TOOLS = {
     "fit": lambda m, g, d: fit(m, g, d, epochs=1, progress=False, device="cpu"),
+    "check_pair": lambda m, g, d: check_pair(m, g, d) or 0.0,
     "evaluate": lambda m, g, d: evaluate(m, g, d, num_samples=2).elbo.value,
     "log_evidence": lambda m, g, d: log_evidence(m, g, d, num_samples=2).value,
     "posterior": lambda m, g, d: posterior(m, g, d, 2).latents["z"],
@@ -239,7 +241,7 @@ def test_what_is_no_program(pair, tool, says):
             TOOLS[tool](*programs, {"x": X})
 
 
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool not in ("features", "log_evidence")])
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool not in ("check_pair", "features", "log_evidence")])
 def test_a_transform_is_a_function(pair, tool, says):
     def run(transform):
         options = {"transform": transform}
@@ -313,7 +315,7 @@ class Halved:
 def test_every_tool_runs_both_phases_of_a_transform(pair):
     """What a tool gives for raw data under a transform is what it gives for data that are transformed already."""
     for name in TOOLS:
-        if name in ("fit", "features", "log_evidence", "errors"):
+        if name in ("check_pair", "fit", "features", "log_evidence", "errors"):
             continue
         function = globals()[name]
         options = {

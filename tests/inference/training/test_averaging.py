@@ -37,9 +37,9 @@ def test_the_mean_of_the_weights_of_functions_and_of_whole_numbers(quick):
     assert mean["n"] == 5
     torch.testing.assert_close(mean["w"], torch.full((2,), (0.5 * 3 + 5) / 1.5))
 
-    def model(x):
+    def model(x=None, *, size=None):
         loc = pyro.param("loc", torch.tensor(0.0))
-        with pyro.plate("data", len(x), dim=-1):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
             pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
 
     def guide(x):

@@ -13,10 +13,11 @@ from torch import nn
 
 from pyrovae.data import Binarize
 from pyrovae.errors import OutOfMemoryError, PairError, SettingError, SupportError
-from pyrovae.guides import NormalGuide
+from pyrovae.guides import ConditionalGuide, NormalGuide
 from pyrovae.inference import SVI, evaluate, fit
-from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.models import VAE, ConditionalVAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
+from pyrovae.networks.joint import JointMLP
 
 
 def test_training_raises_the_elbo_and_returns_one_row_per_epoch(table_pair, table, split, quick):
@@ -191,3 +192,42 @@ def test_memory_that_ran_out_names_the_batch_size(table_pair, table, quick):
 
     with pytest.raises(OutOfMemoryError, match=r"Write batch_size=32 or less"):
         quick(model, table_pair()[1], table())
+
+
+def test_a_resume_needs_a_run(table_pair, table, says):
+    with says(SettingError, "resume=True requires a run folder, got run=None", 'run="runs/mine", resume=True'):
+        fit(*table_pair(), table(), resume=True, progress=False)
+
+
+def test_a_pair_without_parameters_has_nothing_to_train(ppca, table_pair, table, says):
+    words = ["a pair with parameters that require a gradient, got none", "self.decoder = MLP", "requires_grad_(True)"]
+    with says(PairError, *words):
+        fit(ppca.model, ppca.guide(), ppca.data(8), progress=False, device="cpu")
+    model, guide = (program.requires_grad_(False) for program in table_pair())
+    with says(PairError, *words):
+        fit(model, guide, table(), progress=False, device="cpu")
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_labels_of_the_whole_data_are_checked_before_the_first_step(split, quick, says):
+    """Only the first batch was: a label of a later one was taken for none."""
+    torch.manual_seed(0)
+    model = ConditionalVAE(priors.StandardNormal(2), likelihoods.Normal(6, 0.5), JointMLP([2, 3], (6,), [4]))
+    guide = ConditionalGuide(NormalGuide(JointMLP([6, 3], 4, [4])))
+    good = {"x": torch.randn(300, 6), "y": torch.arange(300) % 3}
+    for wrong in (3, -1):
+        y = good["y"].clone()
+        y[123] = wrong
+        data = {"train": good, "valid": good} | {split: {**good, "y": y}}
+        before = [p.clone() for p in model.parameters()]
+        with says(SupportError, "labels 'y' in {0, ..., 2}", f"got {wrong} (1 of 300 rows)"):
+            quick(model, guide, data["train"], valid=data["valid"], epochs=1)
+        assert all(map(torch.equal, before, model.parameters()))
+    quick(model, guide, good, epochs=1)
+
+
+def test_labels_that_the_transform_makes_are_those_of_the_batch(quick):
+    model = ConditionalVAE(priors.StandardNormal(2), likelihoods.Normal(6, 0.5), JointMLP([2, 3], (6,), [4]))
+    guide = ConditionalGuide(NormalGuide(JointMLP([6, 3], 4, [4])))
+    data = {"x": torch.randn(90, 6), "y": 10 * (torch.arange(90) % 3)}
+    quick(model, guide, data, epochs=1, transform=lambda batch: {**batch, "y": batch["y"] // 10})

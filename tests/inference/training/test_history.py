@@ -4,6 +4,7 @@ import csv
 import dataclasses
 
 import pytest
+import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 
@@ -62,9 +63,33 @@ def test_a_history_of_nothing():
 def test_fit_returns_what_the_run_did(table_pair, split, quick):
     history = quick(*table_pair(), split(), epochs=2)
     assert isinstance(history.rows, tuple)
-    assert list(history.rows[0]) == ["epoch", "step", "lr", "loss", "train_elbo", "elbo", "rate", "distortion"]
+    names = ["epoch", "step", "lr", "loss", "train_elbo", "elbo", "rate", "distortion"]
+    assert list(history.rows[0]) == [*names, "train_rate", "train_distortion"]
     assert history.best_epoch in (1, 2)
     assert history.stopped == "epochs"
+
+
+def test_the_loss_of_each_step(table_pair, split, quick, tmp_path):
+    """Its mean over the data points of an epoch is the loss of that epoch; a resumed run has the steps before."""
+    settings = {"batch_size": 16, "run": tmp_path}
+    history = quick(*table_pair(), split(), epochs=2, **settings)
+    steps = history.step_losses.reshape(2, -1)
+    sizes = torch.tensor([len(part) for part in torch.arange(len(split().train["x"])).split(16)], dtype=torch.float32)
+    assert ((steps * sizes).sum(1) / sizes.sum()).tolist() == pytest.approx(history["loss"], rel=1e-5)
+    resumed = quick(*table_pair(), split(), epochs=3, resume=True, **settings)
+    assert torch.equal(resumed.step_losses[: steps.numel()], history.step_losses)
+    assert len(resumed.step_losses) == 3 * steps.shape[1]
+    assert len(History().step_losses) == 0
+
+
+def test_rate_and_distortion_of_training_data(table_pair, split, quick):
+    """Those of the first training data points, under the weights that are validated."""
+    model, guide = table_pair()
+    x = split().train["x"]
+    history = quick(model, guide, {"x": x}, valid={"x": x[:20]}, epochs=2)
+    for row in history.rows:
+        assert (row["train_rate"], row["train_distortion"]) == (row["rate"], row["distortion"])
+    assert "train_rate" not in quick(*table_pair(), {"x": x}, epochs=1).rows[0]
 
 
 def test_a_loss_that_is_scaled_by_hand_is_no_elbo(table_pair, split, quick):
@@ -73,9 +98,9 @@ def test_a_loss_that_is_scaled_by_hand_is_no_elbo(table_pair, split, quick):
             super().__init__()
             self.program = program
 
-        def forward(self, x):
+        def forward(self, x=None, *, size=None):
             with poutine.scale(scale=0.5):
-                return self.program(x)
+                return self.program(x) if size is None else self.program(size=size)
 
     history = quick(*map(Scaled, table_pair()), split(), epochs=2, loss=Trace_ELBO())
     assert "train_elbo" not in history.rows[0]

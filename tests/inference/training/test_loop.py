@@ -57,10 +57,11 @@ def test_a_schedule_that_looks_at_the_validation(table_pair, split, quick):
 
 
 def test_an_interrupt_in_the_last_validation_is_not_swallowed(monkeypatch, tmp_path, table_pair, split, quick):
-    validate = loop.evaluate
+    validate, signals = loop.evaluate, [signal.SIGINT]
 
     def interrupted(*args, **options):
-        signal.raise_signal(signal.SIGINT)
+        if signals:  # once: a second Ctrl-C would end the training at once
+            signal.raise_signal(signals.pop())
         return validate(*args, **options)
 
     monkeypatch.setattr(loop, "evaluate", interrupted)
@@ -201,6 +202,7 @@ def test_the_bar_shows_the_validation(monkeypatch, table_pair, split, quick):
     monkeypatch.setattr(loop, "progress_bar", lambda *_: bar)
     history = quick(*table_pair(), split(), epochs=1)
     row = history.rows[0]
+    assert bar.said[-2].endswith(" evaluating")
     assert bar.said[-1] == " ".join(f"{name} {row[name]:.2f}" for name in ("loss", "elbo", "rate", "distortion"))
 
 

@@ -209,8 +209,8 @@ def test_a_run_folder_changes_no_number(tmp_path, quick):
             super().__init__()
             self.loc = PyroSample(dist.Normal(0.0, 1.0))
 
-        def forward(self, x):
-            with pyro.plate("data", len(x)):
+        def forward(self, x=None, *, size=None):
+            with pyro.plate("data", len(x) if size is None else size):
                 pyro.sample("x", dist.Normal(self.loc, 1.0), obs=x)
 
     def guide(x):

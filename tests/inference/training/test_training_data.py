@@ -21,7 +21,7 @@ def test_a_program_that_knows_the_size_of_the_data_is_scaled_by_it(split, quick)
     class Bayesian(VAE):
         def forward(self, x=None, *, data_size, size=None):
             shift = pyro.sample("shift", dist.Normal(0.0, 1.0))
-            with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
+            with pyro.plate("data", data_size, subsample_size=len(x) if size is None else size, dim=-1):
                 z = pyro.sample("z", self.prior())
                 return pyro.sample("x", self.likelihood(self.decoder(z) + shift[..., None]), obs=x)
 

@@ -15,7 +15,7 @@ from pyrovae.export import decoder, encoder, to_onnx, to_program
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import decode, encode
 from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks.dense import MLP
+from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 
 SIZES = (1, 4, 7)
 
@@ -32,10 +32,10 @@ def close(found, wanted):
 def dense():
     """A dense pair on 5 numbers, with two latent dimensions."""
 
-    def build(guide_outputs=4, likelihood=None):
+    def build(likelihood=None, network=MLP):
         likelihood = likelihood or likelihoods.Normal(5, scale=0.5)
-        model = VAE(priors.StandardNormal(2), likelihood, MLP(2, likelihood.params_shape, (4,)))
-        return model, NormalGuide(MLP(5, guide_outputs, (4,)))
+        model = VAE(priors.StandardNormal(2), likelihood, network(2, likelihood.params_shape, (4,)))
+        return model, NormalGuide(network(5, 4, (4,)))
 
     return build
 
@@ -74,7 +74,20 @@ def test_every_encoder_and_decoder_is_a_program_at_any_batch_size(pair):
         to_program(part)
 
 
+ONNX = ["bernoulli", "conv-bernoulli", "ladder-bottom-up", "ladder-top-down", "conv-ladder-top-down"]
+ONNX += [
+    "hierarchy-bottom-up",
+    "hierarchy-top-down",
+    "conditional-on-labels",
+    "conditional-on-a-part",
+    "semi-supervised",
+]
+ONNX += ["masked", "masked-table", "heterogeneous", "mixture-prior", "vamp-prior", "full-normal-guide", "autoencoder"]
+ONNX += ["low-rank-normal-guide", "mixture-guide", "flow-guide", "flow-prior", "deep-markov-flow", "text-lstm"]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("representative", ONNX, indirect=True)
 def test_onnx_files_give_the_numbers_of_the_pair(representative, tmp_path):
     """Batches of 1, 4 and 7 data points through onnxruntime and NumPy alone."""
     pair = representative
@@ -100,9 +113,10 @@ def test_onnx_files_give_the_numbers_of_the_pair(representative, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_equals_the_pair_at_other_batch_sizes(dense, tmp_path):
+@pytest.mark.parametrize("network", [MLP, GatedMLP, SkipMLP])
+def test_a_file_equals_the_pair_at_other_batch_sizes(dense, network, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
-    model, guide = dense()
+    model, guide = dense(network=network)
     paths = to_onnx(tmp_path / "new", model, guide, {"x": torch.randn(3, 5)})
     assert sorted(path.name for path in paths.values()) == ["decoder.onnx", "encoder.onnx"]
     inward, outward = (runtime.InferenceSession(paths[name]) for name in ("encoder", "decoder"))

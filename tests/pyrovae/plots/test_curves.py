@@ -1,8 +1,10 @@
 """Training curves, and lines with errors."""
 
 import pytest
+import torch
 
 from pyrovae import plots
+from pyrovae.errors import SettingError, ShapeError
 
 
 def rows(*, validated):
@@ -18,6 +20,17 @@ def test_curves_of_a_validated_run():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["training", "validation, -ELBO"]
     assert all(axes.get_ylabel() == "nats per data point" for axes in figure.axes)
     assert all(line.get_xdata().tolist() == [1, 2] for axes in figure.axes for line in axes.lines)
+
+
+def test_rate_and_distortion_of_training_data_are_drawn_too():
+    trained = [row | {"train_rate": 2.0, "train_distortion": 1.0} for row in rows(validated=True)]
+    _, *parts = plots.curves(trained).axes
+    assert [[line.get_ydata().tolist() for line in axes.lines] for axes in parts] == [
+        [[2, 2], [1, 1.5]],
+        [[1, 1], [3, 1.5]],
+    ]
+    for axes in parts:
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["some training data", "validation"]
 
 
 def test_curves_of_training_alone():
@@ -40,6 +53,27 @@ def test_curves_of_another_objective():
 @pytest.mark.parametrize("history", [[], rows(validated=True)[:1]])
 def test_curves_of_a_short_run(history, tmp_path):
     plots.save(plots.curves(history), tmp_path / "a.png")
+
+
+def test_the_loss_of_each_step_and_its_moving_average():
+    (axes,) = plots.step_losses(torch.arange(6.0), window=3).axes
+    each, mean = (line.get_xydata().tolist() for line in axes.lines)
+    assert each == [[i + 1, i] for i in range(6)]
+    assert mean == [[3, 1], [4, 2], [5, 3], [6, 4]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["each step", "mean of 3 steps"]
+    assert axes.get_ylabel() == "nats per data point"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_the_losses_of_few_steps(steps, tmp_path):
+    plots.save(plots.step_losses(torch.ones(steps)), tmp_path / "a.png")
+
+
+def test_losses_that_are_no_vector_are_refused():
+    with pytest.raises(ShapeError):
+        plots.step_losses(torch.ones(2, 2))
+    with pytest.raises(SettingError):
+        plots.step_losses(torch.ones(2), window=0)
 
 
 def test_lines_have_names_units_and_errors():

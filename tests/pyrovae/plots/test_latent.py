@@ -108,11 +108,14 @@ def test_a_map_shows_the_aggregate_posterior_on_the_prior():
     assert low < prior[:, 1].min() < prior[:, 1].max() < high
 
 
-def test_ten_classes_have_ten_colours_and_more_have_no_legend():
-    assert len(set(plots.PALETTE)) == 10
-    (axes,) = plots.latent_map(torch.randn(30, 2), torch.arange(30) % 11).axes
-    assert axes.get_legend() is None
-    assert len(axes.collections) == 11
+@pytest.mark.parametrize(("count", "columns"), [(2, 1), (10, 1), (11, 1), (26, 2), (41, 0)])
+def test_labels_of_one_map_never_share_a_colour(count, columns):
+    mean, y = torch.randn(2 * count, 2), torch.arange(count).repeat(2)
+    axes = plots.latent_map(mean, y).axes[0]
+    assert len({tuple(points.get_facecolor()[0]) for points in axes.collections}) == count
+    assert len(axes.collections) == count
+    legend = axes.get_legend()
+    assert (legend._ncols if legend else 0) == columns
 
 
 def test_what_is_no_map(says):

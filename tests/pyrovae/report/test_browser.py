@@ -199,6 +199,56 @@ def test_the_keyboard_reaches_everything(browser, images):
     assert all(int(element.get_property("tabIndex")) >= 0 for element in reached)
 
 
+def test_two_keys_reach_the_map(browser, images):
+    """The second link of the page goes to the map, which the arrow keys move at once."""
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, images)
+    body = one(browser, "body")
+    body.send_keys(Keys.TAB)
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    assert "latent map" in browser.switch_to.active_element.text
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert browser.switch_to.active_element.get_attribute("class") == "plot"
+    before = one(browser, ".here figcaption").text
+    browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert one(browser, ".here figcaption").text != before
+
+
+def test_a_page_without_a_map_has_no_link_to_it(browser, tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"data": "toy: 3"}))
+    visit(browser, report_folder(tmp_path)[0])
+    assert [
+        link.is_enabled() and link.get_property("hidden") for link in browser.find_elements("css selector", ".skip")
+    ] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_ticks_can_be_read(browser, images, width):
+    """At least eight pixels high on a phone, ten on a desk; none over another; as many decimals as it takes."""
+    visit(browser, images, width)
+    boxes = browser.execute_script(
+        """return [...document.querySelectorAll('.curve, .chart svg, .plot')].map(plot =>
+        [...plot.querySelectorAll('text')].map(text => {
+          const box = text.getBoundingClientRect();
+          return [box.left, box.right, box.top, box.bottom, parseFloat(getComputedStyle(text).fontSize) *
+            plot.getBoundingClientRect().width / plot.viewBox.baseVal.width, text.textContent];
+        }))"""
+    )
+    assert len(boxes) > 5
+    for texts in boxes:
+        for i, (left, right, top, bottom, size, words) in enumerate(texts):
+            assert size >= (10 if width > 400 else 8), words
+            for other in texts[:i]:
+                assert right <= other[0] or other[1] <= left or bottom <= other[2] + 3 or other[3] <= top + 3, (
+                    words,
+                    other,
+                )
+
+
 EVIL = "</script><script>window.evil=1</script><img src=x onerror=window.evil=1>'\"&<!-- content -->"
 
 

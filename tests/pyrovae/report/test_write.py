@@ -1,13 +1,16 @@
 """The report of a pair: which sections it has."""
 
+import json
+from datetime import datetime
+
 import pyro
 import pyro.distributions as dist
 import torch
 
-from pyrovae.guides import DeltaGuide
+from pyrovae.guides import DeltaGuide, NormalGuide
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
-from pyrovae.report import write_report
+from pyrovae.report import report_folder, write_report
 
 
 def test_every_kind_of_pair_has_a_report(representative, tmp_path, kinds):
@@ -28,7 +31,7 @@ def test_a_point_mass_has_no_evidence_and_a_flat_prior_no_samples(tmp_path, cont
     model = VAE(priors.Flat(3), likelihoods.Normal((1, 4, 4), scale=1.0), MLP(3, (1, 4, 4), [5]))
     data = {"x": torch.rand(9, 1, 4, 4)}
     path = write_report(model, DeltaGuide(MLP((1, 4, 4), 3, [5])), data, run=tmp_path)
-    assert kinds(path) == {"overview": 1, "gallery": 1, "note": 1, "map": 1, "traversals": 1}
+    assert kinds(path) == {"overview": 1, "gallery": 1, "note": 1, "map": 1, "traversals": 1, "glossary": 1}
     by_kind = {section["kind"]: section for section in content(path)["sections"]}
     assert "improper" in by_kind["note"]["message"]
     assert [tile[0] for tile in by_kind["overview"]["tiles"]] == ["distortion"]
@@ -57,4 +60,37 @@ def test_functions_with_a_discrete_site_a_second_one_and_covariates(tmp_path, co
     found = kinds(path)
     assert not found["note"]
     assert (found["map"], found["traversals"], found["gallery"]) == (1, 1, 3)
-    assert content(path)["title"] == "model and guide"
+    assert content(path)["title"].startswith("model and guide, ")
+
+
+def test_the_title_says_data_and_day_and_the_page_the_command(tmp_path, content):
+    """As the run's summary records them; an entry that is no line of text is left out."""
+    model = VAE(priors.StandardNormal(2), likelihoods.Normal(3, scale=1.0), MLP(2, 3, [5]))
+    guide, data = NormalGuide(MLP(3, 4, [5])), {"x": torch.randn(9, 3)}
+    line = "pyrovae vae --data 'my file.csv'"
+    today = datetime.now().astimezone()
+    day = f"{today.day} {today:%B %Y}"
+    for described, command, title, shown in (
+        ("digits: 4,000 train", {"line": line}, f"VAE and NormalGuide of digits, {day}", line),
+        (3, {"line": "two\nlines"}, f"VAE and NormalGuide, {day}", ""),
+        ("a\nb", "line", f"VAE and NormalGuide, {day}", ""),
+    ):
+        (tmp_path / "summary.json").write_text(json.dumps({"data": described, "command": command}))
+        found = content(write_report(model, guide, data, run=tmp_path, num_samples=30))
+        assert (found["title"], found["command"]) == (title, shown)
+
+
+def test_khat_is_beside_every_evidence(tmp_path, content, ppca):
+    guide = ppca.guide(0.0, 0.25)
+    path = write_report(ppca.model, guide, ppca.data(40), run=tmp_path, num_samples=200)
+    by_kind = {section["kind"]: section for section in content(path)["sections"]}
+    tile = next(tile for tile in by_kind["overview"]["tiles"] if tile[0] == "log-evidence")
+    assert "k-hat above 0.7 for" in tile[2]
+    assert "too low" in tile[2]
+    assert "k-hat above 0.7 for" in by_kind["estimates"]["text"]
+    assert "k-hat > 0.7" in by_kind["estimates"]["groups"][0]["rows"][1]["note"]
+    (tmp_path / "summary.json").write_text(
+        json.dumps({"log_evidence": {"value": -1.0, "error": 0.1}, "unreliable": 0.5})
+    )
+    (tile,) = content(report_folder(tmp_path)[0])["sections"][0]["tiles"]
+    assert "k-hat above 0.7 for 50 %" in tile[2]

@@ -37,6 +37,7 @@ def test_draws_are_of_data_points_with_different_labels(reported):
     found = sections.draws(reported)
     assert [item["label"][-1] for item in found["items"][:3]] == ["a", "b", "c"]
     assert found["names"][:3] == ["data point", "mean of q", "draw 1"]
+    assert all("60 draws of the guide are worth" in item["note"] for item in found["items"])
     assert len(found["names"]) == sum(count for _, _, count in found["groups"])
     places = sorted(place for item in found["items"] for place in item["at"])
     assert places == list(range(len(found["album"]["values"])))

@@ -29,6 +29,18 @@ def test_every_verdict_is_a_check(ppca, guide):
     assert sum(ranks["values"]) == pytest.approx(ranks["level"] * len(ranks["values"]))
 
 
+def test_what_cannot_be_told_is_counted_apart(ppca, guide):
+    found = diagnose(ppca.model, guide, ppca.data(20), num_samples=50, transform=Scale())
+    for marks, words in {
+        (True, True): "All 2 checks are good.",
+        (True, None): " 1 of 2 cannot be told from these data points and draws.",
+        (False, None): " 1 of 2 checks asks for care, 1 of 2 cannot be told from these data points and draws.",
+        (False, False): " 2 of 2 checks ask for care.",
+    }.items():
+        verdicts = [found.verdicts[0]._replace(good=good) for good in marks]
+        assert sections.trust(replace(found, verdicts=verdicts))["text"].endswith(words)
+
+
 def test_rates_are_sorted():
     model = VAE(priors.StandardNormal(3), likelihoods.Normal(4, scale=0.5), MLP(3, 4, [5]))
     guide = NormalGuide(MLP(4, 6, [5]))

@@ -8,10 +8,21 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pyrovae.blueprint.files import read_config
 from pyrovae.errors import FolderError
-from pyrovae.sharing.files import read_config
 
-__all__ = ["ARGUMENT", "Stored", "check_fits", "header", "put", "stored", "to_bytes", "to_tensors"]
+__all__ = [
+    "ARGUMENT",
+    "CODES",
+    "Stored",
+    "check_fits",
+    "check_values",
+    "header",
+    "put",
+    "stored",
+    "to_bytes",
+    "to_tensors",
+]
 
 ARGUMENT = "argument."
 """What the names of tensors start with that are arguments of constructors."""
@@ -75,17 +86,21 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     Args:
         tensors: what it holds, by name.
 
-    Raises:
-        FolderError: a value is not finite.
     """
-    for name, tensor in tensors.items():
-        _check_values(name, tensor)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return safetensors.torch.save(plain, {"format": "pt"})
 
 
-def _check_values(name: str, tensor: Tensor) -> None:
-    """Refuse NaN, and infinities among parameters; a buffer, such as a mask, may hold them."""
+def check_values(name: str, tensor: Tensor) -> None:
+    """Refuse NaN, and infinities among parameters; a buffer, such as a mask, may hold them.
+
+    Args:
+        name: the name of the tensor, for the error.
+        tensor: a parameter or a buffer.
+
+    Raises:
+        FolderError: it holds such a value.
+    """
     if not tensor.is_floating_point():
         return
     wrong = ~tensor.detach().isfinite() if isinstance(tensor, nn.Parameter) else tensor.detach().isnan()
@@ -196,5 +211,5 @@ def put(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None
         own = module.state_dict(keep_vars=True)
         for key, value in own.items():
             source = tensors[names[id(value)]]
-            _check_values(f"{prefix}.{key}", nn.Parameter(source, False) if isinstance(value, nn.Parameter) else source)
+            check_values(f"{prefix}.{key}", nn.Parameter(source, False) if isinstance(value, nn.Parameter) else source)
         module.load_state_dict({key: tensors[names[id(value)]] for key, value in own.items()})

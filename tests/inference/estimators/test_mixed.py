@@ -1,0 +1,139 @@
+"""The detector and the transformer on tables with gaps, text, dates and categories: the imputer's pair."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pyrovae.errors import CellError, DataError
+from pyrovae.inference import VAEDetector, VAEImputer, VAETransformer
+
+QUICK = {"latent_dim": 2, "hidden": (8,), "epochs": 2, "random_state": 0, "device": "cpu", "compile": False}
+BOTH = pytest.mark.parametrize("kind", [VAEDetector, VAETransformer])
+
+
+def people(size, seed=0, gaps=0.2):
+    """Two groups, which all columns tell apart."""
+    generator = np.random.default_rng(seed)
+    group = generator.integers(2, size=size)
+    days = pd.to_timedelta(300 * group + generator.integers(30, size=size), unit="D")
+    frame = pd.DataFrame(
+        {
+            "height": 170 + 20 * group + generator.normal(size=size),
+            "visits": pd.array(generator.poisson(2 + 20 * group), dtype="Int64"),
+            "city": np.array(["Bonn", "Oslo"], dtype=object)[group],
+            "day": pd.Timestamp("2020-01-01") + days,
+            "sex": group * 1.0,
+        }
+    )
+    return frame.mask(generator.random(frame.shape) < gaps)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return people(60)
+
+
+@BOTH
+def test_the_kinds_are_those_of_the_imputer(kind, frame):
+    estimator = kind(**QUICK).fit(frame)
+    assert estimator.table_ == VAEImputer(**QUICK, num_particles=2).fit(frame).table_
+    assert [column.kind for column in estimator.table_.columns] == ["real", "count", "category", "date", "category"]
+    assert estimator.feature_names_in_.tolist() == list(frame.columns)
+    assert estimator.n_features_in_ == 5
+    assert estimator.mean_[0] == pytest.approx(frame["height"].mean())
+    assert estimator.scale_[2] == 1
+
+
+@BOTH
+def test_arrays_with_gaps_and_arrays_of_objects(kind):
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    x[::4, 1] = np.nan
+    fitted = kind(**QUICK).fit(x)
+    assert fitted.table_ is not None
+    objects = people(20).astype(object).to_numpy()[:, [0, 2]]
+    assert [column.kind for column in kind(**QUICK).fit(objects).table_.columns] == ["real", "category"]
+    assert kind(**QUICK).fit(x[:, ::2].astype(object)).table_ is None  # objects, but numbers
+    objects[3, 1] = {"city": "Bonn"}
+    with pytest.raises(CellError, match="got dict"):
+        kind(**QUICK).fit(objects)
+
+
+@BOTH
+def test_numbers_without_gaps_are_numbers_unless_kinds_are_given(kind, says):
+    numbers = people(30, gaps=0)[["height", "visits", "sex"]]
+    assert kind(**QUICK).fit(numbers).table_ is None
+    ready = kind(**QUICK, kinds={"visits": "real"}).fit(numbers)
+    assert [column.kind for column in ready.table_.columns] == ["real", "real", "category"]
+    with_gaps = numbers.mask(numbers["height"] > 185)
+    assert len(ready.transform(with_gaps) if kind is VAETransformer else ready.predict(with_gaps)) == 30
+
+
+@BOTH
+def test_what_is_wrong_is_a_typed_error(kind, frame, says):
+    estimator = kind(**QUICK).fit(frame)
+    call = estimator.transform if kind is VAETransformer else estimator.predict
+    with says(DataError, "'city'", "'Rome'"):
+        call(frame.assign(city="Rome"))
+    with says(DataError, "lacks 'city'"):
+        call(frame.drop(columns="city"))
+    with says(DataError, "'height'", "infinity"):
+        call(frame.assign(height=np.inf))
+    with says(DataError, "likelihood='bernoulli'", "Leave out likelihood"):
+        kind(**QUICK, likelihood="bernoulli").fit(frame)
+    with says(DataError, "minimum of 2 rows"):
+        kind(**QUICK, kinds={}).fit(people(9, gaps=0).head(1))
+    call(frame[list(frame.columns)[::-1]])  # the order of the columns does not matter
+
+
+@pytest.mark.slow
+def test_a_row_that_contradicts_itself_is_an_anomaly():
+    detector = VAEDetector(**{**QUICK, "epochs": 80}, learning_rate=2e-2, contamination=0.02).fit(people(300))
+    clean = people(60, seed=1, gaps=0)
+    odd = clean.assign(height=360 - clean["height"])  # the height of the other group
+    assert (detector.predict(clean) == 1).mean() > 0.8
+    assert (detector.predict(odd) == -1).mean() > 0.8
+    explained = detector.explain(clean.assign(city=pd.Series([None] * 60, dtype=object)))
+    assert (explained[:, 2] == 0).all()
+    assert explained.shape == (60, 5)
+    training = people(300)
+    assert np.abs(np.ma.masked_array(detector.explain(training), training.isna()).mean(0)).max() < 1e-8
+
+
+@pytest.mark.parametrize("score", ["error", "error+rate", "complexity"])
+def test_scores_of_numbers_are_refused(score, frame, says):
+    with says(DataError, "numbers without gaps", f"kind='{score}'", "kind='elbo'"):
+        VAEDetector(**QUICK, kind=score).fit(frame)
+
+
+@pytest.mark.slow
+def test_codes_of_a_frame_and_rows_of_codes(frame):
+    transformer = VAETransformer(**{**QUICK, "epochs": 60}, learning_rate=2e-2).fit(people(200))
+    codes = transformer.set_output(transform="pandas").transform(frame)
+    assert list(codes.columns) == ["vaetransformer0", "vaetransformer1"]
+    assert codes.index.equals(frame.index)
+    rows = transformer.inverse_transform(codes)
+    assert list(rows.columns) == list(frame.columns)
+    known = frame["city"].notna()
+    assert (rows["city"] == frame["city"])[known].mean() > 0.9
+    assert rows["day"].dtype.kind == "M"
+    for drawn in (transformer.sample(40, random_state=1), transformer.sample(40, mean=True, random_state=1)):
+        assert set(drawn["city"]) == {"Bonn", "Oslo"}
+        assert set(drawn["sex"]) == {0.0, 1.0}
+        assert drawn["height"].between(140, 220).all()
+        assert (drawn["visits"] >= 0).all()
+
+
+def test_the_most_probable_category_is_no_mean_of_numbers():
+    """Of three values, the first and the last are likely: the mean of their numbers is the middle one."""
+    ends = np.random.default_rng(0).choice(["a", "b", "c"], p=[0.48, 0.04, 0.48], size=400)
+    transformer = VAETransformer(**{**QUICK, "epochs": 20}).fit(pd.DataFrame({"end": ends, "one": 1.0}))
+    assert "b" not in set(transformer.inverse_transform(np.zeros((1, 2)))["end"])
+
+
+def test_the_score_is_in_the_units_of_the_observed_cells(frame):
+    """In metres in place of centimetres, each observed height has log 100 nats of density more."""
+    transformer = VAETransformer(**QUICK).fit(frame)
+    metres = frame.assign(height=frame["height"] / 100)
+    other = VAETransformer(**QUICK).fit(metres)
+    more = np.log(100) * frame["height"].notna().mean()
+    assert other.score(metres) - transformer.score(frame) == pytest.approx(more, abs=1e-3)
