@@ -1,6 +1,7 @@
 """The site: Sphinx, MyST-NB and furo. `sphinx -W -n` must pass, and nothing is fetched while it runs."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pyrovae.version import __version__
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
+# A notebook that imports Pyro first would show this warning of tqdm's bars: there are no widgets at a build.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
 
 project = "pyrovae"
 author = "The pyrovae authors"

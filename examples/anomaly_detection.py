@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import data, plots
+from pyrovae.errors import DataError
 from pyrovae.examples._shared import (
     Trained,
     derive,
@@ -62,7 +63,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--normal", choices=("rest", "one"), default="rest", help=normal)
     kinds = "scores of the images"
     p.add_argument("--kinds", type=values.names((*IMAGE_KINDS, "regret")), default=",".join(IMAGE_KINDS), help=kinds)
-    p.add_argument("--regret", type=values.whole, default=100, help="number of test images to compute the regret of")
+    p.add_argument(
+        "--regret", type=values.few_or_none, default=100, help="number of test images to compute the regret of"
+    )
     p.add_argument(
         "--false-alarms", type=values.fraction, default=0.05, help="the rate of false alarms that sets the threshold"
     )
@@ -259,7 +262,9 @@ def score_class(flags: argparse.Namespace, held: int) -> dict[str, Detection]:
 def train_normal(flags: argparse.Namespace, held: int) -> Trained:
     """A VAE of the normal images."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images", labels=True)
+    if not (dataset.test["y"] == held).any() or (dataset.test["y"] == held).all():
+        raise DataError(f"--classes requires labels of some test images, got {held}. Write --classes 0,1.")
     splits = {"train": dataset.train, "valid": dataset.valid}
     normal: dict[str, Any] = {
         n: {k: v[~is_anomalous(flags, held, split)] for k, v in split.items()} for n, split in splits.items()

@@ -143,7 +143,7 @@ def draw_plane(trained: Trained, flags: argparse.Namespace, z: Tensor, images: b
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images" if flags.arch == "conv" else "numbers")
     trained = train(*pair(flags, dataset.train), dataset, flags)
     errors = squared_errors(trained, flags)
     units = {"MSE": "reconstructions, per number, all test data"}

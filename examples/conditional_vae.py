@@ -47,7 +47,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, out=OUT["labels"], epochs=40)
     p.add_argument("--task", choices=OUT, default="labels", help="what y is: a label, or the part of an image seen")
     p.add_argument("--seen", type=int, choices=(1, 2, 3), default=1, help="number of quadrants seen, for quadrants")
-    p.add_argument("--digit", type=values.whole, default=7, help="the label to generate on demand, for labels")
+    digit = "the label to generate on demand, for labels; by default 7, or the last one where there are fewer"
+    p.add_argument("--digit", type=values.whole, help=digit)
     p.add_argument(
         "--hidden", type=values.integers, default=[400], help="widths of the dense layers, for example 500,500"
     )
@@ -97,7 +98,8 @@ def num_classes(split: data.Batch) -> int:
 
 def draw_labels(trained: Trained, flags: argparse.Namespace) -> None:
     """One label on demand, all labels in the same styles, and the styles of test digits under all labels."""
-    model, digit, classes = trained.model, flags.digit, num_classes(trained.data.train)
+    model, classes = trained.model, num_classes(trained.data.train)
+    digit = min(7, classes - 1) if flags.digit is None else flags.digit
     on_demand = generate(model, 50, given={"y": torch.full((50,), digit, device=trained.device)})
     title = f"the mean of p(x | z, y = {digit}), z ~ p(z)"
     save_picture(plots.grid(on_demand, title=title), flags.out, "on_demand")
@@ -132,7 +134,9 @@ def draw_completions(trained: Trained, flags: argparse.Namespace, transform: dat
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images")
+    if flags.task == "labels" and flags.digit is not None and flags.digit >= (classes := num_classes(dataset.train)):
+        raise DataError(f"--digit requires a label from 0 to {classes - 1}, got {flags.digit}. Write --digit 0.")
     pair: Build = pair_given_quadrants if flags.task == "quadrants" else pair_given_labels
     trained = train(*pair(flags, dataset.train), dataset, flags)
     measured = score(trained, flags)

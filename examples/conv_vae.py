@@ -91,7 +91,7 @@ def networks(flags: argparse.Namespace, shape: tuple[int, ...], params_shape: tu
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images" if flags.arch == "conv" else "numbers")
     model, guide = pair(flags, dataset.train)
     loss = ELBO(kl_weight=rising_weight(dataset, flags, epochs=flags.warm_up))
     trained = train(model, guide, data.Scale(), dataset, flags, loss=loss)

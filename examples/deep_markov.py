@@ -110,7 +110,7 @@ def play(trained: Trained, flags: argparse.Namespace) -> None:
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw, play."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="sequences")
     model, guide = pair(flags, dataset.train)
     weight = rising_weight(dataset, flags, epochs=flags.warm_up, start=flags.kl_start)
     loss = ELBO(kl_weight=weight, analytic=not flags.flows)

@@ -111,7 +111,7 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[VAE, NormalGuide
 def run(flags: argparse.Namespace, variant: str) -> Disentangled:
     """One variant, trained by the flags and scored; its run folder is `flags.out`."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, labels=True)
     factors = [name for name in dataset.train if name != "x"]
     loss = VARIANTS[variant](flags, len(dataset.train["x"]))
     trained = train(*pair(flags, dataset.train), dataset, flags, loss=loss)

@@ -199,7 +199,7 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[Hierarchy, Guide
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images" if flags.arch == "conv" else "numbers")
     weight = rising_weight(dataset, flags, epochs=flags.warm_up)
     loss = ELBO(kl_weight=weight, free_bits=flags.free_bits)
     trained = train(*pair(flags, dataset.train), dataset, flags, loss=loss)

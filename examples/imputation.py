@@ -63,7 +63,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__, out="runs/imputation", epochs=300)
     p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar in tables, halves in images")
-    p.add_argument("--rate", type=values.below_one, default=0.5, help="the share that is missing")
+    p.add_argument("--rate", type=values.share, default=0.5, help="the share that is missing")
     whole = "share of the training images that have no gap"
     p.add_argument("--complete", type=values.fraction, default=0.5, help=whole)
     p.add_argument(

@@ -1,7 +1,7 @@
 """Inspect a posterior: draw it, find out how far to trust it, save it for ArviZ, and write the report.
 
 python examples/inspect_posterior.py                     train a small VAE on digits, offline
-python examples/inspect_posterior.py --run runs/vae      load a finished run of the example vae
+python examples/inspect_posterior.py --run runs/vae      load the pair of a run, of any example
 python examples/inspect_posterior.py --anneal 50         bound log p(x) from both sides too, on 50 data points
 python examples/inspect_posterior.py --latent 2          further flags are those of the example vae
 
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from pyrovae.data import Batch
-from pyrovae.errors import CheckpointError
+from pyrovae.errors import DataError
 from pyrovae.examples import vae
 from pyrovae.examples._shared import (
     DefaultFolder,
@@ -33,8 +33,9 @@ from pyrovae.examples._shared import (
     write_summary,
 )
 from pyrovae.inference import compare_evidence, diagnose, posterior, prior, to_arviz
+from pyrovae.inference.pair.tails import FEWEST
 from pyrovae.report import write_report
-from pyrovae.report.rerun import record
+from pyrovae.sharing import load_run
 
 SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "200", "--num-samples", "300"]
 """The flags of the example vae without `--run`."""
@@ -43,7 +44,7 @@ SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "2
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example, and those of the example vae."""
     p = explained(__doc__)
-    p.add_argument("--run", type=Path, help="a finished run of the example vae, instead of training")
+    p.add_argument("--run", type=Path, help="a run of any example, instead of training")
     p.add_argument("--draws", type=values.positive_int, default=200, help="posterior draws per data point")
     drawn = "number of test data points whose posterior is drawn"
     p.add_argument("--drawn", type=values.positive_int, default=50, help=drawn)
@@ -52,18 +53,30 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     own, further = p.parse_known_args(argv)
     flags = [*SMALL, *further]
     if own.run:
-        try:
-            made = record(own.run)
-        except CheckpointError as error:
-            p.error(str(error))
-        if made.example != "vae":
-            p.error(f"--run requires a run of the example vae, got one of {made.script}. Write --report for that one.")
-        flags = [*made.flags, *further, "--out", str(own.run), "--resume"]
+        flags += ["--out", str(own.run), "--resume"]
     # This example writes a fuller report than --report does.
     parsed = vae.arguments(flags)
+    if parsed.num_samples < FEWEST:
+        p.error(f"--num-samples requires {FEWEST} or more, which k-hat is computed from, got {parsed.num_samples}.")
     if isinstance(parsed.out, DefaultFolder):
         parsed.out = DefaultFolder("runs/inspect_posterior")
     return argparse.Namespace(**vars(parsed) | vars(own) | {"report": False})
+
+
+def trained_anew(flags: argparse.Namespace) -> Trained:
+    """Train the pair of the example vae by the flags."""
+    dataset = load_data(flags, kind="images" if flags.arch == "conv" else "numbers")
+    return train(*vae.pair(flags, dataset.train), dataset, flags)
+
+
+def loaded(folder: Path) -> Trained:
+    """The pair of a run, with its data and history."""
+    run = load_run(folder)
+    if run.data is None:
+        raise DataError(f"--run requires the data of the run, but {run.note}.")
+    print(f"pair    from {folder}, {len(run.history.rows)} epochs\ndata    {run.data.describe()}")
+    test, cpu = run.transform.prepare(run.data.test), torch.device("cpu")
+    return Trained(run.model, run.guide, run.data, test, run.transform, run.history, run.history.seconds, cpu)
 
 
 def first(trained: Trained, count: int) -> Batch:
@@ -76,17 +89,20 @@ def save_draws(trained: Trained, flags: argparse.Namespace) -> None:
     model, few = trained.model, first(trained, flags.drawn)
     options: dict[str, Any] = {"predictive": True, "transform": trained.transform, "seed": flags.seed}
     draws = posterior(model, trained.guide, few, flags.draws, **options)
-    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), num_chains=2).to_netcdf(flags.out / "posterior.nc")
+    chains = 1 if flags.draws % 2 else 2  # of one length
+    to_arviz(draws, prior(model, flags.draws, seed=flags.seed), num_chains=chains).to_netcdf(flags.out / "posterior.nc")
     print(f"\n{draws}")
 
 
 def script(flags: argparse.Namespace) -> None:
     """Train or load the pair, draw it, diagnose it, and write the report."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
-    trained = train(*vae.pair(flags, dataset.train), dataset, flags)
+    trained = loaded(flags.run) if flags.run else trained_anew(flags)
     measured = score(trained, flags)
-    write_summary(trained, measured, flags)
+    if flags.run:
+        print(f"\n{measured}")  # the summary of the run stays
+    else:
+        write_summary(trained, measured, flags)
     save_draws(trained, flags)
 
     model, guide, batch = trained.model, trained.guide, scored(trained, flags)
@@ -102,7 +118,7 @@ def script(flags: argparse.Namespace) -> None:
         print(f"\n{known['comparison']}")
         if trained.log_jacobian:
             print(f"of the standardised columns; {trained.log_jacobian:+.2f} nats in the units of the table")
-    write_report(model, guide, batch, run=flags.out, classes=dataset.classes or (), **known, **shared)
+    write_report(model, guide, batch, run=flags.out, classes=trained.data.classes or (), **known, **shared)
     print(f"\nposterior.nc and report.html are in {flags.out}/ too")
 
 

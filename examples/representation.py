@@ -95,7 +95,7 @@ def train_vae(
     """A dense VAE, of binarised images unless the likelihood is another; its run folder is `flags.out`."""
     print(f"\n--- {flags.out.name}")
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images", labels=True)
     of_x = likelihood(tuple(dataset.train["x"].shape[1:]))
     decoder = MLP(latent, of_x.params_shape, hidden[::-1])
     decoder.start_at(of_x.start(data.excerpt(dataset.train["x"])))
@@ -300,7 +300,8 @@ def tabulate_rates(found: Mapping[float, Compressed], size: int, dims: int) -> N
 
 def decoded(found: Mapping[float, Compressed]) -> "Figure":
     """Test data as each code reproduces them."""
-    few = {name: tensor[:10] for name, tensor in next(iter(found.values())).trained.test.items()}
+    first = next(iter(found.values()))
+    few = {name: tensor[: min(10, len(first.pca_images))] for name, tensor in first.trained.test.items()}
     images, titles = [data.Scale()(few)["x"].cpu()], ["data"]
     for trained, point, _, pca_images in found.values():
         drawn = augment(trained.model, trained.guide, few, 1, transform=trained.transform)["x"].cpu()

@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -82,19 +82,6 @@ def m2(
     return model, SemiSupervisedGuide(MLP(shape, classes, flags.hidden), NormalGuide(encoder))
 
 
-@dataclass(frozen=True)
-class DrawCodes:
-    """x ~ Normal(x, scale): a fresh draw of a code at every step."""
-
-    def prepare(self, batch: data.Batch) -> data.Batch:
-        """The batch itself."""
-        return batch
-
-    def __call__(self, batch: data.Batch) -> data.Batch:
-        """The batch with a draw as `x`."""
-        return {**batch, "x": torch.normal(batch["x"], batch["scale"])}
-
-
 @torch.no_grad()
 def coded(guide: NormalGuide, split: data.Batch, device: torch.device) -> data.Batch:
     """Mean and scale of q(z | x) instead of the data, computed for a thousand of them at a time."""
@@ -130,7 +117,7 @@ def build(
     """Model, guide and transform of M2, on pixels or on codes."""
     shape = tuple(whole.train["x"].shape[1:])
     if flags.program == "m1+m2":
-        return *m2(flags, likelihoods.Normal(shape, scale="predicted"), classes), DrawCodes()
+        return *m2(flags, likelihoods.Normal(shape, scale="predicted"), classes), data.DrawNormal()
     likelihood = likelihoods.Bernoulli(shape)
     model, guide = m2(flags, likelihood, classes)
     decoder: Any = model.decoder
@@ -169,7 +156,7 @@ def draw(trained: Trained, flags: argparse.Namespace, classes: int) -> None:
 def script(flags: argparse.Namespace) -> None:
     """Train with each number of labels, score the last pair, draw."""
     torch.manual_seed(flags.seed)
-    whole = load_data(flags)
+    whole = load_data(flags, labels=True)
     if flags.program == "m1+m2":
         whole = encode_with_m1(derive(flags, out=flags.out / "m1", epochs=flags.m1_epochs), whole)
     table = {}

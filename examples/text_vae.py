@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from pyrovae import data
 from pyrovae.data.tokens import lengths
@@ -38,7 +37,7 @@ from pyrovae.examples._shared import (
     write_pictures,
     write_summary,
 )
-from pyrovae.guides import NormalGuide, SentenceEncoder
+from pyrovae.guides import EmptyGuide, NormalGuide, SentenceEncoder
 from pyrovae.inference import (
     ELBO,
     IWAE,
@@ -100,7 +99,7 @@ class TextScores(NamedTuple):
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__, out="runs/text_vae", epochs=2)
-    p.add_argument("--level", choices=("word", "char"), default="word", help="what a token is")
+    p.add_argument("--level", choices=("word", "char"), help="what a token is; word by default")
     p.add_argument(
         "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which programs to compare"
     )
@@ -139,15 +138,11 @@ def decoder(
 def pair(flags: argparse.Namespace, variant: str, words: int, length: int) -> tuple[Any, Any]:
     """Model and guide, for sentences of at most `length` tokens from a vocabulary of `words`."""
     if variant == "lm":
-        return LanguageModel(decoder(flags, words, length, latent=0)), nothing
+        return LanguageModel(decoder(flags, words, length, latent=0)), EmptyGuide()
     word_dropout = 0.0 if variant == "collapsed" else flags.word_dropout
     likelihood = decoder(flags, words, length, flags.latent, word_dropout)
     encoder = SentenceEncoder(words, 2 * flags.latent, flags.embedding, flags.hidden, flags.dropout)
     return TextVAE(priors.StandardNormal(flags.latent), likelihood), NormalGuide(encoder)
-
-
-def nothing(x: Tensor) -> None:
-    """The guide of a model without latents."""
 
 
 def objective(flags: argparse.Namespace, variant: str, steps: int) -> Objective | None:
@@ -175,7 +170,7 @@ def flags_of(flags: argparse.Namespace, variant: str) -> argparse.Namespace:
 def run(flags: argparse.Namespace, variant: str) -> tuple[Trained, TextScores]:
     """One variant, trained by its flags and scored."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="sentences")
     x = dataset.train["x"]
     model, guide = pair(flags, variant, len(dataset.vocabulary), x.shape[1])
     options: dict[str, Any] = {"batches": data.ByLength(lengths(x), flags.batch_size)}

@@ -110,7 +110,7 @@ def networks(flags: argparse.Namespace, shape: tuple[int, ...], likelihood: Like
 def script(flags: argparse.Namespace) -> None:
     """Train, score, draw."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags)
+    dataset = load_data(flags, kind="images" if flags.arch == "conv" else "numbers")
     trained = train(*pair(flags, dataset.train), dataset, flags)
     if flags.preset:
         print("train loss per epoch:", " ".join(f"{loss:.2f}" for loss in trained.history["loss"]))

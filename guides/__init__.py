@@ -4,6 +4,7 @@ from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
+from pyrovae.guides.empty import EmptyGuide
 from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
 from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
@@ -20,6 +21,7 @@ __all__ = [
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",
+    "EmptyGuide",
     "Erasing",
     "FlowCombiner",
     "FlowGuide",

@@ -9,9 +9,10 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.examples._shared.training import Trained
 from pyrovae.inference import Evaluation, InferenceGaps, evaluate, gaps
+from pyrovae.inference.evidence.units import in_units
 from pyrovae.inference.pair.running import seeded, unchanged
 
-__all__ = ["in_units", "refine", "score", "scored"]
+__all__ = ["refine", "score", "scored"]
 
 
 def scored(trained: Trained, flags: argparse.Namespace) -> Batch:
@@ -35,19 +36,6 @@ def score(trained: Trained, flags: argparse.Namespace) -> Evaluation:
     options: dict[str, Any] = {"num_samples": flags.num_samples, "transform": transform, "seed": flags.seed}
     measured = evaluate(trained.model, trained.guide, batch, progress=not flags.quiet, **options)
     return in_units(measured, trained.log_jacobian)
-
-
-def in_units(measured: Evaluation, log_jacobian: float) -> Evaluation:
-    """An evaluation of standardised data as one of the data in their own units; the rate is the same in both.
-
-    Args:
-        measured: an evaluation of the standardised data.
-        log_jacobian: what a log-density gains in the units of the data.
-    """
-    gains = {"elbo": log_jacobian, "log_evidence": log_jacobian, "distortion": -log_jacobian}
-    shifted = {name: getattr(measured, name).shifted(gain) for name, gain in gains.items()}
-    per_datum = {name: tensor + gains.get(name, 0.0) for name, tensor in measured.per_datum.items()}
-    return replace(measured, per_datum=per_datum, **shifted)
 
 
 def refine(trained: Trained, flags: argparse.Namespace) -> InferenceGaps | PairError | None:

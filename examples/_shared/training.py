@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,36 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pyrovae import data
 from pyrovae.data import Batch, Dataset, Transform
+from pyrovae.errors import DataError
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.checkpoint import has_run
 from pyrovae.inference.training.device import choose_device
 
-__all__ = ["HalfCosine", "Trained", "load_data", "rising_weight", "schedule", "starting", "train", "transform_for"]
+__all__ = [
+    "HalfCosine",
+    "Kind",
+    "Trained",
+    "kind_of",
+    "load_data",
+    "rising_weight",
+    "schedule",
+    "starting",
+    "train",
+    "transform_for",
+]
+
+
+Kind = Literal["numbers", "images", "sentences", "sequences"]
+"""What data points are."""
+
+WRITE = {
+    "numbers": "--data digits, or a table: --data table.csv",
+    "images": "--data digits, or --data folder:PATH",
+    "sentences": "--data unicode-names, or --data lines.txt",
+    "sequences": "--data chords",
+}
+"""Data of each kind, for the error."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +74,43 @@ class Trained:
         return self.transform.log_jacobian if isinstance(self.transform, data.Standardize) else 0.0
 
 
-def load_data(flags: argparse.Namespace) -> Dataset:
+def load_data(flags: argparse.Namespace, *, kind: Kind = "numbers", labels: bool = False) -> Dataset:
     """Load the data set that the flags name, and print a line on it.
 
     Args:
         flags: the flags of the script.
+        kind: what the script can take; images are numbers too.
+        labels: whether the script requires labels, or other tensors beside `x`.
+
+    Raises:
+        DataError: the data are of another kind, or lack labels.
     """
     level = getattr(flags, "level", None)  # text has it
     sizes: dict[str, Any] = {"valid": flags.valid, "test": flags.test, "size": flags.image_size}
     dataset = data.load(flags.data, flags.root, level=level, max_bytes=flags.max_bytes, **sizes)
     print(f"data    {dataset.describe()}")
+    found = kind_of(dataset)
+    if found != kind and (found, kind) != ("images", "numbers"):
+        raise DataError(f"This example requires {kind}, got {found}: {flags.data}. Write {WRITE[kind]}.")
+    if labels and len(dataset.train) < 2:
+        raise DataError(
+            f"This example requires labels, got {flags.data} without. Write --data digits, or give your data an array "
+            "or a column y."
+        )
     return dataset
+
+
+def kind_of(dataset: Dataset) -> Kind:
+    """What the data points of a data set are.
+
+    Args:
+        dataset: the data set.
+    """
+    if dataset.vocabulary is not None:
+        return "sentences"
+    if "within" in dataset.train:
+        return "sequences"
+    return "images" if dataset.train["x"].dim() == 4 else "numbers"
 
 
 def transform_for(likelihood: str, split: Batch, flags: argparse.Namespace) -> Transform:

@@ -13,6 +13,7 @@ __all__ = [
     "byte_count",
     "counts",
     "device",
+    "few_or_none",
     "fraction",
     "integers",
     "labels",
@@ -23,6 +24,7 @@ __all__ = [
     "positive_int",
     "refining_steps",
     "seed",
+    "share",
     "some_integers",
     "whole",
 ]
@@ -110,6 +112,24 @@ def below_one(text: str) -> float:
         text: what stands on the command line.
     """
     return _checked(lambda name, value: check_fraction(name, value, one=False), float, text)
+
+
+def share(text: str) -> float:
+    """A number above 0 and below 1.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return _checked(lambda name, value: check_fraction(name, value, ends=False), float, text)
+
+
+def few_or_none(text: str) -> int:
+    """A whole number that is 0, or at least 2: two kinds of data points take half of it each.
+
+    Args:
+        text: what stands on the command line.
+    """
+    return whole(text) and _checked(lambda name, value: check_count(name, value, 2), int, text)
 
 
 def integers(text: str) -> list[int]:

@@ -211,6 +211,7 @@ def _family(pair: PairOnData) -> str:
 
 
 def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> InferenceGaps:
-    names = ("inference", "approximation", "amortisation", "log_evidence", "elbo", "refined", "rate")
-    estimates = {name: summary(per_datum, name) for name in names} | {"log_evidence": EvidenceEstimate.of(per_datum)}
+    names = ("inference", "approximation", "amortisation", "elbo", "refined", "rate")
+    estimates: dict[str, Any] = {name: summary(per_datum, name) for name in names}
+    estimates["log_evidence"] = EvidenceEstimate.of(per_datum)
     return InferenceGaps(**estimates, rise=rise, family=family, num_samples=num_samples, per_datum=per_datum)

@@ -100,10 +100,8 @@ def selected(names: Sequence[str] | None, latents: Forms) -> list[str]:
         latents: the forms of all latent sites.
 
     Raises:
-        PairError: there is no latent site and no plate of a name, or no name.
+        PairError: there is no latent site and no plate of a name.
     """
-    if names is not None and not names:
-        raise PairError("sites requires at least one latent site or plate, got none. Write sites=None for all.")
     chosen = list(latents) if names is None else []
     for word in [names] if isinstance(names, str) else names or ():
         found = [name for name, form in latents.items() if word == name or word in form.all_plates]

@@ -25,6 +25,9 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         return f"{_shown(self.value)} ± {_shown(self.error)}" + (f" ({self.trust})" if self.trust else "")
 
+    def __repr__(self) -> str:
+        return str(self)
+
     @property
     def trust(self) -> str:
         """What k-hat says of a log-evidence by importance sampling, in words; empty of any other estimate."""

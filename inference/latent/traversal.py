@@ -124,8 +124,7 @@ def traverse(
     num_dims, num_steps = check_count("num_dims", num_dims, write=10), check_count("num_steps", num_steps, write=9)
     extent = check_number("extent", extent, -1e6, 1e6, write=2.0)
     data = entered("traverse", data, transform, model, guide)
-    if code is not None and not len(code):
-        raise DataError('traverse requires a code of at least one latent, got none. Write code={"z": z[0]}, or None.')
+    _refuse_empty(code)
     code, given = conditioned("traverse", model, code), conditioned("traverse", model, given)
     if batch_size(data) < 2:
         raise PairError("traverse requires at least two data points, whose codes have a spread, got one. Pass more.")
@@ -140,14 +139,23 @@ def traverse(
         )
     centre = decode_at_means(model, 1, repeated(code, 1), repeated(given, 1), latent)[0]
     flat, rate = z.flatten(1), rates[latent].flatten()
-    order = rate.nan_to_num(0).argsort(descending=True, stable=True)[:num_dims]
-    t = torch.linspace(-extent, extent, num_steps).to(flat)
+    order, t = _largest(rate, num_dims), torch.linspace(-extent, extent, num_steps).to(flat)
     values = flat.mean(0)[order, None] + flat.std(0)[order, None] * t
     codes = _moved(centre, order, values)
     count = len(order) * num_steps
     latents = {**repeated(code, count), latent: codes.flatten(0, 1)}
-    x = decode_at_means(model, count, latents, repeated(given, count), "x").unflatten(0, (-1, num_steps))
-    return Traversal(latent, order.tolist(), rate[order], t, values, codes, x)
+    x = decode_at_means(model, count, latents, repeated(given, count), "x")
+    return Traversal(latent, order.tolist(), rate[order], t, values, codes, x.unflatten(0, (-1, num_steps)))
+
+
+def _largest(rate: Tensor, count: int) -> Tensor:
+    """The dimensions of the highest rates."""
+    return rate.nan_to_num(0).argsort(descending=True, stable=True)[:count]
+
+
+def _refuse_empty(code: Batch | None) -> None:
+    if code is not None and hasattr(code, "__len__") and not len(code):
+        raise DataError('traverse requires a code of at least one latent, got none. Write code={"z": z[0]}, or None.')
 
 
 def _moved(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def require_rows(what: str, site: Site, size: int) -> None:
 
 
 def check_generates(model: ProgramLike, pair: PairTrace, batch: Batch, given: Batch) -> None:
-    """Raise if a model does not generate what it scores: one data point more than the batch has, without the data.
+    """Raise if a model does not generate what it scores: another number of data points, two or three, without the data.
 
     Args:
         model: the program.
@@ -108,8 +108,8 @@ def check_generates(model: ProgramLike, pair: PairTrace, batch: Batch, given: Ba
     Raises:
         PairError: it does not; the message names the argument or the site.
     """
-    size = batch_size(batch) + 1
-    rows = torch.arange(size) % (size - 1)
+    size = 3 if batch_size(batch) == 2 else 2
+    rows = torch.arange(size) % batch_size(batch)
     more = {name: tensor[rows.to(tensor.device)] for name, tensor in given.items()}
     require_size("A pair", model)
     require_no_data("A pair", model, more)

@@ -168,7 +168,6 @@ def imputations(
         guide,
         data,
         num_imputations,
-        sites=[],
         corrected=True,
         proposals=num_samples,
         predictive=True,

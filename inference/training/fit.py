@@ -107,10 +107,8 @@ def fit(
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
-    _check_settings(epochs, batch_size, clip_norm, patience, average, resume, overwrite)
-    if resume and run is None:
-        raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
-    folder = None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
+    _check_settings(epochs, batch_size, clip_norm, patience, average)
+    folder = _folder(run, resume=resume, overwrite=overwrite)
     where = choose_device(device)
     prepared = TrainingData(
         model, guide, data, valid, transform or Scale(), batch_size=batch_size, batches=batches, seed=seed, device=where
@@ -145,17 +143,22 @@ def _trained(
         return loop.run(epochs, progress)
 
 
+def _folder(run: str | Path | None, *, resume: bool, overwrite: bool) -> RunFolder | None:
+    """The run folder of a training; None where it has none."""
+    check_choice("resume", resume, (False, True))
+    check_choice("overwrite", overwrite, (False, True))
+    if resume and run is None:
+        raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
+    return None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
+
+
 def _check_settings(
     epochs: int,
     batch_size: int,
     clip_norm: float | None,
     patience: int | None,
     average: float,
-    resume: bool,
-    overwrite: bool,
 ) -> None:
-    check_choice("resume", resume, (False, True))
-    check_choice("overwrite", overwrite, (False, True))
     check_count("epochs", epochs, 0)
     check_count("batch_size", batch_size)
     check_fraction("average", average)

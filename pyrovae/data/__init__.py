@@ -28,7 +28,7 @@ from pyrovae.data.sound import waveform, write_wav
 from pyrovae.data.standardize import Standardize
 from pyrovae.data.table import Table
 from pyrovae.data.text import load_text, load_unicode_names
-from pyrovae.data.transforms import Binarize, Scale, Transform
+from pyrovae.data.transforms import Binarize, DrawNormal, Scale, Transform
 from pyrovae.data.trim import Trim
 from pyrovae.data.vocabulary import TokenLevel, Vocabulary
 from pyrovae.errors import DataError
@@ -41,6 +41,7 @@ __all__ = [
     "Binarize",
     "ByLength",
     "Dataset",
+    "DrawNormal",
     "Quadrants",
     "Scale",
     "Standardize",

@@ -14,13 +14,14 @@ from pyrovae.data.columns import columns_of, missing_cells
 from pyrovae.data.dataset import Batch
 from pyrovae.data.kinds import KINDS, Column
 from pyrovae.data.masks import incomplete
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import DataError, ShapeError
 
 __all__ = ["KINDS", "Column", "Table"]
 
 
 @dataclass(frozen=True, repr=False)
-class Table:
+class Table(Shown):
     """How a data frame, or an array `(N, D)`, becomes `x` `(N, D)` with its mask, and back.
 
         table = Table.of(frame)
@@ -129,10 +130,9 @@ class Table:
         numbers = x.detach().cpu().double().numpy()
         return {column.name: column.decode(numbers[:, place]) for place, column in enumerate(self.columns)}
 
-    def __repr__(self) -> str:
-        width = max([len(str(name)) for name in self.names] + [6])
-        rows = [f"{column.name!s:<{width}}  {column}" for column in self.columns]
-        return "\n".join([f"{'column':<{width}}  kind      values", *rows])
+    def cells(self) -> Cells:
+        rows = [(str(c.name), c.kind, str(c).removeprefix(c.kind).strip()) for c in self.columns]
+        return Cells(rows, ("column", "kind", "values"), words=(0, 1, 2))
 
     def _same_columns(self, frame: Any) -> dict[Any, Any]:
         cells = columns_of(frame)

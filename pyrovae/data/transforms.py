@@ -13,7 +13,7 @@ from pyrovae.data.named import named_tensors
 from pyrovae.errors import DataError, SupportError
 from pyrovae.numeric import has_values
 
-__all__ = ["Binarize", "Scale", "Transform"]
+__all__ = ["Binarize", "DrawNormal", "Scale", "Transform"]
 
 ROWS = 1024
 """Rows that become floats at a time, which bounds the memory."""
@@ -131,6 +131,32 @@ class Binarize:
             return {**batch, "x": (p > 0.5).to(torch.float32)}
         _check_static(x)
         return {**batch, "x": p.to(torch.float32)}
+
+
+@dataclass(frozen=True)
+class DrawNormal:
+    """x ~ Normal(x, scale): a fresh draw at every call, such as one of the codes of another guide.
+
+    A batch holds the means as `x` and the standard deviations as `scale`, of the same shape.
+    """
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The tensors of the `batch` themselves.
+
+        Raises:
+            DataError: there is no `x`, or no `scale`.
+        """
+        batch = named_tensors("DrawNormal", batch)
+        if not {"x", "scale"} <= batch.keys():
+            raise DataError(
+                f"DrawNormal requires means 'x' and standard deviations 'scale', got {', '.join(map(repr, batch))}. "
+                'Write {"x": loc, "scale": scale}.'
+            )
+        return batch
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The `batch` with a draw as `x`."""
+        return {**batch, "x": torch.normal(batch["x"], batch["scale"])}
 
 
 def _probability(x: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Padded sequences, cut at the longest of a batch."""
 
+from dataclasses import dataclass
+
 from pyrovae.checks import check_tensor
 from pyrovae.data.dataset import Batch
 from pyrovae.data.named import named_tensors
@@ -9,6 +11,7 @@ from pyrovae.networks.recurrent import going_on
 __all__ = ["Trim"]
 
 
+@dataclass(frozen=True)
 class Trim:
     """A transform of padded sequences: bytes become floats, and a batch is cut at the end of its longest sequence.
 
@@ -40,6 +43,3 @@ class Trim:
         longest = int(batch["within"].sum(-1).max())
         x = batch["x"][:, :longest]
         return {**batch, "x": x if x.is_floating_point() else x.float(), "within": batch["within"][:, :longest]}
-
-    def __repr__(self) -> str:
-        return "Trim()"

@@ -57,10 +57,12 @@ def to_onnx(
         "decoder": decoder(model, guide, batch, transform=transform),
     }
     files = {name: _file(part, to_program(part, tolerance=tolerance), tolerance) for name, part in parts.items()}
-    paths = {name: Path(folder) / f"{name}.onnx" for name in files}
-    for name, path in paths.items():
-        write_atomically(path, lambda out, content=files[name]: out.write(content))
-    return paths
+    return {name: _written(Path(folder) / f"{name}.onnx", content) for name, content in files.items()}
+
+
+def _written(path: Path, content: bytes) -> Path:
+    write_atomically(path, lambda file: file.write(content))
+    return path
 
 
 def _file(part: Part, program: ExportedProgram, tolerance: float) -> bytes:

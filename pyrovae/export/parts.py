@@ -263,7 +263,8 @@ class _Used(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-_SHAPES = {Tensor.__len__, Tensor.size, Tensor.dim, Tensor.shape.__get__, Tensor.ndim.__get__, Tensor.device.__get__}
+_PROPERTIES: tuple[Any, ...] = (Tensor.shape, Tensor.ndim, Tensor.dtype, Tensor.device)
+_SHAPES = {Tensor.__len__, Tensor.size, Tensor.dim, *(one.__get__ for one in _PROPERTIES)}
 
 
 @contextmanager

@@ -25,8 +25,8 @@ def colours(count: int) -> list[str]:
     """
     from matplotlib.colors import hsv_to_rgb, to_hex
 
-    more = (hsv_to_rgb((0.381966 * i % 1, 0.75, 0.55 if i % 2 else 0.95)) for i in range(len(PALETTE), count))
-    return [*PALETTE[:count], *map(to_hex, more)]
+    hues = [(0.381966 * i % 1, 0.75, 0.55 if i % 2 else 0.95) for i in range(len(PALETTE), count)]
+    return [*PALETTE[:count], *(to_hex(tuple(hsv_to_rgb(hue))) for hue in hues)]
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -32,4 +32,4 @@ def test_inspect_posterior_trains_and_keeps_draws(example, digits, tmp_path):
 
 def test_inspect_posterior_requires_a_finished_run(example, tmp_path):
     done = example("inspect_posterior.py", "--run", str(tmp_path / "none"), folder=tmp_path, code=2)
-    assert "no summary.json" in done.stderr
+    assert "requires a run" in done.stderr

@@ -5,6 +5,7 @@ def test_representation_probes_draws_augments_and_compresses(example, tmp_path):
     small = ["--hidden", "64", "--plane-hidden", "32,16", "--channel-hidden", "64", "--batch-size", "250"]
     small += ["--epochs", "3", "--warm-up", "1", "--lr", "0.01"]
     few = ["--labels", "50,100", "--trials", "2", "--copies", "3", "--kl-weights", "1,30", "--channel", "8"]
+    few += ["--evaluate", "8"]  # fewer than the pictures would show
     done = example("representation.py", *small, *few, folder=tmp_path)
     result = done.comparison()
     assert set(result) == {"probe", "plane", "augment", "compress"}

@@ -304,3 +304,47 @@ def test_every_example_explains_its_flags(script, run_file):
     out, _ = run_file(script, ["--help"])
     first = ast.get_docstring(ast.parse(script.read_text())).splitlines()[0]
     assert " ".join(first.split()) in " ".join(out.split())
+
+
+# ------------------------------------------------------------------------------------- data of the wrong kind
+
+
+@pytest.fixture(scope="module")
+def of_kind(tmp_path_factory, phrases, table, grey):
+    """A small data set of each kind."""
+    return {"sentences": phrases, "numbers": table, "images": grey[1], "sequences": "chords"}
+
+
+WRONG = [
+    ("vae.py", [], "sentences", "numbers"),
+    ("vae.py", ["--arch", "conv"], "numbers", "images"),
+    ("iwae.py", [], "sequences", "numbers"),
+    ("conditional_vae.py", ["--task", "quadrants"], "numbers", "images"),
+    ("deep_markov.py", [], "images", "sequences"),
+    ("text_vae.py", [], "numbers", "sentences"),
+    ("representation.py", [], "numbers", "images"),
+]
+
+
+@pytest.mark.parametrize(("script", "flags", "given", "required"), WRONG)
+def test_data_of_another_kind_are_refused_before_training(script, flags, given, required, example, of_kind, tmp_path):
+    done = example(script, "--data", of_kind[given], *flags, folder=tmp_path / "run", code=2)
+    assert f"error: This example requires {required}, got {given}: " in done.stderr
+    assert "Write --data " in done.stderr
+
+
+@pytest.mark.parametrize("script", ["semi_supervised_vae.py", "disentangle.py", "conditional_vae.py"])
+def test_data_without_labels_are_refused_where_they_are_required(script, example, grey, tmp_path):
+    done = example(script, *grey, folder=tmp_path / "run", code=2)
+    assert "requires labels" in done.stderr
+
+
+def test_a_label_that_no_image_has_is_refused(example, digits, tmp_path):
+    done = example("conditional_vae.py", "--data", digits, "--digit", "10", folder=tmp_path / "run", code=2)
+    assert "--digit requires a label from 0 to 9, got 10" in done.stderr
+
+
+def test_a_class_without_images_is_refused(example, digits, tmp_path):
+    flags = ["--parts", "images", "--data", digits, "--classes", "12"]
+    done = example("anomaly_detection.py", *flags, folder=tmp_path / "run", code=2)
+    assert "--classes requires labels of some test images, got 12" in done.stderr

@@ -118,7 +118,9 @@ def test_tools_that_need_many_draws(kinds, exact, fuzz):
 def test_tools_with_arguments_of_their_own(kinds, exact, fuzz):
     ppca, data, _ = exact
     one = {"z": ppca.posterior_mean(data["x"])[0]}
+    none_kept = kinds.sampled(True, 0, [])  # no site is right beside weights or predictions
     sites, factors = kinds.any_of(None, ["z"]), kinds.any_of(["f", "g"])
+    sites = sites._replace(hostile=none_kept, refused=kinds.sampled("x", "", "3", 3 + 4j, (1, 2), object(), int, len))
     code, direction = kinds.batch(one, "z"), kinds.batch({"z": torch.ones(2).double()}, "z")
     for case in (
         on_the_pair(kinds, exact, inference.posterior, sites=sites, examples=40),

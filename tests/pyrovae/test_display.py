@@ -6,12 +6,13 @@ import inspect
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 import pyrovae.inference
 from pyrovae import plots
-from pyrovae.data import Dataset
+from pyrovae.data import Dataset, Table
 from pyrovae.display import Cells, Shown, shortened
 from pyrovae.inference import History, evaluate, log_evidence
 from pyrovae.inference.evidence.estimates import Estimate
@@ -85,7 +86,7 @@ def test_an_evidence_shows_khat(ppca, evaluation):
     value, error = narrow
     assert narrow == (value, error) == Estimate(value, error)
     assert narrow.unreliable > 0.5
-    assert str(narrow) == f"{value:.2f} ± {error:.2f} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
+    assert repr(narrow) == str(narrow) == f"{value:.2f} ± {error:.2f} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
     assert "k-hat > 0.7: 0 %" in str(evaluation)
     few = log_evidence(ppca.model, ppca.guide(), data, num_samples=10)
     assert "k-hat" not in str(few)
@@ -106,6 +107,13 @@ def test_a_history_and_a_data_set_are_tables():
     assert "made up" in html
     assert html.count("<tr>") == 4
     assert "float32 (3,)" in html
+
+
+def test_a_table_of_columns_shows_their_kinds():
+    table = Table.of(np.array([[0.5, 1], [1.5, 0], [2.5, 1]]))
+    assert repr(table).splitlines()[0].split()[:2] == ["column", "kind"]
+    assert table._repr_html_().count("<tr>") == 3
+    assert repr(table) == str(table)
 
 
 # ---------------------------------------------------------------------------------------------- in a notebook

@@ -5,7 +5,7 @@ import math
 import torch
 
 from pyrovae.errors import PairError, SettingError
-from pyrovae.inference import posterior, prior, prior_predictive
+from pyrovae.inference import prior, prior_predictive
 
 
 def test_the_prior_and_its_predictions(ppca, covariances):
@@ -49,7 +49,9 @@ def test_no_samples_and_no_data(ppca, says):
         prior(ppca.model, 5, given={"y": torch.zeros(0)})
 
 
-def test_no_site_at_all_is_refused(ppca, says):
-    for tool in (prior, lambda model, sites: posterior(model, ppca.guide(), ppca.data(2), 2, sites=sites)):
-        with says(PairError, "sites requires at least one latent site or plate", "sites=None"):
-            tool(ppca.model, sites=[])
+def test_no_site_at_all_is_refused_unless_there_are_predictions(ppca, says):
+    with says(PairError, "prior requires something to keep", "sites=None"):
+        prior(ppca.model, 4, sites=[])
+    draws = prior(ppca.model, 4, sites=[], predictive=True)
+    assert not draws.latents
+    assert draws.group("prior_predictive")["x"].shape == (4, 1, 5)

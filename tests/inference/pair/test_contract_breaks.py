@@ -62,6 +62,28 @@ def test_an_argument_with_another_name_than_its_site(batch, says):
             check_pair(images_at_x, images_guide, data)
 
 
+def test_an_argument_that_is_reshaped_for_a_site_of_another_name(says):
+    """As in Pyro's tutorial of the VAE."""
+
+    def model(x=None, *, size=None):
+        with data_plate(x, size):
+            z = pyro.sample("z", normal(torch.zeros(LATENT)))
+            loc = z.sum(-1, keepdim=True).expand(*z.shape[:-1], 6)
+            return pyro.sample("obs", dist.Normal(loc, 1.0).to_event(1), obs=None if x is None else x.reshape(-1, 6))
+
+    def guide(x):
+        with data_plate(x):
+            pyro.sample("z", normal(x[..., 0, :LATENT]))
+
+    with says(PairError, "argument 'x' at the site 'obs'", 'name the site "x"'):
+        check_pair(model, guide, {"x": torch.randn(SIZE, 2, 3)})
+
+
+def test_a_batch_of_two_or_one(batch):
+    for size in (1, 2, 3):
+        check_pair(good, good_guide, {"x": batch["x"][:size]})
+
+
 def test_an_argument_with_another_name_than_its_tensor(batch, says):
     with says(PairError, "name of a tensor of the data, 'x'", "'images', 'size'", "def model(x=None, *, size=None)"):
         check_pair(images_at_x, good_guide, batch)
@@ -162,7 +184,7 @@ def test_a_plate_of_another_size_multiplies_the_loss(plates, batch, says):
 
 def test_a_plate_of_a_fixed_size(batch, says):
     model, guide = in_plate(lambda x, size=None: pyro.plate("data", SIZE, dim=-1))
-    with says(PairError, "as many data points as its argument size says, 7, got 6 at site 'x'"):
+    with says(PairError, "as many data points as its argument size says, 2, got 6 at site 'x'"):
         check_pair(model, guide, batch)
     with says(PairError, "argument size says, 4, got 6 at site 'x'"):
         generate(model, 4)
@@ -254,7 +276,7 @@ def other_site(x=None, *, size=None):
 BREAKS = {
     no_size: ["requires a model with an argument size", "def model(x=None, *, size=None)"],
     x_required: ["runs without data", "x_required requires 'x'", "def model(x=None, *, size=None)"],
-    length_of_x: ["runs without data", "model(size=7)", "NoneType", "size is None"],
+    length_of_x: ["runs without data", "model(size=2)", "NoneType", "size is None"],
     observes_zeros: ["draws 'x' where it gets no data", "an observed site", "obs=x"],
     other_shape: ["generates what it scores", "(3,)", "(2,)", "site 'x'"],
     other_site: ["draws 'x' where it gets no data", "'z', 'new'"],

@@ -1,15 +1,19 @@
-"""python -m pyrovae.report: a page of any folder, and no way to run what the folder holds."""
+"""pyrovae report RUN: the report of any run, by its folder alone, and no way to run what the folder holds."""
 
 import json
 import pickle
 import subprocess
-import sys
 
 import pytest
 import torch
 from PIL import Image
 
-from pyrovae.report import __main__ as command_line
+from pyrovae.data import Dataset, Standardize
+from pyrovae.data.origin import Origin, digest
+from pyrovae.guides import NormalGuide
+from pyrovae.inference import fit
+from pyrovae.models import VAE, likelihoods, priors
+from pyrovae.networks.dense import MLP
 from pyrovae.report.__main__ import main
 
 EVIL = "</script><script>window.evil=1</script><img src=x onerror=window.evil=1>\u2028'\"&<!-- content -->"
@@ -49,7 +53,8 @@ def test_a_hostile_folder_becomes_a_page_and_runs_nothing(hostile, capsys, conte
     monkeypatch.setattr(subprocess, "run", None)
     assert main([str(run)]) == 0
     said = capsys.readouterr()
-    assert "nothing was run" in said.out
+    assert "the pair was not built" in said.out
+    assert "write_report(model, guide, data" in said.out
     assert "pickle.png" in said.err
     text = (run / "summary.html").read_text()
     assert text.count("</script>") == text.count("<script") == 2
@@ -61,53 +66,65 @@ def test_a_hostile_folder_becomes_a_page_and_runs_nothing(hostile, capsys, conte
     assert not mark.exists()
 
 
-def test_a_hostile_folder_is_not_run_when_a_script_may_run(hostile, capsys, monkeypatch):
+@pytest.mark.parametrize("text", ["", "{}", "3", json.dumps({"pair": EVIL}), json.dumps({"why": EVIL})])
+def test_a_hostile_record_of_the_pair_is_refused(text, hostile, capsys):
     run, mark = hostile
-    monkeypatch.setattr(subprocess, "run", None)
-    assert main([str(run), "--run-script"]) == 2
-    assert "error: The record of the run in summary.json is broken" in capsys.readouterr().err
-    made = json.loads((run / "summary.json").read_text())
-    made["command"]["flags"] = []
-    (run / "summary.json").write_text(json.dumps(made))
-    assert main([str(run), "--run-script"]) == 2
-    assert "'evil.py', which is none of pyrovae's examples" in capsys.readouterr().err
+    (run / "pair.json").write_text(text)
+    assert main([str(run)]) == 2
+    assert "error: no report.html: " in capsys.readouterr().err
+    assert (run / "summary.html").exists()
+    assert not (run / "report.html").exists()
     assert not mark.exists()
+
+
+def trained(folder, data, **options):
+    model = VAE(priors.StandardNormal(2), likelihoods.Normal(4), MLP(2, 4, (5,)))
+    fit(model, NormalGuide(MLP(4, 4, (5,))), data, epochs=1, progress=False, run=folder, **options)
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """A data set that `data.load` gives again, whatever its name."""
+    splits = {split: {"x": 100 + 10 * torch.rand(count, 4)} for split, count in (("train", 40), ("test", 30))}
+    names = ("root", "valid", "test", "size", "level")
+    origin = Origin(
+        dict.fromkeys(names) | {"name": "mine", "max_bytes": 9}, digest({"train": {}, "valid": {}, "test": {}})
+    )
+    found = Dataset(splits["train"], {}, splits["test"], "mine", "drawn", origin=origin)
+    object.__setattr__(origin, "digest", digest(found.splits))
+    monkeypatch.setattr("pyrovae.data.load", lambda **_: found)
+    return found
 
 
 @pytest.mark.slow
-def test_the_suites_example_reads_a_hostile_folder_and_runs_nothing_of_it(hostile, tmp_path):
-    """The example starts as a process, in the run folder itself, and refuses its checkpoint."""
-    run, mark = hostile
-    made = json.loads((run / "summary.json").read_text())
-    made["command"] |= {"script": str(run / "vae.py"), "flags": ["--hidden", "8", "--epochs", "1"]}
-    (run / "summary.json").write_text(json.dumps(made))
-    line = [sys.executable, "-P", "-m", "pyrovae.report", ".", "--run-script"]
-    done = subprocess.run(line, cwd=run, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2, done.stderr
-    assert f"-m pyrovae.examples.vae --hidden 8 --epochs 1 --out {run}" in done.stdout
-    assert "checkpoint.pt" in done.stderr
-    assert not mark.exists()
+def test_a_run_has_a_full_report(named, tmp_path, capsys, content):
+    """Its estimates are in the units of the data."""
+    trained(tmp_path / "run", named, transform=Standardize.of(named.train["x"]))
+    assert main([str(tmp_path / "run"), "--evaluate", "25", "--num-samples", "22", "--seed", "3"]) == 0
+    assert "report.html" in capsys.readouterr().out
+    page = content(tmp_path / "run" / "report.html")
+    assert page["lead"].startswith("25 data points")
+    assert "Training" in [section["title"] for section in page["sections"]]
+    tiles = {name: estimate for name, estimate, _ in page["sections"][0]["tiles"]}
+    assert tiles["distortion"][0] > 4  # four columns of spread 3, not 1
 
 
-def test_the_command_is_printed_and_run_only_when_asked_for(tmp_path, capsys, monkeypatch):
-    made = {"script": "/x/vae.py", "flags": ["--latent", "2"], "folder": "/x", "above": "."}
-    (tmp_path / "summary.json").write_text(json.dumps({"command": made}))
-    ran = []
+def test_a_run_without_data_says_what_to_write(tmp_path, capsys):
+    trained(tmp_path, {"x": torch.rand(9, 4)})
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "no Dataset" in said.err
+    assert "write_report(model, guide, data" in said.err
+    assert main([str(tmp_path), "--summary"]) == 0
 
-    def run(line):
-        ran.append(line)
-        return subprocess.CompletedProcess(line, 5)
 
-    monkeypatch.setattr(command_line.subprocess, "run", run)
+def test_several_runs_are_named(tmp_path, capsys):
+    for name in ("one", "two"):
+        trained(tmp_path / name, {"x": torch.rand(9, 4)})
     assert main([str(tmp_path)]) == 0
-    assert ran == []
     said = capsys.readouterr().out
-    shown = f"-P -m pyrovae.examples.vae --latent 2 --out {tmp_path} --resume --report"
-    assert shown in said
-    assert "--run-script" in said
-    assert main([str(tmp_path), "--run-script", "--evaluate", "9"]) == 5
-    assert "The run was started in '/x'" in capsys.readouterr().out
-    assert ran[0][1:] == shown.replace("--out", "--evaluate 9 --out").split()
+    assert f'pyrovae report "{tmp_path / "one"}"' in said
+    assert f'pyrovae report "{tmp_path / "two"}"' in said
 
 
 def test_a_folder_that_is_no_run_is_an_error(tmp_path, capsys):
@@ -123,9 +140,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
     assert "error: cannot write 'summary.html'" in capsys.readouterr().err
 
 
-def test_further_flags_need_the_script(tmp_path, capsys):
+@pytest.mark.parametrize("flags", [["--evaluate", "-1"], ["--seed", "x"], ["--num-samples", "9" * 12], ["--run"]])
+def test_flags_without_a_meaning_are_refused(flags, tmp_path):
     with pytest.raises(SystemExit):
-        main([str(tmp_path), "--evaluate", "9"])
-    assert "--run-script" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([str(tmp_path), "--run"])
+        main([str(tmp_path), *flags])
