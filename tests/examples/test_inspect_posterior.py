@@ -31,5 +31,12 @@ def test_inspect_posterior_trains_and_keeps_draws(example, digits, tmp_path):
 
 
 def test_inspect_posterior_requires_a_finished_run(example, tmp_path):
-    done = example("inspect_posterior.py", "--run", str(tmp_path / "none"), folder=tmp_path, code=2)
+    flags = ["--num-samples", "30", "--run", str(tmp_path / "none")]
+    done = example("inspect_posterior.py", *flags, folder=tmp_path, code=2)
     assert "requires a run" in done.stderr
+
+
+def test_too_few_draws_for_k_hat_are_refused_before_training(example, tmp_path):
+    done = example("inspect_posterior.py", "--num-samples", "20", folder=tmp_path, code=2)
+    assert "--num-samples requires 21 or more" in done.stderr
+    assert "pair" not in done.stdout
