@@ -31,5 +31,6 @@ def test_inspect_posterior_trains_and_keeps_draws(example, digits, tmp_path):
 
 
 def test_inspect_posterior_requires_a_finished_run(example, tmp_path):
-    done = example("inspect_posterior.py", "--run", str(tmp_path / "none"), folder=tmp_path, code=2)
+    run = ["--run", str(tmp_path / "none"), "--num-samples", "30"]
+    done = example("inspect_posterior.py", *run, folder=tmp_path, code=2)
     assert "requires a run" in done.stderr
