@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from pyrovae.inference.compile.reasons import EagerWarning
 from pyrovae.inference.diagnostics import (
     AggregatePosterior,
     Calibration,
@@ -75,6 +76,7 @@ __all__ = [
     "Cyclical",
     "Diagnosis",
     "Draws",
+    "EagerWarning",
     "Estimate",
     "Evaluation",
     "EvidenceBounds",

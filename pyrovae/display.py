@@ -47,8 +47,8 @@ class Cells(NamedTuple):
         return f"<div>{''.join(parts)}{''.join(f'<p>{escape(line)}</p>' for line in self.after)}</div>"
 
     def _row(self, row: Sequence[str], tag: str) -> str:
-        sides = ("left" if i in self.words else "right" for i in range(len(row)))
-        cells = (f'<{tag} style="text-align: {s}">{escape(c)}</{tag}>' for c, s in zip(row, sides, strict=True))
+        styles = ("left" if i in self.words else "right; white-space: nowrap" for i in range(len(row)))
+        cells = (f'<{tag} style="text-align: {s}">{escape(c)}</{tag}>' for c, s in zip(row, styles, strict=True))
         return f"<tr>{''.join(cells)}</tr>"
 
 

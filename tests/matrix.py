@@ -33,8 +33,10 @@ lowest version of each package that `setup.cfg` allows, "newest" what pip choose
 | versions | Python | {" | ".join(SHOWN)} | tests | result | time |
 |---|---|{"---|" * len(SHOWN)}---|---|---|
 """
-RUNNER = ("pytest", "pytest-xdist", "hypothesis", "build", "pandas")
-"""What the tests need besides the package and its extras."""
+
+
+EXTRAS = ("data", "inspect", "hub", "export")
+"""The extras whose code is tested."""
 
 
 def arguments():
@@ -46,11 +48,11 @@ def arguments():
     return p.parse_args()
 
 
-def requirements(extras):
-    """The requirements of the package and of some extras."""
+def requirements():
+    """The requirements of the package and of the extras that `dev` has."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    texts = [settings["options"]["install_requires"], *(settings["options.extras_require"][one] for one in extras)]
+    texts = [settings["options"]["install_requires"], *(settings["options.extras_require"][extra] for extra in EXTRAS)]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith(("#", "pyrovae["))]
 
@@ -63,12 +65,11 @@ def lowest(lines):
 
 def install(versions, python, environment):
     """Make an environment with the wheel and what the tests need."""
-    extras = ("data", "inspect")
     (wheel,) = (ROOT / "dist").glob("*.whl")
     subprocess.run([python, "-m", "venv", str(environment)], check=True)
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    pinned = lowest(requirements(extras)) if versions == "lowest" else []
-    subprocess.run([*pip, f"{wheel}[{','.join(extras)}]", *RUNNER, *pinned], check=True)
+    pinned = lowest(requirements()) if versions == "lowest" else []
+    subprocess.run([*pip, f"{wheel}[dev]", *pinned], check=True)
 
 
 def run_tests(environment, tests, workers):
@@ -81,7 +82,7 @@ def run_tests(environment, tests, workers):
         (sources,) = Path(folder).iterdir()
         line = [environment / "bin" / "python", "-m", "pytest", "-n", workers, "-m", "not slow", *tests.split()]
         done = subprocess.run(line, cwd=sources, env=safe, capture_output=True, text=True)
-    log = environment.with_suffix(".log")
+    log = environment.parent / f"{environment.name}.log"
     log.write_text(done.stdout + done.stderr)
     print(done.stdout[-3000:], f"the whole output is in {log}", flush=True)
     return (done.stdout.strip() or done.stderr.strip()).splitlines()[-1].strip("= ")[:200]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.display import Cells, Shown, shortened
+from pyrovae.inference.pair.tails import RARE
 
 __all__ = ["EFFECTIVE", "LOG_WEIGHT", "Draws", "Key", "Named", "Slot", "event_dims", "label_of"]
 
@@ -155,7 +156,18 @@ class Draws(Shown):
                 f"effective sample size of a data point: median {effective.median().item():.1f}, lowest "
                 f"{effective.min().item():.1f}"
             )
+            after += self._repeated(effective, count)
         return Cells(shown, before=[before], after=after, words=(0, 1, 2))
+
+    def _repeated(self, effective: Tensor, count: int) -> list[str]:
+        """A line where corrected draws repeat, because the weights are worth fewer draws than were asked for."""
+        share = (effective < count).double().mean().item()
+        if not self.corrected or share <= RARE:
+            return []
+        return [
+            f"! for {100 * share:.0f} % of the data points the weights are worth fewer than {count} draws: corrected "
+            "draws repeat there, and cannot tell what p(z | x) looks like"
+        ]
 
 
 def _bytes(array: Tensor) -> str:

@@ -1,8 +1,10 @@
 """What all estimators share: their common parameters, and the training of a pair on the rows of a table."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -11,6 +13,7 @@ from pyrovae.checks import check_count, check_counts, check_positive
 from pyrovae.data import Batch, Table
 from pyrovae.data.columns import is_frame
 from pyrovae.errors import DataError
+from pyrovae.inference.estimators.folder import load_estimator, save_estimator
 from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_random_state, validate_data
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import seeded
@@ -65,6 +68,34 @@ class VAEEstimator(BaseEstimator, ABC):
             X: the table.
             y: not used.
         """
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fitted estimator into a folder that holds no code, unlike a joblib file; `load` reads it.
+
+        Args:
+            folder: a new or empty folder.
+            overwrite: whether to replace an estimator that is there.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FolderError: a parameter, or a part of the pair, that a folder cannot hold, such as a function.
+            OutputError: the folder holds something, or cannot be written.
+        """
+        return save_estimator(self, folder, overwrite)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """The fitted estimator that `save` wrote. Nothing in the folder is executed, so it may come from anyone.
+
+        Args:
+            folder: the folder, or the name of one on the Hugging Face hub, `"user/name"`.
+
+        Raises:
+            FolderError: the folder is broken, or holds no such estimator.
+        """
+        return load_estimator(cls, folder)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

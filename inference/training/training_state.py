@@ -10,10 +10,11 @@ from torch.optim import Optimizer
 
 from pyrovae.errors import CheckpointError
 from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.training.history import History
 from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture
 from pyrovae.inference.training.update_rules import RULES
 
-__all__ = ["check_state"]
+__all__ = ["check_state", "history_of"]
 
 
 def check_state(
@@ -46,12 +47,28 @@ def check_state(
     _check_generator("rng", state["rng"], own["rng"])
     if state["cuda_rng"] is not None:
         _check_generator("cuda_rng", state["cuda_rng"], own["cuda_rng"])
-    _check_history(state["history"])
+    history_of(state)
     _check_numbers("losses", state["losses"])
-    _check_step_losses(state["step_losses"], state["history"]["rows"])
     _check_numbers("tracked", state["tracked"], 2)
-    _check_numbers("seconds", [state["seconds"]])
     _check_taken(state["taken"])
+
+
+def history_of(state: Mapping[str, Any]) -> History:
+    """The history of a training, from its state.
+
+    Args:
+        state: what a checkpoint held.
+
+    Raises:
+        CheckpointError: the state holds no history; the entry is named.
+    """
+    kept: Any = state.get("history")
+    losses: Any = state.get("step_losses")
+    seconds: Any = state.get("seconds")
+    _check_history(kept)
+    _check_step_losses(losses, kept["rows"])
+    _check_numbers("seconds", [seconds])
+    return History(tuple(kept["rows"]), kept.get("best_epoch"), kept["stopped"], seconds, losses.cpu())
 
 
 def _refuse(name: str, required: str, got: Any) -> NoReturn:

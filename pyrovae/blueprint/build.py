@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.blueprint.draw import SCALARS, Drawing
+from pyrovae.blueprint.extent import check_extent
 from pyrovae.blueprint.names import Names, known_layers
 from pyrovae.errors import FolderError
 
@@ -46,6 +47,7 @@ class _Hand:
         self._tensors, self._names = tensors, names
         self._objects: list[Any] = []
         self.used: set[str] = set()
+        self._extents: dict[int, tuple[int, int]] = {}  # of the objects, which live as long as this
         self._readers: dict[str, Callable[[Any], Any]] = {
             "tuple": lambda entries: tuple(self._entries(entries)),
             "dict": self._dict,
@@ -55,6 +57,7 @@ class _Hand:
             "object": self._object,
             "partial": self._partial,
             "tensor": lambda name: self._tensor(name).to(torch.get_default_device()),  # without values in shapes_only
+            "texts": lambda entries: np.array(self._entries(entries), dtype=object),
             "array": lambda name: self._tensor(name).numpy(),
         }
 
@@ -124,7 +127,10 @@ class _Hand:
         kind = self._names.find(call["class"])
         arguments = {name: self.value(value) for name, value in call["arguments"].items()}
         try:
-            self._objects.append(_called(kind, arguments))
+            made = _called(kind, arguments)
+            if isinstance(made, nn.Module):
+                check_extent(made, self._extents)
+            self._objects.append(made)
         except FolderError:
             raise
         except Exception as error:  # arguments that anyone wrote may make a constructor raise anything
@@ -140,6 +146,7 @@ class _Hand:
         circle = own and any(part is owner for part in by.modules())
         if not own or circle or entry["name"] not in owner._modules:
             raise _broken("the name of a submodule", entry)
+        check_extent(by, {})
         setattr(owner, entry["name"], by)
 
 

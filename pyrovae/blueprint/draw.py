@@ -123,6 +123,8 @@ class _Hand:
                 f"{where} is a tensor of {size:,} numbers, and a folder holds at most {LARGEST:,} as an argument. "
                 "Register it as a buffer after the constructor, and pass its shape alone."
             )
+        if isinstance(value, np.ndarray) and value.dtype == object and all(type(entry) is str for entry in value.flat):
+            return {"texts": list(value.flat)}
         if isinstance(value, np.ndarray) and value.dtype.name not in SCALARS:
             raise FolderError(f"{where} is an array of {value.dtype}, which a folder cannot hold. Pass a list.")
         name = f"argument.{len(self.drawing.tensors)}"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae.blueprint.build import build
 from pyrovae.blueprint.compare import compare
 from pyrovae.blueprint.draw import Drawing, draw
+from pyrovae.blueprint.extent import check_extent
 from pyrovae.blueprint.files import read_config
 from pyrovae.blueprint.names import Names
 from pyrovae.blueprint.surroundings import shapes_only, undisturbed_build
@@ -40,8 +41,8 @@ VERSION = 1
 ENTRIES = {"versions": dict, "dtype": str, "requires_grad": dict, "objects": list, "replaced": list, "roots": dict}
 """What describes a pair, and the type of each entry."""
 
-MOST_OBJECTS = 20_000
-"""The most objects of a pair."""
+MOST_OBJECTS, MOST_REPLACED = 20_000, 1_000
+"""The most objects of a pair, and the most that were replaced."""
 
 BESIDE = 2**26
 """The most bytes that modules take beyond their weights."""
@@ -189,6 +190,8 @@ def rebuild(entries: Mapping[str, Any], arguments: Mapping[str, Tensor], names: 
     with undisturbed_build():
         roots = build(drawing, names)
         modules = modules_of(roots)
+        for module in modules.values():
+            check_extent(module, {})
         _cast(modules, _DTYPES[entries["dtype"]])
     tensors = {id(t): t for m in modules.values() for t in (*m.parameters(), *m.buffers())}
     beside = _bytes(tensors.values()) - _bytes(stored(modules).values())
@@ -264,7 +267,7 @@ def check_entries(entries: Any) -> None:
         )
     if entries["dtype"] not in _DTYPES:
         raise FolderError(f"The description of the pair is broken: dtype, got {ascii(entries['dtype'])[:40]}.")
-    if len(entries["objects"]) + len(entries["replaced"]) > MOST_OBJECTS:
+    if len(entries["objects"]) > MOST_OBJECTS or len(entries["replaced"]) > MOST_REPLACED:
         raise FolderError(f"The description lists more than {MOST_OBJECTS:,} objects, and no more are built.")
 
 

@@ -26,8 +26,11 @@ def piano_rolls(rows: Mapping[str, Tensor], *, lowest: int = 21) -> "Figure":
         lowest: the MIDI number of the first key.
 
     Raises:
-        ShapeError: no row, or rows of another shape.
+        ShapeError: no row, rows without titles, or rows of another shape.
     """
+    if not isinstance(rows, Mapping):
+        kind = type(rows).__name__
+        raise ShapeError(f'Piano rolls require titles, got a {kind}. Write piano_rolls({{"data": x[0]}}).')
     keys = {roll.shape[1] if roll.dim() == 2 and roll.numel() else 0 for roll in rows.values()}
     if len(keys) != 1 or 0 in keys:
         raise ShapeError(f"Piano rolls are (T, K), T > 0, of equal K, got {[tuple(r.shape) for r in rows.values()]}.")

@@ -17,5 +17,6 @@ class Picture(Figure):
     def _repr_png_(self) -> bytes:
         """The figure as PNG, for notebooks."""
         file = io.BytesIO()
+        self.draw_without_rendering()  # axes of a fixed aspect are in their place after the second layout
         self.savefig(file, dpi=100, format="png")
         return file.getvalue()

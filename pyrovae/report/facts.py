@@ -25,6 +25,8 @@ def run_facts(files: RunFiles) -> Facts:
     named = {"data": "data", "transform": "transform", "epochs": "epochs", "best epoch": "best_epoch"}
     facts: Facts = {name: _words(summary.get(key)) for name, key in named.items()}
     facts["training time"] = _time(files)
+    if summary.get("bounds_log_evidence") is False:
+        facts["evidence"] = "the likelihood is a cross-entropy of grey levels, so these numbers bound no log p(x)"
     facts["settings"] = {
         _words(name): words
         for name, value in _object(summary, "arguments").items()

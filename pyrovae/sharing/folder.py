@@ -128,7 +128,8 @@ def check_place(folder: str | os.PathLike[str], overwrite: bool) -> Path:
             f"save requires an empty folder, got {str(place)!r}, which holds {', '.join(there[:3])}. Name another one, "
             "or write overwrite=True to replace a pair that is there."
         )
-    if there and not _is_pair(place):
+    foreign = [name for name in there if name not in FILES and not re.fullmatch(r"\..+\.[0-9a-f]{8}", name)]
+    if foreign and not _is_pair(place):  # of a save that was killed there may be any of the files
         raise OutputError(
             f"save replaces a pair alone, got {str(place)!r}, which holds {', '.join(there[:3])} and no pair. Name "
             "another folder."

@@ -1,6 +1,5 @@
 """A training, read from its run folder: the pair with its weights, its data, and its history."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pyrovae.inference.training import checkpoint
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture, restore
 from pyrovae.inference.training.run_pair import DATA, FORMAT, PAIR, TENSORS, VERSION
+from pyrovae.inference.training.training_state import history_of
 
 __all__ = ["Run", "load_run"]
 
@@ -81,7 +81,7 @@ def load_run(run: str | os.PathLike[str], *, classes: Sequence[type] = ()) -> Ru
     check_finite_weights(roots["model"], roots["guide"], weights)
     restore(roots["model"], roots["guide"], weights)
     found, note = _data(content["data"], tensors, roots["vocabulary"])
-    return Run(roots["model"], roots["guide"], found, roots["transform"], _history(state), note)
+    return Run(roots["model"], roots["guide"], found, roots["transform"], history_of(state), note)
 
 
 def _content(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -115,25 +115,6 @@ def _count(weights: Any) -> int:
     """The number of tensors among the weights, which anyone may have written."""
     states = weights.get("modules") if isinstance(weights, dict) else None
     return sum(len(state) for state in states if isinstance(state, dict)) if isinstance(states, list) else 0
-
-
-def _history(state: Mapping[str, Any]) -> History:
-    kept = state.get("history")
-    rows = kept.get("rows") if isinstance(kept, dict) else None
-    right = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-    if not right or not all(_is_number(value) for row in rows or () for value in row.values()):
-        raise CheckpointError("The checkpoint holds no history of a training. Train again, or restore a copy.")
-    best, stopped, seconds = kept.get("best_epoch"), kept.get("stopped"), state.get("seconds")
-    return History(
-        tuple(rows or ()),
-        best if isinstance(best, int) else None,
-        str(stopped),
-        float(seconds) if isinstance(seconds, int | float) else math.nan,
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _data(entries: Mapping[str, Any], tensors: Mapping[str, Tensor], words: Any) -> tuple[data.Dataset | None, str]:
@@ -173,6 +154,6 @@ def _stored(entries: Any, tensors: Mapping[str, Tensor], words: Any) -> tuple[da
             splits[split][name] = tensor
     classes = entries["classes"]
     named = tuple(map(str, classes)) if isinstance(classes, list) else None
-    return data.Dataset(
-        **splits, name=str(entries["name"]), source=str(entries["source"]), classes=named, vocabulary=words
-    ), ""
+    train, valid, test = splits.values()
+    name, source = str(entries["name"]), str(entries["source"])
+    return data.Dataset(train, valid, test, name, source, classes=named, vocabulary=words), ""

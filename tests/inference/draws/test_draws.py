@@ -3,7 +3,7 @@
 import pyro
 import pyro.distributions as dist
 
-from pyrovae.inference import posterior_predictive, prior_predictive
+from pyrovae.inference import posterior, posterior_predictive, prior_predictive
 from pyrovae.inference.draws.draws import event_dims
 
 
@@ -32,3 +32,13 @@ def test_names_of_dimensions():
     assert event_dims("x", 2) == ("row", "column")
     assert event_dims("z", 3) == ("z_channel", "z_row", "z_column")
     assert event_dims("x", 4) == ("x_dim_0", "x_dim_1", "x_dim_2", "x_dim_3")
+
+
+def test_corrected_draws_that_repeat_say_so(ppca):
+    """A guide that is far too narrow: a few of its draws have all of the weight."""
+    data = ppca.data(20)
+    repeated = repr(posterior(ppca.model, ppca.guide(1.0, 0.2), data, 50, corrected=True))
+    assert "corrected draws repeat there" in repeated
+    assert "cannot tell" in repeated
+    for guide, corrected in ((ppca.guide(), True), (ppca.guide(1.0, 0.2), False)):
+        assert "repeat" not in repr(posterior(ppca.model, guide, data, 50, corrected=corrected))

@@ -24,7 +24,7 @@ from pyrovae.models import VAE, likelihoods
 LOCK = {".lock"}
 """The file of the claim, which some versions of filelock leave behind."""
 
-FILES = ["checkpoint.pt", "config.json", "metrics.csv", "metrics.json"]
+FILES = ["checkpoint.pt", "config.json", "metrics.csv", "metrics.json", "pair.json"]
 
 
 def test_the_run_folder_holds_what_happened(tmp_path, table_pair, split, quick):

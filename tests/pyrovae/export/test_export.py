@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.data import Binarize
+from pyrovae.data import Binarize, Standardize
 from pyrovae.errors import ExportError, MissingExtraError, PairError, ShapeError
 from pyrovae.export import decoder, encoder, to_onnx, to_program
 from pyrovae.guides import NormalGuide
@@ -169,6 +169,36 @@ def test_a_binarisation_that_draws_becomes_its_probabilities(dense, mode):
     part = encoder(model, guide, {"x": x}, transform=Binarize(mode))
     level = x / 255
     close(part(x)["z"], encode(model, guide, {"x": level.round() if mode == "threshold" else level})["z"])
+
+
+def test_the_columns_of_a_table_are_standardised_inside(dense):
+    model, guide = dense()
+    x = 100 + 30 * torch.randn(20, 5)
+    transform = Standardize.of(x)
+    part = encoder(model, guide, {"x": x}, transform=transform)
+    found = to_program(part).module()(x)["z"]
+    close(found, encode(model, guide, {"x": x}, transform=transform)["z"])
+
+
+def test_one_data_point_suffices_as_an_example(dense):
+    model, guide = dense()
+    x = torch.randn(9, 5)
+    close(to_program(encoder(model, guide, {"x": x[:1]})).module()(x)["z"], encode(model, guide, {"x": x})["z"])
+
+
+def test_a_transform_may_be_a_module_and_make_tensors(dense):
+    """The inputs are what goes into the transform, not what comes out."""
+    model, guide = dense()
+
+    class Join(nn.Module):
+        def forward(self, batch):
+            return {"x": torch.cat([batch["left"], batch["right"]], -1)}
+
+    batch = {"left": torch.randn(6, 2), "right": torch.randn(6, 3)}
+    part = encoder(model, guide, batch, transform=Join())
+    assert part.inputs == ("left", "right")
+    close(to_program(part).module()(*batch.values())["z"], encode(model, guide, batch, transform=Join())["z"])
+    assert decoder(model, guide, batch, transform=Join()).inputs == ("z",)
 
 
 def test_the_module_owns_a_copy(dense):
@@ -331,3 +361,14 @@ def test_the_extra_is_named(dense, says, monkeypatch, tmp_path, package):
     monkeypatch.setitem(sys.modules, package, None)
     with says(MissingExtraError, package, "pip install 'pyrovae[export]'"):
         to_onnx(tmp_path, *dense(), {"x": torch.randn(3, 5)})
+
+
+@pytest.mark.slow
+def test_an_operation_without_an_onnx_form_is_named_and_nothing_is_written(says, tmp_path):
+    pytest.importorskip("onnxscript")
+    model, guide = own(nn.Linear(5, 2), lambda loc: dist.Normal(torch.special.bessel_j0(loc), 1.0))
+    batch = {"x": torch.randn(6, 5)}
+    to_program(encoder(model, guide, batch))
+    with says(ExportError, "ONNX has no form", "bessel_j0"):
+        to_onnx(tmp_path / "new", model, guide, batch)
+    assert not list(tmp_path.iterdir())

@@ -31,3 +31,5 @@ def test_piano_rolls_of_another_shape_are_refused(rolls, says):
         plots.piano_rolls(rolls)
     with says(ShapeError, "(2, 80)"):
         plots.piano_rolls({"a": torch.zeros(2, 88), "b": torch.zeros(2, 80)})
+    with says(ShapeError, "titles", "Tensor", 'piano_rolls({"data": x[0]})'):
+        plots.piano_rolls(torch.zeros(2, 88))

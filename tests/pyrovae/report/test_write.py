@@ -80,6 +80,13 @@ def test_the_title_says_data_and_day_and_the_page_the_command(tmp_path, content)
         assert (found["title"], found["command"]) == (title, shown)
 
 
+def test_numbers_that_bound_nothing_say_so(tmp_path, content):
+    for bounds in (True, False):
+        (tmp_path / "summary.json").write_text(json.dumps({"data": "toy", "bounds_log_evidence": bounds}))
+        facts = content(report_folder(tmp_path)[0])["sections"][0]["facts"]
+        assert ("bound no log p(x)" in facts.get("evidence", "")) == (not bounds)
+
+
 def test_khat_is_beside_every_evidence(tmp_path, content, ppca):
     guide = ppca.guide(0.0, 0.25)
     path = write_report(ppca.model, guide, ppca.data(40), run=tmp_path, num_samples=200)

@@ -177,6 +177,46 @@ def test_containers_take_modules_alone(saved):
         folder.refused()
 
 
+def call(kind, **arguments):
+    return {"class": kind, "arguments": arguments}
+
+
+def twice(number):
+    """A container with one module twice, so each level doubles the paths."""
+    return call("torch.nn.ModuleList", children={"dict": [["0", {"object": number}], ["1", {"object": number}]]})
+
+
+def twice_in_a_program(number):
+    return call("pyrovae.guides.Corrupted", guide={"object": number}, corruption={"object": number})
+
+
+def within(number):
+    return call("torch.nn.ModuleList", children={"dict": [["0", {"object": number}]]})
+
+
+@pytest.mark.parametrize(("level", "count"), [(twice, 60), (twice_in_a_program, 60), (within, 3000)])
+def test_endless_paths(level, count, saved):
+    folder = saved()
+    objects = folder.config["objects"]
+    for _ in range(count):
+        objects.append(level(len(objects) - 1))
+    folder.config["roots"]["guide"] = {"object": len(objects) - 1}
+    folder.write()
+    folder.refused("paths")
+
+
+def test_endless_paths_by_replacing(saved):
+    folder = saved()
+    objects, replaced = folder.config["objects"], folder.config["replaced"]
+    for _ in range(60):
+        objects.append(twice(0))
+    for number in range(len(objects) - 1, 6, -1):
+        replaced += [{"object": number, "name": name, "by": number - 1} for name in "01"]
+    folder.config["roots"]["guide"] = {"object": len(objects) - 1}
+    folder.write()
+    folder.refused("paths")
+
+
 KEYS = ["format", "version", "versions", "dtype", "requires_grad", "objects", "replaced", "roots", "weights"]
 
 

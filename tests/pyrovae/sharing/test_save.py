@@ -232,3 +232,6 @@ def test_a_failed_write_leaves_no_pair(tmp_path, says):
         pyrovae.save(place, *pair(), overwrite=True)
     with says(FolderError, "config.json"):
         pyrovae.load(place)
+    (place / "model.safetensors").rmdir()
+    (place / ".config.json.0123abcd").write_text("begun")
+    pyrovae.load(pyrovae.save(place, *pair(), overwrite=True))
