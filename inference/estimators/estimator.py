@@ -15,7 +15,6 @@ from pyrovae.data.columns import is_frame
 from pyrovae.errors import DataError
 from pyrovae.inference.estimators.folder import load_estimator, save_estimator
 from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_random_state, validate_data
-from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.fit import fit
@@ -135,7 +134,7 @@ class VAEEstimator(BaseEstimator, ABC):
         check_counts("hidden", self.hidden, fewest=0)
         check_positive("learning_rate", self.learning_rate, write=1e-3)
 
-    def _train(self, build: Callable[[], tuple[ProgramLike, ProgramLike]], data: Batch, loss: Any) -> None:
+    def _train(self, build: Callable[[], tuple[Any, Any]], data: Batch, loss: Any) -> None:
         """Draw the seed, build a pair under it, and train the pair."""
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         with seeded(self.seed_, torch.device("cpu")):

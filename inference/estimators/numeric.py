@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Table
 from pyrovae.data.columns import columns_of, missing_cells, plain_cells
 from pyrovae.data.standardize import column_scales
 from pyrovae.errors import DataError
@@ -88,6 +88,7 @@ class NumericEstimator(VAEEstimator, ABC):
         rows = self._taken(X, reset=True)
         mixed = self.pair is None and (self.kinds is not None or _is_mixed(rows))
         self._check_parameters(mixed=mixed)
+        self.table_: Table | None = None
         batch = self._fit_table(rows) if mixed else self._fit_numbers(X)
         self._after_training(batch)
         return self
@@ -101,18 +102,18 @@ class NumericEstimator(VAEEstimator, ABC):
             )
         if len(rows) < 2:
             raise DataError(f"{type(self).__name__} requires a minimum of 2 rows, got a table of 1 sample.")
-        self.table_ = self._learn_table(rows, self.kinds)
-        self.mean_ = np.array([column.loc for column in self.table_.columns])
-        self.scale_ = np.array([column.scale or 1.0 for column in self.table_.columns])
-        batch = self.table_.encode(rows)
-        build = partial(table_pair, self.table_, batch, self.latent_dim, self.hidden)
+        self.table_ = table = self._learn_table(rows, self.kinds)
+        self.mean_ = np.array([column.loc for column in table.columns])
+        self.scale_ = np.array([column.scale or 1.0 for column in table.columns])
+        batch = table.encode(rows)
+        build = partial(table_pair, table, batch, self.latent_dim, self.hidden)
         self._train(lambda: build(self.seed_), batch, self.loss)
         return batch
 
     def _fit_numbers(self, X: Any) -> Batch:
         """Train on numbers, and return the training data."""
         table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        likelihood, self.table_ = self._likelihood(table.shape[1]), None
+        likelihood = self._likelihood(table.shape[1])
         self._learn_scale(table, likelihood)
         x = self._tensor(table)
         self._train(lambda: self.pair(x) if self.pair else self._pair(likelihood, x), {"x": x}, self.loss)
