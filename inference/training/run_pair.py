@@ -77,7 +77,7 @@ def _described(
 def _found(data: Dataset) -> Found:
     if data.origin is None:
         return Found({"why": "the data set did not come from pyrovae.data.load"}, {})
-    if digest(data.splits) == data.origin.digest:
+    if digest(data.splits, data.streamed) == data.origin.digest:
         return Found({"load": dict(data.origin.arguments), "digest": data.origin.digest}, {})
     tensors = {f"{DATA}{split}.{name}": t for split, batch in data.splits.items() for name, t in batch.items()}
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

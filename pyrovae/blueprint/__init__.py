@@ -5,9 +5,9 @@ and those that the reader lists; a name is never imported, and nothing else is c
 a blueprint and the weights, and a pair of the bytes.
 """
 
+from pyrovae.blueprint.blueprint import Blueprint, blueprint_of
 from pyrovae.blueprint.build import build
 from pyrovae.blueprint.compare import compare
-from pyrovae.blueprint.draw import Drawing, draw
 from pyrovae.blueprint.files import read_bytes, read_config
 from pyrovae.blueprint.names import Names
 from pyrovae.blueprint.parts import FORMAT, Packed, check_entries, describe, json_text, pack, rebuild, unpack
@@ -18,14 +18,14 @@ __all__ = [
     "ARGUMENT",
     "CODES",
     "FORMAT",
-    "Drawing",
+    "Blueprint",
     "Names",
     "Packed",
+    "blueprint_of",
     "build",
     "check_entries",
     "compare",
     "describe",
-    "draw",
     "header",
     "json_text",
     "pack",

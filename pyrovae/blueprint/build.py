@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyrovae.blueprint.draw import SCALARS, Drawing
+from pyrovae.blueprint.blueprint import SCALARS, Blueprint
 from pyrovae.blueprint.extent import check_extent
 from pyrovae.blueprint.names import Names, known_layers
 from pyrovae.errors import FolderError
@@ -19,28 +19,28 @@ from pyrovae.errors import FolderError
 __all__ = ["build"]
 
 
-def build(drawing: Drawing, names: Names) -> dict[str, Any]:
+def build(blueprint: Blueprint, names: Names) -> dict[str, Any]:
     """Build what a blueprint describes.
 
     Args:
-        drawing: the blueprint, perhaps from a file that anyone wrote.
+        blueprint: the blueprint, perhaps from a file that anyone wrote.
         names: the classes that it may name.
 
     Raises:
         FolderError: it is broken, names a class that is not listed, or a constructor refuses its arguments.
     """
-    hand = _Hand(drawing.tensors, names)
-    for call in drawing.objects:
-        hand.add(call)
-    for entry in drawing.replaced:
-        hand.replace(entry)
-    roots = {name: hand.value(value) for name, value in drawing.roots.items()}
-    if unused := drawing.tensors.keys() - hand.used:
+    builder = _Builder(blueprint.tensors, names)
+    for call in blueprint.objects:
+        builder.add(call)
+    for entry in blueprint.replaced:
+        builder.replace(entry)
+    roots = {name: builder.value(value) for name, value in blueprint.roots.items()}
+    if unused := blueprint.tensors.keys() - builder.used:
         raise FolderError(f"The weights hold {ascii(min(unused))[:80]}, which no constructor is given.")
     return roots
 
 
-class _Hand:
+class _Builder:
     """Builds one blueprint."""
 
     def __init__(self, tensors: Mapping[str, Tensor], names: Names) -> None:

@@ -1,4 +1,4 @@
-"""Whether a pair that was built from its blueprint is the pair that was drawn, but for the values of its weights."""
+"""Whether a pair that was built from its blueprint is the pair that it describes, but for the values of its weights."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass

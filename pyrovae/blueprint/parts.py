@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pyrovae.blueprint.blueprint import Blueprint, blueprint_of
 from pyrovae.blueprint.build import build
 from pyrovae.blueprint.compare import compare
-from pyrovae.blueprint.draw import Drawing, draw
 from pyrovae.blueprint.extent import check_extent
 from pyrovae.blueprint.files import read_config
 from pyrovae.blueprint.names import Names
@@ -86,23 +86,23 @@ def describe(roots: Mapping[str, Any]) -> Described:
         FolderError: an argument of a constructor that a file cannot hold, or a pair that was changed after it was built
             in a way that is not recorded; the message names it.
     """
-    drawing, given = draw(roots), modules_of(roots)
+    blueprint, given = blueprint_of(roots), modules_of(roots)
     with undisturbed_build():
-        built = modules_of(build(drawing, Names(drawing.own)))
+        built = modules_of(build(blueprint, Names(blueprint.own)))
         dtype = _dtype(given, built)
         _cast(built, dtype)
         compare(given, built)
     tensors = stored(given)
-    _check_owned(drawing.modules, tensors)
+    _check_owned(blueprint.modules, tensors)
     entries = {
         "versions": {"pyrovae": __version__, "torch": str(torch.__version__)},
         "dtype": str(dtype).removeprefix("torch."),
         "requires_grad": _changed_gradients(tensors, stored(built)),
-        "objects": drawing.objects,
-        "replaced": drawing.replaced,
-        "roots": drawing.roots,
+        "objects": blueprint.objects,
+        "replaced": blueprint.replaced,
+        "roots": blueprint.roots,
     }
-    return Described(entries, drawing.tensors, tensors, drawing.own)
+    return Described(entries, blueprint.tensors, tensors, blueprint.own)
 
 
 def pack(roots: Mapping[str, Any]) -> Packed:
@@ -186,9 +186,9 @@ def rebuild(entries: Mapping[str, Any], arguments: Mapping[str, Tensor], names: 
     Raises:
         FolderError: the entries are broken, name a class that is not listed, or take memory beyond the weights.
     """
-    drawing = Drawing(entries["objects"], entries["replaced"], entries["roots"], dict(arguments))
+    blueprint = Blueprint(entries["objects"], entries["replaced"], entries["roots"], dict(arguments))
     with undisturbed_build():
-        roots = build(drawing, names)
+        roots = build(blueprint, names)
         modules = modules_of(roots)
         for module in modules.values():
             check_extent(module, {})

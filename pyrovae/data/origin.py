@@ -12,8 +12,12 @@ from torch import Tensor
 
 __all__ = ["Origin", "digest"]
 
-HASHED = 2**20
-"""How many bytes of a tensor are hashed at most: rows at equal distances."""
+HASHED, ROWS = 2**20, 16
+"""How many bytes of a tensor are hashed at most, and how many rows of one that is mapped from a file."""
+
+
+Splits = Mapping[str, Mapping[str, Tensor]]
+"""Named tensors, by the name of their split."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,13 @@ class Origin:
     digest: str
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any], splits: Mapping[str, Mapping[str, Tensor]]) -> "Origin":
+    def of(cls, arguments: Mapping[str, Any], splits: Splits, streamed: bool) -> "Origin":
         """The origin of a data set.
 
         Args:
             arguments: what `load` was given.
             splits: what it gave.
+            streamed: whether it is mapped from a file.
         """
         plain = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in arguments.items()}
         kind, colon, rest = plain["name"].rpartition("folder:")
@@ -43,20 +48,22 @@ class Origin:
             plain["name"] = f"{kind}{colon}{path.resolve()}"
         if plain.get("root") is not None:
             plain["root"] = str(Path(plain["root"]).expanduser().resolve())
-        return cls(plain, digest(splits))
+        return cls(plain, digest(splits, streamed))
 
 
-def digest(splits: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """A hash of names, shapes, types and some rows of the tensors of some splits.
+def digest(splits: Splits, streamed: bool) -> str:
+    """A hash of names, shapes, types and rows at equal distances of the tensors of some splits.
 
     Args:
         splits: the splits by name.
+        streamed: whether they are mapped from a file, which is then hardly read.
     """
     found = hashlib.sha256()
     for split, batch in splits.items():
         for name, tensor in batch.items():
             found.update(f"{split} {name} {tensor.dtype} {tuple(tensor.shape)};".encode())
             size = tensor.numel() * tensor.element_size()
-            rows = tensor[:: max(1, -(-size // HASHED))].detach().cpu().contiguous()
+            step = max(1, -(-size // HASHED), -(-len(tensor) // ROWS) if streamed else 1)
+            rows = tensor[::step].detach().cpu().contiguous()
             found.update(rows.reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()

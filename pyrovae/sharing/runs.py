@@ -128,7 +128,7 @@ def _data(entries: Mapping[str, Any], tensors: Mapping[str, Tensor], words: Any)
         found = data.load(**given)
     except PyrovaeError as error:
         return None, f"the data are not found: {error}"
-    if digest(found.splits) != entries.get("digest"):
+    if digest(found.splits, found.streamed) != entries.get("digest"):
         return None, f"the data {given['name']!r} are others than those of the training"
     return found, ""
 

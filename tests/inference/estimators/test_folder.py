@@ -97,7 +97,7 @@ def test_a_folder_is_replaced_only_where_that_is_asked_for(folder, says):
         ({"pair": lambda x: None}, "parameter pair is the function"),
         ({"random_state": np.random.RandomState(0)}, "parameter random_state is a RandomState"),
     ],
-    ids=str,
+    ids=["function", "generator"],
 )
 def test_a_parameter_that_a_folder_cannot_hold(parameters, words, tmp_path, says):
     estimator = VAETransformer(**SMALL).fit(TABLE).set_params(**parameters)

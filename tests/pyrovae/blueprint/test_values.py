@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.blueprint import Names, build, draw
+from pyrovae.blueprint import Names, blueprint_of, build
 from pyrovae.data import Binarize, Table, Vocabulary
 from pyrovae.errors import FolderError
 from pyrovae.guides import NormalGuide
@@ -37,9 +37,9 @@ class Shift:
 
 def again(value, classes=(Holder, Shift)):
     """The value after a way through JSON."""
-    drawing = draw({"root": value})
-    parts = json.loads(json.dumps([drawing.objects, drawing.replaced, drawing.roots], allow_nan=False))
-    return build(replace(drawing, objects=parts[0], replaced=parts[1], roots=parts[2]), Names(classes))["root"]
+    blueprint = blueprint_of({"root": value})
+    parts = json.loads(json.dumps([blueprint.objects, blueprint.replaced, blueprint.roots], allow_nan=False))
+    return build(replace(blueprint, objects=parts[0], replaced=parts[1], roots=parts[2]), Names(classes))["root"]
 
 
 VALUES = [
@@ -202,23 +202,23 @@ def local():
 )
 def test_what_cannot_be_held_is_named_with_the_line_to_write(value, words, says):
     if words is None:
-        assert draw({"root": value}).own == (torch.nn.Parameter,)  # its reader has to list it
+        assert blueprint_of({"root": value}).own == (torch.nn.Parameter,)  # its reader has to list it
         return
     with says(FolderError, *words):
-        draw({"root": value})
+        blueprint_of({"root": value})
 
 
 def test_a_circle_is_refused(says):
     holder = Holder([])
     holder._recorded.args[0].append(holder)
     with says(FolderError, "built of it"):
-        draw({"root": holder})
+        blueprint_of({"root": holder})
 
 
 def test_two_classes_of_one_name_are_refused(says):
     other = type("Holder", (Recorded, nn.Module), {"__module__": "elsewhere", "__qualname__": "Holder"})
     with says(FolderError, "two 'Holder'"):
-        draw({"root": Holder(other())})
+        blueprint_of({"root": Holder(other())})
     with says(FolderError, "two 'Holder'"):
         Names([Holder, other])
     with says(FolderError, "list of classes"):

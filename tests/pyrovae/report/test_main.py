@@ -87,11 +87,9 @@ def named(monkeypatch):
     """A data set that `data.load` gives again, whatever its name."""
     splits = {split: {"x": 100 + 10 * torch.rand(count, 4)} for split, count in (("train", 40), ("test", 30))}
     names = ("root", "valid", "test", "size", "level")
-    origin = Origin(
-        dict.fromkeys(names) | {"name": "mine", "max_bytes": 9}, digest({"train": {}, "valid": {}, "test": {}})
-    )
+    origin = Origin(dict.fromkeys(names) | {"name": "mine", "max_bytes": 9}, "")
     found = Dataset(splits["train"], {}, splits["test"], "mine", "drawn", origin=origin)
-    object.__setattr__(origin, "digest", digest(found.splits))
+    object.__setattr__(origin, "digest", digest(found.splits, False))
     monkeypatch.setattr("pyrovae.data.load", lambda **_: found)
     return found
 

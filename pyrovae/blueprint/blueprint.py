@@ -16,7 +16,7 @@ from pyrovae.blueprint.names import Names, attributes_of, is_layer
 from pyrovae.errors import FolderError
 from pyrovae.recorded import Lost, record_of
 
-__all__ = ["SCALARS", "Drawing", "draw"]
+__all__ = ["SCALARS", "Blueprint", "blueprint_of"]
 
 LARGEST = 2**24
 """The most numbers of an argument that is a tensor or an array."""
@@ -26,14 +26,14 @@ SCALARS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32
 
 
 @dataclass
-class Drawing:
+class Blueprint:
     """A blueprint.
 
     Attributes:
         objects: the calls in their order, `{"class": name, "arguments": {...}}`; an argument may refer to an object
             before.
         replaced: submodules that were replaced after the call, `{"object": number, "name": name, "by": number}`.
-        roots: what was drawn, by name.
+        roots: what is described, by name.
         tensors: the arguments that are tensors or arrays, by the name that stands for them.
         own: the classes among them that are neither the suite's nor torch's.
         modules: every module among the objects that is still in use.
@@ -47,28 +47,28 @@ class Drawing:
     modules: tuple[nn.Module, ...] = ()
 
 
-def draw(roots: Mapping[str, Any]) -> Drawing:
+def blueprint_of(roots: Mapping[str, Any]) -> Blueprint:
     """The blueprint of some objects, which may share parts.
 
     Args:
-        roots: what to draw, such as `{"model": model, "guide": guide}`: modules, methods of modules, dataclasses, and
-            plain values.
+        roots: what to describe, such as `{"model": model, "guide": guide}`: modules, methods of modules, dataclasses,
+            and plain values.
 
     Raises:
         FolderError: an argument, or a class, that a blueprint cannot hold; the message names it and the line to write.
     """
-    hand = _Hand()
-    hand.drawing.roots = {name: hand.value(root, name) for name, root in roots.items()}
-    hand.draw_replaced()
-    hand.drawing.own, hand.drawing.modules = tuple(hand.own.values()), hand.in_use()
-    return hand.drawing
+    writer = _Writer()
+    writer.blueprint.roots = {name: writer.value(root, name) for name, root in roots.items()}
+    writer.write_replaced()
+    writer.blueprint.own, writer.blueprint.modules = tuple(writer.own.values()), writer.in_use()
+    return writer.blueprint
 
 
-class _Hand:
-    """Draws one blueprint; `where` says in an error what is drawn."""
+class _Writer:
+    """Writes one blueprint; `where` says in an error what is described."""
 
     def __init__(self) -> None:
-        self.drawing, self.names = Drawing(), Names()
+        self.blueprint, self.names = Blueprint(), Names()
         self._numbers: dict[int, int] = {}
         self._under_way: set[int] = set()
         self._kept: list[Any] = []  # an object must live as long as its id stands for it
@@ -102,9 +102,9 @@ class _Hand:
             return self._tensor(value, where)
         if isinstance(value, partial):
             named = {"args": list(value.args), "kwargs": value.keywords}
-            drawn = {name: self.value(part, where) for name, part in named.items()}
+            described = {name: self.value(part, where) for name, part in named.items()}
             kind: Any = value.func
-            return {"partial": {"class": self._class(kind, where), **drawn}}
+            return {"partial": {"class": self._class(kind, where), **described}}
         if isinstance(value, MethodType):
             return {"method": value.__name__, "object": self._object(value.__self__, where)}
         return {"object": self._object(value, where)}
@@ -127,9 +127,9 @@ class _Hand:
             return {"texts": list(value.flat)}
         if isinstance(value, np.ndarray) and value.dtype.name not in SCALARS:
             raise FolderError(f"{where} is an array of {value.dtype}, which a folder cannot hold. Pass a list.")
-        name = f"argument.{len(self.drawing.tensors)}"
+        name = f"argument.{len(self.blueprint.tensors)}"
         whole = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
-        self.drawing.tensors[name] = whole.cpu().contiguous().clone()
+        self.blueprint.tensors[name] = whole.cpu().contiguous().clone()
         return {"tensor" if isinstance(value, Tensor) else "array": name}
 
     def _class(self, kind: type, where: str) -> str:
@@ -145,16 +145,16 @@ class _Hand:
         return name
 
     def _object(self, value: Any, where: str) -> int:
-        """The number of an object, which is drawn where it was not yet."""
+        """The number of an object, which is described where it was not yet."""
         if id(value) in self._under_way:
             raise FolderError(f"{where} refers to an object that is built of it. Build one of the two first.")
         if id(value) not in self._numbers:
             self._under_way.add(id(value))
             call = {"class": self._class(type(value), where), "arguments": self._arguments(value, where)}
             self._under_way.remove(id(value))
-            self._numbers[id(value)] = len(self.drawing.objects)
+            self._numbers[id(value)] = len(self.blueprint.objects)
             self._kept.append(value)
-            self.drawing.objects.append(call)
+            self.blueprint.objects.append(call)
             self._note_replaced(value)
         return self._numbers[id(value)]
 
@@ -179,15 +179,15 @@ class _Hand:
                 self._replaced |= set(map(id, given.modules()))
 
     def in_use(self) -> tuple[nn.Module, ...]:
-        """The modules that were drawn, without those that others replaced."""
+        """The modules that were described, without those that others replaced."""
         return tuple(m for m in self._kept if isinstance(m, nn.Module) and id(m) not in self._replaced)
 
-    def draw_replaced(self) -> None:
+    def write_replaced(self) -> None:
         """Draw the submodules that replaced others; they may be built of the objects that they are in."""
         while self._pending:
             number, name, module = self._pending.pop(0)
             by = self._object(module, f"The module {name!r}")
-            self.drawing.replaced.append({"object": number, "name": name, "by": by})
+            self.blueprint.replaced.append({"object": number, "name": name, "by": by})
 
 
 def _given(value: Any, where: str) -> dict[str, Any]:
