@@ -12,11 +12,11 @@ def test_text_vae_against_a_language_model(example, phrases, tmp_path):
     assert done.stdout.count("nats per data point, exact") == 1
     assert done.stdout.count("importance sampling") == 3
     for variant, row in table.items():
-        assert 1 < row["perplexity"][0] < 19  # that of uniform words
+        assert 1 < row["perplexity"]["value"] < 19  # that of uniform words
         losses = done.summary(variant)["train_loss_per_epoch"]
         assert losses[-1] < losses[0] or variant in ("vae", "iwae")
-    assert table["lm"]["rate"][0] == table["lm"]["active"] == 0
-    assert table["vae"]["rate"][0] > table["collapsed"]["rate"][0]
+    assert table["lm"]["rate"]["value"] == table["lm"]["active"] == 0
+    assert table["vae"]["rate"]["value"] > table["collapsed"]["rate"]["value"]
     assert "from its code, by beam search" in (tmp_path / "vae" / "sentences.txt").read_text()
     assert done.pictures("vae") == {"curves", "latent_z"}
 

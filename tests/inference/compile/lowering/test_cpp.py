@@ -40,7 +40,7 @@ def test_kernels_are_compiled_in_one_file(files):
 def test_kernels_that_do_not_compile_together_are_compiled_alone(files, monkeypatch):
     monkeypatch.setattr(cpp, "_EMPTY_MODULE", "this is not C++")
     check(files, 1)
-    assert len(files) > 2
+    assert len(files) >= 2  # the one that fails, and one for each kernel
 
 
 def kernel(number, length):
