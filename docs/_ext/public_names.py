@@ -4,6 +4,7 @@ Signatures name the aliases of types in place of what they stand for.
 """
 
 import inspect
+import re
 from importlib import import_module
 from typing import Any
 
@@ -56,7 +57,7 @@ def move(app: Sphinx) -> None:
 def shorten(app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, returns: str | None) -> Any:
     if what == "class" and str(args).startswith("(*args"):  # of a `__new__` that records the arguments of `__init__`
         args = stringify_signature(inspect.signature(obj), show_return_annotation=False, unqualified_typehints=True)
-    texts = [args, returns]
+    texts = [args and re.sub(r"= <[^<>]*>", "= ...", args), returns]  # a default that is no Python is not parsed
     for long, short in ALIASES.items():
         texts = [text and text.replace(long, short).replace(long.replace("~", ""), short) for text in texts]
     return texts
