@@ -5,14 +5,14 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from pyrovae.display import Cells, Shown
 from pyrovae.plots.curves import curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-import torch
-from torch import Tensor
 
 __all__ = ["History"]
 
