@@ -25,7 +25,12 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--python", default=sys.executable, help="the Python of the environment")
     p.add_argument("--seconds", type=float, default=float("inf"), help="most seconds for training and report")
-    p.add_argument("--environment", type=Path, default=ROOT / "build" / "wheel-run", help="where to make it")
+    p.add_argument(
+        "--environment",
+        type=lambda text: Path(text).resolve(),
+        default=ROOT / "build" / "wheel-run",
+        help="where to make it",
+    )
     return p.parse_args()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions.constraints import Constraint, independent
+from torch.distributions.constraints import Constraint, boolean, independent
 
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, SupportError
@@ -29,7 +29,7 @@ def check_observed(model: ProgramLike, pair: PairTrace) -> None:
     for name, site in pair.observed().items():
         check_finite_values(name, site["value"])
         _check_likelihood(model, name, site["value"])
-        check_support(name, site["fn"], site["value"], "Transform the data, or choose another likelihood.")
+        check_support(name, site["fn"], site["value"])
 
 
 def check_finite_values(name: str, value: Tensor, first_row: int | None = None) -> None:
@@ -55,14 +55,14 @@ def check_finite_values(name: str, value: Tensor, first_row: int | None = None) 
     )
 
 
-def check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
+def check_support(name: str, fn: Any, value: Tensor, advice: str | None = None) -> None:
     """Values at a site are in the support of its distribution.
 
     Args:
         name: the site.
         fn: its distribution.
         value: its value.
-        advice: the last sentence of the error.
+        advice: the last sentence of the error; by default that for data.
 
     Raises:
         SupportError: a value is outside.
@@ -75,7 +75,7 @@ def check_support(name: str, fn: Any, value: Tensor, advice: str) -> None:
     _require_inside(name, _family(base), support, value, advice)
 
 
-def _require_inside(name: str, family: str, support: Any, value: Tensor, advice: str) -> None:
+def _require_inside(name: str, family: str, support: Any, value: Tensor, advice: str | None = None) -> None:
     try:
         inside = support.check(value)
     except NotImplementedError:
@@ -84,8 +84,15 @@ def _require_inside(name: str, family: str, support: Any, value: Tensor, advice:
         worst = value[~inside.expand(value.shape)] if inside.shape == value.shape else value
         raise SupportError(
             f"{family} at site '{name}' requires {_described(support)}, got values from "
-            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {advice}"
+            f"{worst.min().item():.3g} to {worst.max().item():.3g}. {advice or _advice(support, worst)}"
         )
+
+
+def _advice(support: Any, worst: Tensor) -> str:
+    """What to write where data lie outside of a support."""
+    grey = support is boolean and worst.min() >= 0 and worst.max() <= 1
+    written = 'Write transform=data.Binarize("dynamic")' if grey else "Transform the data"
+    return f"{written}, or choose another likelihood."
 
 
 def _family(fn: Any) -> str:
@@ -93,7 +100,7 @@ def _family(fn: Any) -> str:
 
 
 def _described(support: Any) -> str:
-    text = str(support).removesuffix("()")
+    text = "{0, 1}" if support is boolean else str(support).removesuffix("()")
     return text if text.startswith("a ") else f"values in {text}"
 
 
@@ -186,8 +193,7 @@ class DataRules:
         _check_likelihood(self.model, name, value)
         support = _support(site)
         if support is not None:
-            advice = "Transform the data, or choose another likelihood."
-            _require_inside(name, _family(innermost(site["fn"])), support, value, advice)
+            _require_inside(name, _family(innermost(site["fn"])), support, value)
 
     def entries(self, batch: Batch) -> int:
         """How many numbers of x the model scores in a batch: those that the mask shows, or all.

@@ -62,6 +62,22 @@ def test_one_value_that_is_not_finite(tool, value, says):
         tool(*dense(likelihoods.Normal(DIM)), spoilt(torch.randn(SIZE, DIM), value))
 
 
+def test_grey_levels_at_a_bernoulli_of_the_users_own(says):
+    def model(x=None, *, size=None):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=z).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x, 1.0).to_event(1))
+
+    with says(SupportError, "requires values in {0, 1}", 'transform=data.Binarize("dynamic")'):
+        check_pair(model, guide, {"x": torch.rand(4, 2)})
+    with says(SupportError, "requires values in {0, 1}", "Transform the data"):
+        check_pair(model, guide, {"x": 255 * torch.rand(4, 2)})
+
+
 def test_a_single_draw_is_checked_batch_by_batch(says):
     with says(SupportError, "Poisson", "2.5"):
         evaluate(*dense(likelihoods.Poisson(DIM)), spoilt(torch.ones(SIZE, DIM), 2.5), num_samples=1)
