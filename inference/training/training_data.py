@@ -127,7 +127,7 @@ class TrainingData:
         check_unchanged(self.valid)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         if self._batches is not None:
-            return self._checked(list(self._batches(generator)))
+            return self._checked(_rows(self._batches, generator))
         return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
 
     def _checked(self, steps: list[Tensor]) -> list[Tensor]:
@@ -156,3 +156,14 @@ def _split(data: Any, name: str, floats: torch.dtype | None) -> Batch:
 
 def _size(split: Batch) -> int:
     return batch_size(split) if split else 0
+
+
+def _rows(batches: Batches, generator: torch.Generator) -> list[Tensor]:
+    """The rows of each step that the user's function draws."""
+    try:
+        return list(batches(generator))
+    except TypeError as error:
+        raise SettingError(
+            f"batches requires a function of a torch.Generator that returns the rows of each step, got {batches!r}: "
+            f"{error}. Write batches=None, or a ByLength."
+        ) from error

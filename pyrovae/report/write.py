@@ -14,7 +14,7 @@ from pyrovae.errors import PyrovaeError
 from pyrovae.inference import Evaluation, evaluate
 from pyrovae.inference.diagnostics import Diagnosis, diagnose
 from pyrovae.inference.evidence.comparison import EvidenceComparison
-from pyrovae.inference.pair.contract import ProgramLike, batch_size
+from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import unchanged
 from pyrovae.output import write_text
 from pyrovae.report import sections
@@ -79,7 +79,7 @@ def write_report(
     files = RunFiles.of(Path(run))
     measured = measured or evaluate(model, guide, data, num_samples=num_samples, transform=transform, seed=seed)
     pair = ReportedPair.of(model, guide, data, transform, classes, seed)
-    shown = f"{batch_size(data):,} data points scored, {len(pair.x):,} shown"
+    shown = f"{len(measured.per_datum['elbo']):,} data points scored, {len(pair.x):,} shown"
     lead = f"{shown}. Written by pyrovae {__version__}."
     content = {
         **heading(f"{_name(model)} and {_name(guide)}", lead, files),

@@ -118,6 +118,11 @@ def test_no_data(data, says):
         placed(data)
 
 
+def test_a_function_of_another_signature_draws_no_rows(says):
+    with says(SettingError, "function of a torch.Generator", "batches=None"):
+        placed({"x": torch.zeros(3, 2)}, batches=len)
+
+
 @pytest.mark.parametrize("batches", [64, "random", [torch.arange(3)]])
 def test_what_draws_no_rows(batches, says):
     with says(SettingError, "batches requires a function that draws the rows", "batches=None"):

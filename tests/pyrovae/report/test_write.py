@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import torch
@@ -25,6 +26,13 @@ def test_every_kind_of_pair_has_a_report(representative, tmp_path, kinds):
     assert found["traversals"] == len(flat)
     assert found["gallery"] == 2 + found["estimates"]
     assert path.stat().st_size < 5e6
+
+
+def test_a_data_frame_has_a_report(tmp_path, content):
+    model = VAE(priors.StandardNormal(2), likelihoods.Normal(3), MLP(2, 3, [5]))
+    frame = pd.DataFrame(torch.randn(20, 3).numpy(), columns=["a", "b", "c"])
+    path = write_report(model, NormalGuide(MLP(3, 4, [5])), frame, run=tmp_path, num_samples=30)
+    assert "20 data points scored" in json.dumps(content(path))
 
 
 def test_a_point_mass_has_no_evidence_and_a_flat_prior_no_samples(tmp_path, content, kinds):
