@@ -54,10 +54,12 @@ class Packed(NamedTuple):
     Attributes:
         config: the content of config.json.
         weights: the content of model.safetensors.
+        own: the classes that a reader has to list, since they are neither the suite's nor torch's.
     """
 
     config: bytes
     weights: bytes
+    own: tuple[type, ...] = ()
 
 
 class Described(NamedTuple):
@@ -120,7 +122,7 @@ def pack(roots: Mapping[str, Any]) -> Packed:
     weights = to_bytes({**found.weights, **found.arguments})
     config = {"format": FORMAT, "version": VERSION, **found.entries}
     config["weights"] = {"sha256": hashlib.sha256(weights).hexdigest()}
-    packed = Packed(json_text(config).encode(), weights)
+    packed = Packed(json_text(config).encode(), weights, found.own)
     try:
         _check_sizes(_checked(packed.config), header(weights), found.arguments, Names(found.own))
     except FolderError as error:

@@ -63,12 +63,13 @@ class Card:
                 "Card(data=data, evaluation=evaluate(model, guide, data.test))."
             )
 
-    def text(self, model: Any, guide: Any, transform: Any = None) -> str:
+    def text(self, model: Any, guide: Any, transform: Any = None, own: Sequence[type] = ()) -> str:
         """The content of README.md.
 
         Args:
             model, guide: the pair.
             transform: what training applied to a batch.
+            own: the classes that a reader has to list.
         """
         title = self.title or _name(model)
         parts = [
@@ -76,7 +77,7 @@ class Card:
             f"# {title}",
             self.description,
             f"A model `{_name(model)}` and a guide `{_name(guide)}` of pyrovae.",
-            '```python\nimport pyrovae\n\npair = pyrovae.load("PATH OF THIS FOLDER")  # pair.model, pair.guide\n```',
+            _loading(own),
             "Loading executes nothing that lies in the folder.",
             _data(self.data, transform),
             _table(self.evaluation, model),
@@ -85,6 +86,13 @@ class Card:
             f"## Programs\n\n```\n{_shown(model)}\n\n{_shown(guide)}\n```",
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _loading(own: Sequence[type]) -> str:
+    """The lines that load the pair."""
+    classes = f", classes=[{', '.join(kind.__name__ for kind in own)}]" if own else ""
+    line = f'pair = pyrovae.load("PATH OF THIS FOLDER"{classes})  # pair.model, pair.guide'
+    return f"```python\nimport pyrovae\n\n{line}\n```"
 
 
 def _front_matter(card: Card, title: str) -> str:

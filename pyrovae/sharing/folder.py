@@ -91,7 +91,8 @@ def save(
     place = check_place(folder, overwrite)
     _check_kinds(transform, vocabulary, table, card)
     roots = {"model": model, "guide": guide, "transform": transform, "vocabulary": vocabulary, "table": table}
-    return write_folder(place, pack(roots), (card or Card()).text(model, guide, transform))
+    packed = pack(roots)
+    return write_folder(place, packed, (card or Card()).text(model, guide, transform, packed.own))
 
 
 def _check_kinds(transform: Any, vocabulary: Any, table: Any, card: Any) -> None:

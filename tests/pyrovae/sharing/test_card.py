@@ -82,3 +82,15 @@ def test_texts_cannot_leave_their_place():
 def test_entries_of_another_type(entries, says):
     with says(FolderError, "Card requires"):
         pyrovae.Card(**entries)
+
+
+class Mine(pyrovae.Recorded, torch.nn.Module):
+    def forward(self, x):
+        return x
+
+
+def test_a_card_names_the_classes_that_a_reader_has_to_list(tmp_path):
+    model = pair()[0]
+    pyrovae.save(tmp_path / "pair", model, NormalGuide(torch.nn.Sequential(Mine(), MLP(4, 4, (5,)))))
+    assert 'pyrovae.load("PATH OF THIS FOLDER", classes=[Mine])' in (tmp_path / "pair" / "README.md").read_text()
+    pyrovae.load(tmp_path / "pair", classes=[Mine])
