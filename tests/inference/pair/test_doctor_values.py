@@ -133,7 +133,7 @@ def test_stored_pixels(vae, encoder, says):
     ("px", "value", "words"),
     [
         (lambda loc: dist.Gamma(loc.exp(), 1.0).to_event(1), -1.5, ["Gamma", "-1.5"]),
-        (lambda loc: dist.Bernoulli(logits=loc).to_event(1), 0.25, ["Bernoulli", "0.25"]),
+        (lambda loc: dist.Bernoulli(logits=loc).to_event(1), 0.25, ["Bernoulli", "0.25", "Binarize"]),
         (lambda loc: dist.Beta(loc.exp(), 1.0).to_event(1), 2.0, ["Beta", "2"]),
         (lambda loc: dist.Poisson(loc.exp()).to_event(1), 0.5, ["Poisson", "0.5"]),
         (lambda loc: dist.LogNormal(loc, 1.0).to_event(1), -2.0, ["LogNormal", "-2"]),
@@ -142,7 +142,7 @@ def test_stored_pixels(vae, encoder, says):
 def test_a_value_outside_the_support_of_any_distribution(px, value, words, model, guide, says):
     x = torch.ones(SIZE, DIM)
     x[2, 1] = value
-    with says(SupportError, "site 'x'", *words, "Transform the data"):
+    with says(SupportError, "site 'x'", *words, "choose another likelihood"):
         check_pair(partial(model, px=px), guide, {"x": x})
 
 
