@@ -46,10 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, flags: Sequence[str]) -> int:
     """Run an example in this process, as its script does."""
     before = sys.argv
-    sys.argv = [
-        f"pyrovae {name.replace('_', '-')}",
-        *flags,
-    ]  # where the example finds its flags, and how it was started
+    # The example finds its flags here, and how it was started.
+    sys.argv = [f"pyrovae {name.replace('_', '-')}", *flags]
     try:
         example = import_module(f"pyrovae.examples.{name}")
         return import_module("pyrovae.examples._shared").main(example.script, example.arguments())

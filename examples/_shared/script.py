@@ -33,7 +33,7 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
         print(f"error: {error}", file=sys.stderr)
         return 2
     path = Path(inspect.getfile(script)).resolve()
-    command = {  # python -m pyrovae.report runs the script again
+    command = {  # for summary.json
         "script": str(path),
         "flags": sys.argv[1:],
         "line": again(path.stem, sys.argv[1:]),

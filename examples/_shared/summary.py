@@ -16,11 +16,12 @@ from pyrovae.errors import PairError
 from pyrovae.examples._shared.scoring import refine, scored
 from pyrovae.examples._shared.training import Trained
 from pyrovae.inference import Estimate, Evaluation, EvidenceEstimate, InferenceGaps
+from pyrovae.models.likelihoods.bernoulli import is_relaxed
 from pyrovae.output import write_text
 from pyrovae.report import write_report
 from pyrovae.version import __version__
 
-__all__ = ["Row", "is_relaxed", "plain", "write_comparison", "write_summary"]
+__all__ = ["Row", "plain", "write_comparison", "write_summary"]
 
 
 RELAXED = (
@@ -71,7 +72,7 @@ def write_summary(
         if name not in hidden:
             print(f"  {name:<13}{value:>18}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
-    if is_relaxed(trained):
+    if is_relaxed(trained.model):
         print(RELAXED)
     write_text(flags.out / "summary.json", json.dumps(plain(content), indent=2))
     if flags.report:
@@ -131,15 +132,6 @@ def _table(
     ]
 
 
-def is_relaxed(trained: Trained) -> bool:
-    """Whether the likelihood scores grey levels by a Bernoulli's formula, which is no density.
-
-    Args:
-        trained: the trained pair.
-    """
-    return bool(getattr(getattr(trained.model, "likelihood", None), "relaxed", False))
-
-
 def _unit(trained: Trained) -> str:
     standardised = isinstance(trained.transform, Standardize)
     return "nats per data point" + (", a density in the units of the table" if standardised else "")
@@ -186,7 +178,7 @@ def _content(
         "data": trained.data.describe(),
         "transform": repr(trained.transform),
         "log_jacobian": trained.log_jacobian,
-        "bounds_log_evidence": not is_relaxed(trained),
+        "bounds_log_evidence": not is_relaxed(trained.model),
         "test_data": len(measured.per_datum["elbo"]),
         **estimates,
         "rates": {name: rate._asdict() for name, rate in measured.rates.items()},

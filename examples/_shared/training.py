@@ -21,9 +21,7 @@ from pyrovae.inference.training.device import choose_device
 
 __all__ = [
     "HalfCosine",
-    "Kind",
     "Trained",
-    "kind_of",
     "load_data",
     "rising_weight",
     "schedule",
@@ -89,7 +87,7 @@ def load_data(flags: argparse.Namespace, *, kind: Kind = "numbers", labels: bool
     sizes: dict[str, Any] = {"valid": flags.valid, "test": flags.test, "size": flags.image_size}
     dataset = data.load(flags.data, flags.root, level=level, max_bytes=flags.max_bytes, **sizes)
     print(f"data    {dataset.describe()}")
-    found = kind_of(dataset)
+    found = _kind_of(dataset)
     if found != kind and (found, kind) != ("images", "numbers"):
         raise DataError(f"This example requires {kind}, got {found}: {flags.data}. Write {WRITE[kind]}.")
     if labels and len(dataset.train) < 2:
@@ -100,12 +98,8 @@ def load_data(flags: argparse.Namespace, *, kind: Kind = "numbers", labels: bool
     return dataset
 
 
-def kind_of(dataset: Dataset) -> Kind:
-    """What the data points of a data set are.
-
-    Args:
-        dataset: the data set.
-    """
+def _kind_of(dataset: Dataset) -> Kind:
+    """What the data points of a data set are."""
     if dataset.vocabulary is not None:
         return "sentences"
     if "within" in dataset.train:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pyrovae.checks import BYTES, check_count, check_fraction, check_number, check_positive, check_seed
 from pyrovae.errors import SettingError
+from pyrovae.inference.diagnostics.gaps import STAGES
 from pyrovae.inference.training.device import choose_device
 
 __all__ = [
@@ -28,9 +29,6 @@ __all__ = [
     "some_integers",
     "whole",
 ]
-
-FEWEST_STEPS = 10
-"""`gaps` lowers its learning rate in so many stages."""
 
 
 def positive_int(text: str) -> int:
@@ -66,7 +64,7 @@ def refining_steps(text: str) -> int:
     Args:
         text: what stands on the command line.
     """
-    return whole(text) and _checked(lambda name, value: check_count(name, value, FEWEST_STEPS), int, text)
+    return _none_or(STAGES, text)
 
 
 def seed(text: str) -> int:
@@ -129,7 +127,7 @@ def few_or_none(text: str) -> int:
     Args:
         text: what stands on the command line.
     """
-    return whole(text) and _checked(lambda name, value: check_count(name, value, 2), int, text)
+    return _none_or(2, text)
 
 
 def integers(text: str) -> list[int]:
@@ -223,3 +221,8 @@ def _checked(check: Callable[[str, Any], Any], kind: type, text: str) -> Any:
         raise argparse.ArgumentTypeError(
             str(error).removeprefix("flag ").removeprefix("device ").split(" Write ")[0]
         ) from None
+
+
+def _none_or(least: int, text: str) -> int:
+    """A whole number that is 0, or at least `least`."""
+    return whole(text) and _checked(lambda name, value: check_count(name, value, least), int, text)

@@ -22,7 +22,7 @@ from pyrovae.inference.pair.tails import FEWEST
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.training.svi import SVI
 
-__all__ = ["InferenceGaps", "gaps", "gaps_on"]
+__all__ = ["STAGES", "InferenceGaps", "gaps", "gaps_on"]
 
 STAGES = 10  # steps of the learning rate, which falls to 0 along half a cosine
 

@@ -27,7 +27,8 @@ class History(Shown):
     and `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not provide it).
     With validation data it also has their `elbo`, `rate` and `distortion`, and `log_evidence`, the mean of the bound
     log 1/S sum_s w_s, where the loss weighs S draws. `train_rate` and `train_distortion` are measured with the same
-    weights on the first training data points, as many as validation has and at most 500. `history["elbo"]` is a column.
+    weights on the first training data points, as many as validation has and at most 500; they are absent where the pair
+    cannot be evaluated there, as where labels are hidden. `history["elbo"]` is a column.
 
     Attributes:
         rows: one dict per epoch.

@@ -2,14 +2,14 @@
 
 import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrovae.errors import SupportError
 from pyrovae.models.likelihoods.likelihood import Likelihood, require_between
 from pyrovae.networks.shape import Shape
 
-__all__ = ["Bernoulli"]
+__all__ = ["Bernoulli", "is_relaxed"]
 
 
 class Bernoulli(Likelihood):
@@ -57,3 +57,14 @@ class _RelaxedBernoulli(dist.Bernoulli):
     """The formula of the Bernoulli, evaluated at grey levels."""
 
     support = constraints.unit_interval
+
+
+def is_relaxed(program: object) -> bool:
+    """Whether a program scores grey levels by a relaxed Bernoulli, so that its numbers bound no log p(x).
+
+    Args:
+        program: a model: a module, a method of one, or a function, which has none.
+    """
+    owner = getattr(program, "__self__", program)
+    parts = owner.modules() if isinstance(owner, nn.Module) else ()
+    return any(isinstance(part, Bernoulli) and part.relaxed for part in parts)

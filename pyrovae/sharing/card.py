@@ -9,12 +9,11 @@ from typing import Any
 
 import pyro
 import torch
-from torch import nn
 
 from pyrovae.data import Dataset
 from pyrovae.errors import FolderError
 from pyrovae.inference.evidence.estimates import Evaluation
-from pyrovae.models import likelihoods
+from pyrovae.models.likelihoods.bernoulli import is_relaxed
 from pyrovae.version import __version__
 
 __all__ = ["Card"]
@@ -135,15 +134,9 @@ def _table(evaluation: Evaluation | None, model: Any) -> str:
         f"Nats per data point, {size:,} data points, {evaluation.num_samples} draws for each.",
         "\n".join(["| | value | meaning |", "|---|---|---|", *rows]),
     ]
-    if _is_relaxed(model):
+    if is_relaxed(model):
         lines.append("The likelihood is a cross-entropy of grey levels, not a density: these numbers bound nothing.")
     return "\n\n".join(lines)
-
-
-def _is_relaxed(model: Any) -> bool:
-    owner = getattr(model, "__self__", model)
-    parts = owner.modules() if isinstance(owner, nn.Module) else ()
-    return any(isinstance(part, likelihoods.Bernoulli) and part.relaxed for part in parts)
 
 
 def _versions() -> str:

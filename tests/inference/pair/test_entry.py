@@ -135,16 +135,23 @@ def frame():
     return pandas.DataFrame(X.numpy(), columns=["a", "b", "c"])
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_a_frame_of_numbers_is_x(pair, tool, frame):
+def check_equal_results(pair, tool, forms):
+    """A tool gives the same numbers for each form of the data, from the same weights."""
     start = [{name: value.clone() for name, value in program.state_dict().items()} for program in pair]
     results = []
-    for data in (X, frame, frame.astype(float), frame.astype("Float32"), {"x": frame, "y": frame["a"]}):
+    for data in forms:
         for program, state in zip(pair, start, strict=True):
             program.load_state_dict(state)
         result = TOOLS[tool](*pair, data)
         results.append(torch.as_tensor(result["loss"] if tool == "fit" else result))
     assert all(torch.equal(result, results[0]) for result in results[1:])
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_frame_of_numbers_is_x(pair, tool, frame):
+    check_equal_results(
+        pair, tool, (X, frame, frame.astype(float), frame.astype("Float32"), {"x": frame, "y": frame["a"]})
+    )
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -187,14 +194,7 @@ def test_a_whole_dataset_is_for_fit_alone(pair, tool, says):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_arrays_and_a_tensor_by_itself_are_x(pair, tool):
-    start = [{name: value.clone() for name, value in program.state_dict().items()} for program in pair]
-    results = []
-    for data in ({"x": X}, X, X.numpy(), {"x": X.numpy()}, {"x": X.double().numpy()}):
-        for program, state in zip(pair, start, strict=True):
-            program.load_state_dict(state)
-        result = TOOLS[tool](*pair, data)
-        results.append(torch.as_tensor(result["loss"] if tool == "fit" else result))
-    assert all(torch.equal(result, results[0]) for result in results[1:])
+    check_equal_results(pair, tool, ({"x": X}, X, X.numpy(), {"x": X.numpy()}, {"x": X.double().numpy()}))
 
 
 @pytest.mark.parametrize("tool", TOOLS)
