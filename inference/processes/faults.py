@@ -65,7 +65,7 @@ def together(processes: Processes) -> Iterator[None]:
         if lost:
             raise ProcessError(_found(processes)) from error
         if not _all_said(processes):
-            _close(f"Process {processes.rank} has failed alone: {type(error).__name__}: {error}.")
+            _close(f"Process {processes.rank} has failed alone: {type(error).__name__}: {error}")
         raise
     finally:
         _State.inside = False
@@ -143,7 +143,7 @@ def _named(processes: Processes, said: dict[int, str | None]) -> str:
     failed = [(rank, why) for rank, why in said.items() if why != _LOST]
     if failed:
         rank, why = failed[0]
-        return f"Process {rank} of {processes.size} failed: {why}."
+        return f"Process {rank} of {processes.size} failed: {why.rstrip('.')}."
     return f"The {processes.size} processes lost their connection."
 
 
