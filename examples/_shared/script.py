@@ -25,7 +25,7 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
     """Run a script and print where its files are; an error of this package or Ctrl-C becomes one line on stderr.
 
     Args:
-        script: the function to run; it gets the flags and, as `flags.command`, how the script was started.
+        script: the function to run; it gets the flags and, as `flags.command`, the line that starts it again.
         flags: the parsed flags.
 
     Returns:
@@ -42,14 +42,7 @@ def _main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    path = Path(inspect.getfile(script)).resolve()
-    command = {  # for summary.json
-        "script": str(path),
-        "flags": sys.argv[1:],
-        "line": again(path.stem, sys.argv[1:]),
-        "folder": str(Path.cwd()),
-        "out": str(flags.out.resolve()),
-    }
+    command = again(Path(inspect.getfile(script)).stem, sys.argv[1:])
     try:
         script(argparse.Namespace(**vars(flags), command=command))
         print(f"\nresults are in {flags.out}/")

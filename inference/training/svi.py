@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -18,7 +19,15 @@ from pyrovae.inference.compile.precision import PRECISIONS, precise
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.fused import FusedUpdate, members_of
 from pyrovae.inference.training.gradients import Gradients, LossGradients, check_loss, loss_functions, reported
-from pyrovae.inference.training.minibatches import Transform, chunks, gathered, is_small, one_thread, row_order
+from pyrovae.inference.training.minibatches import (
+    Transform,
+    chunks,
+    gathered,
+    is_fine,
+    is_small,
+    one_thread,
+    row_order,
+)
 from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
 from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
 from pyrovae.inference.training.processes import OverProcesses
@@ -175,7 +184,9 @@ class SVI(pyro.infer.SVI):
         if steps.compile and is_small(steps.parameters, order):
             with one_thread():
                 return steps.advance(chunks(order, steps.per_graph), dict(data), transform, small=True)
-        return steps.advance(order.split(1), dict(data), transform)
+        fine = steps.compile and is_fine(steps.parameters, order, getattr(self.objective, "num_particles", 1))
+        with one_thread() if fine else nullcontext():
+            return steps.advance(order.split(1), dict(data), transform)
 
     @property
     def parameters(self) -> list[Tensor]:
