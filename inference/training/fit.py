@@ -19,7 +19,7 @@ from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.processes.faults import together
-from pyrovae.inference.processes.launch import launched
+from pyrovae.inference.processes.launch import current, launched
 from pyrovae.inference.processes.processes import Processes
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
@@ -128,22 +128,32 @@ def fit(
     """
     _check_settings(epochs, batch_size, clip_norm, patience, average)
     folder = _folder(run, resume=resume, overwrite=overwrite)
-    processes = launched(devices, num_nodes, strategy, choose_device(device))
-    where = processes.device or choose_device(device)
+    where = launched(devices, num_nodes, strategy, choose_device(device)).device or choose_device(device)
     prepared = TrainingData(
         model, guide, data, valid, transform or Scale(), batch_size=batch_size, batches=batches, seed=seed, device=where
     )
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
-    _place(model, guide, where)
-    held, hint = _held(folder, processes), f"Write batch_size={max(1, batch_size // 2)} or less."
-    with together(processes), enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
-        _check_batches(model, guide, prepared)
-        how = _compiled(compile, epochs * len(prepared.first_epoch))
-        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
-        reduce = None if processes.alone else OverProcesses(processes)
+    with _around(model, guide, prepared, folder) as reduce:
+        how, optim = _compiled(compile, epochs * len(prepared.first_epoch)), _chosen(optim)
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
-        folder = folder if processes.main else None
         return _trained(svi, prepared, waiting, mean, scheduler, folder, epochs, progress)
+
+
+@contextmanager
+def _around(
+    model: ProgramLike, guide: ProgramLike, data: TrainingData, folder: RunFolder | None
+) -> Iterator[OverProcesses | None]:
+    """Around a training: the run folder is held, the random state is that of the seed, and the pair is checked.
+
+    It gives how several processes share the steps; None for a single one.
+    """
+    processes = current()
+    _place(model, guide, data.device)
+    enough = enough_memory(f"Write batch_size={max(1, data.batch_size // 2)} or less.")
+    held, unchecked = _held(folder, processes), pyro.validation_enabled(False)
+    with together(processes), enough, held, seeded(data.seed, data.device), unchecked:
+        _check_batches(model, guide, data)
+        yield None if processes.alone else OverProcesses(processes)
 
 
 def _trained(
@@ -157,6 +167,7 @@ def _trained(
     progress: bool,
 ) -> History:
     svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
+    folder = folder if current().main else None
     loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
     with closing(svi):
         start_together(loop, {"epochs": epochs, "patience": patience.epochs})
@@ -220,6 +231,10 @@ def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -
             f"fit requires a pair that takes every batch, got an error from the one of {len(smallest)} data points: "
             f"{error} Write batch_size={better}."
         ) from error
+
+
+def _chosen(optim: Any) -> Any:
+    return Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
 
 
 def _compiled(compile: bool | Literal["beside"] | None, steps: int) -> bool | Literal["beside"]:
