@@ -140,7 +140,7 @@ def _named(processes: Processes, said: dict[int, str | None]) -> str:
         host, number = processes.members[rank]
         how = "was killed or crashed" if rank in dead else "does not answer"
         return f"Process {rank} of {processes.size} (number {number} on {host}) {how}."
-    failed = [(rank, why) for rank, why in said.items() if why != _LOST]
+    failed = [(rank, why) for rank, why in said.items() if why is not None and why != _LOST]
     if failed:
         rank, why = failed[0]
         return f"Process {rank} of {processes.size} failed: {why.rstrip('.')}."
