@@ -18,7 +18,15 @@ from pyrovae.inference.compile.precision import PRECISIONS, precise
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.fused import FusedUpdate, members_of
 from pyrovae.inference.training.gradients import LossGradients, check_loss, loss_functions, reported
-from pyrovae.inference.training.minibatches import Transform, chunks, gathered, is_small, one_thread, row_order
+from pyrovae.inference.training.minibatches import (
+    Transform,
+    chunks,
+    gathered,
+    is_elsewhere,
+    is_small,
+    one_thread,
+    row_order,
+)
 from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
 from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
 from pyrovae.inference.training.pyro_steps import PyroSteps
@@ -163,7 +171,7 @@ class SVI(pyro.infer.SVI):
         steps, device = self._prepared_for(data, order, transform)
         if not len(order):
             return torch.zeros(0, device=device)
-        if any(tensor.device != device for tensor in data.values()):
+        if is_elsewhere(data, device):
             batches = (gathered(data, rows, device) for rows in order)
             return torch.cat([steps.advance([None], batch, transform) for batch in batches])
         order = order.to(device)
