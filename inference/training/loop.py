@@ -29,6 +29,7 @@ from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
+from pyrovae.inference.training.callbacks import Callbacks, EpochReport
 from pyrovae.inference.training.faults import check_weights, explain_loss
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.interrupt import Interrupt, interruptible
@@ -36,6 +37,7 @@ from pyrovae.inference.training.optimizers import make_scheduler
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.settings import described, fingerprint
+from pyrovae.inference.training.stream_data import StreamData
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import TrainingData
 from pyrovae.inference.training.training_state import check_state
@@ -46,9 +48,6 @@ _WEIGHTED = (IWAE, Renyi, WakeSleep, RenyiELBO)
 """Losses that weigh several draws: validation measures the importance-weighted bound too, by as many."""
 
 _PLAIN = (Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO)  # their loss is minus the ELBO
-
-_TOGETHER = 64
-"""How many steps one call takes at most."""
 
 _TRAIN_ROWS = 500
 """How many training data points have their rate and distortion measured after an epoch; no more than validation has."""
@@ -67,6 +66,7 @@ class Loop:
         average: the running mean of the weights, which is validated in their place.
         scheduler: makes the schedule of the learning rate, stepped once per epoch; None for a constant one.
         run: the run folder, which this training holds; None writes nothing.
+        callbacks: see each epoch.
 
     Raises:
         PairError: the optimizer of `svi` is not a torch optimizer.
@@ -75,12 +75,13 @@ class Loop:
     def __init__(
         self,
         svi: SVI,
-        data: TrainingData,
+        data: TrainingData | StreamData,
         patience: Patience,
         average: RunningMean,
         *,
         scheduler: Callable[[Optimizer], Any] | None,
         run: RunFolder | None,
+        callbacks: Callbacks,
     ) -> None:
         if not isinstance(svi.optimizer, Optimizer):
             raise PairError(
@@ -90,8 +91,8 @@ class Loop:
         self.svi, self.data, self.patience, self.average = svi, data, patience, average
         self.optimizer = svi.optimizer
         self.scheduler = make_scheduler(scheduler, self.optimizer)
-        self.run_folder = run
-        self._settings = {} if run is None else self._config()
+        self.run_folder, self.callbacks = run, callbacks
+        self._settings = self._config() if run or callbacks else {}
         self.rows: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
         self.step_losses = torch.zeros(0, dtype=torch.float32)  # of the steps of the epochs before
@@ -168,7 +169,7 @@ class Loop:
 
     def _next(self, order: list[Tensor]) -> Tensor:
         """The rows of the next steps, `(steps, B)`: one call takes several small ones of the same size."""
-        ahead = order[: max(1, min(_TOGETHER, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))]
+        ahead = order[: max(1, min(self.data.together, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))]
         return torch.stack([*takewhile(lambda step: len(step) == len(ahead[0]), ahead)])
 
     def _announce(self, bar: Any, rows: Tensor) -> None:
@@ -179,7 +180,7 @@ class Loop:
 
     def _take(self, rows: Tensor) -> None:
         """Take the steps on some rows."""
-        losses = self.svi.steps(self.data.train, len(rows), order=rows, transform=self.data.step_transform).tolist()
+        losses = self.svi.steps(self.data.read(), len(rows), order=rows, transform=self.data.step_transform).tolist()
         for step, loss in zip(rows, losses, strict=True):
             if not math.isfinite(loss):
                 with self._undone():
@@ -220,6 +221,17 @@ class Loop:
         self._step_schedule()
         if self.run_folder is not None:
             self.run_folder.save_epoch(self.state_dict(), self.history)
+        if self.callbacks:
+            self._show()
+
+    def _show(self) -> None:
+        """Let the callbacks see the epoch that has ended; where one asks to stop, the checkpoint says so."""
+        model, guide, data, folder = self.svi.model, self.svi.guide, self.data, self.run_folder
+        rows, path = data.valid or self._some_rows(_TRAIN_ROWS), folder.folder if folder else None
+        if self.callbacks.see(EpochReport(self.history, model, guide, rows, data.transform, self._settings, path)):
+            self.patience.stopped = "callback"
+            if folder is not None:
+                folder.save(self.state_dict())
 
     def _step_schedule(self) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -259,13 +271,16 @@ class Loop:
 
     def _train_parts(self) -> dict[str, float]:
         """Rate and distortion of some training data; none where the pair cannot be evaluated on them."""
-        rows = min(_TRAIN_ROWS, batch_size(self.data.valid), self.data.size)
         try:
-            measured = self._evaluated({name: tensor[:rows] for name, tensor in self.data.train.items()})
+            measured = self._evaluated(self._some_rows(min(_TRAIN_ROWS, batch_size(self.data.valid))))
         except PyrovaeError:  # hidden labels, for example
             return {}
         found = {f"train_{name}": getattr(measured, name).value for name in ("rate", "distortion")}
         return found if all(map(math.isfinite, found.values())) else {}
+
+    def _some_rows(self, rows: int) -> Batch:
+        """The first training data, at most so many."""
+        return {name: tensor[:rows] for name, tensor in self.data.train.items()}
 
     def _evaluated(self, batch: Batch) -> Evaluation:
         """An evaluation by as many draws as the loss weighs."""
@@ -298,6 +313,7 @@ class Loop:
         return {
             "seed": data.seed,
             "batch_size": data.batch_size,
+            **data.settings,
             "data": fingerprint(data.train),
             "validation data": fingerprint(data.valid),
             "optimizer": type(self.optimizer).__name__,
@@ -337,6 +353,7 @@ class Loop:
             "taken": self.svi.taken(),
             "seconds": self.seconds,
             "objective": loss.state_dict() if isinstance(loss, Tracked) else None,
+            **self.data.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -349,6 +366,7 @@ class Loop:
             CheckpointError: it is not a state of such a training.
         """
         check_state(state, self.state_dict(), self.svi.model, self.svi.guide, self.optimizer)
+        self.data.load_state_dict(state)
         self._load_weights(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
@@ -359,7 +377,7 @@ class Loop:
         self.svi.resume(state["taken"])
         self.rows, self.losses, self.tracked = state["history"]["rows"], state["losses"], state["tracked"]
         self.step_losses = state["step_losses"].cpu()
-        self.patience.best_epoch, self.patience.stopped = state["history"]["best_epoch"], state["history"]["stopped"]
+        self.patience.resume(state["history"])
         self.average.mean, self.patience.ending = state["mean"], state["best"]
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None and self.data.device.type == "cuda":

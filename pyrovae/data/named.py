@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.data.columns import is_frame, missing_cells, numbers_of
 from pyrovae.data.dataset import Dataset
+from pyrovae.data.streams import is_stream
 from pyrovae.errors import DataError
 
 __all__ = ["kind_of", "named_tensors"]
@@ -115,6 +116,10 @@ def _advice(what: str, data: Any) -> str:
         return f"Write {what}(..., data.test), one split of it."
     if isinstance(data, torch.utils.data.DataLoader):
         return f"{what} makes its own batches. Write {_of_set(data.dataset, 'loader.dataset')}."
+    if is_stream(data):
+        part = '{"x": torch.cat([batch["x"] for batch in itertools.islice(stream, 10)])}'
+        train = "Train on its batches: fit(model, guide, stream, steps=1000)" if what == "fit" else "It has no length"
+        return f"{train}. Take some of it into memory: {part}."
     if isinstance(data, torch.utils.data.Dataset):
         return f"Write {_of_set(data, 'dataset')}."
     if isinstance(data, list | tuple):
