@@ -24,6 +24,7 @@ ORDER = [
     ["pyrovae.inference.estimators"],
     ["pyrovae.inference"],
     ["pyrovae.export"],
+    ["pyrovae.tracking"],
     ["pyrovae.report"],
     ["pyrovae"],
     ["pyrovae.examples"],
