@@ -146,7 +146,7 @@ def compare(flags: argparse.Namespace) -> dict[str, Bounded]:
         trained, measured = runs[name]
         options: dict[str, Any] = {"num_samples": particles, "transform": trained.transform, "seed": flags.seed}
         bound = evaluate(trained.model, trained.guide, scored(trained, flags), **options).log_evidence
-        noise = gradient_noise(common.model, common.guide, IWAE(particles, gradient=gradient), batch)
+        noise = gradient_noise(common.model, common.guide, batch, IWAE(particles, gradient=gradient))
         found[name] = Bounded(bound, measured, noise, trained.history)
     return found
 

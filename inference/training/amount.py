@@ -10,6 +10,7 @@ from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.errors import SettingError
 from pyrovae.inference.pair.contract import ProgramLike
+from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.stream_data import StreamData
 from pyrovae.inference.training.training_data import Batches, TrainingData
 
@@ -84,7 +85,7 @@ class Amount:
         *,
         seed: int,
         device: torch.device,
-        resumable: bool,
+        run: RunFolder | None,
     ) -> TrainingData | StreamData:
         """The data as the loop takes them.
 
@@ -95,7 +96,7 @@ class Amount:
             transform: from a batch of the data to the batch that the programs get.
             seed: of the order.
             device: where the data go.
-            resumable: whether checkpoints are written, so that a stream has to tell its place.
+            run: the run folder, for which a stream has to tell its place; None where there is none.
         """
         parts, size = (model, guide, data, valid, transform), self.batch_size
         if self.steps is None:
@@ -107,5 +108,5 @@ class Amount:
             data_size=self.data_size,
             seed=seed,
             device=device,
-            resumable=resumable,
+            resumable=run is not None,
         )

@@ -1,7 +1,7 @@
 """`fit`: train a (model, guide) pair by stochastic variational inference."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,9 @@ from pyrovae.inference.pair.doctor import examine
 from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.processes.faults import together
+from pyrovae.inference.processes.launch import launched
+from pyrovae.inference.processes.processes import Processes
 from pyrovae.inference.training.amount import Amount
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.callbacks import Callback, Callbacks
@@ -27,7 +30,9 @@ from pyrovae.inference.training.loop import Loop
 from pyrovae.inference.training.optimizers import Unwrapped
 from pyrovae.inference.training.parameters import undisturbed
 from pyrovae.inference.training.patience import Patience
+from pyrovae.inference.training.processes import OverProcesses
 from pyrovae.inference.training.run_folder import RunFolder
+from pyrovae.inference.training.starting import start_together
 from pyrovae.inference.training.stream_data import StreamData
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
@@ -62,6 +67,9 @@ def fit(
     progress: bool = True,
     compile: bool | Literal["beside"] | None = None,
     precision: str = "fp32",
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: Literal["auto", "ddp"] = "auto",
     callbacks: Sequence[Callback] = (),
     steps: int | None = None,
     steps_per_epoch: int = 100,
@@ -69,11 +77,15 @@ def fit(
 ) -> History:
     """Train a pair by SVI, and return its history. The pair is trained in place.
 
+    On several processes each takes its share of every batch, and the losses, the weights and the validation are those
+    of one process, to float error: docs/scale.md explains how. Process 0 alone writes the run folder and shows a bar.
+
     Args:
         model, guide: any pair that keeps the contract; `check_pair` checks it on the first batch.
         data: named tensors that share their leading dimension, one entry for each data point; a tensor, an array or a
-            data frame of numbers, which is `x`; or a `pyrovae.data.Dataset`. With `steps`, a stream: an iterable of
-            batches, or a `datasets.IterableDataset` of rows.
+            data frame of numbers, which is `x`; a `pyrovae.data.Dataset`; or data larger than memory, a
+            `pyrovae.data.Source` or a `datasets.Dataset`, whose rows are read where they are needed. With `steps`, a
+            stream: an iterable of batches, or a `datasets.IterableDataset` of rows.
         epochs: passes over the data, those before a resume included; 10 by default.
         batch_size: data points per step; the last batch of an epoch may be smaller. A stream of batches has its own.
         batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;
@@ -102,6 +114,12 @@ def fit(
             before the first step, False never. None is "beside" for a training of `COMPILE_FROM_STEPS` steps or more,
             and False for a shorter one.
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
+        devices: processes on each machine, each of which takes a GPU, or computes on CPUs. More than one start the
+            script again for each, by Lightning Fabric (`pip install 'pyrovae[scale]'`). A script that torchrun or
+            `fabric run` has started trains on the processes that are there.
+        num_nodes: machines.
+        strategy: how they are started; "auto" and "ddp" are the same: each process runs the script, and holds all data
+            and weights.
         callbacks: functions of an `EpochReport`, called in their order after each epoch, once its checkpoint is
             written. One may raise `StopTraining`; any other error ends the training too, and is raised. They leave the
             random numbers and modes as they were. One that is a context manager is entered around the training.
@@ -120,52 +138,57 @@ def fit(
         CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
         OutOfMemoryError: a batch needs more memory than there is.
         ThreadError: another thread of this process runs a pair.
+        ProcessError: another of several processes has ended or failed; it is named, and the last checkpoint stays.
+        MissingExtraError: several processes without Lightning Fabric.
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
     _check_settings(clip_norm, patience, average)
     amount = Amount(epochs, batch_size, batches, steps, steps_per_epoch, data_size)
-    folder, seen, where = _folder(run, resume=resume, overwrite=overwrite), Callbacks(callbacks), choose_device(device)
-    parts = (model, guide, data, valid, transform or Scale())
-    prepared = amount.prepared(*parts, seed=seed, device=where, resumable=run is not None)
-    ends = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
-    with _ready(model, guide, prepared, folder, seen):
-        how = _compiled(compile, amount.total * len(prepared.first_epoch))
-        svi = SVI(model, guide, _chosen(optim), loss, compile=how, precision=precision, clip_norm=clip_norm)
-        return _trained(svi, prepared, ends, scheduler, folder, seen, amount.total, progress)
+    folder, seen = _folder(run, resume=resume, overwrite=overwrite), Callbacks(callbacks)
+    processes, where = _launched(devices, num_nodes, strategy, choose_device(device))
+    prepared = amount.prepared(model, guide, data, valid, transform or Scale(), seed=seed, device=where, run=folder)
+    how, reduce = _compiled(compile, amount.total * len(prepared.first_epoch)), _shared(processes)
+    svi = SVI(model, guide, _chosen(optim), loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
+    return _trained(svi, prepared, (patience, average), scheduler, folder, seen, processes, amount.total, progress)
 
 
-@contextmanager
-def _ready(
-    model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData, folder: RunFolder | None, seen: Callbacks
-) -> Iterator[None]:
-    """Around a training: the run folder is held, the random state is that of the seed, and the pair is checked."""
-    _place(model, guide, data.device)
-    hint = f"Write batch_size={max(1, data.batch_size // 2)} or less."
-    held = folder.held() if folder else nullcontext()
-    with enough_memory(hint), held, seeded(data.seed, data.device), pyro.validation_enabled(False):
-        _check_batches(model, guide, data)
-        with seen.entered():
-            yield
+def _launched(devices: int, nodes: int, strategy: str, device: torch.device) -> tuple[Processes, torch.device]:
+    """The processes that train, and the device of this one."""
+    processes = launched(devices, nodes, strategy, device)
+    return processes, processes.device or device
+
+
+def _shared(processes: Processes) -> OverProcesses | None:
+    return None if processes.alone else OverProcesses(processes)
 
 
 def _trained(
     svi: SVI,
     data: TrainingData | StreamData,
-    ends: tuple[Patience, RunningMean],
+    ends: tuple[int | None, float],
     scheduler: Any,
     folder: RunFolder | None,
     callbacks: Callbacks,
+    processes: Processes,
     epochs: int,
     progress: bool,
 ) -> History:
-    svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
-    loop = Loop(svi, data, *ends, scheduler=scheduler, run=folder, callbacks=callbacks)
-    with closing(svi):
-        loop.start()
-        if folder is not None:
-            folder.describe(svi.model, svi.guide, data.given, data.transform)
-        return loop.run(epochs, progress)
+    model, guide = svi.model, svi.guide
+    waiting, mean = Patience(ends[0], validated=bool(data.valid)), RunningMean(ends[1])
+    _place(model, guide, data.device)
+    held, hint = _held(folder, processes), f"Write batch_size={max(1, data.batch_size // 2)} or less."
+    seed = seeded(data.seed, data.device)
+    with together(processes), enough_memory(hint), held, seed, pyro.validation_enabled(False):
+        _check_batches(model, guide, data)
+        svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
+        written = folder if processes.main else None
+        loop = Loop(svi, data, waiting, mean, scheduler=scheduler, run=written, callbacks=callbacks)
+        with callbacks.entered(), closing(svi):
+            start_together(loop, {"epochs": epochs, "patience": ends[0]})
+            if written is not None:
+                written.describe(model, guide, data.given, data.transform)
+            return loop.run(epochs, progress)
 
 
 def _folder(run: str | Path | None, *, resume: bool, overwrite: bool) -> RunFolder | None:
@@ -175,6 +198,15 @@ def _folder(run: str | Path | None, *, resume: bool, overwrite: bool) -> RunFold
     if resume and run is None:
         raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
     return None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
+
+
+@contextmanager
+def _held(folder: RunFolder | None, processes: Processes) -> Iterator[None]:
+    """Inside, the folder belongs to this training; where process 0 cannot have it, no process trains."""
+    with ExitStack() as stack:
+        if folder is not None:
+            processes.agreed(lambda: stack.enter_context(folder.held()) if processes.main else None)
+        yield
 
 
 def _check_settings(clip_norm: float | None, patience: int | None, average: float) -> None:
@@ -190,9 +222,8 @@ def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData | 
     whole = data.batch(data.first_epoch[0])
     rules = examine(model, guide, whole, data_size=data.size)
     kept = [n for n in rules.label_names if n in data.train and torch.equal(whole[n], data.first_rows(n))]
-    for split in (data.train, data.valid):
-        rules.check_labels({name: split[name] for name in kept if name in split})
-    first, smallest = data.first_epoch[0], min(data.first_epoch, key=len)
+    data.check_all(lambda split: rules.check_labels({name: split[name] for name in kept if name in split}))
+    first, smallest = data.first_epoch[0], data.smallest
     if len(smallest) == len(first):
         return
     try:

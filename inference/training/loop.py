@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import takewhile
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pyrovae.data import Batch
+from pyrovae.data.source import narrowed
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError
 from pyrovae.inference.compile.lowering.background import half_of_the_threads
 from pyrovae.inference.evidence.estimates import Evaluation, evaluate
@@ -27,6 +28,8 @@ from pyrovae.inference.pair.contract import batch_size
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.processes.launch import current
+from pyrovae.inference.processes.share import SharedRows
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.callbacks import Callbacks, EpochReport
@@ -39,7 +42,7 @@ from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.settings import described, fingerprint
 from pyrovae.inference.training.stream_data import StreamData
 from pyrovae.inference.training.svi import SVI
-from pyrovae.inference.training.training_data import TrainingData
+from pyrovae.inference.training.training_data import TrainingData, step_sizes
 from pyrovae.inference.training.training_state import check_state
 
 __all__ = ["Loop"]
@@ -92,7 +95,7 @@ class Loop:
         self.optimizer = svi.optimizer
         self.scheduler = make_scheduler(scheduler, self.optimizer)
         self.run_folder, self.callbacks = run, callbacks
-        self._settings = self._config() if run or callbacks else {}
+        self._settings = self.settings() if run or callbacks else {}
         self.rows: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
         self.step_losses = torch.zeros(0, dtype=torch.float32)  # of the steps of the epochs before
@@ -152,22 +155,23 @@ class Loop:
     def _epoch(self, bar: Any, interrupt: Interrupt) -> None:
         order = self.data.order(len(self.rows))
         self._good = copy.deepcopy(self._weights())
-        while len(self.losses) < len(order):
-            rows = self._next(order[len(self.losses) :])
-            self._announce(bar, rows)
-            self._take(rows)
-            bar.update(len(rows))
-            bar.set_postfix_str(self._line(), refresh=False)
-            if interrupt.asked:
-                self._interrupted()
+        with self.data.reading(SharedRows(order[len(self.losses) :], current())):
+            while len(self.losses) < len(order):
+                rows = self._next(order[len(self.losses) :])
+                self._announce(bar, rows)
+                self._take(rows)
+                bar.update(len(rows))
+                bar.set_postfix_str(self._line(), refresh=False)
+                if current().any(interrupt.asked):
+                    self._interrupted()
         if self.data.valid:
             bar.set_postfix_str(f"{self._line()} evaluating")
         self._end_epoch(order)
         bar.set_postfix_str(self._line())
-        if interrupt.asked:
+        if current().any(interrupt.asked):
             self._interrupted()
 
-    def _next(self, order: list[Tensor]) -> Tensor:
+    def _next(self, order: Sequence[Tensor]) -> Tensor:
         """The rows of the next steps, `(steps, B)`: one call takes several small ones of the same size."""
         ahead = order[: max(1, min(self.data.together, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))]
         return torch.stack([*takewhile(lambda step: len(step) == len(ahead[0]), ahead)])
@@ -203,9 +207,9 @@ class Loop:
         batch = self.data.batch(rows)
         explain_loss(self.svi.model, self.svi.guide, batch, data_size=self.data.size, where=where, loss=loss)
 
-    def _end_epoch(self, order: list[Tensor]) -> None:
+    def _end_epoch(self, order: Sequence[Tensor]) -> None:
         epoch = len(self.rows) + 1
-        loss = float(np.average(self.losses, weights=[len(rows) for rows in order]))
+        loss = float(np.average(self.losses, weights=step_sizes(order)))
         row = {
             "epoch": epoch,
             "step": len(self.step_losses) + len(order),
@@ -227,8 +231,9 @@ class Loop:
     def _show(self) -> None:
         """Let the callbacks see the epoch that has ended; where one asks to stop, the checkpoint says so."""
         model, guide, data, folder = self.svi.model, self.svi.guide, self.data, self.run_folder
-        rows, path = data.valid or self._some_rows(_TRAIN_ROWS), folder.folder if folder else None
-        if self.callbacks.see(EpochReport(self.history, model, guide, rows, data.transform, self._settings, path)):
+        rows, path = data.valid or narrowed(data.train, _TRAIN_ROWS), folder.folder if folder else None
+        report = EpochReport(self.history, model, guide, rows, data.transform, self._settings, path)
+        if current().any(self.callbacks.see(report)):
             self.patience.stopped = "callback"
             if folder is not None:
                 folder.save(self.state_dict())
@@ -272,15 +277,11 @@ class Loop:
     def _train_parts(self) -> dict[str, float]:
         """Rate and distortion of some training data; none where the pair cannot be evaluated on them."""
         try:
-            measured = self._evaluated(self._some_rows(min(_TRAIN_ROWS, batch_size(self.data.valid))))
+            measured = self._evaluated(narrowed(self.data.train, min(_TRAIN_ROWS, batch_size(self.data.valid))))
         except PyrovaeError:  # hidden labels, for example
             return {}
         found = {f"train_{name}": getattr(measured, name).value for name in ("rate", "distortion")}
         return found if all(map(math.isfinite, found.values())) else {}
-
-    def _some_rows(self, rows: int) -> Batch:
-        """The first training data, at most so many."""
-        return {name: tensor[:rows] for name, tensor in self.data.train.items()}
 
     def _evaluated(self, batch: Batch) -> Evaluation:
         """An evaluation by as many draws as the loss weighs."""
@@ -306,7 +307,7 @@ class Loop:
 
     # The state -------------------------------------------------------------------------------------------------
 
-    def _config(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What fixes the order of the data and the steps, by name."""
         svi, data = self.svi, self.data
         schedule = {} if self.scheduler is None else self.scheduler.state_dict()

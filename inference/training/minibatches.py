@@ -7,9 +7,21 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import check_unchanged
+from pyrovae.data.source import LazyBatch, take
 from pyrovae.errors import DataError
+from pyrovae.inference.pair.contract import batch_size as size_of
 
-__all__ = ["Transform", "chunks", "each_batch", "gathered", "is_small", "one_thread", "row_order"]
+__all__ = [
+    "Transform",
+    "chunks",
+    "each_batch",
+    "gathered",
+    "is_elsewhere",
+    "is_fine",
+    "is_small",
+    "one_thread",
+    "row_order",
+]
 
 Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 """From batch to batch, in tensor code: conversion of bytes, binarisation, noise."""
@@ -19,6 +31,9 @@ SMALL_STEP = 1_000_000
 
 ENOUGH_STEPS = 64
 """Fewer steps in one run do not earn the longer compilation of several steps back."""
+
+FINE_STEP = 250_000
+"""Multiplications of a product, on average, below which a second thread saves no more than its waiting costs."""
 
 
 def row_order(data: Mapping[str, Tensor], num_steps: int, batch_size: int | None, order: Tensor | None) -> Tensor:
@@ -41,7 +56,7 @@ def row_order(data: Mapping[str, Tensor], num_steps: int, batch_size: int | None
                 "SVI.run requires the rows of each step, got neither order nor batch_size. Write order=rows, int64 "
                 "(num_steps, B), or batch_size=B."
             )
-        return torch.randint(len(next(iter(data.values()))), (num_steps, batch_size))
+        return torch.randint(size_of(data), (num_steps, batch_size))
     if order.dim() != 2 or len(order) != num_steps:
         raise DataError(
             f"SVI.run requires order of shape (num_steps, B) = ({num_steps}, B), got {tuple(order.shape)}. Write "
@@ -61,9 +76,18 @@ def gathered(data: Mapping[str, Tensor], rows: Tensor, device: torch.device | No
     Raises:
         DataError: the data are mapped from a file that has changed.
     """
-    check_unchanged(data)
-    part = {name: tensor[rows.to(tensor.device)] for name, tensor in data.items()}
+    part = take(data, rows)
     return part if device is None else {name: t.to(device, non_blocking=True) for name, t in part.items()}
+
+
+def is_elsewhere(data: Mapping[str, Tensor], device: torch.device) -> bool:
+    """Whether the batches are gathered outside of the graph: the data are a source, or on another device.
+
+    Args:
+        data: named tensors.
+        device: that of the parameters.
+    """
+    return isinstance(data, LazyBatch) or any(tensor.device != device for tensor in data.values())
 
 
 def each_batch(
@@ -103,6 +127,21 @@ def is_small(parameters: list[Tensor], order: Tensor) -> bool:
     """
     work = sum(p.numel() for p in parameters) * order.shape[1]
     return order.device.type == "cpu" and work < SMALL_STEP and len(order) >= ENOUGH_STEPS
+
+
+def is_fine(parameters: list[Tensor], order: Tensor, num_particles: int = 1) -> bool:
+    """Whether the steps consist of products so small that a single thread computes them as fast as several.
+
+    Threads wait for each other after every product, from 1 to 10 microseconds, depending on where the operating system
+    has put them. So small products on two threads take as long as on one, or twice as long.
+
+    Args:
+        parameters: those of the pair; each is a factor of one product per data point and particle.
+        order: row numbers `(steps, B)`.
+        num_particles: draws per data point.
+    """
+    work = sum(p.numel() for p in parameters) * order.shape[1] * num_particles
+    return order.device.type == "cpu" and work < FINE_STEP * len(parameters)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The data of a training that come as a stream, as the loop sees them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class StreamData:
         scaled: whether the loss is that of all data points.
         step_transform: the transform of a training step.
         first_epoch: for each step of an epoch, the rows of its batch: all of them.
+        smallest: the rows of one with the fewest.
         together: the most steps that one call takes.
         settings: what fixes the steps, for the checkpoint.
     """
@@ -85,7 +87,8 @@ class StreamData:
         self.valid = {} if valid is None else self._placed(named_tensors("fit", valid, floats))
         self.size = data_size or self.batch_size
         self.step_transform = WithDataSize(transform, self.size) if self.scaled else transform
-        self.first_epoch = [torch.arange(self.batch_size)] * steps_per_epoch
+        self.smallest = torch.arange(self.batch_size)
+        self.first_epoch = [self.smallest] * steps_per_epoch
         self.settings = {"steps_per_epoch": steps_per_epoch, "data_size": data_size}
 
     def _placed(self, batch: Batch) -> Batch:
@@ -116,6 +119,23 @@ class StreamData:
         """
         return self.train[name]
 
+    def check_all(self, check: Callable[[Batch], Any]) -> None:
+        """Check the first batch and the validation data.
+
+        Args:
+            check: raises where a batch breaks a rule.
+        """
+        check(self.train)
+        check(self.valid)
+
+    def reading(self, order: Sequence[Tensor]) -> AbstractContextManager[None]:
+        """Inside, nothing is read ahead: the place of the stream is that of the last step.
+
+        Args:
+            order: the rows of each step that comes next.
+        """
+        return nullcontext()
+
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each step of an epoch in its batch, all of them.
 
@@ -137,7 +157,8 @@ class StreamData:
         Raises:
             CheckpointError: it is not the state of such a stream.
         """
-        self.stream.load_state_dict(state["stream"])
+        if self.stream.resumes:
+            self.stream.load_state_dict(state["stream"])
 
 
 def _check_stream(data: Any, transform: Any) -> None:
