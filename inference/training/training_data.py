@@ -1,8 +1,9 @@
 """The data of a training: on the device, and in the order of each epoch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -68,7 +69,12 @@ class TrainingData:
         step_transform: the transform of a training step.
         first_epoch: the rows of each step of the first epoch.
         smallest: the rows of one with the fewest.
+        together: the most steps that one call takes.
+        settings: what fixes the steps beside the data and their order, for the checkpoint.
     """
+
+    together = 64
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -107,6 +113,21 @@ class TrainingData:
         if is_mapped(whole) and all(tensor.device.type == "cpu" for tensor in whole.values()):
             return LazyBatch(MappedRows(whole), dict)
         return {name: tensor if self._streamed else tensor.to(self.device) for name, tensor in whole.items()}
+
+    def read(self) -> Batch:
+        """What the rows of the next step are taken from: the training data."""
+        return self.train
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data, for the checkpoint: nothing, for the order of an epoch is known."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a place: nothing to do.
+
+        Args:
+            state: of a training.
+        """
 
     def batch(self, rows: Tensor) -> Batch:
         """The transformed batch of some training data points, on the device.
