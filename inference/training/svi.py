@@ -297,10 +297,10 @@ class SVI(pyro.infer.SVI):
         if isinstance(optimizer, Optimizer):
             mine = {id(member.parameter) for member in members_of(optimizer, parameters)}
             parameters = [parameter for parameter in parameters if id(parameter) in mine]
-        gradients: Gradients = LossGradients(self.objective, parameters)
-        graphs, reduce = self._graphs(found.called), self.reduce
+        mine, graphs, reduce = LossGradients(self.objective, parameters), self._graphs(found.called), self.reduce
+        gradients: Gradients = mine
         if isinstance(reduce, OverProcesses):
-            gradients, reduce = reduce.gradients(gradients), None
+            gradients, reduce = reduce.gradients(mine), None
         if isinstance(optimizer, Optimizer) and FusedUpdate.covers(members_of(optimizer, parameters)):
             if reduce is not None:
                 return SplitSteps(graphs, gradients, optimizer, self.clip_norm, reduce)
