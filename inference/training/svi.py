@@ -22,7 +22,7 @@ from pyrovae.inference.training.minibatches import (
     Transform,
     chunks,
     gathered,
-    is_elsewhere,
+    in_memory,
     is_small,
     one_thread,
     row_order,
@@ -171,7 +171,8 @@ class SVI(pyro.infer.SVI):
         steps, device = self._prepared_for(data, order, transform)
         if not len(order):
             return torch.zeros(0, device=device)
-        if is_elsewhere(data, device):
+        data, order = in_memory(data, order, device)
+        if any(tensor.device != device for tensor in data.values()):
             batches = (gathered(data, rows, device) for rows in order)
             return torch.cat([steps.advance([None], batch, transform) for batch in batches])
         order = order.to(device)
