@@ -2,14 +2,18 @@
 
 import argparse
 import inspect
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from pyrovae.errors import CheckpointError, PyrovaeError
+from pyrovae.errors import CheckpointError, ProcessError, PyrovaeError
 from pyrovae.examples._shared.flags import DefaultFolder
 from pyrovae.examples._shared.started import again
+from pyrovae.inference.processes.launch import is_main_script
 from pyrovae.inference.training.run_folder import RunFolder
 
 __all__ = ["main"]
@@ -27,8 +31,14 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
     Returns:
         The exit code: 0, 2 after an error, or 130 after Ctrl-C.
     """
+    with _one_speaks() as folder:
+        return _main(script, flags, folder)
+
+
+def _main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace, folder: Path | None) -> int:
+    """`main`, with a folder in the place of the run folder where another process writes that."""
     try:
-        flags = argparse.Namespace(**vars(flags) | {"out": _run_folder(flags)})
+        flags = argparse.Namespace(**vars(flags) | {"out": folder or _run_folder(flags)})
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -37,7 +47,8 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
         script(argparse.Namespace(**vars(flags), command=command))
         print(f"\nresults are in {flags.out}/")
     except PyrovaeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if folder is None or isinstance(error, ProcessError):
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"error: this example requires {error.name}, which is not installed. {INSTALL}", file=sys.stderr)
@@ -46,6 +57,16 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
         print(f"\n{str(error) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _one_speaks() -> Iterator[Path | None]:
+    """Of several processes, process 0 prints and writes; what others write goes into a folder that is removed."""
+    if is_main_script():
+        yield None
+        return
+    with TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield Path(folder)
 
 
 def _run_folder(flags: argparse.Namespace) -> Path:

@@ -1,7 +1,7 @@
 """`fit`: train a (model, guide) pair by stochastic variational inference."""
 
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,9 @@ from pyrovae.inference.pair.doctor import examine
 from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.processes.faults import together
+from pyrovae.inference.processes.launch import launched
+from pyrovae.inference.processes.processes import Processes
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
@@ -25,7 +28,9 @@ from pyrovae.inference.training.loop import Loop
 from pyrovae.inference.training.optimizers import Unwrapped
 from pyrovae.inference.training.parameters import undisturbed
 from pyrovae.inference.training.patience import Patience
+from pyrovae.inference.training.processes import OverProcesses
 from pyrovae.inference.training.run_folder import RunFolder
+from pyrovae.inference.training.starting import start_together
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
 
@@ -59,8 +64,14 @@ def fit(
     progress: bool = True,
     compile: bool | Literal["beside"] | None = None,
     precision: str = "fp32",
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: Literal["auto", "ddp"] = "auto",
 ) -> History:
     """Train a pair by SVI, and return its history. The pair is trained in place.
+
+    On several processes each takes its share of every batch, and the losses, the weights and the validation are those
+    of one process, to float error: docs/scale.md explains how. Process 0 alone writes the run folder and shows a bar.
 
     Args:
         model, guide: any pair that keeps the contract; `check_pair` checks it on the first batch.
@@ -94,6 +105,12 @@ def fit(
             before the first step, False never. None is "beside" for a training of `COMPILE_FROM_STEPS` steps or more,
             and False for a shorter one.
         precision: "fp32", or "bf16" for matrix products and convolutions in bfloat16.
+        devices: processes on each machine, each of which takes a GPU, or computes on CPUs. More than one start the
+            script again for each, by Lightning Fabric (`pip install 'pyrovae[scale]'`). A script that torchrun or
+            `fabric run` has started trains on the processes that are there.
+        num_nodes: machines.
+        strategy: how they are started; "auto" and "ddp" are the same: each process runs the script, and holds all data
+            and weights.
 
     Raises:
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or the
@@ -104,23 +121,28 @@ def fit(
         CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
         OutOfMemoryError: a batch needs more memory than there is.
         ThreadError: another thread of this process runs a pair.
+        ProcessError: another of several processes has ended or failed; it is named, and the last checkpoint stays.
+        MissingExtraError: several processes without Lightning Fabric.
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
     _check_settings(epochs, batch_size, clip_norm, patience, average)
     folder = _folder(run, resume=resume, overwrite=overwrite)
-    where = choose_device(device)
+    processes = launched(devices, num_nodes, strategy, choose_device(device))
+    where = processes.device or choose_device(device)
     prepared = TrainingData(
         model, guide, data, valid, transform or Scale(), batch_size=batch_size, batches=batches, seed=seed, device=where
     )
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
     _place(model, guide, where)
-    held, hint = folder.held() if folder else nullcontext(), f"Write batch_size={max(1, batch_size // 2)} or less."
-    with enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
+    held, hint = _held(folder, processes), f"Write batch_size={max(1, batch_size // 2)} or less."
+    with together(processes), enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
         _check_batches(model, guide, prepared)
         how = _compiled(compile, epochs * len(prepared.first_epoch))
         optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
-        svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm)
+        reduce = None if processes.alone else OverProcesses(processes)
+        svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
+        folder = folder if processes.main else None
         return _trained(svi, prepared, waiting, mean, scheduler, folder, epochs, progress)
 
 
@@ -137,7 +159,7 @@ def _trained(
     svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
     loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
     with closing(svi):
-        loop.start()
+        start_together(loop, {"epochs": epochs, "patience": patience.epochs})
         if folder is not None:
             folder.describe(svi.model, svi.guide, data.given, data.transform)
         return loop.run(epochs, progress)
@@ -150,6 +172,15 @@ def _folder(run: str | Path | None, *, resume: bool, overwrite: bool) -> RunFold
     if resume and run is None:
         raise SettingError('resume=True requires a run folder, got run=None. Write run="runs/mine", resume=True.')
     return None if run is None else RunFolder(Path(run), resume=resume, overwrite=overwrite)
+
+
+@contextmanager
+def _held(folder: RunFolder | None, processes: Processes) -> Iterator[None]:
+    """Inside, the folder belongs to this training; where process 0 cannot have it, no process trains."""
+    with ExitStack() as stack:
+        if folder is not None:
+            processes.agreed(lambda: stack.enter_context(folder.held()) if processes.main else None)
+        yield
 
 
 def _check_settings(

@@ -27,6 +27,7 @@ from pyrovae.inference.pair.contract import batch_size
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.processes.launch import current
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.faults import check_weights, explain_loss
@@ -91,7 +92,7 @@ class Loop:
         self.optimizer = svi.optimizer
         self.scheduler = make_scheduler(scheduler, self.optimizer)
         self.run_folder = run
-        self._settings = {} if run is None else self._config()
+        self._settings = {} if run is None else self.settings()
         self.rows: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
         self.step_losses = torch.zeros(0, dtype=torch.float32)  # of the steps of the epochs before
@@ -157,13 +158,13 @@ class Loop:
             self._take(rows)
             bar.update(len(rows))
             bar.set_postfix_str(self._line(), refresh=False)
-            if interrupt.asked:
+            if current().any(interrupt.asked):
                 self._interrupted()
         if self.data.valid:
             bar.set_postfix_str(f"{self._line()} evaluating")
         self._end_epoch(order)
         bar.set_postfix_str(self._line())
-        if interrupt.asked:
+        if current().any(interrupt.asked):
             self._interrupted()
 
     def _next(self, order: list[Tensor]) -> Tensor:
@@ -291,7 +292,7 @@ class Loop:
 
     # The state -------------------------------------------------------------------------------------------------
 
-    def _config(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What fixes the order of the data and the steps, by name."""
         svi, data = self.svi, self.data
         schedule = {} if self.scheduler is None else self.scheduler.state_dict()

@@ -14,7 +14,7 @@ from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.compile.eager import Eager
 from pyrovae.inference.pair.contract import ProgramLike, call, modules
 from pyrovae.inference.training.fused import FusedUpdate, Settings, members_of
-from pyrovae.inference.training.gradients import LossGradients, clipped, is_finite
+from pyrovae.inference.training.gradients import Gradients, clipped, is_finite
 from pyrovae.inference.training.minibatches import Transform, each_batch
 
 __all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "Steps", "TorchSteps", "routed"]
@@ -209,7 +209,7 @@ class TorchSteps(Steps):
     def __init__(
         self,
         graphs: Graphs,
-        gradients: LossGradients,
+        gradients: Gradients,
         optimizer: Optimizer | PyroOptim,
         clip_norm: float | None,
     ) -> None:
@@ -242,7 +242,7 @@ class FusedSteps(TorchSteps):
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
     """
 
-    def __init__(self, graphs: Graphs, gradients: LossGradients, optimizer: Optimizer, clip_norm: float | None) -> None:
+    def __init__(self, graphs: Graphs, gradients: Gradients, optimizer: Optimizer, clip_norm: float | None) -> None:
         super().__init__(graphs, gradients, optimizer, clip_norm)
         self._update = FusedUpdate(members_of(optimizer, self.parameters))
         self.one = graphs(self._one, cuda_graph=True, eager_first=True)
@@ -308,7 +308,7 @@ class EagerUpdateSteps(TorchSteps):
     def __init__(
         self,
         graphs: Graphs,
-        gradients: LossGradients,
+        gradients: Gradients,
         optimizer: Optimizer | PyroOptim,
         clip_norm: float | None,
         reduce: Callable[[list[Tensor]], None] | None,
