@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.data.named import kind_of
+from pyrovae.data.source import LazyBatch
 from pyrovae.errors import DataError, PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.threads import one_thread
 
@@ -271,6 +272,8 @@ def batch_size(batch: Batch) -> int:
         DataError: the batch is no named tensors.
         ShapeError: the leading dimensions differ, or a tensor has none.
     """
+    if isinstance(batch, LazyBatch):
+        return batch.size
     if not isinstance(batch, Mapping) or not all(isinstance(tensor, Tensor) for tensor in batch.values()):
         raise DataError(f'A batch requires named tensors, got {kind_of(batch)}. Write {{"x": x}} with a tensor x.')
     sizes = {name: tensor.shape[0] if tensor.dim() else None for name, tensor in batch.items()}

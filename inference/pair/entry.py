@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Batch, Scale, check_unchanged
-from pyrovae.data.named import kind_of, named_tensors
+from pyrovae.data.named import batch_of, kind_of, named_tensors
+from pyrovae.data.source import LazyBatch
 from pyrovae.errors import PairError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, filled, modules, takes
 from pyrovae.inference.pair.running import device_of
@@ -16,13 +17,14 @@ from pyrovae.inference.pair.running import device_of
 __all__ = ["conditioned", "entered", "floats_of", "prepared", "require_programs"]
 
 
-def entered(what: str, data: Any, transform: Callable[[Any], Any] | None, *programs: ProgramLike) -> dict[str, Tensor]:
+def entered(what: str, data: Any, transform: Callable[[Any], Any] | None, *programs: ProgramLike) -> Batch:
     """The data of a tool: named tensors of at least one data point, prepared by the transform.
 
     Args:
         what: the caller's name, for the errors.
-        data: named tensors or arrays that share their leading dimension; or one tensor, array or data frame of numbers,
-            which is `x`.
+        data: named tensors or arrays that share their leading dimension; one tensor, array or data frame of numbers,
+            which is `x`; a `pyrovae.data.Source`; or a `datasets.Dataset`. Rows of the last two are read where they are
+            needed.
         transform: the transform of the tool; `pyrovae.data.Scale()` if None.
         programs: model and guide; floats of NumPy get the type of their parameters.
 
@@ -32,7 +34,7 @@ def entered(what: str, data: Any, transform: Callable[[Any], Any] | None, *progr
         PairError: the data are empty, or a program is no function.
     """
     require_programs(what, *programs)
-    named = named_tensors(what, data, floats_of(*programs))
+    named = batch_of(what, data, floats_of(*programs))
     filled(what, named)
     return prepared(named, transform)
 
@@ -54,7 +56,7 @@ def conditioned(what: str, model: ProgramLike, given: Any) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in named.items()}
 
 
-def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> dict[str, Tensor]:
+def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> Batch:
     """The data as the first phase of a transform leaves them, its `prepare`; data that are prepared stay as they are.
 
     Args:
@@ -62,13 +64,15 @@ def prepared(data: Batch, transform: Callable[[Any], Any] | None) -> dict[str, T
         transform: a function from batch to batch, which may have a `prepare`; `pyrovae.data.Scale()` if None.
 
     Raises:
-        SettingError: the transform is no function.
+        SettingError: the transform is no function, or cannot prepare some rows of a source at a time.
         DataError, ShapeError, SupportError: `prepare` refuses the data; or they are mapped from a file that changed.
     """
     transform = Scale() if transform is None else transform
     if not _takes_a_batch(transform):
         got = f"the class {transform.__name__}" if isinstance(transform, type) else kind_of(transform)
         raise SettingError(f"transform requires a function from batch to batch, got {got}. Write transform=Scale().")
+    if isinstance(data, LazyBatch):
+        return data.prepared(transform)
     check_unchanged(data)
     prepare = getattr(transform, "prepare", None)
     return dict(data) if prepare is None else dict(prepare(dict(data)))

@@ -45,7 +45,8 @@ def placed_by_seed(
     Raises:
         ShapeError: the transform returns other shapes for other rows.
     """
-    index = torch.arange(batch_size(data))[rows.cpu() if isinstance(rows, Tensor) else rows]
+    size = batch_size(data)
+    index = rows.cpu() % size if isinstance(rows, Tensor) else torch.arange(*rows.indices(size))
     blocks, at = torch.unique(index // BLOCK, return_inverse=True)
     parts = []
     for block in blocks.tolist():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyrovae.checks import BYTES, check_count
 from pyrovae.data import Batch
+from pyrovae.data.source import narrowed
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call
 from pyrovae.inference.pair.entry import entered
@@ -99,8 +100,7 @@ class PairOnData:
         Args:
             count: how many; all if there are fewer.
         """
-        few = {name: tensor[:count] for name, tensor in self.data.items()}
-        return replace(self, data=few, size=min(count, self.size))
+        return replace(self, data=narrowed(self.data, count), size=min(count, self.size))
 
     def require_independent(self) -> None:
         """Raise if a latent is outside the plate "data".

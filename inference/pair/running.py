@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.checks import BYTES, check_count, check_seed
-from pyrovae.data import Batch, Scale, check_unchanged
+from pyrovae.data import Batch, Scale
 from pyrovae.data.named import kind_of
+from pyrovae.data.source import narrowed, take
 from pyrovae.errors import SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, local_params, modules
 from pyrovae.inference.pair.threads import one_thread
@@ -56,14 +57,10 @@ def placed(data: Batch, transform: Transform | None, device: torch.device, rows:
         rows: a slice or row numbers; all rows by default.
 
     Raises:
-        DataError: the data are mapped from a file that has changed.
+        DataError: the data are read from a file that has changed.
         SettingError: the transform returns no batch.
     """
-    check_unchanged(data)
-    if isinstance(rows, Tensor):
-        part = {name: tensor[rows.to(tensor.device)].to(device) for name, tensor in data.items()}
-    else:
-        part = {name: tensor[rows].to(device) for name, tensor in data.items()}
+    part = {name: tensor.to(device) for name, tensor in take(data, rows).items()}
     return transformed(part, transform or Scale())
 
 
@@ -124,7 +121,7 @@ def numbers(batch: Batch) -> int:
     Args:
         batch: named tensors of at least one data point.
     """
-    return sum(tensor[0].numel() for tensor in batch.values())
+    return sum(tensor[0].numel() for tensor in narrowed(batch, 1).values())
 
 
 def chunk_sizes(batch: Batch, num_samples: int, memory: int) -> tuple[int, int]:

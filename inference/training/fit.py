@@ -76,7 +76,8 @@ def fit(
     Args:
         model, guide: any pair that keeps the contract; `check_pair` checks it on the first batch.
         data: named tensors that share their leading dimension, one entry for each data point; a tensor, an array or a
-            data frame of numbers, which is `x`; or a `pyrovae.data.Dataset`.
+            data frame of numbers, which is `x`; a `pyrovae.data.Dataset`; or data larger than memory, a
+            `pyrovae.data.Source` or a `datasets.Dataset`, whose rows are read where they are needed.
         epochs: passes over the data, those before a resume included.
         batch_size: data points per step; the last batch of an epoch may be smaller.
         batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;
@@ -204,9 +205,8 @@ def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -
     whole = data.batch(data.first_epoch[0])
     rules = examine(model, guide, whole, data_size=data.size)
     kept = [n for n in rules.label_names if n in data.train and torch.equal(whole[n], data.first_rows(n))]
-    for split in (data.train, data.valid):
-        rules.check_labels({name: split[name] for name in kept if name in split})
-    first, smallest = data.first_epoch[0], min(data.first_epoch, key=len)
+    data.check_all(lambda split: rules.check_labels({name: split[name] for name in kept if name in split}))
+    first, smallest = data.first_epoch[0], data.smallest
     if len(smallest) == len(first):
         return
     try:

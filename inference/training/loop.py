@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import takewhile
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pyrovae.data import Batch
+from pyrovae.data.source import narrowed
 from pyrovae.errors import NonFiniteError, PairError, PyrovaeError
 from pyrovae.inference.compile.lowering.background import half_of_the_threads
 from pyrovae.inference.evidence.estimates import Evaluation, evaluate
@@ -28,6 +29,7 @@ from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.processes.launch import current
+from pyrovae.inference.processes.share import SharedRows
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.faults import check_weights, explain_loss
@@ -38,7 +40,7 @@ from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.settings import described, fingerprint
 from pyrovae.inference.training.svi import SVI
-from pyrovae.inference.training.training_data import TrainingData
+from pyrovae.inference.training.training_data import TrainingData, step_sizes
 from pyrovae.inference.training.training_state import check_state
 
 __all__ = ["Loop"]
@@ -152,14 +154,15 @@ class Loop:
     def _epoch(self, bar: Any, interrupt: Interrupt) -> None:
         order = self.data.order(len(self.rows))
         self._good = copy.deepcopy(self._weights())
-        while len(self.losses) < len(order):
-            rows = self._next(order[len(self.losses) :])
-            self._announce(bar, rows)
-            self._take(rows)
-            bar.update(len(rows))
-            bar.set_postfix_str(self._line(), refresh=False)
-            if current().any(interrupt.asked):
-                self._interrupted()
+        with self.data.reading(SharedRows(order[len(self.losses) :], current())):
+            while len(self.losses) < len(order):
+                rows = self._next(order[len(self.losses) :])
+                self._announce(bar, rows)
+                self._take(rows)
+                bar.update(len(rows))
+                bar.set_postfix_str(self._line(), refresh=False)
+                if current().any(interrupt.asked):
+                    self._interrupted()
         if self.data.valid:
             bar.set_postfix_str(f"{self._line()} evaluating")
         self._end_epoch(order)
@@ -167,7 +170,7 @@ class Loop:
         if current().any(interrupt.asked):
             self._interrupted()
 
-    def _next(self, order: list[Tensor]) -> Tensor:
+    def _next(self, order: Sequence[Tensor]) -> Tensor:
         """The rows of the next steps, `(steps, B)`: one call takes several small ones of the same size."""
         ahead = order[: max(1, min(_TOGETHER, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))]
         return torch.stack([*takewhile(lambda step: len(step) == len(ahead[0]), ahead)])
@@ -203,9 +206,9 @@ class Loop:
         batch = self.data.batch(rows)
         explain_loss(self.svi.model, self.svi.guide, batch, data_size=self.data.size, where=where, loss=loss)
 
-    def _end_epoch(self, order: list[Tensor]) -> None:
+    def _end_epoch(self, order: Sequence[Tensor]) -> None:
         epoch = len(self.rows) + 1
-        loss = float(np.average(self.losses, weights=[len(rows) for rows in order]))
+        loss = float(np.average(self.losses, weights=step_sizes(order)))
         row = {
             "epoch": epoch,
             "step": len(self.step_losses) + len(order),
@@ -262,7 +265,7 @@ class Loop:
         """Rate and distortion of some training data; none where the pair cannot be evaluated on them."""
         rows = min(_TRAIN_ROWS, batch_size(self.data.valid), self.data.size)
         try:
-            measured = self._evaluated({name: tensor[:rows] for name, tensor in self.data.train.items()})
+            measured = self._evaluated(narrowed(self.data.train, rows))
         except PyrovaeError:  # hidden labels, for example
             return {}
         found = {f"train_{name}": getattr(measured, name).value for name in ("rate", "distortion")}

@@ -7,9 +7,21 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import check_unchanged
+from pyrovae.data.source import LazyBatch, take
 from pyrovae.errors import DataError
+from pyrovae.inference.pair.contract import batch_size as size_of
 
-__all__ = ["Transform", "chunks", "each_batch", "gathered", "is_fine", "is_small", "one_thread", "row_order"]
+__all__ = [
+    "Transform",
+    "chunks",
+    "each_batch",
+    "gathered",
+    "is_elsewhere",
+    "is_fine",
+    "is_small",
+    "one_thread",
+    "row_order",
+]
 
 Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 """From batch to batch, in tensor code: conversion of bytes, binarisation, noise."""
@@ -44,7 +56,7 @@ def row_order(data: Mapping[str, Tensor], num_steps: int, batch_size: int | None
                 "SVI.run requires the rows of each step, got neither order nor batch_size. Write order=rows, int64 "
                 "(num_steps, B), or batch_size=B."
             )
-        return torch.randint(len(next(iter(data.values()))), (num_steps, batch_size))
+        return torch.randint(size_of(data), (num_steps, batch_size))
     if order.dim() != 2 or len(order) != num_steps:
         raise DataError(
             f"SVI.run requires order of shape (num_steps, B) = ({num_steps}, B), got {tuple(order.shape)}. Write "
@@ -64,9 +76,18 @@ def gathered(data: Mapping[str, Tensor], rows: Tensor, device: torch.device | No
     Raises:
         DataError: the data are mapped from a file that has changed.
     """
-    check_unchanged(data)
-    part = {name: tensor[rows.to(tensor.device)] for name, tensor in data.items()}
+    part = take(data, rows)
     return part if device is None else {name: t.to(device, non_blocking=True) for name, t in part.items()}
+
+
+def is_elsewhere(data: Mapping[str, Tensor], device: torch.device) -> bool:
+    """Whether the batches are gathered outside of the graph: the data are a source, or on another device.
+
+    Args:
+        data: named tensors.
+        device: that of the parameters.
+    """
+    return isinstance(data, LazyBatch) or any(tensor.device != device for tensor in data.values())
 
 
 def each_batch(

@@ -1,5 +1,6 @@
 """What a run folder says about its pair: how to build it and find its data again, without the training script."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,8 @@ def _described(
 def _found(data: Dataset) -> Found:
     if data.origin is None:
         return Found({"why": "the data set did not come from pyrovae.data.load"}, {})
+    if any(not isinstance(batch, Mapping) for batch in data.splits.values()):
+        return Found({"why": "the data set has splits that are sources"}, {})
     if digest(data.splits, data.streamed) == data.origin.digest:
         return Found({"load": dict(data.origin.arguments), "digest": data.origin.digest}, {})
     tensors = {f"{DATA}{split}.{name}": t for split, batch in data.splits.items() for name, t in batch.items()}

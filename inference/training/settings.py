@@ -14,6 +14,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
+from pyrovae.data.source import LazyBatch
 
 __all__ = ["described", "fingerprint"]
 
@@ -22,6 +23,9 @@ _CHANGING = {"training", "max_plate_nesting", "layout", "num_batches_tracked"}
 
 _HASHED = 2**26
 """Data of at most so many bytes are hashed as a whole, larger data in rows at equal distances."""
+
+_SAMPLED = 256
+"""So many rows of a source are hashed."""
 
 _OURS = ("pyrovae", "torch", "pyro")
 """Packages whose modules hold only settings in plain attributes; a user's own may count steps there."""
@@ -88,14 +92,15 @@ def _name(thing: Any) -> str:
 def fingerprint(data: Batch) -> str:
     """Names, shapes and types of some data, and a hash of their values.
 
-    Data above 64 MiB are hashed in part: rows at equal distances.
+    Data above 64 MiB are hashed in part: rows at equal distances. Of a source they are few, since each may be a
+    reading of the disk; its number of rows counts too.
 
     Args:
         data: named tensors.
     """
     digest = hashlib.sha256()
-    shapes = []
-    for name, tensor in data.items():
+    shapes = [f"{data.size} rows"] if isinstance(data, LazyBatch) else []
+    for name, tensor in (data.sample(_SAMPLED) if isinstance(data, LazyBatch) else data).items():
         shapes.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".replace("torch.", ""))
         size = tensor.numel() * tensor.element_size()
         rows = tensor[:: max(1, -(-size // _HASHED))]

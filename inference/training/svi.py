@@ -23,6 +23,7 @@ from pyrovae.inference.training.minibatches import (
     Transform,
     chunks,
     gathered,
+    is_elsewhere,
     is_fine,
     is_small,
     one_thread,
@@ -177,16 +178,10 @@ class SVI(pyro.infer.SVI):
             return torch.zeros(0, device=device)
         if isinstance(self.reduce, OverProcesses):
             order, transform = self.reduce.shared(order, transform)
-        if any(tensor.device != device for tensor in data.values()):
+        if is_elsewhere(data, device):
             batches = (gathered(data, rows, device) for rows in order)
             return torch.cat([steps.advance([None], batch, transform) for batch in batches])
-        order = order.to(device)
-        if steps.compile and is_small(steps.parameters, order):
-            with one_thread():
-                return steps.advance(chunks(order, steps.per_graph), dict(data), transform, small=True)
-        fine = steps.compile and is_fine(steps.parameters, order, getattr(self.objective, "num_particles", 1))
-        with one_thread() if fine else nullcontext():
-            return steps.advance(order.split(1), dict(data), transform)
+        return self._in_graphs(steps, order.to(device), dict(data), transform)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -251,6 +246,15 @@ class SVI(pyro.infer.SVI):
         """End the processes that compile beside; they end by themselves when their graphs are compiled."""
         if self._steps:
             self._steps.stop_compiling()
+
+    def _in_graphs(self, steps: Steps, order: Tensor, data: dict[str, Tensor], transform: Transform | None) -> Tensor:
+        """Take steps whose minibatches are gathered inside the graph, on one thread where they are small."""
+        if steps.compile and is_small(steps.parameters, order):
+            with one_thread():
+                return steps.advance(chunks(order, steps.per_graph), data, transform, small=True)
+        fine = steps.compile and is_fine(steps.parameters, order, getattr(self.objective, "num_particles", 1))
+        with one_thread() if fine else nullcontext():
+            return steps.advance(order.split(1), data, transform)
 
     def _prepared_for(
         self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None

@@ -1,6 +1,7 @@
 """The data of a training: on the device, and in the order of each epoch."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +10,17 @@ from torch import Tensor
 
 from pyrovae.checks import check_seed
 from pyrovae.data import Batch, Dataset, check_unchanged
-from pyrovae.data.named import named_tensors
+from pyrovae.data.mapped import MappedRows, is_mapped
+from pyrovae.data.named import batch_of
+from pyrovae.data.permutation import TABLE, ShuffledRows
+from pyrovae.data.source import LazyBatch, reading
 from pyrovae.errors import DataError, PairError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
 from pyrovae.inference.pair.running import transformed
 from pyrovae.inference.training.minibatches import gathered
 
-__all__ = ["Batches", "TrainingData", "WithDataSize"]
+__all__ = ["Batches", "TrainingData", "WithDataSize", "step_sizes"]
 
 Batches = Callable[[torch.Generator], Sequence[Tensor]]
 """What draws the order of an epoch: the rows `(B,)` of each of its steps."""
@@ -63,6 +67,7 @@ class TrainingData:
         scaled: whether the loss is that of all data points.
         step_transform: the transform of a training step.
         first_epoch: the rows of each step of the first epoch.
+        smallest: the rows of one with the fewest.
     """
 
     def __init__(
@@ -88,14 +93,19 @@ class TrainingData:
         self.size = _size(train)
         if self.size == 0:
             raise PairError('fit requires training data, got none. Pass {"x": x}, or a Dataset with a train split.')
-        valid = _split(data, "valid", floats) if valid is None else named_tensors("fit", valid, floats)
+        valid = _split(data, "valid", floats) if valid is None else batch_of("fit", valid, floats)
         self.train, self.valid = self._placed(train), self._placed(valid if _size(valid) else {})
         self.scaled = takes(model, "data_size") or takes(guide, "data_size")
         self.step_transform = WithDataSize(transform, self.size) if self.scaled else transform
         self.first_epoch = self.order(0)
+        self.smallest = self.first_epoch[-1] if batches is None else min(self.first_epoch, key=len)
 
     def _placed(self, split: Batch) -> Batch:
         whole = prepared(split, self.transform) if split else {}
+        if isinstance(whole, LazyBatch):
+            return whole
+        if is_mapped(whole) and all(tensor.device.type == "cpu" for tensor in whole.values()):
+            return LazyBatch(MappedRows(whole), dict)
         return {name: tensor if self._streamed else tensor.to(self.device) for name, tensor in whole.items()}
 
     def batch(self, rows: Tensor) -> Batch:
@@ -112,9 +122,25 @@ class TrainingData:
         Args:
             name: the name of the tensor.
         """
-        return gathered({name: self.train[name]}, self.first_epoch[0], self.device)[name]
+        return gathered(self.train, self.first_epoch[0], self.device)[name]
 
-    def order(self, epoch: int) -> list[Tensor]:
+    def check_all(self, check: Callable[[Batch], Any]) -> None:
+        """Check training and validation data, those of a source where they are read.
+
+        Args:
+            check: raises where a batch breaks a rule.
+        """
+        self.train, self.valid = (_checked(split, check) for split in (self.train, self.valid))
+
+    def reading(self, order: Sequence[Tensor]) -> AbstractContextManager[None]:
+        """Inside, the batches of an order are read ahead, where the training data are read from a file.
+
+        Args:
+            order: the rows of each step that comes next.
+        """
+        return reading(self.train, order, self.device)
+
+    def order(self, epoch: int) -> Sequence[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.
 
         Args:
@@ -128,6 +154,8 @@ class TrainingData:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         if self._batches is not None:
             return self._checked(_rows(self._batches, generator))
+        if self.size > TABLE:
+            return ShuffledRows(self.size, self.batch_size, generator)
         return list(torch.randperm(self.size, generator=generator).split(self.batch_size))
 
     def _checked(self, steps: list[Tensor]) -> list[Tensor]:
@@ -147,11 +175,30 @@ class TrainingData:
         return steps
 
 
+def step_sizes(order: Sequence[Tensor]) -> list[int]:
+    """The number of rows of each step of an epoch.
+
+    Args:
+        order: the rows of each step.
+    """
+    return order.sizes() if isinstance(order, ShuffledRows) else [len(rows) for rows in order]
+
+
+def _checked(split: Batch, check: Callable[[Batch], Any]) -> Batch:
+    """The split, after a check; a source is checked batch by batch."""
+
+    def unchanged(batch: Batch) -> Batch:
+        check(batch)
+        return batch
+
+    return split.then(unchanged) if isinstance(split, LazyBatch) else unchanged(split)
+
+
 def _split(data: Any, name: str, floats: torch.dtype | None) -> Batch:
     """The training or validation data of a `Dataset`; anything else is training data."""
     if isinstance(data, Dataset):
-        return named_tensors("fit", getattr(data, name), floats)
-    return named_tensors("fit", data, floats) if name == "train" else {}
+        return batch_of("fit", getattr(data, name), floats)
+    return batch_of("fit", data, floats) if name == "train" else {}
 
 
 def _size(split: Batch) -> int:

@@ -11,20 +11,23 @@ from pathlib import Path
 
 from pyrovae.checks import BYTES, check_count
 from pyrovae.data import sound, tokens
+from pyrovae.data.batch import Batch
 from pyrovae.data.by_length import ByLength
 from pyrovae.data.chords import chords_log_prob
-from pyrovae.data.dataset import Batch, Dataset, excerpt
-from pyrovae.data.files import SUFFIXES, load_file
+from pyrovae.data.dataset import Dataset, excerpt
+from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.mapped import check_unchanged
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
 from pyrovae.data.origin import Origin
+from pyrovae.data.parquet import is_parquet
 from pyrovae.data.piano import rolls
-from pyrovae.data.public import NAMES, load_public
+from pyrovae.data.public import NAMES, data_root, load_public
 from pyrovae.data.quadrants import Quadrants
 from pyrovae.data.sound import waveform, write_wav
+from pyrovae.data.source import Source
 from pyrovae.data.standardize import Standardize
 from pyrovae.data.table import Table
 from pyrovae.data.text import load_text, load_unicode_names
@@ -44,6 +47,7 @@ __all__ = [
     "DrawNormal",
     "Quadrants",
     "Scale",
+    "Source",
     "Standardize",
     "Table",
     "TokenLevel",
@@ -69,7 +73,7 @@ __all__ = [
 ]
 
 STREAM_LIMIT = 2**30
-"""A `.npy` file of more bytes than this is memory-mapped instead of read."""
+"""A `.npy` file of more bytes than this is memory-mapped instead of read; more Parquet is converted to such a map."""
 
 
 def load(
@@ -118,6 +122,11 @@ def load(
       `x_train`, `x_test`, `x_valid`, `y_train`, ...; perhaps `classes`, the names of the labels.
     - `PATH.csv`: a table of numbers, separated by commas, with or without a header; a column `y` or `label` becomes
       `y`.
+    - `PATH.parquet`: a Parquet file, or a folder of them. A column `y` or `label` becomes `y`; a column `x` of lists or
+      images is `x`, and the others keep their names. Without one, `x` is the one column of images; or all columns of
+      numbers, as in a `.csv`; or the one column of lists. Files or folders named `train...`, `test...` and perhaps
+      `valid...` are the splits. One that takes more than `STREAM_LIMIT` bytes is converted once to a memory map below
+      `root`, which is then like a large `.npy`.
     - `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as for `unicode-names`.
 
     The user's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and a
@@ -130,14 +139,15 @@ def load(
 
     Args:
         name: see above.
-        root: the folder of downloaded files; by default `$PYROVAE_DATA`, or else `pyrovae` in the user's cache.
+        root: the folder of files that are downloaded or converted; by default `$PYROVAE_DATA`, or else `pyrovae` in the
+            user's cache.
         download: whether to download files that are missing under `root`.
         valid: how many training data points are held out for validation; 0 holds none out.
         test: how many of the user's own data points are held out for testing, where they do not come split.
         size: for `folder:` only; `H = W` or `(H, W)`, to which every image is resized (aspect is not kept).
         level: for text only; whether a token is a `word` (by default) or a `char`.
         max_bytes: the user's own data that take more bytes in memory are refused before they are unpacked: a small
-            archive or image may grow without bound. A `.npy` that is memory-mapped does not count.
+            archive or image may grow without bound. What is memory-mapped does not count.
 
     Raises:
         SettingError: a `max_bytes` that is no whole number of at least 1.
@@ -177,6 +187,8 @@ def _load(
         return load_text(name, path, level or "word", valid, test, max_bytes)
     if level is not None and name != "unicode-names":
         raise DataError(f"level={level!r} is for unicode-names or PATH.txt, got the data set {name!r}. Leave it out.")
+    if is_parquet(path):
+        return load_parquet(name, path, data_root(root), valid, test, STREAM_LIMIT, max_bytes)
     if path.suffix.lower() in SUFFIXES:
         return load_file(name, path, valid, test, STREAM_LIMIT, max_bytes)
     if name in NAMES and test is not None:
@@ -185,7 +197,9 @@ def _load(
         return load_unicode_names(valid, level or "word")
     if name in NAMES:
         return load_public(name, root, download, valid)
-    forms = f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in (*SUFFIXES, '.txt'))}"
+    forms = (
+        f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in (*SUFFIXES, '.parquet', '.txt'))}"
+    )
     if path.is_dir():
         raise DataError(f"{name!r} is a folder. Write folder:{name}. Known data: {forms}.")
     near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.0)[0]

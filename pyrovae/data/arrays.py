@@ -13,12 +13,16 @@ from pyrovae.errors import DataError, ShapeError
 __all__ = [
     "Contents",
     "Parts",
+    "as_labels",
+    "as_tensor",
     "channels_first",
     "check_filled",
     "check_finite",
     "check_rows",
     "from_arrays",
+    "is_label",
     "pictures",
+    "refuse_size",
 ]
 
 _LARGEST_LABEL = 2**31
@@ -62,12 +66,12 @@ def from_arrays(
         pool, tested = hold_out(everything, tenth if test is None else test, "test")
         source = f"{origin}, shuffled (seed {SPLIT_SEED}), then split"
     else:
-        _refuse_size("test", test, origin)
+        refuse_size("test", test, origin)
         pool, tested = batches["train"], batches["test"]
         tenth = len(pool["x"]) // 10
         source = f"{origin}, split as it came"
     if "valid" in batches:
-        _refuse_size("valid", valid, origin)
+        refuse_size("valid", valid, origin)
         return Dataset(pool, batches["valid"], tested, name, source, classes)
     held_out = tenth if valid is None else valid
     if "train" in batches and held_out:
@@ -77,7 +81,17 @@ def from_arrays(
     return Dataset(train, held, tested, name, source, classes)
 
 
-def _refuse_size(split: str, size: int | None, origin: str) -> None:
+def refuse_size(split: str, size: int | None, origin: str) -> None:
+    """Refuse the size of a split that comes as it is.
+
+    Args:
+        split: `valid` or `test`.
+        size: the number of data points that was asked for; None for none.
+        origin: where the data come from, for the error.
+
+    Raises:
+        DataError: a number was asked for.
+    """
     if size is not None:
         word = {"test": "test", "valid": "validation"}[split]
         raise DataError(f"{origin} has a {word} split of its own, got {split}={size}. Leave {split} out.")
@@ -89,7 +103,7 @@ def _as_batch(part: str, arrays: Mapping[str, np.ndarray], classes: tuple[str, .
         key = name if part == "all" else f"{name}_{part}"
         if array.ndim == 0:
             raise ShapeError(f"{key} in {origin} has no leading dimension. Every array has shape (N, ...).")
-        tensor = _as_labels(key, array, classes, origin) if name == "y" else _as_tensor(key, array, origin)
+        tensor = as_labels(key, array, classes, origin) if name == "y" else as_tensor(key, array, origin)
         batch[name] = channels_first(tensor).contiguous() if name == "x" else tensor
     if part != "valid":  # a validation split may be given as empty
         check_filled("x" if part == "all" else f"x_{part}", batch["x"], origin)
@@ -97,7 +111,17 @@ def _as_batch(part: str, arrays: Mapping[str, np.ndarray], classes: tuple[str, .
     return batch
 
 
-def _as_tensor(key: str, array: np.ndarray, origin: str) -> Tensor:
+def as_tensor(key: str, array: np.ndarray, origin: str) -> Tensor:
+    """An array as a tensor: uint8 stays, other integers become int64, booleans and floats float32.
+
+    Args:
+        key: the array's name, for the error.
+        array: the numbers.
+        origin: where they come from, for the error.
+
+    Raises:
+        DataError: a number is not finite or too large, or there are no numbers.
+    """
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array))
     if array.dtype.kind in "fb":
@@ -112,7 +136,19 @@ def _as_tensor(key: str, array: np.ndarray, origin: str) -> Tensor:
     raise DataError(f"{key} in {origin} has dtype {array.dtype}, which is no number. Only y may hold strings.")
 
 
-def _as_labels(key: str, y: np.ndarray, classes: tuple[str, ...] | None, origin: str) -> Tensor:
+def as_labels(key: str, y: np.ndarray, classes: tuple[str, ...] | None, origin: str) -> Tensor:
+    """Labels as int64.
+
+    Args:
+        key: the array's name, for the error.
+        y: numbers `(N,)`.
+        classes: the names of the classes, where known.
+        origin: where they come from, for the error.
+
+    Raises:
+        DataError: a label is no integer from 0 on, or above the classes.
+        ShapeError: another shape.
+    """
     if y.ndim != 1:
         raise ShapeError(
             f"{key} in {origin} has shape {y.shape}, labels have shape (N,). Write y = y.argmax(1) if it is "
@@ -141,6 +177,15 @@ def _number_labels(parts: Parts, classes: tuple[str, ...] | None) -> Contents:
     known = np.unique(np.concatenate([value.ravel() for value in names.values()]))
     numbered = {part: {**parts[part], "y": np.searchsorted(known, value)} for part, value in names.items()}
     return {**parts, **numbered}, tuple(str(name) for name in known)
+
+
+def is_label(column: str) -> bool:
+    """Whether the name of a column says that it holds the labels.
+
+    Args:
+        column: the name.
+    """
+    return column.strip().lower() in ("y", "label")
 
 
 def pictures(x: Any, y: Any) -> Batch:

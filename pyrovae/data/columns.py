@@ -1,9 +1,11 @@
 """The columns of a data frame or an array: their cells as plain values, and which of them are missing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from pyrovae.data.hugging_face import ArrowFrame, is_arrow
 from pyrovae.errors import DataError
 
 __all__ = ["columns_of", "dates_of", "is_frame", "missing_cells", "numbers_of", "plain_cells"]
@@ -18,15 +20,17 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and hasattr(data, "dtypes") and hasattr(data, "to_numpy")
 
 
-def columns_of(frame: Any) -> dict[Any, Any]:
+def columns_of(frame: Any) -> Mapping[Any, Any]:
     """The columns of a data frame by name, or of an array `(N, D)` by index.
 
     Args:
-        frame: a data frame or an array.
+        frame: a data frame, a `datasets.Dataset`, or an array.
 
     Raises:
         DataError: it is neither, or two columns have one name.
     """
+    if is_arrow(frame):
+        return ArrowFrame(frame)
     if is_frame(frame):
         names = list(frame.columns)
         twice = next((name for name in names if names.count(name) > 1), None)

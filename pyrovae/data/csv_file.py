@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyrovae.data.arrays import Contents, check_finite
+from pyrovae.data.arrays import Contents, check_finite, is_label
 from pyrovae.errors import DataError
 
 __all__ = ["read_csv"]
@@ -48,7 +48,7 @@ def read_csv(path: Path) -> Contents:
 
 def _columns(header: list[str], rows: Iterator[list[str]], path: Path, *, counted: bool) -> Contents:
     """The cells below a header; `counted` where it is 0, 1, 2, ..., which a row of whole numbers may be too."""
-    label = next((i for i, name in enumerate(header) if _is_label(name)), None)
+    label = next((i for i, name in enumerate(header) if is_label(name)), None)
     columns = [name for i, name in enumerate(header) if i != label]
     table, labels = [], []
     for i, row in enumerate(rows):
@@ -88,7 +88,7 @@ def _header(first: list[str], path: Path) -> list[str] | None:
         by_pandas = first == _counting(len(first)) or first == ["", *_counting(len(first) - 1)]
         return _check_header(first, path) if by_pandas else None
     odd = next((cell for cell in first if _is_measured(cell)), None)
-    if odd is not None and not any(map(_is_label, first)):
+    if odd is not None and not any(map(is_label, first)):
         raise DataError(
             f"{path}: the first row has {odd!r}, a number, and {words[0]!r}, which is none, so it is neither a header "
             "nor data. Repair the cell, or write a header of names."
@@ -120,17 +120,13 @@ def _number(cell: str) -> float:
     return float("nan" if cell.strip().lower() in _MISSING else cell)
 
 
-def _is_label(column: str) -> bool:
-    return column.strip().lower() in ("y", "label")
-
-
 def _check_header(header: list[str], path: Path) -> list[str]:
     if header[0] == "":
         raise DataError(
             f"{path}: the first column has no name, like an index that pandas wrote. Write "
             "frame.to_csv(path, index=False)."
         )
-    labels = [name for name in header if _is_label(name)]
+    labels = [name for name in header if is_label(name)]
     if len(labels) > 1:
         raise DataError(f"{path} has more than one label column: {', '.join(labels)}. Keep one.")
     if len(labels) == len(header):

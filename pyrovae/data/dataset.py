@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_count, check_tensor
+from pyrovae.data.batch import Batch
 from pyrovae.data.origin import Origin
 from pyrovae.display import Cells
 from pyrovae.errors import DataError
 
 __all__ = ["SPLIT_SEED", "Batch", "Dataset", "excerpt", "first", "hold_out", "shuffle"]
-
-Batch = Mapping[str, Tensor]
-"""Named tensors that share their leading dimension, one row for each data point."""
 
 SPLIT_SEED = 0
 """The seed of every shuffle before a split, so that a data set is split the same way every time."""
@@ -23,10 +21,11 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Three splits of one data set, each a batch.
+    """Three splits of one data set, each a batch, or data larger than memory.
 
     Attributes:
         train, valid, test: named tensors with equal leading dimension; `x` has shape `(N, *D)`, `y` has shape `(N,)`.
+            Or a `Source`, or a `datasets.Dataset`.
         name: what was passed to `load`.
         source: where the data come from and how they were split.
         classes: the names of the labels 0, 1, ... in `y`, where known.
@@ -36,9 +35,9 @@ class Dataset:
         origin: what `load` was given, by which a run folder finds the set again; None for a set of one's own.
     """
 
-    train: Batch
-    valid: Batch
-    test: Batch
+    train: Any
+    valid: Any
+    test: Any
     name: str
     source: str
     classes: tuple[str, ...] | None = None
@@ -47,22 +46,26 @@ class Dataset:
     origin: Origin | None = None
 
     @property
-    def splits(self) -> dict[str, Batch]:
+    def splits(self) -> dict[str, Any]:
         """The three splits by name."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
     def to(self, device: torch.device | str) -> "Dataset":
-        """The same set with every tensor on `device`; a streamed set is returned as it is."""
+        """The same set with every tensor on `device`; what is streamed, and sources, stay as they are."""
         if self.streamed:
             return self
-        train, valid, test = ({k: v.to(device) for k, v in batch.items()} for batch in self.splits.values())
+        train, valid, test = (
+            {k: v.to(device) for k, v in batch.items()} if isinstance(batch, Mapping) else batch
+            for batch in self.splits.values()
+        )
         return replace(self, train=train, valid=valid, test=test)
 
     def describe(self) -> str:
         """One line: sizes, shapes, dtypes, number of classes, source."""
-        counts = {split: len(next(iter(batch.values()), ())) for split, batch in self.splits.items()}
+        counts = {split: _count(batch) for split, batch in self.splits.items()}
         sizes = " / ".join(f"{count:,} {split}" for split, count in counts.items())
-        tensors = ", ".join(f"{key} {_shape(value)}" for key, value in self.train.items())
+        tensors = ", ".join(f"{key} {_shape(value)}" for key, value in _tensors(self.train).items())
+        tensors = tensors or f"a {type(self.train).__name__}"
         classes = f"; {len(self.classes)} classes" if self.classes else ""
         words = f"; {self.vocabulary}" if self.vocabulary else ""
         return f"{self.name}: {sizes}; {tensors}{classes}{words}; {self.source}"
@@ -72,11 +75,23 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         rows = [
-            (split, f"{len(next(iter(batch.values()), ())):,}", *(_shape(batch.get(name)) for name in self.train))
+            (split, f"{_count(batch):,}", *(_shape(_tensors(batch).get(name)) for name in _tensors(self.train)))
             for split, batch in self.splits.items()
         ]
-        words = tuple(range(2, 2 + len(self.train)))
-        return Cells(rows, ("split", "data points", *self.train), [self.name], [self.source], (0, *words)).html()
+        words = tuple(range(2, 2 + len(_tensors(self.train))))
+        return Cells(
+            rows, ("split", "data points", *_tensors(self.train)), [self.name], [self.source], (0, *words)
+        ).html()
+
+
+def _count(split: Any) -> int:
+    """The number of data points of a split."""
+    return len(next(iter(split.values()), ())) if isinstance(split, Mapping) else len(split)
+
+
+def _tensors(split: Any) -> Batch:
+    """The tensors of a split; none of a source, which is not read for a description."""
+    return split if isinstance(split, Mapping) else {}
 
 
 def _shape(tensor: Tensor | None) -> str:

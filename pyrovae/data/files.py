@@ -1,4 +1,4 @@
-"""The user's own files: `.npy`, read or memory-mapped, `.npz` and `.csv`."""
+"""The user's own files: `.npy`, read or memory-mapped, `.npz`, `.csv` and Parquet."""
 
 import math
 import zipfile
@@ -9,15 +9,17 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from pyrovae.data.arrays import Contents, Parts, channels_first, check_filled, from_arrays
+from pyrovae.data.arrays import Contents, Parts, channels_first, check_filled, from_arrays, refuse_size
 from pyrovae.data.csv_file import read_csv
-from pyrovae.data.dataset import Dataset, hold_out
+from pyrovae.data.dataset import Batch, Dataset, hold_out
 from pyrovae.data.limits import check_bytes
 from pyrovae.data.mapped import watch
+from pyrovae.data.parquet import ParquetFiles
 from pyrovae.errors import DataError, PyrovaeError
 
-__all__ = ["SUFFIXES", "load_file"]
+__all__ = ["SUFFIXES", "load_file", "load_parquet"]
 
 _NPZ_FORM = "Write np.savez(path, x=x, y=y), or np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)."
 
@@ -57,14 +59,71 @@ def _stream(name: str, path: Path, valid: int | None, test: int | None, limit: i
             f"requires uint8, float32 or int64, got {mapped.dtype}. Write np.save(path, x.astype('float32')), or raise "
             "the limit."
         )
+    x = channels_first(_watched(path, mapped))
+    check_filled("x", x, str(path))
+    source = f"{path}, memory-mapped and split contiguously (not shuffled, not searched for NaN)"
+    return Dataset(*_in_order({"x": x}, valid, test), name, source, streamed=True)
+
+
+def _watched(path: Path, mapped: np.ndarray) -> Tensor:
+    """The tensor of a memory map, whose file is watched."""
     whole = torch.from_numpy(mapped)
     watch(path, whole, mapped)
-    x = channels_first(whole)
-    check_filled("x", x, str(path))
-    pool, tested = hold_out({"x": x}, len(x) // 10 if test is None else test, "test")
-    train, held = hold_out(pool, len(x) // 10 if valid is None else valid)
-    source = f"{path}, memory-mapped and split contiguously (not shuffled, not searched for NaN)"
-    return Dataset(train, held, tested, name, source, streamed=True)
+    return whole
+
+
+def _in_order(everything: Batch, valid: int | None, test: int | None) -> tuple[Batch, Batch, Batch]:
+    """The three splits of rows that are not shuffled: the last rows are held out."""
+    tenth = len(everything["x"]) // 10
+    pool, tested = hold_out(everything, tenth if test is None else test, "test")
+    return (*hold_out(pool, tenth if valid is None else valid), tested)
+
+
+def load_parquet(
+    name: str, path: Path, root: Path, valid: int | None, test: int | None, stream_limit: int, max_bytes: int
+) -> Dataset:
+    """A Parquet file or a folder of them, read, or converted to a memory map; split unless it comes split.
+
+    Args:
+        name: the data set's name.
+        path: the file or the folder.
+        root: the folder for conversions.
+        valid: the number of data points held out for validation; a tenth by default.
+        test: the number of data points held out for testing; a tenth by default.
+        stream_limit: data that take more bytes are converted.
+        max_bytes: data that take more bytes in memory are refused.
+
+    Raises:
+        DataError: files that are missing, broken or empty, columns that are no numbers, or a split of the wrong size.
+        ShapeError: lists or images of several sizes.
+        MissingExtraError: pyarrow is not installed.
+    """
+    files = ParquetFiles.of(path)
+    if files.bytes <= stream_limit:
+        check_bytes(str(path), files.bytes, max_bytes)
+        return from_arrays(name, str(path), *files.read(), valid, test)
+    folder, parts, classes = files.mapped(root)
+    splits = {
+        part: {n: _mapped(file) for n, file in found.items()} for part, found in parts.items() if files.sizes[part]
+    }
+    if "all" in splits:
+        train, held, tested = _in_order(splits["all"], valid, test)
+    else:
+        refuse_size("test", test, str(path))
+        train, tested, held = splits["train"], splits["test"], splits.get("valid")
+        if held is None:
+            train, held = hold_out(train, len(train["x"]) // 10 if valid is None else valid)
+        else:
+            refuse_size("valid", valid, str(path))
+    source = f"{path}, as a memory map in {folder}, in the order of the files (not shuffled)"
+    return Dataset(train, held, tested, name, source, classes, streamed=True)
+
+
+def _mapped(path: Path) -> Tensor:
+    """The tensor of a `.npy` of this package's own."""
+    mapped = np.load(path, mmap_mode="c", allow_pickle=False)
+    whole = _watched(path, mapped)
+    return channels_first(whole) if path.name.startswith("x.") else whole
 
 
 def _bytes_in_memory(path: Path, suffix: str) -> int:

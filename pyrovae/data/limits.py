@@ -2,7 +2,7 @@
 
 from pyrovae.errors import DataError
 
-__all__ = ["LOAD_LIMIT", "check_bytes"]
+__all__ = ["LOAD_LIMIT", "check_bytes", "shown_bytes"]
 
 LOAD_LIMIT = 2**31
 """By default, data that take more bytes than this in memory are not loaded: 2 GiB."""
@@ -21,10 +21,15 @@ def check_bytes(origin: str, count: int, limit: int) -> None:
     """
     if count > limit:
         raise DataError(
-            f"{origin} takes {_shown(count)} in memory, and max_bytes allows {_shown(limit)}. If you trust the data, "
-            f"write load(..., max_bytes={count}), or --max-bytes {count}."
+            f"{origin} takes {shown_bytes(count)} in memory, and max_bytes allows {shown_bytes(limit)}. If you trust "
+            f"the data, write load(..., max_bytes={count}), or --max-bytes {count}."
         )
 
 
-def _shown(count: int) -> str:
+def shown_bytes(count: int) -> str:
+    """A number of bytes in words.
+
+    Args:
+        count: the number.
+    """
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"

@@ -6,29 +6,63 @@ the start before each batch is read; in a training whose steps are small, before
 caught: a change between the comparison and the read, a write that leaves size and time as they were, and a write
 through another program's memory map, whose time of change comes late. A
 file that is replaced by another (`mv`, as careful programs write) stays as it was for those who map it.
+
+Pages that were read stay in the memory of the process until the system needs them, so its size would grow to that of
+the file. They are given back now and then; the system keeps what it likes in its own cache.
 """
 
+import mmap
 import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pyrovae.data.dataset import Batch
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.data.batch import Batch
 from pyrovae.errors import DataError
 
-__all__ = ["check_unchanged", "watch"]
+__all__ = ["MappedRows", "WatchedFile", "check_unchanged", "is_mapped", "parts", "touched", "watch"]
+
+RESIDENT = 2**28
+"""About so many bytes of a file are in the memory of the process at most, before they are given back."""
+
+_NEIGHBOURS = 2**16
+"""The system maps about so many bytes around each byte that is read."""
 
 
 @dataclass(frozen=True)
-class _Source:
-    """A mapped file, as it was when it was mapped."""
+class WatchedFile:
+    """A file, as it was when it was opened.
+
+    Attributes:
+        path: the file.
+        inode, size, changed: its number, bytes, and time of change in nanoseconds.
+    """
 
     path: Path
     inode: int
     size: int
     changed: int
 
+    @classmethod
+    def of(cls, path: Path) -> "WatchedFile":
+        """A file as it is now.
+
+        Args:
+            path: the file.
+        """
+        stat = path.stat()
+        return cls(path.absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
     def check(self) -> None:
+        """Refuse a file that has changed.
+
+        Raises:
+            DataError: it has another size or time of change.
+        """
         try:
             now = self.path.stat()
         except OSError:  # a file without a name keeps its bytes for those who map it
@@ -40,21 +74,43 @@ class _Source:
             )
 
 
-_SOURCES: dict[int, _Source] = {}
-"""The mapped files, by the place of their first byte in memory."""
+class _Map:
+    """A memory map: its file, and how much of it was read since its pages were given back."""
+
+    def __init__(self, path: Path, mapped: np.memmap, *, gives_back: bool) -> None:
+        self.file, self._mapped, self._read = WatchedFile.of(path), weakref.ref(mapped), 0
+        self._gives_back = gives_back and hasattr(mmap, "MADV_DONTNEED")
+
+    def touch(self, tensor: Tensor, rows: int) -> None:
+        """Give the pages back once enough was read; those of a map that was written to would be lost, and stay.
+
+        Args:
+            tensor: a view of the map.
+            rows: how many of its rows are read next.
+        """
+        mapped = self._mapped()
+        if self._gives_back and self._read > RESIDENT and mapped is not None and not tensor._version:
+            mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            self._read = 0
+        self._read += rows * max(_NEIGHBOURS, tensor[:1].numel() * tensor.element_size())
 
 
-def watch(path: Path, tensor: Any, mapped: Any) -> None:
+_MAPS: dict[int, _Map] = {}
+"""The memory maps, by the place of their first byte."""
+
+
+def watch(path: Path, tensor: Tensor, mapped: np.memmap, *, gives_back: bool = True) -> None:
     """Watch the file behind a tensor, as long as the tensor's memory lives.
 
     Args:
         path: the file.
         tensor: a tensor of the whole map; views of it are watched too.
         mapped: the `numpy.memmap` that the tensor shares its memory with.
+        gives_back: whether pages that were read may be given back; what NumPy wrote into a private map would be lost.
     """
-    stat, place = path.stat(), tensor.untyped_storage().data_ptr()
-    _SOURCES[place] = _Source(path.absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    weakref.finalize(mapped, _SOURCES.pop, place, None)
+    place = tensor.untyped_storage().data_ptr()
+    _MAPS[place] = _Map(path, mapped, gives_back=gives_back)
+    weakref.finalize(mapped, _MAPS.pop, place, None)
 
 
 def check_unchanged(batch: Batch) -> None:
@@ -66,10 +122,84 @@ def check_unchanged(batch: Batch) -> None:
     Raises:
         DataError: the file has another size or time of change; the message names it.
     """
-    if not _SOURCES:
+    for _, found in _maps(batch):
+        found.file.check()
+
+
+def touched(batch: Batch, rows: int) -> None:
+    """Note that rows of a batch are read next, and give back the pages of its maps that were read before.
+
+    Args:
+        batch: named tensors.
+        rows: how many rows.
+    """
+    for tensor, found in _maps(batch):
+        found.touch(tensor, rows)
+
+
+def is_mapped(batch: Batch) -> bool:
+    """Whether a tensor of a batch views a memory map.
+
+    Args:
+        batch: named tensors.
+    """
+    return any(True for _ in _maps(batch))
+
+
+def parts(tensor: Tensor, rows: int) -> Iterator[Tensor]:
+    """The rows of a tensor, some at a time: a mapped one is larger than memory, perhaps.
+
+    Args:
+        tensor: `(N, *event)`.
+        rows: the rows of a part.
+    """
+    for part in tensor.split(rows):
+        touched({"": tensor}, len(part))
+        yield part
+
+
+def _maps(batch: Batch) -> Iterator[tuple[Tensor, _Map]]:
+    """The tensors of a batch that view a map, each with its map."""
+    if not _MAPS or not isinstance(batch, dict):
         return
     for tensor in batch.values():
         if tensor.device.type == "cpu":
-            source = _SOURCES.get(tensor.untyped_storage().data_ptr())
-            if source is not None:
-                source.check()
+            found = _MAPS.get(tensor.untyped_storage().data_ptr())
+            if found is not None:
+                yield tensor, found
+
+
+class MappedRows:
+    """Tensors that view a memory map, as a `Source`: rows are copied on one thread, and pages are given back.
+
+    Args:
+        tensors: named tensors on the CPU that share their leading dimension.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = dict(tensors)
+        self._arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._arrays.values())))
+
+    def rows(self, numbers: Tensor) -> Batch:
+        """Some rows.
+
+        Args:
+            numbers: their numbers, increasing.
+
+        Raises:
+            DataError: the file has changed since it was mapped.
+        """
+        check_unchanged(self._tensors)
+        touched(self._tensors, len(numbers))
+        chosen = numbers.numpy()
+        return {name: torch.from_numpy(_copied(array, chosen)) for name, array in self._arrays.items()}
+
+
+def _copied(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some rows of an array; `take` would first copy the whole of one that is no contiguous piece of memory."""
+    return (
+        array.take(rows, 0) if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array[rows])
+    )

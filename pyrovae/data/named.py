@@ -4,18 +4,45 @@ Arrays of NumPy become tensors; a tensor, an array or a data frame of numbers by
 with the line to write instead, before a network meets it.
 """
 
+import warnings
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data.batch import Batch
 from pyrovae.data.columns import is_frame, missing_cells, numbers_of
 from pyrovae.data.dataset import Dataset
+from pyrovae.data.hugging_face import ArrowRows, is_arrow, is_arrow_dict
+from pyrovae.data.mapped import watch
+from pyrovae.data.source import LazyBatch, Source
 from pyrovae.errors import DataError
 
-__all__ = ["kind_of", "named_tensors"]
+__all__ = ["batch_of", "kind_of", "named_tensors"]
+
+
+def batch_of(what: str, data: Any, floats: torch.dtype | None = None) -> Batch:
+    """The data as named tensors, or as what reads them where they are needed.
+
+    Args:
+        what: the caller's name, for the errors.
+        data: as in `named_tensors`; or a `Source`, or a `datasets.Dataset`.
+        floats: the type of what was floats in NumPy; torch's default if None.
+
+    Raises:
+        DataError: the data are no such thing; the message has the line to write.
+    """
+    if isinstance(data, LazyBatch):
+        return data
+    if is_arrow(data):
+        data = ArrowRows(data)
+    if isinstance(data, Source) and not isinstance(data, Mapping) and not is_frame(data):
+        return LazyBatch(data, partial(named_tensors, what, floats=floats))
+    return named_tensors(what, data, floats)
 
 
 def named_tensors(what: str, data: Any, floats: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -32,7 +59,7 @@ def named_tensors(what: str, data: Any, floats: torch.dtype | None = None) -> di
     """
     if isinstance(data, Tensor | np.ndarray) or is_frame(data):
         data = {"x": data}
-    if not isinstance(data, Mapping):
+    if not isinstance(data, Mapping) or is_arrow_dict(data):
         raise DataError(f"{what} requires named tensors, got {kind_of(data)}. {_advice(what, data)}")
     return {name: _tensor(what, name, value, floats) for name, value in data.items()}
 
@@ -46,6 +73,8 @@ def _tensor(what: str, name: Any, value: Any, floats: torch.dtype | None) -> Ten
     if _is_series(value):
         value = _cells(what, name, value)
     if isinstance(value, np.ndarray):
+        if _is_mapped(value, floats):
+            return _from_map(value)
         return _from_array(what, name, value, floats)
     if not isinstance(value, Tensor):
         raise DataError(
@@ -75,6 +104,26 @@ def _cells(what: str, name: str, series: Any) -> np.ndarray:
         made = f"{name}.dropna()" if gaps else f"{name}.factorize()[0]"
         raise DataError(f'{what} requires numbers without gaps at "{name}", got {got}. Write {{"{name}": {made}}}.')
     return np.asarray(series.to_numpy(dtype={"b": bool, "f": float}.get(kind, np.int64)))
+
+
+def _is_mapped(value: np.ndarray, floats: torch.dtype | None) -> bool:
+    """Whether an array views a file, and a tensor can view it too: its numbers need no conversion."""
+    if not isinstance(value, np.memmap) or not isinstance(value.filename, str | Path):
+        return False
+    wanted = torch.empty(0, dtype=floats or torch.get_default_dtype())
+    kinds = (np.dtype(np.uint8), np.dtype(bool), np.dtype(np.int64))
+    return value.dtype in kinds or (
+        wanted.dtype in (torch.float32, torch.float64) and value.dtype == wanted.numpy().dtype
+    )
+
+
+def _from_map(value: np.memmap) -> Tensor:
+    """A tensor of a memory map, whose file is watched; nothing is read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        tensor = torch.from_numpy(value)
+    watch(Path(value.filename), tensor, value, gives_back=value.mode != "c")
+    return tensor
 
 
 def _from_array(what: str, name: str, array: np.ndarray, floats: torch.dtype | None) -> Tensor:
@@ -113,10 +162,12 @@ def _advice(what: str, data: Any) -> str:
     """The line to write in place of something that is no named tensors."""
     if isinstance(data, Dataset):
         return f"Write {what}(..., data.test), one split of it."
+    if is_arrow_dict(data):
+        return f"Write {what}(..., data[{next(iter(data), 'train')!r}]), one split of it."
     if isinstance(data, torch.utils.data.DataLoader):
         return f"{what} makes its own batches. Write {_of_set(data.dataset, 'loader.dataset')}."
     if isinstance(data, torch.utils.data.Dataset):
-        return f"Write {_of_set(data, 'dataset')}."
+        return f"Write {_of_set(data, 'dataset')}; or a class with __len__ and rows(numbers), a pyrovae.data.Source."
     if isinstance(data, list | tuple):
         both = isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
         return 'Write {"x": x, "y": y}.' if both else 'Write {"x": torch.stack(x)}, or {"x": torch.tensor(x)}.'

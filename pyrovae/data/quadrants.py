@@ -45,7 +45,13 @@ class Quadrants:
             return batch
         if len(shapes.get("x", ())) != 4:
             raise DataError(f"Quadrants requires images x (N, C, H, W), got {shapes}.")
-        parts = [part.flatten(1) for part in self._quadrants(Scale().prepare(batch)["x"])]
+        return self.prepare_rows(Scale().prepare(batch))
+
+    def prepare_rows(self, batch: Batch) -> Batch:
+        """As `prepare`, for some rows of a `batch`."""
+        if batch["x"].dim() == 2:
+            return batch
+        parts = [part.flatten(1) for part in self._quadrants(batch["x"])]
         return {"x": torch.cat(parts[self.seen :], 1), "y": torch.cat(parts[: self.seen], 1)}
 
     def __call__(self, batch: Batch) -> Batch:

@@ -88,6 +88,10 @@ class Standardize:
         self._check(named_tensors("Standardize", batch))
         return batch
 
+    def prepare_rows(self, batch: Batch) -> Batch:
+        """The rows of a `batch` themselves."""
+        return batch
+
     def __call__(self, batch: Batch) -> Batch:
         """The `batch` with `x` standardised.
 

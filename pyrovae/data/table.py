@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_tensor
 from pyrovae.data.columns import columns_of, missing_cells
-from pyrovae.data.dataset import Batch
+from pyrovae.data.hugging_face import EncodedRows, is_arrow
 from pyrovae.data.kinds import KINDS, Column
 from pyrovae.data.masks import incomplete
 from pyrovae.display import Cells, Shown
@@ -46,7 +46,8 @@ class Table(Shown):
         data frame that has gaps and such numbers alone, two at least, is a `count` too.
 
         Args:
-            frame: a pandas data frame, or an array `(N, D)` of numbers, NaN where they are missing.
+            frame: a pandas data frame, or an array `(N, D)` of numbers, NaN where they are missing. Or a
+                `datasets.Dataset`, of which one column at a time is in memory.
             kinds: the kinds of some columns by name, each one of `KINDS`, in place of those that follow from the type.
 
         Raises:
@@ -72,13 +73,17 @@ class Table(Shown):
         """The names of the columns, in order."""
         return [column.name for column in self.columns]
 
-    def encode(self, frame: Any) -> Batch:
+    def encode(self, frame: Any) -> Any:
         """The batch `{"x", "mask"}` of a `frame` with the same columns; both are `(N, D)`, and x is 0 where missing.
+
+        Of a `datasets.Dataset`, a `Source` of them: rows are encoded where they are read.
 
         Raises:
             DataError: other columns, an unknown category, an infinity, or values that are not of the column's kind.
         """
         cells = self._same_columns(frame)
+        if is_arrow(frame):
+            return EncodedRows(frame.select_columns(self.names), self.encode)
         numbers = [column.encode(cells[column.name]) for column in self.columns]
         for column, values in zip(self.columns, numbers, strict=True):
             if np.isinf(values).any():
@@ -134,7 +139,7 @@ class Table(Shown):
         rows = [(str(c.name), c.kind, str(c).removeprefix(c.kind).strip()) for c in self.columns]
         return Cells(rows, ("column", "kind", "values"), words=(0, 1, 2))
 
-    def _same_columns(self, frame: Any) -> dict[Any, Any]:
+    def _same_columns(self, frame: Any) -> Mapping[Any, Any]:
         cells = columns_of(frame)
         lacking = [name for name in self.names if name not in cells]
         extra = [name for name in cells if name not in self.names]

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_seed, check_tensor
-from pyrovae.data.dataset import Batch
+from pyrovae.data.batch import Batch
+from pyrovae.data.mapped import parts
 from pyrovae.data.named import named_tensors
-from pyrovae.errors import DataError, SupportError
+from pyrovae.errors import DataError, SettingError, SupportError
 from pyrovae.numeric import has_values
 
 __all__ = ["Binarize", "DrawNormal", "Scale", "Transform"]
@@ -26,6 +27,9 @@ class Transform(Protocol):
 
     `fit`, `evaluate` and every other tool run `prepare` on the data that they are given, so nobody has to. Data that
     are prepared already must come out as they are: `prepare(prepare(batch))` equals `prepare(batch)`.
+
+    Data larger than memory are never prepared as a whole. For a `Source`, `prepare` checks the first rows, and a method
+    `prepare_rows(batch)` prepares each batch that is read; a transform without one takes tensors alone.
     """
 
     def prepare(self, batch: Batch) -> Batch:
@@ -54,6 +58,10 @@ class Scale:
         batch = named_tensors("Scale", batch)
         if "x" in batch:
             _refuse_binary(batch["x"])
+        return batch
+
+    def prepare_rows(self, batch: Batch) -> Batch:
+        """The rows of a `batch` themselves."""
         return batch
 
     def __call__(self, batch: Batch) -> Batch:
@@ -102,13 +110,30 @@ class Binarize:
         batch = named_tensors("Binarize", batch)
         x = _images(batch)
         _refuse_binary(x)
+        return self._prepared(batch, x)
+
+    def prepare_rows(self, batch: Batch) -> Batch:
+        """The rows of a `batch`, checked and, by a threshold, binarised.
+
+        Raises:
+            SettingError: the mode is static: its one draw runs over all data.
+            SupportError: float `x` outside [0, 1].
+        """
+        if self.mode == "static":
+            raise SettingError(
+                "Binarize('static') draws all data at once, and a source gives some rows at a time. Write Binarize(), "
+                "or Binarize('threshold'), or save binary data."
+            )
+        return self._prepared(batch, _images(batch))
+
+    def _prepared(self, batch: Batch, x: Tensor) -> Batch:
         _check_unit(x)
         if self.mode == "dynamic":
             return batch
         if _is_binary(x):  # prepared already: each pixel is black or white with probability 1
             return batch
         generator = torch.Generator().manual_seed(self.seed)
-        return {**batch, "x": torch.cat([self._fix(part, generator) for part in x.split(ROWS)])}
+        return {**batch, "x": torch.cat([self._fix(part, generator) for part in parts(x, ROWS)])}
 
     def _fix(self, x: Tensor, generator: torch.Generator) -> Tensor:
         p = _probability(x)
@@ -152,6 +177,10 @@ class DrawNormal:
                 f"DrawNormal requires means 'x' and standard deviations 'scale', got {', '.join(map(repr, batch))}. "
                 'Write {"x": loc, "scale": scale}.'
             )
+        return batch
+
+    def prepare_rows(self, batch: Batch) -> Batch:
+        """The rows of a `batch` themselves."""
         return batch
 
     def __call__(self, batch: Batch) -> Batch:
@@ -202,7 +231,8 @@ def _check_unit(x: Tensor) -> None:
         return
     if not x.is_floating_point():
         raise SupportError(f"Binarize requires uint8 grey levels or floats in [0, 1], got x of dtype {x.dtype}.")
-    low, high = (float(extreme) for extreme in x.aminmax())
+    ends = [part.aminmax() for part in parts(x, ROWS)]
+    low, high = float(torch.stack([end.min for end in ends]).min()), float(torch.stack([end.max for end in ends]).max())
     if not (low >= 0 and high <= 1):
         raise SupportError(
             f"Binarize requires float x in [0, 1], got values from {low:.4g} to {high:.4g}. Rescale them, "

@@ -93,13 +93,13 @@ def test_a_file_that_is_replaced_or_removed_stays_as_it_was(path, pair):
 
 def test_a_file_is_watched_as_long_as_a_tensor_of_it_lives(path):
     gc.collect()
-    before = len(mapped._SOURCES)
+    before = len(mapped._MAPS)
     loaded = data.load(path)
     part = loaded.valid["x"][:3]
-    assert len(mapped._SOURCES) == before + 1
+    assert len(mapped._MAPS) == before + 1
     del loaded
     gc.collect()
-    assert len(mapped._SOURCES) == before + 1
+    assert len(mapped._MAPS) == before + 1
     del part
     gc.collect()
-    assert len(mapped._SOURCES) == before
+    assert len(mapped._MAPS) == before
