@@ -37,8 +37,8 @@ class LatentSummary(Shown):
         rate_error: the Monte Carlo standard error of the rate, `(N, D)`.
         how: how the rate was computed: in closed form or by draws, from the factors of q or from its marginals. The sum
             over marginals leaves out what the dimensions share.
-        by_draws: the rate of the site by the same draws, the mean over the data; None, unless it differs from the closed
-            form by many standard errors, so that one of the two is wrong.
+        by_draws: the rate of the site by the same draws, the mean over the data; None, unless it differs from the
+            closed form by many standard errors, so that one of the two is wrong.
         mean, variance: the moments of q(z_d | x), computed from draws, `(N, D)`.
         activity: Var_x(E_q[z_d]), `(D,)`, unbiased: the noise of the draws is subtracted.
         correlation: the correlations under the aggregate posterior 1/N sum_n q(z | x_n), `(D, D)`.
