@@ -23,7 +23,7 @@ from pyrovae.inference.training.minibatches import (
     Transform,
     chunks,
     gathered,
-    is_elsewhere,
+    in_memory,
     is_fine,
     is_small,
     one_thread,
@@ -178,7 +178,8 @@ class SVI(pyro.infer.SVI):
             return torch.zeros(0, device=device)
         if isinstance(self.reduce, OverProcesses):
             order, transform = self.reduce.shared(order, transform)
-        if is_elsewhere(data, device):
+        data, order = in_memory(data, order, device)
+        if any(tensor.device != device for tensor in data.values()):
             batches = (gathered(data, rows, device) for rows in order)
             return torch.cat([steps.advance([None], batch, transform) for batch in batches])
         return self._in_graphs(steps, order.to(device), dict(data), transform)
