@@ -8,7 +8,7 @@ python examples/tune.py --latent 20 --arch conv                 what is given is
 
 A weight other than 1 changes what is trained, not what is compared: the validation ELBO of every trial has weight 1.
 
-Data: 5,000 real digits, offline. Time: 1 min.
+Data: 5,000 real digits, offline.
 """
 
 import argparse
