@@ -151,10 +151,9 @@ class Loop:
     # One epoch -------------------------------------------------------------------------------------------------
 
     def _epoch(self, bar: Any, interrupt: Interrupt) -> None:
-        order = self.data.order(len(self.rows))
-        self._good = copy.deepcopy(self._weights())
-        rest = order[len(self.losses) :]
-        with self.data.reading(map(self._share, self._calls(rest)), self._most * self._share(order[0][None]).numel()):
+        order, self._good = self.data.order(len(self.rows)), copy.deepcopy(self._weights())
+        rest, most = order[len(self.losses) :], self._most * self._share(order[0][None]).numel()
+        with self.data.reading(map(self._share, self._calls(rest)), most):
             for rows in self._calls(rest):
                 self._announce(bar, rows)
                 self._take(rows)
