@@ -12,22 +12,23 @@ __all__ = ["page"]
 
 HEAD = """# Conformance
 
-Pyro's own tests and example programs, with `pyro.infer.SVI` and with `pyrovae.inference.SVI` in its place. The page is
-written by `python benchmarks/conformance.py --pyro CHECKOUT`, from a clone of [Pyro](https://github.com/pyro-ppl/pyro);
-`--help` explains it.
+Do Pyro's own tests and example programs still work if `pyrovae.inference.SVI` takes the place of `pyro.infer.SVI`?
+`python benchmarks/conformance.py --pyro CHECKOUT` runs them with both, from a clone of
+[Pyro](https://github.com/pyro-ppl/pyro), and writes this page. `--help` describes the steps.
 
-- A test or example is listed if it takes a step of an SVI when Pyro's is used. Both runs start from the same seed.
-- *Captured*: at least one graph was captured and replayed. *Eager*: our SVI gave an `EagerWarning` and ran as Pyro
-  does. The others take too few steps: the first steps of a signature run as they are, before one is captured.
-- *Digits*: how many decimal digits of the first ten losses agree, at least.
-- In tests, captured graphs are replayed operation by operation and not compiled by inductor: what is tested is capture,
-  guards and replay. Examples with a ratio were compiled, the others replayed like tests.
-- Times are CPU times of one thread, the median over the second half of the steps. The two runs follow each other, so a
-  ratio is good to some 20 %.
-- Examples find random data of the real shape where they would download it (digits are MNIST's where `PYROVAE_DATA`
-  names them), and are stopped after {steps} steps at most.
+- The tables list a test or an example if it takes at least one SVI step with Pyro's SVI. Both runs start from the same
+  seed.
+- *Captured* means that at least one graph was captured and replayed. *Eager* means that our SVI gave an `EagerWarning`
+  and ran as plain Pyro. All others take too few steps: the first steps of a signature run before its graph is captured.
+- *Digits* is the smallest number of decimal digits in which the first ten losses of the two runs agree.
+- In tests, captured graphs are replayed operation by operation and are not compiled by inductor. This tests capture,
+  guards and replay. Examples with a ratio were compiled; the other examples were replayed like tests.
+- Times are CPU times of one thread: the median over the second half of the steps. The two runs follow each other, so a
+  ratio is accurate to about 20 %.
+- Where an example would download data, it gets random data of the real shape. Digits are those of MNIST where
+  `PYROVAE_DATA` names them. An example is stopped after at most {steps} steps.
 
-Pyro {pyro} with the tests and examples of commit {commit} (version {checkout}), torch {torch}.
+Versions: Pyro {pyro}, with the tests and examples of commit {commit} (version {checkout}); torch {torch}.
 """
 
 
@@ -41,8 +42,9 @@ def page(results: Results) -> str:
     tests = [row for row in results.rows("test") if row.ours is not None]
     examples = [row for row in results.rows("example") if row.ours is not None]
     parts = [HEAD.format(**setting), "## Tests", _summary(tests), _files(results.rows("test"))]
-    parts += ["### Pass with Pyro's SVI only", _regressed(tests), "### Why steps run eagerly", _reasons(tests)]
-    parts += ["## Examples", _examples(examples), "### Why they run eagerly", _reasons(examples), "## Not compared"]
+    parts += ["### Tests that pass with Pyro's SVI only", _regressed(tests)]
+    parts += ["### Why tests run eagerly", _reasons(tests)]
+    parts += ["## Examples", _examples(examples), "### Why examples run eagerly", _reasons(examples), "## Not compared"]
     return "\n\n".join([*parts, _left_out(results)]) + "\n"
 
 
@@ -61,11 +63,11 @@ def _summary(tests: list[Row]) -> str:
     digits = Counter(row.digits for row in tests if passed(row.ours) and row.digits is not None)
     most = sum(count for number, count in digits.items() if number >= 10)
     return (
-        f"{len(tests):,} tests that step an SVI were run with ours; {len(theirs):,} pass with Pyro's, and "
-        f"**{both:,} of these with ours**. "
+        f"{len(tests):,} tests that take SVI steps were run with our SVI. {len(theirs):,} of them pass with Pyro's "
+        f"SVI, and **{both:,} of these with ours**. "
         f"{captured:,} are captured, {eager:,} run eagerly with a reason, and {len(tests) - captured - eager:,} take "
         f"too few steps. {stopped:,} were stopped after some steps, before their last assertions. "
-        f"Of {sum(digits.values()):,} that pass, {most:,} have first losses equal to ten digits or more."
+        f"In {most:,} of the {sum(digits.values()):,} tests that pass, the first losses agree to ten digits or more."
     )
 
 
@@ -79,7 +81,7 @@ def _files(rows: list[Row]) -> str:
         span = f"{min(digits)}–{max(digits)}" if digits else "–"
         table.append([file.removeprefix("tests/"), len(mine), len(run), *counts, span])
     return _table(
-        "file | step an SVI | run with ours | pass with Pyro's | pass with both | captured | eager | digits", table
+        "file | take SVI steps | run with ours | pass with Pyro's | pass with both | captured | eager | digits", table
     )
 
 
@@ -118,8 +120,10 @@ def _examples(examples: list[Row]) -> str:
         rows.append([f"`{row.name}`", row.pyro["outcome"], _outcome(row), steps, state, digits, *times, ratio])
     head = "example | with Pyro's | with ours | steps | captured | digits | Pyro's, ms/step | ours, ms/step | ratio"
     ratios = [row.ratio for row in examples if row.compiled and row.ratio and passed(row.ours)]
-    text = f"\n\nMedian ratio of the {len(ratios)} that are captured: {median(ratios):.2f}." if ratios else ""
-    return _table(head, rows) + text
+    if not ratios:
+        return _table(head, rows)
+    text = f"The median ratio of the {len(ratios)} captured examples with a ratio is {median(ratios):.2f}."
+    return f"{_table(head, rows)}\n\n{text}"
 
 
 def _outcome(row: Row) -> str:
@@ -136,9 +140,10 @@ def _left_out(results: Results) -> str:
     names = [f"`{name.removeprefix('tests/')}`" for name in long]
     return "\n".join(
         [
-            f"- {still:,} tests of the same files take no step of an SVI.",
+            f"- {still:,} tests of the same files take no SVI step.",
             f"- {len(long):,} take longer than the time limit with Pyro's SVI: {', '.join(names) or 'none'}.",
-            f"- {len(failed):,} fail with Pyro's SVI too; most use `torch.jit.trace`, whose deprecation is an error.",
+            f"- {len(failed):,} fail with Pyro's SVI; most use `torch.jit.trace`, whose deprecation warning is an "
+            "error here.",
             *(f"- {count:,} are skipped: {reason}." for reason, count in skipped.most_common() if reason),
         ]
     )

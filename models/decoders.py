@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrovae.checks import check_count
+from pyrovae.checks import check_count, check_fraction
 from pyrovae.data.tokens import BOS, EOS, UNK
 from pyrovae.errors import ShapeError
 from pyrovae.models.distributions.sentences import State
@@ -49,6 +49,15 @@ class LSTMDecoder(Recorded, nn.Module):
         hidden: width of the LSTM's states.
         dropout: the probability with which an entry of an embedding or a state is set to 0 in training.
         word_dropout: the probability with which an input token is replaced by UNK in training.
+        teacher_forcing: the probability with which an input in training is the true token before; otherwise it is the
+            decoder's own most probable one. Below 1 the decoder runs token by token, and the loss of training bounds no
+            log p(x) of the decoder that is evaluated: in evaluation mode all inputs are true tokens.
+
+    Raises:
+        SettingError: `teacher_forcing` outside [0, 1].
+
+    References: Bengio et al. (2015), Scheduled sampling, arXiv:1506.03099, for `teacher_forcing`; Huszár (2015),
+    arXiv:1511.05101, for what its optimum lacks.
     """
 
     def __init__(
@@ -59,8 +68,10 @@ class LSTMDecoder(Recorded, nn.Module):
         hidden: int = 128,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        teacher_forcing: float = 1.0,
     ) -> None:
         super().__init__()
+        self.teacher_forcing = check_fraction("teacher_forcing", teacher_forcing, write=1.0)
         self.words, self.numbers = vocabulary, vocabulary + 8 * hidden
         self.drop_words = WordDropout(word_dropout)
         self.embedding = nn.Embedding(vocabulary, embedding)
@@ -70,7 +81,19 @@ class LSTMDecoder(Recorded, nn.Module):
 
     def forward(self, tokens: Tensor, z: Tensor) -> Tensor:
         """The logits of the token after each of `tokens`: from `(N, T)` and z `(N, D)` to `(N, T, V - 2)`."""
-        return self._run(self.drop_words(tokens), z, None)[0]
+        words = self.drop_words(tokens)
+        return self._mixed(words, z) if self.training and self.teacher_forcing < 1 else self._run(words, z, None)[0]
+
+    def _mixed(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """The logits where some of the inputs are the decoder's own predictions, and the others are true tokens."""
+        true = torch.rand(tokens.shape, device=tokens.device) < self.teacher_forcing
+        token, state, found = tokens[:, 0], self.start(z), []
+        for place in range(1, tokens.shape[1] + 1):
+            logits, state = self.step(token, state)
+            found.append(logits)
+            if place < tokens.shape[1]:
+                token = torch.where(true[:, place], tokens[:, place], logits.argmax(-1) + EOS)
+        return torch.stack(found, 1)
 
     def start(self, z: Tensor) -> State:
         """The state before the first token: z `(N, D)`, and the LSTM's two states `(N, H)`."""
@@ -88,6 +111,9 @@ class LSTMDecoder(Recorded, nn.Module):
         codes = z.unsqueeze(1).expand(-1, tokens.shape[1], -1)
         states, now = self.lstm(torch.cat([words, codes], -1), past)
         return self.head(self.dropout(states)), now
+
+    def extra_repr(self) -> str:
+        return f"teacher_forcing={self.teacher_forcing}" if self.teacher_forcing < 1 else ""
 
 
 class TransformerDecoder(Recorded, nn.Module):

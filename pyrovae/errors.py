@@ -12,6 +12,7 @@ __all__ = [
     "OutOfMemoryError",
     "OutputError",
     "PairError",
+    "ProcessError",
     "PyrovaeError",
     "SettingError",
     "ShapeError",
@@ -78,6 +79,10 @@ class OutOfMemoryError(PyrovaeError, MemoryError):
 
 class ThreadError(PyrovaeError, RuntimeError):
     """Two threads of one process run pairs at the same time."""
+
+
+class ProcessError(PyrovaeError, RuntimeError):
+    """One of several processes has ended or failed, so the others cannot go on; the message names it."""
 
 
 class CheckpointWarning(UserWarning):

@@ -2,15 +2,19 @@
 
 import argparse
 import inspect
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from pyrovae.errors import CheckpointError, PyrovaeError
-from pyrovae.examples._shared.flags import DefaultFolder
+from pyrovae.data import check_source
+from pyrovae.errors import ProcessError, PyrovaeError
+from pyrovae.examples._shared.folders import run_folder
 from pyrovae.examples._shared.started import again
-from pyrovae.inference.training.run_folder import RunFolder
+from pyrovae.inference.processes.launch import is_main_script
 
 __all__ = ["main"]
 
@@ -21,30 +25,32 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
     """Run a script and print where its files are; an error of this package or Ctrl-C becomes one line on stderr.
 
     Args:
-        script: the function to run; it gets the flags and, as `flags.command`, how the script was started.
+        script: the function to run; it gets the flags and, as `flags.command`, the line that starts it again.
         flags: the parsed flags.
 
     Returns:
         The exit code: 0, 2 after an error, or 130 after Ctrl-C.
     """
+    with _one_speaks() as folder:
+        return _main(script, flags, folder)
+
+
+def _main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace, folder: Path | None) -> int:
+    """`main`, with a folder in the place of the run folder where another process writes that."""
     try:
-        flags = argparse.Namespace(**vars(flags) | {"out": _run_folder(flags)})
+        if hasattr(flags, "data"):
+            check_source(flags.data)  # a misspelt name takes no folder
+        flags = argparse.Namespace(**vars(flags) | {"out": folder or run_folder(flags)})
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    path = Path(inspect.getfile(script)).resolve()
-    command = {  # for summary.json
-        "script": str(path),
-        "flags": sys.argv[1:],
-        "line": again(path.stem, sys.argv[1:]),
-        "folder": str(Path.cwd()),
-        "out": str(flags.out.resolve()),
-    }
+    command = again(Path(inspect.getfile(script)).stem, sys.argv[1:])
     try:
         script(argparse.Namespace(**vars(flags), command=command))
         print(f"\nresults are in {flags.out}/")
     except PyrovaeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if folder is None or isinstance(error, ProcessError):
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"error: this example requires {error.name}, which is not installed. {INSTALL}", file=sys.stderr)
@@ -55,24 +61,11 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
     return 0
 
 
-def _run_folder(flags: argparse.Namespace) -> Path:
-    """The run folder: the one that was named, the first default one that is free, or the last one to resume."""
-    free = isinstance(flags.out, DefaultFolder) and not flags.overwrite
-    out = _numbered(flags.out, flags.resume) if free else flags.out
-    if not flags.resume:
-        RunFolder(out, overwrite=flags.overwrite).check()
-    elif not any(out.rglob("checkpoint*.pt")):
-        raise CheckpointError(f"--resume requires a run in {str(out)!r}, got none. Check --out, or leave --resume out.")
-    return Path(out)
-
-
-def _numbered(default: Path, resume: bool) -> Path:
-    """The default folder, or the same name with a number: the last one that is taken, or the first one that is free."""
-    taken, free = [], default
-    while free.is_dir() and any(free.iterdir()):
-        taken.append(free)
-        free = default.with_name(f"{default.name}-{len(taken) + 1}")
-    out = taken[-1] if resume and taken else free
-    if taken:
-        print(f"run     {out}, because {taken[-1]} is {'the last run' if resume else 'taken'}")
-    return out
+@contextmanager
+def _one_speaks() -> Iterator[Path | None]:
+    """Of several processes, process 0 prints and writes; what others write goes into a folder that is removed."""
+    if is_main_script():
+        yield None
+        return
+    with TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield Path(folder)

@@ -191,7 +191,7 @@ def _content(
         "best_epoch": trained.history.best_epoch,
         "seconds": round(trained.seconds, 2),
         "arguments": {name: value for name, value in vars(flags).items() if name != "command"},
-        "command": _command(flags),
+        "command": getattr(flags, "command", ""),
         "versions": {"pyrovae": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "device": str(trained.device)},
     }
@@ -206,14 +206,6 @@ def _entry(estimate: Estimate) -> dict[str, float]:
 def _gap_entries(refined: InferenceGaps) -> dict[str, Any]:
     names = ("refined", "log_evidence", "approximation", "amortisation")
     return {name: _entry(getattr(refined, name)) for name in names} | {"rise": refined.rise}
-
-
-def _command(flags: argparse.Namespace) -> dict[str, Any]:
-    """How to make this run again; its folder may lie below the script's."""
-    command = dict(getattr(flags, "command", {}))
-    if command:
-        command["above"] = os.path.relpath(command.pop("out"), flags.out.resolve())
-    return command
 
 
 def _report(trained: Trained, measured: Evaluation, flags: argparse.Namespace) -> None:

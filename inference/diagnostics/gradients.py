@@ -45,7 +45,7 @@ class GradientNoise(Shown):
 
 
 def gradient_noise(
-    model: ProgramLike, guide: nn.Module, objective: Objective, batch: Batch, *, num_samples: int = 100, seed: int = 0
+    model: ProgramLike, guide: nn.Module, batch: Batch, objective: Objective, *, num_samples: int = 100, seed: int = 0
 ) -> GradientNoise:
     """Draw the gradient of an objective on one batch several times; only the draws of the objective vary.
 
@@ -54,8 +54,8 @@ def gradient_noise(
 
     Args:
         model, guide: the pair.
-        objective: whose gradient is drawn, such as `ELBO()`.
         batch: named tensors, as the programs get them.
+        objective: whose gradient is drawn, such as `ELBO()`.
         num_samples: how often the gradient is drawn.
         seed: the seed of the draws.
 

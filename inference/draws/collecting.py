@@ -15,13 +15,14 @@ from pyrovae.data import Batch
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.draws.draws import EFFECTIVE, LOG_WEIGHT, Draws, Key, Named, Slot, event_dims, label_of
-from pyrovae.inference.draws.netcdf import File
+from pyrovae.inference.draws.netcdf import Awaited, File
 from pyrovae.inference.draws.plan import Draw, Plan, Values
 from pyrovae.inference.draws.resampling import corrected_draws
 from pyrovae.inference.draws.source import Source
 from pyrovae.inference.pair.contract import batch_size
 from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.weights import WeightSums
+from pyrovae.inference.processes.launch import current
 
 __all__ = ["Memory", "collect"]
 
@@ -94,8 +95,9 @@ def collect(
     slots = _slots(source, plan, keys, {name: tensor[:2] for name, tensor in first[1].items()})
     corrected, tensors, effective = plan.proposals > 0, dict[str, Tensor](), torch.empty(source.size)
     total = math.ceil(source.size / plan.rows) * len(list(plan.parts(plan.proposals or plan.num_samples)))
+    processes = current()
     with (
-        File(out, slots, label_of(data), corrected) if out else Memory(slots) as store,
+        _store(out, slots, label_of(data), corrected) as store,
         progress_bar(progress, total, "chunk") as bar,
     ):
         chunks = _Chunks(source, _counted(draw, bar), plan, slots, store)
@@ -109,7 +111,20 @@ def collect(
         arrays = _data_arrays(source, tensors)
         if LOG_WEIGHT in slots:
             arrays[EFFECTIVE] = Named(("datum",), effective)
-        return store.finish(Draws(source.kind, arrays, corrected))
+        rest = Draws(source.kind, arrays, corrected)
+        written = isinstance(store, Awaited)  # process 0 has to finish the file before another one opens it
+        result = processes.agreed(lambda: None if written else store.finish(rest))
+        return store.finish(rest) if result is None else result
+
+
+def _store(
+    out: str | Path | None, slots: dict[Key, Slot], label: Tensor | None, corrected: bool
+) -> Memory | File | Awaited:
+    """Where the draws go: process 0 writes a file, and the others read it."""
+    if out is None:
+        return Memory(slots)
+    path = current().from_main(str(Path(out).absolute())) if not current().alone else out
+    return File(path, slots, label, corrected) if current().main else Awaited(path, slots)
 
 
 def _counted(draw: Draw, bar: Any) -> Draw:
@@ -138,7 +153,7 @@ class _Chunks:
     draw: Draw
     plan: Plan
     slots: dict[Key, Slot]
-    store: Memory | File
+    store: Memory | File | Awaited
     common: dict[int, Values] = field(default_factory=dict)
 
     def plain(self, where: slice, batch: Batch) -> WeightSums | None:

@@ -19,7 +19,7 @@ from pyrovae.errors import OutputError
 from pyrovae.inference.draws.arviz import attributes, coordinates, datasets, require_package
 from pyrovae.inference.draws.draws import Draws, Key, Named, Slot
 
-__all__ = ["File"]
+__all__ = ["Awaited", "File"]
 
 
 _REST = 2**20
@@ -110,18 +110,7 @@ class File:
             for group, dataset in datasets(rest).items():
                 self._append(group, dataset)
             self.temporary.replace(self.path)
-            return replace(rest, arrays=self._mapped() | rest.arrays, path=self.path)
-
-    def _mapped(self) -> dict[Key, Named]:
-        with require_package("h5py").File(self.path) as file:
-            places = {key: file[key.group][key.name].id.get_offset() for key in self.slots}
-        arrays = {}
-        for key, slot in self.slots.items():
-            dtype = torch.empty(0, dtype=slot.dtype).numpy().dtype
-            # Mode "c" is private: changes of a tensor are not written into the file.
-            array = np.memmap(self.path, dtype, "c", places[key], slot.shape)
-            arrays[key] = Named(slot.dims, torch.from_numpy(array))
-        return arrays
+            return replace(rest, arrays=_mapped(self.path, self.slots) | rest.arrays, path=self.path)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
@@ -144,3 +133,57 @@ class File:
                 f"cannot write {self.path.name!r} into {str(self.path.parent)!r}: {why}. Write to "
                 'another folder, such as out="runs/mine/posterior.nc".'
             ) from error
+
+
+class Awaited:
+    """The file of another process, which writes it: nothing is written here, and the arrays are mapped in the end.
+
+    Args:
+        path: the file.
+        slots: its arrays.
+    """
+
+    def __init__(self, path: str | Path, slots: Mapping[Key, Slot]) -> None:
+        self.path, self.slots = Path(path), slots
+
+    def __enter__(self) -> "Awaited":
+        return self
+
+    def put(self, key: Key, place: tuple[slice, ...], values: Tensor) -> None:
+        """Nothing: the other process has the same numbers.
+
+        Args:
+            key, place, values: as in `File.put`.
+        """
+
+    def finish(self, rest: Draws) -> Draws:
+        """Map the arrays from the complete file.
+
+        Args:
+            rest: the draws with the arrays that are known at the end only.
+
+        Raises:
+            OutputError: the file is on a disk of another machine.
+        """
+        if not self.path.is_file():
+            raise OutputError(
+                f"{str(self.path)!r} requires a disk that all machines share, got a machine without the file. Write "
+                "to such a disk, out='/shared/posterior.nc'."
+            )
+        return replace(rest, arrays=_mapped(self.path, self.slots) | rest.arrays, path=self.path)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _mapped(path: Path, slots: Mapping[Key, Slot]) -> dict[Key, Named]:
+    """The arrays of a file."""
+    with require_package("h5py").File(path) as file:
+        places = {key: file[key.group][key.name].id.get_offset() for key in slots}
+    arrays = {}
+    for key, slot in slots.items():
+        dtype = torch.empty(0, dtype=slot.dtype).numpy().dtype
+        # Mode "c" is private: changes of a tensor are not written into the file.
+        array = np.memmap(path, dtype, "c", places[key], slot.shape)
+        arrays[key] = Named(slot.dims, torch.from_numpy(array))
+    return arrays

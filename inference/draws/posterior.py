@@ -28,6 +28,9 @@ from pyrovae.inference.pair.on_data import PairOnData, on_data
 from pyrovae.inference.pair.running import MEMORY, Transform, numbers
 from pyrovae.inference.pair.scoring import run_pair, scores, terms_of
 from pyrovae.inference.pair.tracing import PairTrace, sites
+from pyrovae.inference.processes.faults import together
+from pyrovae.inference.processes.launch import current
+from pyrovae.inference.processes.share import Share
 from pyrovae.numeric import wide
 
 __all__ = ["posterior", "posterior_predictive"]
@@ -89,7 +92,8 @@ def posterior(
     sites = sites if sites is None or isinstance(sites, str) else check_names("sites", sites)
     proposals = proposals if proposals is None else check_count("proposals", proposals, write=1000)
     single = num_samples == 1 and not corrected
-    with on_data("posterior", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
+    opened = on_data("posterior", model, guide, data, transform, memory=memory, seed=seed, single=single)
+    with together(current()), opened as pair:
         if corrected:
             _require_own_weights(pair)
         latents, observed = _forms(pair)
@@ -228,10 +232,22 @@ def _plan(pair: PairOnData, source: _Posterior, num_samples: int, proposals: int
 
 
 def _draw(pair: PairOnData, source: _Posterior, plan: Plan, compile: bool | None) -> Draw:
-    """The method that draws; compiled where asked for, or where it pays."""
+    """The method that draws; compiled where asked for, or where it pays. Several processes share the rows."""
     count = plan.proposals or plan.num_samples
     work = pair.size * count * numbers(pair.first) if source.scored else 0
-    return maybe_compiled(source.draw, pair.model, pair.guide, work=work, compile=compile)
+    if current().alone or pair.layout.has_global:
+        return maybe_compiled(source.draw, pair.model, pair.guide, work=work, compile=compile)
+
+    def draw(batch: Batch, num_samples: int, share: Share) -> Values:
+        with current().noise(share):
+            return source.draw(batch, share.size, num_samples, {})
+
+    drawn = maybe_compiled(draw, pair.model, pair.guide, work=work, compile=compile)
+
+    def whole(batch: Batch, rows: int, num_samples: int, common: Values) -> Values:
+        return current().over_rows(lambda mine, share: drawn(mine, num_samples, share), batch, 1)
+
+    return whole
 
 
 def _enumerated(pair: PairTrace, of_model: dict[str, Tensor], depth: int) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from pyrovae.display import Cells, Shown
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.evidence.edges import at_the_edge, edge_note
 from pyrovae.inference.evidence.estimate import Estimate, EvidenceEstimate, summary
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import PairOnData, on_data
@@ -28,6 +29,10 @@ from pyrovae.inference.pair.scoring import NOT_INDEPENDENT, Terms
 from pyrovae.inference.pair.tails import FEWEST, RARE, UNTRUSTED, Tail
 from pyrovae.inference.pair.tracing import sites
 from pyrovae.inference.pair.weights import WeightSums, standard_error
+from pyrovae.inference.processes.faults import together
+from pyrovae.inference.processes.launch import current
+from pyrovae.inference.processes.processes import ALONE
+from pyrovae.inference.processes.share import Share
 from pyrovae.numeric import wide
 
 __all__ = ["Estimate", "Evaluation", "EvidenceEstimate", "Sums", "evaluate", "log_evidence", "summary"]
@@ -56,6 +61,8 @@ class Evaluation(Shown):
         per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` for each latent site z, and `*_error` for each
             of these; from 21 draws on, `khat`, the tail index of the weights. All of shape `(N,)`.
         rates: the rate of each latent site; in a hierarchy, that of each level given the levels above it.
+        edges: the share of the draws that are at the edge of a bounded support, as near as float32 or float64 goes, by
+            latent; only where estimates are wrong for it, and the table says so.
     """
 
     elbo: Estimate
@@ -67,6 +74,7 @@ class Evaluation(Shown):
     dims: float
     per_datum: dict[str, Tensor]
     rates: dict[str, Estimate] = field(default_factory=dict)
+    edges: dict[str, float] = field(default_factory=dict)
 
     @property
     def bits_per_dim(self) -> float:
@@ -102,6 +110,7 @@ class Evaluation(Shown):
                 f"! k-hat above {UNTRUSTED} for {100 * self.unreliable:.0f} % of the data points: log_evidence is "
                 "too low there, by more than its error"
             )
+        notes += edge_note(self.edges)
         return Cells([(name, str(value)) for name, value in rows.items()], after=notes, words=(0, 1))
 
 
@@ -213,8 +222,9 @@ def evaluate(
     """
     check_count("num_samples", num_samples, write=100)
     single = num_samples == 1
-    with on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed, single=single) as pair:
-        measured = _measure(pair, num_samples, compile, progress)
+    opened = on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed, single=single)
+    with together(current()), opened as pair:
+        measured, edges = _measure(pair, num_samples, compile, progress), at_the_edge(pair)
     per_datum = measured.per_datum
     effective = per_datum.pop("effective_sample_size")
     if pair.layout.has_global:
@@ -230,6 +240,7 @@ def evaluate(
         dims=measured.dims(pair),
         per_datum=per_datum,
         rates={name: measured.summary(f"rate_{name}") for name in sites(pair.traces.guide)},
+        edges=edges,
     )
 
 
@@ -267,37 +278,41 @@ def _measure(pair: PairOnData, num_samples: int, compile: bool | None, progress:
     per_datum: dict[str, Tensor] = {}
     variances: dict[str, float] = {}
     entries = 0
+    processes = ALONE if pair.layout.has_global else current()
     with progress_bar(progress, math.ceil(pair.size / rows) * len(counts), "chunk") as bar:
         if isinstance(score, Compiled):
             bar.set_postfix_str("compiling")
 
-        def scored(batch: Batch, count: int) -> Sums:
-            sums = score(batch, count)
+        def scored(batch: Batch, count: int, share: Share) -> Sums:
+            sums = score(batch, count, share)
             bar.set_postfix_str("", refresh=False)
             bar.update()
             return sums
 
-        for where, batch in pair.batches(rows):
-            sums = reduce(Sums.merge, (scored(batch, count) for count in counts))
-            parts = sums.per_datum() | {"effective_sample_size": sums.weights.effective_sample_size}
-            parts |= {"khat": sums.tail.khat} if sums.tail else {}
-            for name, part in parts.items():
-                # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
-                per_datum.setdefault(name, torch.empty(pair.size, dtype=part.dtype))[where] = part
+        def estimated(batch: Batch, share: Share) -> dict[str, Tensor]:
+            sums = reduce(Sums.merge, (scored(batch, count, share) for count in counts))
             for name, error in sums.total_errors().items():  # each chunk of data points has draws of its own
                 variances[name] = variances.get(name, 0.0) + error.item() ** 2
+            parts = sums.per_datum() | {"effective_sample_size": sums.weights.effective_sample_size}
+            return parts | ({"khat": sums.tail.khat} if sums.tail else {})
+
+        for where, batch in pair.batches(rows):
+            for name, part in processes.over_rows(estimated, batch, 0).items():
+                # Written in place: small results that stay break up the freed memory of each chunk, which then grows.
+                per_datum.setdefault(name, torch.empty(pair.size, dtype=part.dtype))[where] = part
             entries += pair.rules.entries(batch) if pair.rules.masked else 0
     return _Measured(per_datum, variances, entries)
 
 
-def _scorer(pair: PairOnData, num_samples: int, compile: bool | None) -> Callable[[Batch, int], Sums]:
-    """From a batch and a number of draws to their sums; compiled where asked for, or where it pays."""
+def _scorer(pair: PairOnData, num_samples: int, compile: bool | None) -> Callable[[Batch, int, Share], Sums]:
+    """From a batch, a number of draws and a share to their sums; compiled where asked for, or where it pays."""
 
     shared = pair.layout.has_global
     tail_of = 0 if shared or num_samples < FEWEST or not sites(pair.traces.guide) else num_samples
 
-    def score(batch: Batch, count: int) -> Sums:
-        return Sums.of(pair.score(batch, count).terms, shared=shared, tail_of=tail_of)
+    def score(batch: Batch, count: int, share: Share) -> Sums:
+        with current().noise(share):
+            return Sums.of(pair.score(batch, count).terms, shared=shared, tail_of=tail_of)
 
     work = pair.size * num_samples * numbers(pair.first)
     return maybe_compiled(score, pair.model, pair.guide, work=work, compile=compile)

@@ -60,7 +60,8 @@ class BetaTCVAE(Objective):
         *,
         data_size: int,
     ) -> None:
-        super().__init__(independent=True, requirements=[_has_one_factorised_latent])
+        couples = "which estimates q(z) by the codes of the whole batch"
+        super().__init__(independent=True, requirements=[_has_one_factorised_latent], couples=couples)
         for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
             check_weight(name, weight)
         check_count("data_size", data_size)
@@ -131,7 +132,8 @@ class MMD(Objective):
     def __init__(
         self, weight: float | Schedule, *, kl_weight: float | Schedule = 0.0, kernel: Literal["imq", "rbf"] = "imq"
     ) -> None:
-        super().__init__(independent=True, draw=_draw_with_free_run)
+        couples = "which compares the codes of the whole batch with draws from the prior"
+        super().__init__(independent=True, draw=_draw_with_free_run, couples=couples)
         _kernel(kernel)
         check_weight("weight", weight)
         check_weight("kl_weight", kl_weight)

@@ -58,7 +58,9 @@ class ELBO(Objective):
             check_weight("capacity", capacity)
         by_dimension = bool(free_bits) and group == "dimension"
         requirements = [_is_factorised] if by_dimension else []
-        super().__init__(num_particles, elbo=partial(_elbo, analytic=analytic), requirements=requirements)
+        couples = "which bounds the mean rate of a batch" if free_bits or capacity is not None else ""
+        elbo = partial(_elbo, analytic=analytic)
+        super().__init__(num_particles, elbo=elbo, requirements=requirements, couples=couples)
         if free_bits and capacity is not None:
             raise PairError(
                 "ELBO requires free_bits or capacity, got both: each sets the rate at which the penalty ends. Write "

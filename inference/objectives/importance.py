@@ -62,6 +62,7 @@ class IWAE(Objective):
             independent=True,
             draw=partial(draw_paths, squared=gradient == "dreg") if by_paths else draw_particles,
             requirements=requirements,
+            couples="whose free bits bound the mean rate of a batch" if free_bits else "",
         )
         self.gradient, self.free_bits = gradient, free_bits
 

@@ -79,6 +79,8 @@ class Objective(Tracked, ABC):
         draw: how the particles are drawn.
         elbo: from the particles to the ELBO of each data point, `(B,)`: no weight, no schedule.
         requirements: further checks of a pair, run once.
+        couples: in what way the bound of a data point depends on the others of its batch, as the end of a sentence; ""
+            where it does not. Several processes train no such objective.
 
     Attributes:
         step: the number of steps taken, a 0-dim tensor.
@@ -101,11 +103,13 @@ class Objective(Tracked, ABC):
         draw: Drawing = draw_particles,
         elbo: Callable[[Particles], Tensor] = sampled_elbo,
         requirements: Sequence[Requirement] = (),
+        couples: str = "",
     ) -> None:
         super().__init__()
         self.num_particles = check_count("num_particles", num_particles, write=1)
         self.independent, self.reparameterised = independent, reparameterised
         self.layout: Layout | None = None
+        self.couples = couples
         self._draw, self._elbo, self._requirements = draw, elbo, tuple(requirements)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 

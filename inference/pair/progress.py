@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from pyrovae.inference.processes.launch import current
+
 __all__ = ["progress_bar"]
 
 
 def progress_bar(progress: bool, total: int, unit: str, initial: int = 0) -> Any:
-    """A tqdm bar, as a context manager; in a notebook, tqdm's widget.
+    """A tqdm bar, as a context manager; in a notebook, tqdm's widget. Of several processes, process 0 shows it.
 
     Args:
         progress: whether to show the bar.
@@ -16,4 +18,4 @@ def progress_bar(progress: bool, total: int, unit: str, initial: int = 0) -> Any
     """
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, initial=initial, unit=unit, disable=not progress, dynamic_ncols=True)
+    return tqdm(total=total, initial=initial, unit=unit, disable=not (progress and current().main), dynamic_ncols=True)

@@ -139,6 +139,7 @@ def _class_site(trace: Any, label: str) -> Site:
 
 
 def classify(
+    model: ProgramLike,
     guide: ProgramLike,
     data: Batch,
     *,
@@ -150,7 +151,7 @@ def classify(
     """q(y | x) of each data point, probabilities `(N, K)`; labels in the data are not used.
 
     Args:
-        guide: the guide.
+        model, guide: the pair; the guide alone classifies.
         data: named tensors of N data points.
         transform: the transform that training applied to a batch; `pyrovae.data.Scale()` if None.
         label: the site of the label.
@@ -160,7 +161,7 @@ def classify(
     Raises:
         PairError: no data; the guide has no such site.
     """
-    data, label = entered("classify", data, transform, guide), check_name("label", label)
+    data, label = entered("classify", data, transform, model, guide), check_name("label", label)
     size, device = batch_size(data), device_of(guide)
     parts = []
     with evaluating(guide), seeded(seed, device), progress_bar(progress, size, "data point") as bar:
@@ -173,6 +174,7 @@ def classify(
 
 
 def accuracy(
+    model: ProgramLike,
     guide: ProgramLike,
     data: Batch,
     *,
@@ -184,15 +186,16 @@ def accuracy(
     """The share of data points whose most probable label under q(y | x) is the one in `data`.
 
     Args:
-        guide, data, transform, label, seed, progress: as in `classify`; the data have the labels under that name.
+        model, guide, transform, label, seed, progress: as in `classify`.
+        data: named tensors of N data points, with the labels under the name `label`.
 
     Raises:
         PairError: no data; the guide has no such site.
     """
-    data, label = entered("accuracy", data, transform, guide), check_name("label", label)
+    data, label = entered("accuracy", data, transform, model, guide), check_name("label", label)
     if label not in data:
         raise PairError(
             f"accuracy requires the labels {label!r}, got {', '.join(map(repr, data))}. Write {{..., {label!r}: y}}."
         )
-    predicted = classify(guide, data, transform=transform, label=label, seed=seed, progress=progress).argmax(-1)
-    return (predicted == data[label].to(predicted.device)).double().mean().item()
+    found = classify(model, guide, data, transform=transform, label=label, seed=seed, progress=progress).argmax(-1)
+    return (found == data[label].to(found.device)).double().mean().item()

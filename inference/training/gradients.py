@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from pyro.infer.elbo import ELBO
@@ -15,6 +15,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike
 
 __all__ = [
+    "Gradients",
     "LossGradients",
     "as_tensors",
     "check_loss",
@@ -24,6 +25,27 @@ __all__ = [
     "loss_functions",
     "reported",
 ]
+
+
+class Gradients(Protocol):
+    """A loss, its value, and its gradients, whoever computes them."""
+
+    parameters: list[Tensor]
+
+    def value(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The loss as a 0-dim tensor.
+
+        Args:
+            model, guide: the pair.
+            args, kwargs: the arguments of both programs.
+        """
+        ...
+
+    def __call__(
+        self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[Any, list[Tensor | None]]:
+        """The loss, and the gradient of each parameter, None for one that the loss does not depend on."""
+        ...
 
 
 class LossGradients:

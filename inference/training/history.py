@@ -25,6 +25,7 @@ class History(Shown):
 
     A row has `epoch`, `step` (updates so far), `lr`, `loss` (the objective's mean over the data points of the epoch),
     and `train_elbo` (the ELBO of the same draws, whatever is optimised; absent where the loss does not provide it).
+    Both are of the networks in training mode, with their dropout and a decoder's `word_dropout` and `teacher_forcing`.
     With validation data it also has their `elbo`, `rate` and `distortion`, and `log_evidence`, the mean of the bound
     log 1/S sum_s w_s, where the loss weighs S draws. `train_rate` and `train_distortion` are measured with the same
     weights on the first training data points, as many as validation has and at most 500; they are absent where the pair
@@ -35,7 +36,8 @@ class History(Shown):
         best_epoch: the epoch with the highest validation ELBO, or log-evidence where there is one; None without
             validation data.
         seconds: the time that the training took, with that before a resume.
-        stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
+        stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before,
+            `"callback"` when a callback raised `StopTraining`.
         step_losses: the objective of each step, the mean over the data points of its batch, `(steps,)`.
     """
 
@@ -49,8 +51,8 @@ class History(Shown):
         return [row[name] for row in self.rows]
 
     def cells(self) -> Cells:
-        names = list(self.rows[0]) if self.rows else ["epoch"]
-        cells = [[_shown(name, row[name]) for name in names] for row in self.rows]
+        names = self._names()
+        cells = [[_shown(name, row[name]) if name in row else "-" for name in names] for row in self.rows]
         if len(cells) > _SHOWN:
             cells = [*cells[: _SHOWN // 2], ["..."] * len(names), *cells[-_SHOWN // 2 :]]
         judged = "log-evidence" if "log_evidence" in names else "ELBO"
@@ -66,12 +68,16 @@ class History(Shown):
         return curves(self.rows)
 
     def csv(self) -> str:
-        """The rows as comma-separated values with a header."""
+        """The rows as comma-separated values with a header; a value that an epoch lacks is empty."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]) if self.rows else ["epoch"])
+        writer = csv.DictWriter(text, fieldnames=self._names())
         writer.writeheader()
         writer.writerows(self.rows)
         return text.getvalue()
+
+    def _names(self) -> list[str]:
+        """The columns of all rows: those of training data may be absent in some epochs."""
+        return list(dict.fromkeys(name for row in self.rows for name in row)) or ["epoch"]
 
 
 def _shown(name: str, value: float) -> str:

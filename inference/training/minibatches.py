@@ -11,7 +11,17 @@ from pyrovae.data.source import LazyBatch, take
 from pyrovae.errors import DataError
 from pyrovae.inference.pair.contract import batch_size as size_of
 
-__all__ = ["Transform", "chunks", "each_batch", "gathered", "in_memory", "is_small", "one_thread", "row_order"]
+__all__ = [
+    "Transform",
+    "chunks",
+    "each_batch",
+    "gathered",
+    "in_memory",
+    "is_fine",
+    "is_small",
+    "one_thread",
+    "row_order",
+]
 
 Transform = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 """From batch to batch, in tensor code: conversion of bytes, binarisation, noise."""
@@ -21,6 +31,9 @@ SMALL_STEP = 1_000_000
 
 ENOUGH_STEPS = 64
 """Fewer steps in one run do not earn the longer compilation of several steps back."""
+
+FINE_STEP = 250_000
+"""Multiplications of a product, on average, below which a second thread saves no more than its waiting costs."""
 
 
 def row_order(data: Mapping[str, Tensor], num_steps: int, batch_size: int | None, order: Tensor | None) -> Tensor:
@@ -118,6 +131,21 @@ def is_small(parameters: list[Tensor], order: Tensor) -> bool:
     """
     work = sum(p.numel() for p in parameters) * order.shape[1]
     return order.device.type == "cpu" and work < SMALL_STEP and len(order) >= ENOUGH_STEPS
+
+
+def is_fine(parameters: list[Tensor], order: Tensor, num_particles: int = 1) -> bool:
+    """Whether the steps consist of products so small that a single thread computes them as fast as several.
+
+    Threads wait for each other after every product, from 1 to 10 microseconds, depending on where the operating system
+    has put them. So small products on two threads take as long as on one, or twice as long.
+
+    Args:
+        parameters: those of the pair; each is a factor of one product per data point and particle.
+        order: row numbers `(steps, B)`.
+        num_particles: draws per data point.
+    """
+    work = sum(p.numel() for p in parameters) * order.shape[1] * num_particles
+    return order.device.type == "cpu" and work < FINE_STEP * len(parameters)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.compile.eager import Eager
 from pyrovae.inference.pair.contract import ProgramLike, call, modules
 from pyrovae.inference.training.fused import FusedUpdate, Settings, members_of
-from pyrovae.inference.training.gradients import LossGradients, clipped, is_finite
+from pyrovae.inference.training.gradients import Gradients, clipped, is_finite
 from pyrovae.inference.training.minibatches import Transform, each_batch
 
 __all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "Steps", "TorchSteps", "routed"]
@@ -63,23 +63,25 @@ class Graphs:
         options: dict[str, Any] | None = None,
         eager_first: bool = False,
         eager: Callable[..., Any] | None = None,
+        of_pair: bool = True,
     ) -> Compiled | Eager:
         """The function, compiled where the pair is.
 
         Args:
             fn: any function that runs the pair.
+            of_pair: whether it runs the pair, whose attributes are then watched.
             eager: a function that does the same, and runs where no graph does; None for `fn` itself.
             cuda_graph: on a GPU, launch the kernels of a replay together.
             options: settings of `torch._inductor.config` that hold while compiling.
             eager_first: run the first call of each signature as it is.
         """
+        programs = (self.model, self.guide) if of_pair else ()
         if not self.compile:
-            return Eager(eager or fn, self.model, self.guide, precision=self.precision, local=self.local)
+            return Eager(eager or fn, *programs, precision=self.precision, local=self.local)
         return Compiled(
             fn,
-            self.model,
-            self.guide,
-            watch=self._watch,
+            *programs,
+            watch=self._watch if of_pair else [],
             precision=self.precision,
             reported=self._reported,
             cuda_graph=cuda_graph,
@@ -209,7 +211,7 @@ class TorchSteps(Steps):
     def __init__(
         self,
         graphs: Graphs,
-        gradients: LossGradients,
+        gradients: Gradients,
         optimizer: Optimizer | PyroOptim,
         clip_norm: float | None,
     ) -> None:
@@ -242,7 +244,7 @@ class FusedSteps(TorchSteps):
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
     """
 
-    def __init__(self, graphs: Graphs, gradients: LossGradients, optimizer: Optimizer, clip_norm: float | None) -> None:
+    def __init__(self, graphs: Graphs, gradients: Gradients, optimizer: Optimizer, clip_norm: float | None) -> None:
         super().__init__(graphs, gradients, optimizer, clip_norm)
         self._update = FusedUpdate(members_of(optimizer, self.parameters))
         self.one = graphs(self._one, cuda_graph=True, eager_first=True)
@@ -308,7 +310,7 @@ class EagerUpdateSteps(TorchSteps):
     def __init__(
         self,
         graphs: Graphs,
-        gradients: LossGradients,
+        gradients: Gradients,
         optimizer: Optimizer | PyroOptim,
         clip_norm: float | None,
         reduce: Callable[[list[Tensor]], None] | None,

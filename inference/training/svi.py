@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -17,19 +18,22 @@ from pyrovae.errors import PairError
 from pyrovae.inference.compile.precision import PRECISIONS, precise
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.fused import FusedUpdate, members_of
-from pyrovae.inference.training.gradients import LossGradients, check_loss, loss_functions, reported
+from pyrovae.inference.training.gradients import Gradients, LossGradients, check_loss, loss_functions, reported
 from pyrovae.inference.training.minibatches import (
     Transform,
     chunks,
     gathered,
     in_memory,
+    is_fine,
     is_small,
     one_thread,
     row_order,
 )
 from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
 from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
+from pyrovae.inference.training.processes import OverProcesses
 from pyrovae.inference.training.pyro_steps import PyroSteps
+from pyrovae.inference.training.split_steps import SplitSteps
 from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps, TorchSteps, routed
 
 __all__ = ["BESIDE", "SVI"]
@@ -71,7 +75,8 @@ class SVI(pyro.infer.SVI):
         precision: `"fp32"`, or `"bf16"` for matrix products and convolutions in bfloat16.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
         reduce: called with the gradients between backward pass and update, to change them in place. Several processes
-            average their gradients here: `lambda grads: [dist.all_reduce(g, dist.ReduceOp.AVG) for g in grads]`.
+            average their gradients here: `lambda grads: [dist.all_reduce(g, dist.ReduceOp.AVG) for g in grads]`. `fit`
+            passes an `OverProcesses`, whose sum is part of the graph.
         verify: compare steps 1, 2, 4, 8, ... of a graph with plain Pyro, on a CPU. Where they differ, Pyro's step is
             taken, with a warning, and all further ones run eagerly.
 
@@ -95,7 +100,7 @@ class SVI(pyro.infer.SVI):
         compile: bool | Literal["beside"] = "beside",
         precision: str = "fp32",
         clip_norm: float | None = None,
-        reduce: Callable[[list[Tensor]], None] | None = None,
+        reduce: Callable[[list[Tensor]], None] | OverProcesses | None = None,
         verify: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
@@ -171,15 +176,13 @@ class SVI(pyro.infer.SVI):
         steps, device = self._prepared_for(data, order, transform)
         if not len(order):
             return torch.zeros(0, device=device)
+        if isinstance(self.reduce, OverProcesses):
+            order, transform = self.reduce.shared(order, transform)
         data, order = in_memory(data, order, device)
         if any(tensor.device != device for tensor in data.values()):
             batches = (gathered(data, rows, device) for rows in order)
             return torch.cat([steps.advance([None], batch, transform) for batch in batches])
-        order = order.to(device)
-        if steps.compile and is_small(steps.parameters, order):
-            with one_thread():
-                return steps.advance(chunks(order, steps.per_graph), dict(data), transform, small=True)
-        return steps.advance(order.split(1), dict(data), transform)
+        return self._in_graphs(steps, order.to(device), dict(data), transform)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -245,6 +248,15 @@ class SVI(pyro.infer.SVI):
         if self._steps:
             self._steps.stop_compiling()
 
+    def _in_graphs(self, steps: Steps, order: Tensor, data: dict[str, Tensor], transform: Transform | None) -> Tensor:
+        """Take steps whose minibatches are gathered inside the graph, on one thread where they are small."""
+        if steps.compile and is_small(steps.parameters, order):
+            with one_thread():
+                return steps.advance(chunks(order, steps.per_graph), data, transform, small=True)
+        fine = steps.compile and is_fine(steps.parameters, order, getattr(self.objective, "num_particles", 1))
+        with one_thread() if fine else nullcontext():
+            return steps.advance(order.split(1), data, transform)
+
     def _prepared_for(
         self, data: Mapping[str, Tensor], order: Tensor, transform: Transform | None
     ) -> tuple[Steps, torch.device]:
@@ -286,17 +298,24 @@ class SVI(pyro.infer.SVI):
         if isinstance(optimizer, Optimizer):
             mine = {id(member.parameter) for member in members_of(optimizer, parameters)}
             parameters = [parameter for parameter in parameters if id(parameter) in mine]
-        gradients = LossGradients(self.objective, parameters)
-        graphs = self._graphs(found.called)
-        one = optimizer if self.reduce is None and isinstance(optimizer, Optimizer) else None
-        if one is not None and FusedUpdate.covers(members_of(one, parameters)):
-            return FusedSteps(graphs, gradients, one, self.clip_norm)
-        return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, self.reduce)
+        mine, graphs, reduce = LossGradients(self.objective, parameters), self._graphs(found.called), self.reduce
+        gradients: Gradients = mine
+        if isinstance(reduce, OverProcesses):
+            gradients, reduce = reduce.gradients(mine), None
+        if isinstance(optimizer, Optimizer) and FusedUpdate.covers(members_of(optimizer, parameters)):
+            if reduce is not None:
+                return SplitSteps(graphs, gradients, optimizer, self.clip_norm, reduce)
+            return FusedSteps(graphs, gradients, optimizer, self.clip_norm)
+        return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, reduce)
 
     def _made_for_pyro(self) -> PyroSteps | None:
         """The steps of a Pyro optimizer, which find their parameters by themselves."""
         if not isinstance(self.optim, PyroOptim):
             return None
+        if isinstance(self.reduce, OverProcesses):
+            raise PairError(
+                "Several processes require a torch optimizer. Write optim=partial(torch.optim.Adam, lr=1e-3)."
+            )
         return PyroSteps(self, self._graphs([], local=False), self.clip_norm, self.reduce)
 
     def _graphs(self, called: list[nn.Module], *, local: bool = True) -> Graphs:

@@ -168,9 +168,7 @@ def encoder(model: ProgramLike, guide: ProgramLike, batch: Batch, *, transform: 
         ExportError: a distribution has no mean in closed form.
         DataError, PairError, ShapeError: as in `encode`.
     """
-    with _opened("encoder", model, guide, batch, transform) as (pair, example, still, roles):
-        inferred = {name for name in roles.latents if name in example and name not in required(pair[1])}
-        return Encoder(*pair, still).settle({name: t for name, t in example.items() if name not in inferred})
+    return _encoder(_Opened("encoder", model, guide, batch, transform))
 
 
 def decoder(model: ProgramLike, guide: ProgramLike, batch: Batch, *, transform: Transform | None = None) -> Part:
@@ -186,40 +184,53 @@ def decoder(model: ProgramLike, guide: ProgramLike, batch: Batch, *, transform: 
         ExportError: a distribution has no mean in closed form.
         DataError, PairError, ShapeError: as in `decode`.
     """
-    first = encoder(model, guide, batch, transform=transform)
-    with _opened("decoder", model, guide, batch, transform) as (pair, example, still, roles):
-        with torch.no_grad():
-            found = first(*first.example.values())
-        codes = {name: found[name] for name in roles.latents if name in found}
-        conditions = {name: t for name, t in transformed(example, still).items() if name in roles.given}
-        return Decoder(*pair, codes, roles.shared).settle({**codes, **conditions})
+    opened = _Opened("decoder", model, guide, batch, transform)
+    first = _encoder(opened)
+    with torch.no_grad():
+        found = first(*first.example.values())
+    codes = {name: found[name] for name in opened.latents if name in found}
+    part = Decoder(opened.model, opened.guide, codes, opened.shared)
+    return part.settle({**codes, **{name: opened.batch[name] for name in opened.given}})
 
 
-class _Roles:
-    """What the sites and tensors of a pair are: latents, those that all data points share, and conditions."""
+class _Opened:
+    """A copy of a pair on the CPU with an example, and what the sites and tensors are.
 
-    def __init__(self, model: ProgramLike, guide: ProgramLike, batch: Batch) -> None:
-        with evaluating(model, guide), seeded(0, torch.device("cpu")):
-            traces = trace_pair(model, guide, batch, data_size=batch_size(batch))
+    Attributes:
+        model, guide: the copy.
+        transform: the transform without draws.
+        example: 13 data points.
+        batch: the example as the transform leaves it.
+        latents: the names of the latent sites.
+        shared: those of the latent sites that all data points share.
+        given: the names of the tensors that the model conditions on.
+    """
+
+    def __init__(
+        self, what: str, model: ProgramLike, guide: ProgramLike, batch: Batch, transform: Transform | None
+    ) -> None:
+        self.transform: Transform = Scale() if transform is None or _draws(transform) else transform
+        data = entered(what, batch, self.transform, model, guide)
+        rows = torch.arange(ROWS) % batch_size(data)
+        self.example = {name: tensor.cpu()[rows] for name, tensor in data.items()}
+        self.model, self.guide = copy.deepcopy((model, guide))
+        for module in modules(self.model, self.guide):
+            module.cpu().eval().requires_grad_(False)
+        self.batch = transformed(self.example, self.transform)
+        with evaluating(self.model, self.guide), seeded(0, torch.device("cpu")):
+            traces = trace_pair(self.model, self.guide, self.batch, data_size=ROWS)
         latent = traces.latent()
         self.latents = list(latent)
         self.shared = [name for name, (site, _) in latent.items() if is_global(site)]
-        self.given = list(given(traces, batch))
+        self.given = list(given(traces, self.batch))
 
 
-@contextmanager
-def _opened(
-    what: str, model: ProgramLike, guide: ProgramLike, batch: Batch, transform: Transform | None
-) -> Iterator[tuple[tuple[ProgramLike, ProgramLike], Batch, Transform, _Roles]]:
-    """A copy of the pair on the CPU, an example of 13 data points, the transform without draws, and the roles."""
-    still = Scale() if transform is None or _draws(transform) else transform
-    data = entered(what, batch, still, model, guide)
-    rows = torch.arange(ROWS) % batch_size(data)
-    example = {name: tensor.cpu()[rows] for name, tensor in data.items()}
-    pair = copy.deepcopy((model, guide))
-    for module in modules(*pair):
-        module.cpu().eval().requires_grad_(False)
-    yield pair, example, still, _Roles(*pair, transformed(example, still))
+def _encoder(opened: _Opened) -> Encoder:
+    """The guide of an opened pair; labels that it infers are not among its inputs."""
+    inferred = {name for name in opened.latents if name in opened.example} - {*required(opened.guide)}
+    part = Encoder(opened.model, opened.guide, opened.transform)
+    part.settle({name: t for name, t in opened.example.items() if name not in inferred})
+    return part
 
 
 def _draws(transform: Any) -> bool:

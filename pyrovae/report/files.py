@@ -33,7 +33,8 @@ SIDE = 1200
 """The most pixels of a picture's side; larger ones shrink."""
 
 VALIDATED = ("elbo", "rate", "distortion")
-COLUMNS = ("epoch", "loss", "train_elbo", *VALIDATED)
+TRAINED = ("train_rate", "train_distortion")
+COLUMNS = ("epoch", "loss", "train_elbo", *VALIDATED, *TRAINED)
 
 T = TypeVar("T")
 
@@ -138,12 +139,13 @@ def _entries(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a history. All have the columns of the first one."""
+    """The rows of a history. All have the columns of the first one; two of training data are optional in each row."""
     content = read_json(path)
     if not isinstance(content, list):
         raise _wrong(path, "a list of rows", content)
     rows = [_row(path, row) for row in content]
-    names = [name for name in COLUMNS if rows and name in rows[0]]
+    everywhere = {name for name in TRAINED if all(name in row for row in rows)}
+    names = [name for name in COLUMNS if rows and name in rows[0] and name not in {*TRAINED} - everywhere]
     for row in rows:
         if missing := {"epoch", "loss", *names, *(VALIDATED if "elbo" in names else ())} - row.keys():
             raise _wrong(path, f"a number {min(missing)!r} in each row", list(row))

@@ -22,12 +22,7 @@ def heading(what: str, lead: str, files: RunFiles) -> dict[str, Any]:
     data = _text(files.summary.get("data")).partition(":")[0][:NAME]
     today = datetime.now().astimezone()
     title = f"{what}{f' of {data}' if data else ''}, {today.day} {today:%B %Y}"
-    command = files.summary.get("command")
-    return {
-        "title": title,
-        "lead": lead,
-        "command": _text(command.get("line"))[:LINE] if isinstance(command, dict) else "",
-    }
+    return {"title": title, "lead": lead, "command": _text(files.summary.get("command"))[:LINE]}
 
 
 def _text(value: Any) -> str:

@@ -109,6 +109,46 @@ def test_a_formula_is_the_start_of_a_docstring():
     assert formulas.leading_formula("Draw z from p(z | x).") == ""
 
 
+def test_an_indented_block_of_a_docstring_is_code_or_a_formula(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    blocks = extension("blocks")
+    lines = [
+        "Fills gaps.",
+        "",
+        "    fill(frame)",
+        "",
+        "It is",
+        "",
+        "    p(x) = sum_z p(x, z)",
+        "",
+        "- one",
+        "",
+        "    x",
+    ]
+    blocks.show_blocks(None, "class", "pyrovae.Table", None, None, lines)
+    code, formula = [".. code-block:: python", "", "   fill(frame)"], ".. math::"
+    assert lines[2:5] == code
+    assert formula in lines
+    assert lines[-3:] == ["- one", "", "    x"]
+
+
+def test_an_argument_of_one_letter_is_no_list(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    blocks, lines = extension("blocks"), ["Args:", "    size: N.", "    x: the data, N rows."]
+    blocks.show_blocks(None, "class", "pyrovae.Table", None, None, lines)
+    assert lines == ["Args:", r"    size: N\.", "    x: the data, N rows."]
+
+
+def test_a_constant_has_the_words_below_it(monkeypatch):
+    """Sphinx would show those of its type: "Convert a number or string to an integer"."""
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    blocks = extension("blocks")
+    for name in re.findall(r"^\.\. autodata:: (\S+)$", REFERENCE, re.MULTILINE):
+        lines = ["of its type"]
+        blocks.show_constant(None, "data", name, resolve(name), None, lines)
+        assert lines != ["of its type"], name
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("furo")

@@ -27,6 +27,16 @@ def test_text_vae_by_a_transformer_with_an_aggressive_guide(example, phrases, tm
     assert done.summary("vae")["elbo"]["value"] > -27 * math.log(30)
 
 
+def test_text_vae_with_a_share_of_true_tokens(example, phrases, tmp_path):
+    """The table says that the loss of training is no bound; the scores are those of the decoder with true tokens."""
+    flags = ["--data", phrases, "--variants", "vae", "--teacher-forcing", "0.5", "--lr", "0.02"]
+    done = example("text_vae.py", *TEXT, *flags, folder=tmp_path / "half")
+    assert "its loss bounds no log p(x)" in done.stdout
+    assert 1 < done.summary("vae")["perplexity"]["value"] < 19
+    wrong = example("text_vae.py", *flags, "--decoder", "transformer", folder=tmp_path / "run", code=2)
+    assert "--teacher-forcing below 1 requires --decoder lstm" in wrong.stderr
+
+
 def test_text_vae_names_the_fault_of_a_file(example, tmp_path):
     (tmp_path / "latin.txt").write_bytes("caf\u00e9".encode("latin-1"))
     done = example("text_vae.py", "--data", str(tmp_path / "latin.txt"), folder=tmp_path / "run", code=2)

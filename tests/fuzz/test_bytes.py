@@ -176,7 +176,7 @@ def test_other_files_of_a_run(name, trained, read, tmp_path):
     _, run = trained
     shutil.copytree(run, tmp_path / "run")
     summary = {"data": "digits", "seconds": 2.0, "elbo": {"value": -3.0, "error": 0.1}, "arguments": {"lr": "0.1"}}
-    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary | {"command": {"script": "/x/vae.py"}}))
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary | {"command": "pyrovae vae"}))
     path = tmp_path / "run" / name
 
     def reader(content):

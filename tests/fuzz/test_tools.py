@@ -196,7 +196,7 @@ def test_tools_of_labels(kinds, fuzz):
     data = {"x": torch.randn(9, 4), "y": torch.arange(9) % 3}
     for name in ("x", "y"):
         for tool in (inference.classify, inference.accuracy):
-            shared = {"guide": kinds.program(guide), "data": kinds.batch(data, name), "label": kinds.choice("y")}
-            fuzz(kinds.case(tool, **shared))
+            shared = {"model": kinds.program(model), "guide": kinds.program(guide)}
+            fuzz(kinds.case(tool, **shared, data=kinds.batch(data, name), label=kinds.choice("y")))
         shared = {"model": kinds.program(model), "guide": kinds.program(guide), "data": kinds.batch(data, name)}
         fuzz(kinds.case(inference.evaluate, **shared)._replace(name=f"evaluate[{name}]"))

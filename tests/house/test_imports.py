@@ -8,7 +8,18 @@ import pytest
 ROOT = ["version", "errors", "checks", "numeric", "output", "imports", "display", "recorded"]
 ROOT += ["gallery", "cli", "__main__"]  # what a command asks for, they import late
 BASE = [f"pyrovae.{name}" for name in ROOT]
-INFERENCE = ["pair", "compile", "objectives", "evidence", "training", "draws", "latent", "diagnostics", "tasks"]
+INFERENCE = [
+    "processes",
+    "pair",
+    "compile",
+    "objectives",
+    "evidence",
+    "training",
+    "draws",
+    "latent",
+    "diagnostics",
+    "tasks",
+]
 
 # A room imports from the rooms before it and from itself. Two packages hold rooms, and export names of theirs.
 ORDER = [
@@ -24,6 +35,7 @@ ORDER = [
     ["pyrovae.inference.estimators"],
     ["pyrovae.inference"],
     ["pyrovae.export"],
+    ["pyrovae.tracking"],
     ["pyrovae.report"],
     ["pyrovae"],
     ["pyrovae.examples"],

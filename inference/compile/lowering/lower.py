@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from pyrovae.imports import private
 from pyrovae.inference.compile.capture import Captured
 from pyrovae.inference.compile.lowering.cache import checked_libraries, repaired, usable_cache
-from pyrovae.inference.compile.lowering.products import use_onednn
+from pyrovae.inference.compile.lowering.products import lower_to_onednn, use_onednn
 from pyrovae.inference.compile.rolling.roll import with_loops
 
 __all__ = ["compile_graph", "example_inputs", "lower", "prepare"]
@@ -122,6 +122,7 @@ def _compiled(module: fx.GraphModule, inputs: list[Tensor], options: dict[str, A
         from pyrovae.inference.compile.lowering.cpp import SETTINGS, together
 
     compiler: Callable[..., Any] = compile_fx
+    lower_to_onednn()
     _keep_freed_memory()
     # On a CPU torch's own generator is faster than inductor's, and compiled code then draws the numbers of eager code.
     numbers = {"fallback_random": config.fallback_random or all(x.device.type == "cpu" for x in inputs)}

@@ -36,6 +36,8 @@ def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) ->
 def curves(rows: Sequence[Mapping[str, float]]) -> Section | None:
     """Training curves: the loss, and ELBO, rate and distortion on the validation data. None without a history.
 
+    Rate and distortion of some training data are drawn too where the history has them.
+
     Args:
         rows: the rows of a `History`, one for each epoch.
     """
@@ -49,8 +51,14 @@ def curves(rows: Sequence[Mapping[str, float]]) -> Section | None:
     panels = [("loss", loss)]
     if "elbo" in rows[0]:
         loss["validation, −ELBO"] = [-row["elbo"] for row in rows]
-        panels += [(name, {f"validation {name}": [row[name] for row in rows]}) for name in ("rate", "distortion")]
+        panels += [(name, _part(rows, name)) for name in ("rate", "distortion")]
     shown = [{"title": title, "series": [{"name": n, "values": v} for n, v in s.items()]} for title, s in panels]
     text = "Nats per data point at each epoch. To read values, point at a curve, or focus it and press the arrow keys."
     epochs = [int(row["epoch"]) for row in rows]
     return {"kind": "curves", "title": "Training", "text": text, "epochs": epochs, "panels": shown}
+
+
+def _part(rows: Sequence[Mapping[str, float]], name: str) -> dict[str, list[float]]:
+    """A part of the ELBO on the validation data, and on some training data where the rows have it."""
+    columns = {f"training {name}, some data": f"train_{name}", f"validation {name}": name}
+    return {title: [row[column] for row in rows] for title, column in columns.items() if column in rows[0]}

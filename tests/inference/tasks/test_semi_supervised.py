@@ -172,8 +172,8 @@ def test_a_trained_guide_classifies():
     guide = SemiSupervisedGuide(MLP(3, 2, (8,)), NormalGuide(encoder))
     svi = SVI(model, guide, (torch.optim.Adam, {"lr": 0.02}), Supervised(10.0), compile=False)
     svi.steps({"x": x, "y": y}, 60, order=torch.arange(200).expand(60, -1))
-    assert accuracy(guide, {"x": x, "y": truth}) > 0.98
-    probabilities = classify(guide, {"x": x, "y": y})
+    assert accuracy(model, guide, {"x": x, "y": truth}) > 0.98
+    probabilities = classify(model, guide, {"x": x, "y": y})
     assert probabilities.shape == (200, 2)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(200))
 
@@ -191,43 +191,50 @@ def test_another_name_of_the_label(says):
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("kind", dist.Categorical(logits=x if kind is None else 0 * x))
 
+    model, _ = build()
     x, kind = torch.randn(7, 3), torch.tensor([0, 1, 2, -1, 0, 1, 2])
-    found = classify(guide, {"x": x, "kind": kind}, label="kind")
+    found = classify(model, guide, {"x": x, "kind": kind}, label="kind")
     torch.testing.assert_close(found, x.softmax(-1))
     share = (x.argmax(-1) == kind).double().mean().item()
-    assert accuracy(guide, {"x": x, "kind": kind}, label="kind") == share
+    assert accuracy(model, guide, {"x": x, "kind": kind}, label="kind") == share
     expected = x.log_softmax(-1)[kind >= 0, kind[kind >= 0]].sum()
     torch.testing.assert_close(Supervised(1.0, label="kind").log_likelihood(guide, x=x, kind=kind), expected)
 
 
 def test_bytes_are_scaled_and_the_random_state_is_left_alone():
-    _, guide = build()
+    model, guide = (program.float() for program in build())
     x, state = torch.randint(256, (5, *X), dtype=torch.uint8), torch.get_rng_state()
-    found = classify(guide.float(), {"x": x})
-    assert torch.equal(found, classify(guide, {"x": x / 255}))
-    dynamic = [classify(guide, {"x": x}, transform=Binarize(), seed=seed) for seed in (1, 1, 2)]
+    found = classify(model, guide, {"x": x})
+    assert torch.equal(found, classify(model, guide, {"x": x / 255}))
+    dynamic = [classify(model, guide, {"x": x}, transform=Binarize(), seed=seed) for seed in (1, 1, 2)]
     assert torch.equal(*dynamic[:2])
     assert not torch.equal(*dynamic[1:])
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_the_bar_is_shown_and_changes_nothing(capsys):
-    _, guide = build()
+    pair = build()
     data = {"x": torch.rand(5, *X).double(), "y": torch.tensor([0, 1, 3, 1, 2])}
-    quiet = classify(guide, data), accuracy(guide, data)
+    quiet = classify(*pair, data), accuracy(*pair, data)
     assert "data point" not in capsys.readouterr().err
-    assert torch.equal(classify(guide, data, progress=True), quiet[0])
+    assert torch.equal(classify(*pair, data, progress=True), quiet[0])
     assert "5/5" in capsys.readouterr().err
-    assert accuracy(guide, data, progress=True) == quiet[1]
+    assert accuracy(*pair, data, progress=True) == quiet[1]
     assert "5/5" in capsys.readouterr().err
 
 
 def test_no_data(says):
-    _, guide = build()
     with says(PairError, "classify requires data", "empty batch"):
-        classify(guide, {"x": torch.rand(0, *X).double()})
+        classify(*build(), {"x": torch.rand(0, *X).double()})
+
+
+def test_the_guide_and_the_data_alone(says):
+    """What other tools take first is required here too: the error has the line to write."""
+    _, guide = build()
+    with says(PairError, "requires a program", "Write accuracy(model, guide, data)."):
+        accuracy(guide, {"x": torch.rand(2, *X).double()}, {"y": torch.zeros(2)})
 
 
 def test_a_guide_without_a_label(says):
     with says(PairError, "no site 'y'", "'z'", "SemiSupervisedGuide"):
-        classify(NormalGuide(MLP(3, 4, (5,))), {"x": torch.randn(2, 3)})
+        classify(build()[0], NormalGuide(MLP(3, 4, (5,))), {"x": torch.randn(2, 3)})

@@ -60,6 +60,17 @@ def test_a_history_of_nothing():
     assert str(History()) == "epoch\nnats per data point; stopped by epochs"
 
 
+def test_a_value_that_some_epochs_lack():
+    """Rate and distortion of training data are left out of an epoch in which they are not finite."""
+    history = History(({"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "train_rate": 0.5}))
+    assert [line.split() for line in str(history).splitlines()[:3]] == [
+        ["epoch", "loss", "train_rate"],
+        ["1", "2.00", "-"],
+        ["2", "1.00", "0.50"],
+    ]
+    assert history.csv().splitlines() == ["epoch,loss,train_rate", "1,2.0,", "2,1.0,0.5"]
+
+
 def test_fit_returns_what_the_run_did(table_pair, split, quick):
     history = quick(*table_pair(), split(), epochs=2)
     assert isinstance(history.rows, tuple)

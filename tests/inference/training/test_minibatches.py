@@ -6,10 +6,12 @@ import torch
 from pyrovae.errors import DataError
 from pyrovae.inference.training.minibatches import (
     ENOUGH_STEPS,
+    FINE_STEP,
     SMALL_STEP,
     chunks,
     each_batch,
     gathered,
+    is_fine,
     is_small,
     one_thread,
     row_order,
@@ -65,6 +67,15 @@ def test_small_and_many_steps():
     assert not is_small(parameters, many[1:])
     assert not is_small([torch.zeros(SMALL_STEP // 8)], many)
     assert not is_small(parameters, many.to("meta"))
+
+
+def test_small_products_on_a_cpu_are_fine():
+    order, parameters = torch.zeros(1, 10, dtype=torch.int64), [torch.zeros(FINE_STEP // 10), torch.zeros(1)]
+    assert is_fine(parameters, order)
+    assert not is_fine(parameters[:1], order)
+    assert not is_fine(parameters, order, num_particles=2)
+    assert not is_fine(parameters, order.to("meta"))
+    assert not is_fine([], order)
 
 
 def test_one_thread_inside_alone():

@@ -14,6 +14,7 @@ from pyrovae.report.folder import report_folder
 
 NAMES = ("metrics.json", "summary.json", "config.json")
 ROW = {"epoch": 1, "step": 8, "lr": 1e-3, "loss": 5.0, "train_elbo": -5.0, "elbo": -6.0, "rate": 1.0, "distortion": 5.0}
+ROW |= {"train_rate": 0.5, "train_distortion": 4.5}
 SUMMARY = {"data": "digits", "epochs": 2, "seconds": 3.5, "machine": {"device": "cpu"}, "arguments": {"lr": "0.001"}}
 SUMMARY |= {"elbo": {"value": -6.0, "error": 0.1}}
 STRANGE = [None, True, [], {}, "x", "\ud800", "\0", -1, 1e308, -1e308, math.nan, math.inf, 10**400, [[]], {"a": {}}]
@@ -99,6 +100,16 @@ def test_rows_that_are_no_history_are_left_out(rows, tmp_path):
     files = RunFiles.of(tmp_path)
     assert files.metrics == []
     assert "'metrics.json' is broken" in files.broken[0]
+
+
+def test_training_data_that_some_epochs_lack_are_no_column(tmp_path):
+    """Rate and distortion of training data are absent in an epoch in which they were not finite."""
+    lacking = {name: value for name, value in ROW.items() if name != "train_rate"}
+    for rows in ([ROW, lacking], [lacking, ROW]):
+        (tmp_path / "metrics.json").write_text(json.dumps(rows))
+        files = RunFiles.of(tmp_path)
+        assert files.broken == ()
+        assert [set(ROW) - set(row) for row in files.metrics] == [{"step", "lr", "train_rate"}] * 2
 
 
 def test_huge_losses_count_as_infinite(tmp_path):

@@ -36,9 +36,8 @@ def hostile(tmp_path):
     run.mkdir()
     for name in ("evil.py", "vae.py", "torch.py", "sitecustomize.py", "pyrovae.py", "__init__.py"):
         (run / name).write_text(f"open({str(mark)!r}, 'w')\n")
-    made = {"script": str(run / "evil.py"), "flags": ["--out", EVIL], "folder": str(run), "above": "."}
     strings = {EVIL: EVIL, "__proto__": EVIL, "constructor": EVIL}
-    summary = {"command": made, "data": EVIL, "transform": EVIL, "best_epoch": EVIL, "arguments": strings}
+    summary = dict.fromkeys(("command", "data", "transform", "best_epoch"), EVIL) | {"arguments": strings}
     (run / "summary.json").write_text(json.dumps(summary | {"machine": {"device": EVIL}, "seconds": 1}))
     (run / "metrics.json").write_text(json.dumps([{"epoch": 1, "loss": 2.0, EVIL: EVIL}]))
     (run / "config.json").write_text(json.dumps({"model": EVIL, "guide": EVIL}))

@@ -79,9 +79,9 @@ def test_the_title_says_data_and_day_and_the_page_the_command(tmp_path, content)
     today = datetime.now().astimezone()
     day = f"{today.day} {today:%B %Y}"
     for described, command, title, shown in (
-        ("digits: 4,000 train", {"line": line}, f"VAE and NormalGuide of digits, {day}", line),
-        (3, {"line": "two\nlines"}, f"VAE and NormalGuide, {day}", ""),
-        ("a\nb", "line", f"VAE and NormalGuide, {day}", ""),
+        ("digits: 4,000 train", line, f"VAE and NormalGuide of digits, {day}", line),
+        (3, "two\nlines", f"VAE and NormalGuide, {day}", ""),
+        ("a\nb", {"line": line}, f"VAE and NormalGuide, {day}", ""),
     ):
         (tmp_path / "summary.json").write_text(json.dumps({"data": described, "command": command}))
         found = content(write_report(model, guide, data, run=tmp_path, num_samples=30))

@@ -26,3 +26,13 @@ def test_curves_of_another_objective_have_the_elbo_beside_it(train_elbo, extra):
     assert [panel["title"] for panel in found["panels"]] == ["loss", "rate", "distortion"]
     names = [series["name"] for series in found["panels"][0]["series"]]
     assert names == ["training loss", *extra, "validation, −ELBO"]
+
+
+@pytest.mark.parametrize("trained", [{}, {"train_rate": [2.0, 2.5], "train_distortion": [2.0, 1.0]}])
+def test_rate_and_distortion_of_training_data_are_beside_those_of_the_validation(trained):
+    validated = {"elbo": [-4.0, -3.0], "rate": [1.0, 1.5], "distortion": [3.0, 1.5]}
+    _, *parts = sections.curves(history(**validated, **trained))["panels"]
+    for panel, name in zip(parts, ("rate", "distortion"), strict=True):
+        expected = {f"training {name}, some data": trained.get(f"train_{name}"), f"validation {name}": validated[name]}
+        found = {series["name"]: series["values"] for series in panel["series"]}
+        assert found == {title: values for title, values in expected.items() if values}
