@@ -2,9 +2,11 @@
 
 import argparse
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,8 +19,9 @@ from pyrovae.errors import DataError
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.callbacks import Callback
-from pyrovae.inference.training.checkpoint import has_run
+from pyrovae.inference.training.checkpoint import has_run, load
 from pyrovae.inference.training.device import choose_device
+from pyrovae.inference.training.training_state import history_of
 from pyrovae.tracking import tracker
 
 __all__ = [
@@ -164,6 +167,9 @@ def train(
     names = " and ".join(getattr(part, "__name__", type(part).__name__) for part in (model, guide))
     print(f"pair    {names}, {count:,} parameters, on {device}")
     test = transform.prepare(dataset.test)
+    settings = _settings(flags)
+    if settings["resume"]:
+        print(f"resume  {flags.out}, which stopped {_stopped(flags.out)}")
     if flags.start:
         load_weights(model, guide, flags.start)
     history = fit(
@@ -177,7 +183,7 @@ def train(
         batches=batches,
         device=device,
         callbacks=[*callbacks, *([tracker(flags.track, flags.out)] if flags.track else [])],
-        **_settings(flags),
+        **settings,
     )
     return Trained(model, guide, dataset, test, transform, history, history.seconds, device)
 
@@ -191,6 +197,14 @@ def _settings(flags: argparse.Namespace) -> dict[str, Any]:
         "resume": resume,
         "progress": not flags.quiet,
     }
+
+
+def _stopped(folder: Path) -> str:
+    """Where the run in a folder stopped: after an epoch, or within one."""
+    with warnings.catch_warnings(action="ignore"):  # fit repeats what is wrong with the checkpoint
+        state = load(folder / "checkpoint.pt")
+    epochs, steps = len(history_of(state).rows), state.get("losses")
+    return f"after step {len(steps)} of epoch {epochs + 1}" if steps else f"after epoch {epochs}"
 
 
 def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:

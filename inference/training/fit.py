@@ -19,7 +19,7 @@ from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.processes.faults import together
-from pyrovae.inference.processes.launch import launched
+from pyrovae.inference.processes.launch import current, launched
 from pyrovae.inference.processes.processes import Processes
 from pyrovae.inference.training.amount import Amount
 from pyrovae.inference.training.averaging import RunningMean
@@ -147,49 +147,51 @@ def fit(
     _check_settings(clip_norm, patience, average)
     amount = Amount(epochs, batch_size, batches, steps, steps_per_epoch, data_size)
     folder, seen = _folder(run, resume=resume, overwrite=overwrite), Callbacks(callbacks)
-    processes, where = _launched(devices, num_nodes, strategy, choose_device(device))
+    where = launched(devices, num_nodes, strategy, choose_device(device)).device or choose_device(device)
     prepared = amount.prepared(model, guide, data, valid, transform or Scale(), seed=seed, device=where, run=folder)
-    how, reduce = _compiled(compile, amount.total * len(prepared.first_epoch)), _shared(processes)
-    svi = SVI(model, guide, _chosen(optim), loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
-    return _trained(svi, prepared, (patience, average), scheduler, folder, seen, processes, amount.total, progress)
+    waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
+    with _around(model, guide, prepared, folder) as reduce:
+        how, optim = _compiled(compile, amount.total * len(prepared.first_epoch)), _chosen(optim)
+        svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
+        return _trained(svi, prepared, waiting, mean, scheduler, folder, seen, amount.total, progress)
 
 
-def _launched(devices: int, nodes: int, strategy: str, device: torch.device) -> tuple[Processes, torch.device]:
-    """The processes that train, and the device of this one."""
-    processes = launched(devices, nodes, strategy, device)
-    return processes, processes.device or device
+@contextmanager
+def _around(
+    model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData, folder: RunFolder | None
+) -> Iterator[OverProcesses | None]:
+    """Around a training: the run folder is held, the random state is that of the seed, and the pair is checked.
 
-
-def _shared(processes: Processes) -> OverProcesses | None:
-    return None if processes.alone else OverProcesses(processes)
+    It gives how several processes share the steps; None for a single one.
+    """
+    processes = current()
+    _place(model, guide, data.device)
+    enough = enough_memory(f"Write batch_size={max(1, data.batch_size // 2)} or less.")
+    held, unchecked = _held(folder, processes), pyro.validation_enabled(False)
+    with together(processes), enough, held, seeded(data.seed, data.device), unchecked:
+        _check_batches(model, guide, data)
+        yield None if processes.alone else OverProcesses(processes)
 
 
 def _trained(
     svi: SVI,
     data: TrainingData | StreamData,
-    ends: tuple[int | None, float],
+    patience: Patience,
+    average: RunningMean,
     scheduler: Any,
     folder: RunFolder | None,
     callbacks: Callbacks,
-    processes: Processes,
     epochs: int,
     progress: bool,
 ) -> History:
-    model, guide = svi.model, svi.guide
-    waiting, mean = Patience(ends[0], validated=bool(data.valid)), RunningMean(ends[1])
-    _place(model, guide, data.device)
-    held, hint = _held(folder, processes), f"Write batch_size={max(1, data.batch_size // 2)} or less."
-    seed = seeded(data.seed, data.device)
-    with together(processes), enough_memory(hint), held, seed, pyro.validation_enabled(False):
-        _check_batches(model, guide, data)
-        svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
-        written = folder if processes.main else None
-        loop = Loop(svi, data, waiting, mean, scheduler=scheduler, run=written, callbacks=callbacks)
-        with callbacks.entered(), closing(svi):
-            start_together(loop, {"epochs": epochs, "patience": ends[0]})
-            if written is not None:
-                written.describe(model, guide, data.given, data.transform)
-            return loop.run(epochs, progress)
+    svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
+    folder = folder if current().main else None
+    loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder, callbacks=callbacks)
+    with callbacks.entered(), closing(svi):
+        start_together(loop, {"epochs": epochs, "patience": patience.epochs})
+        if folder is not None:
+            folder.describe(svi.model, svi.guide, data.given, data.transform)
+        return loop.run(epochs, progress)
 
 
 def _folder(run: str | Path | None, *, resume: bool, overwrite: bool) -> RunFolder | None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.processes.launch import current
-from pyrovae.inference.processes.share import SharedRows
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.callbacks import Callbacks, EpochReport
@@ -153,11 +151,10 @@ class Loop:
     # One epoch -------------------------------------------------------------------------------------------------
 
     def _epoch(self, bar: Any, interrupt: Interrupt) -> None:
-        order = self.data.order(len(self.rows))
-        self._good = copy.deepcopy(self._weights())
-        with self.data.reading(SharedRows(order[len(self.losses) :], current())):
-            while len(self.losses) < len(order):
-                rows = self._next(order[len(self.losses) :])
+        order, self._good = self.data.order(len(self.rows)), copy.deepcopy(self._weights())
+        rest, most = order[len(self.losses) :], self._most * self._share(order[0][None]).numel()
+        with self.data.reading(map(self._share, self._calls(rest)), most):
+            for rows in self._calls(rest):
                 self._announce(bar, rows)
                 self._take(rows)
                 bar.update(len(rows))
@@ -171,10 +168,24 @@ class Loop:
         if current().any(interrupt.asked):
             self._interrupted()
 
-    def _next(self, order: Sequence[Tensor]) -> Tensor:
-        """The rows of the next steps, `(steps, B)`: one call takes several small ones of the same size."""
-        ahead = order[: max(1, min(self.data.together, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))]
-        return torch.stack([*takewhile(lambda step: len(step) == len(ahead[0]), ahead)])
+    def _calls(self, order: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The rows of the steps of each call, `(steps, B)`: one call takes several small ones of the same size."""
+        start = 0
+        while start < len(order):
+            ahead = [order[step] for step in range(start, min(start + self._most, len(order)))]
+            other = next((place for place, step in enumerate(ahead) if len(step) != len(ahead[0])), len(ahead))
+            yield torch.stack(ahead[:other])
+            start += other
+
+    @cached_property
+    def _most(self) -> int:
+        """How many steps one call takes at most."""
+        return max(1, min(self.data.together, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))
+
+    @staticmethod
+    def _share(order: Tensor) -> Tensor:
+        """The rows of this process of some steps, `(steps, B)`."""
+        return current().share(order.shape[1]).rows(order, 1)
 
     def _announce(self, bar: Any, rows: Tensor) -> None:
         """Let the bar say why it stands still: the first step of each batch size is compiled."""

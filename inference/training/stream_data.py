@@ -1,6 +1,6 @@
 """The data of a training that come as a stream, as the loop sees them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -128,11 +128,12 @@ class StreamData:
         check(self.train)
         check(self.valid)
 
-    def reading(self, order: Sequence[Tensor]) -> AbstractContextManager[None]:
+    def reading(self, orders: Iterable[Tensor], capacity: int) -> AbstractContextManager[None]:
         """Inside, nothing is read ahead: the place of the stream is that of the last step.
 
         Args:
-            order: the rows of each step that comes next.
+            orders: the rows `(steps, B)` of each call that comes next.
+            capacity: how many rows one call takes at most.
         """
         return nullcontext()
 

@@ -1,7 +1,7 @@
 """The data of a training: on the device, and in the order of each epoch."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,10 +11,11 @@ from torch import Tensor
 
 from pyrovae.checks import check_seed
 from pyrovae.data import Batch, Dataset, check_unchanged
-from pyrovae.data.mapped import MappedRows, is_mapped
+from pyrovae.data.file_rows import MappedRows
+from pyrovae.data.mapped import is_mapped
 from pyrovae.data.named import batch_of
 from pyrovae.data.permutation import TABLE, ShuffledRows
-from pyrovae.data.source import LazyBatch, reading
+from pyrovae.data.source import LazyBatch
 from pyrovae.errors import DataError, PairError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
@@ -153,13 +154,16 @@ class TrainingData:
         """
         self.train, self.valid = (_checked(split, check) for split in (self.train, self.valid))
 
-    def reading(self, order: Sequence[Tensor]) -> AbstractContextManager[None]:
-        """Inside, the batches of an order are read ahead, where the training data are read from a file.
+    def reading(self, orders: Iterable[Tensor], capacity: int) -> AbstractContextManager[None]:
+        """Inside, rows are read ahead, where the training data are read from a file.
 
         Args:
-            order: the rows of each step that comes next.
+            orders: the rows `(steps, B)` of each call that comes next.
+            capacity: how many rows one call takes at most.
         """
-        return reading(self.train, order, self.device)
+        if not isinstance(self.train, LazyBatch):
+            return nullcontext()
+        return self.train.reading(orders, capacity, self.device)
 
     def order(self, epoch: int) -> Sequence[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.

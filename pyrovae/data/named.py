@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ def _cells(what: str, name: str, series: Any) -> np.ndarray:
     return np.asarray(series.to_numpy(dtype={"b": bool, "f": float}.get(kind, np.int64)))
 
 
-def _is_mapped(value: np.ndarray, floats: torch.dtype | None) -> bool:
+def _is_mapped(value: np.ndarray, floats: torch.dtype | None) -> TypeGuard[np.memmap]:
     """Whether an array views a file, and a tensor can view it too: its numbers need no conversion."""
     if not isinstance(value, np.memmap) or not isinstance(value.filename, str | Path):
         return False
@@ -123,7 +123,7 @@ def _from_map(value: np.memmap) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(value)
-    watch(Path(value.filename), tensor, value, gives_back=value.mode != "c")
+    watch(Path(str(value.filename)), tensor, value, gives_back=value.mode != "c")
     return tensor
 
 
