@@ -2,19 +2,21 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pyrovae.blueprint.parts import pack
+from pyrovae.blueprint.files import read_bytes, read_config
+from pyrovae.blueprint.parts import FORMAT, Packed, pack, unpack
 from pyrovae.checks import check_choice
 from pyrovae.data import Table, Vocabulary
 from pyrovae.display import Cells, Shown
 from pyrovae.errors import FolderError, OutputError
 from pyrovae.inference.training.checkpoint import has_run
+from pyrovae.output import write_atomically, write_text
 from pyrovae.sharing.card import Card
 from pyrovae.sharing.hub import download, upload
 
@@ -146,9 +148,100 @@ def check_place(folder: str | os.PathLike[str], overwrite: bool) -> Path:
     check_choice("overwrite", overwrite, (False, True))
     if not isinstance(folder, str | os.PathLike) or not isinstance(os.fspath(folder), str):
         raise OutputError(f"save requires the path of a folder, got {str(folder)[:80]!r}. Write save('my-pair', ...).")
+    place = Path(folder)
+    try:
+        there = sorted(path.name for path in place.iterdir()) if os.path.lexists(place) else []
+    except OSError as error:
+        raise OutputError(f"save requires a folder, got {str(place)!r}: {error.strerror}. Name another one.") from error
+    if there and not overwrite:
+        raise OutputError(
+            f"save requires an empty folder, got {str(place)!r}, which holds {', '.join(there[:3])}. Name another one, "
+            "or write overwrite=True to replace a pair that is there."
+        )
+    foreign = [name for name in there if name not in FILES and not re.fullmatch(r"\..+\.[0-9a-f]{8}", name)]
+    if foreign and not _is_pair(place):  # of a save that was killed there may be any of the files
+        raise OutputError(
+            f"save replaces a pair alone, got {str(place)!r}, which holds {', '.join(there[:3])} and no pair. Name "
+            "another folder."
+        )
+    return place
+
+
+def _is_pair(place: Path) -> bool:
+    try:
+        return read_config(read_bytes(place / CONFIG, LARGEST_TEXT), CONFIG).get("format") == FORMAT
+    except FolderError:
+        return False
+
+
+def write_folder(place: Path, packed: Packed, card: str) -> Path:
+    """Write the files of a pair. The config comes last, and an old one goes first: no reader finds a mixture.
+
+    Args:
+        place: the folder.
+        packed: config and weights.
+        card: the text of README.md.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        (place / CONFIG).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write into {str(place)!r}: {error.strerror}. Name another folder.") from error
+    write_atomically(place / WEIGHTS, lambda file: file.write(packed.weights))
+    write_text(place / CARD, card)
+    write_atomically(place / CONFIG, lambda file: file.write(packed.config))
+    return place
+
+
+def load(folder: str | os.PathLike[str], *, classes: Sequence[type] = ()) -> Pair:
+    """Build the pair that a folder holds, with its weights. Nothing in the folder is executed.
+
+    The config may name the classes of the suite, a few of `torch.nn`, and those in `classes`; these are called with
+    numbers, texts, tensors and each other. Sizes are checked before memory is taken. So a folder may come from anyone.
+
+    Args:
+        folder: a folder that `save` wrote, or the name of one on the hub, `"user/name"`; a local one comes first.
+        classes: your own classes that the pair is built of, found by their names.
+
+    Returns:
+        The pair, in evaluation mode on the CPU.
+
+    Raises:
+        FolderError: there is no such folder, or it is broken, too large, or names a class that is not listed.
+        MissingExtraError: the hub is asked for, and huggingface_hub is not installed.
+    """
+    roots, card = read_folder(folder, classes)
+    if roots.keys() != set(ROOTS):
+        raise FolderError(f"{str(folder)!r} holds {ascii(sorted(roots))[:80]}, and a pair requires {', '.join(ROOTS)}.")
+    _check_roots(roots)
+    return Pair(**roots, card=card)
+
+
+def read_folder(folder: str | os.PathLike[str], classes: Sequence[type] = ()) -> tuple[dict[str, Any], str]:
+    """What a folder holds by name, and its card.
+
+    Args:
+        folder: as in `load`.
+        classes: as in `load`.
+
+    Raises:
+        FolderError, MissingExtraError: as in `load`.
+    """
+    files = _found(folder)
+    packed = Packed(read_bytes(files[CONFIG], LARGEST_TEXT), read_bytes(files[WEIGHTS], LARGEST))
+    card = read_bytes(files[CARD], LARGEST_TEXT) if os.path.lexists(files[CARD]) else b""
+    return unpack(packed, classes, f"load({os.fspath(folder)!r}"), card.decode(errors="replace")
+
+
+def _found(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Where each file is."""
+    if not isinstance(folder, str | os.PathLike) or not isinstance(os.fspath(folder), str):
+        raise FolderError(f"load requires the path of a folder, got {str(folder)[:80]!r}. Write load('my-pair').")
     place, got, write = Path(folder), "where there is none", "Check the path"
     try:
-        if place.is_dir() and _is_run(place):
+        if place.is_dir() and has_run(place) and not os.path.lexists(place / WEIGHTS):
             got, write = "the folder of a training", f"Write load_run({os.fspath(folder)!r})"
         elif place.is_dir():
             return {name: place / name for name in FILES}
@@ -157,11 +250,6 @@ def check_place(folder: str | os.PathLike[str], overwrite: bool) -> Path:
     if isinstance(folder, str) and re.fullmatch(HUB_NAME, folder) and not os.path.lexists(place):
         return download(folder, FILES)
     raise FolderError(f"load requires a folder that save wrote, got {str(folder)[:200]!r}, {got}. {write}.")
-
-
-def _is_run(place: Path) -> bool:
-    """Whether a folder is that of a training, and no pair was saved in it."""
-    return has_run(place) and not os.path.lexists(place / WEIGHTS)
 
 
 def _check_roots(roots: Mapping[str, Any]) -> None:
