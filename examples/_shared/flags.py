@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from pyrovae import data
 from pyrovae.examples._shared import values
 from pyrovae.examples._shared.started import named_in, started
+from pyrovae.tracking import KINDS
 
 __all__ = ["SCHEDULES", "DefaultFolder", "add_binarize", "complete", "derive", "explained", "parser"]
 
@@ -138,6 +139,8 @@ def _add_computation(p: Flags) -> None:
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="precision of matrix products")
     compiled = "compile each step at once, or never; by default, long trainings compile beside their first 512 steps"
     p.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
+    tracked = "send settings, each epoch and pictures to a tracker; tensorboard writes into the run folder"
+    p.add_argument("--track", choices=KINDS, help=tracked)
 
 
 def add_binarize(p: argparse.ArgumentParser, *, default: str = "dynamic") -> None:

@@ -3,7 +3,7 @@
 import argparse
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,11 @@ from pyrovae.data import Batch, Dataset, Transform
 from pyrovae.errors import DataError
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
+from pyrovae.inference.training.callbacks import Callback
 from pyrovae.inference.training.checkpoint import has_run, load
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.training_state import history_of
+from pyrovae.tracking import tracker
 
 __all__ = [
     "HalfCosine",
@@ -147,6 +149,7 @@ def train(
     optim: Any = None,
     scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
     batches: Any = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train a pair by the flags, into the run folder `flags.out`. The pair is trained in place.
 
@@ -157,6 +160,7 @@ def train(
         flags: the flags of the script.
         loss, optim, scheduler, batches: as in `fit`; by default the ELBO, AdamW, the schedule of the flags, and random
             batches.
+        callbacks: as in `fit`, before the tracker of the flags.
     """
     device = choose_device(flags.device)
     count = sum(p.numel() for p in {p for part in modules(model, guide) for p in part.parameters()})
@@ -178,6 +182,7 @@ def train(
         scheduler=scheduler or schedule(flags.schedule, flags.epochs),
         batches=batches,
         device=device,
+        callbacks=[*callbacks, *([tracker(flags.track, flags.out)] if flags.track else [])],
         **settings,
     )
     return Trained(model, guide, dataset, test, transform, history, history.seconds, device)

@@ -129,6 +129,12 @@ def test_a_training_starts_at_another_run_and_its_time_is_kept(run, capsys):
         assert torch.equal(old, new)
 
 
+def test_a_tracker_of_the_flags_follows_the_training(tmp_path):
+    pytest.importorskip("tensorboard")
+    shared.train(*pair(), dataset(), flags_of(tmp_path, "--track", "tensorboard"))
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
 def test_the_time_of_a_run_that_was_stopped_counts(tmp_path):
     flags = flags_of(tmp_path)
     first = shared.train(*pair(), dataset(), flags)
