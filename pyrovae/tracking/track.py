@@ -87,7 +87,7 @@ class Tracker:
         return self
 
     def __call__(self, report: EpochReport) -> None:
-        """Send an epoch; of several processes, process 0 does.
+        """Send an epoch; of several processes, process 0 does so.
 
         Args:
             report: the epoch.
