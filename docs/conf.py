@@ -58,7 +58,7 @@ napoleon_use_param = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|pyro|numpy|np|matplotlib|pandas|sklearn|arviz|xarray|onnx|collections|pathlib|os)\b.*"),
-    (r"py:.*", r"Batch|Figure|ProgramLike|Shape|Transform|functools\.partial|pyrovae\..*\.(Unwrapped|RunFiles)"),
+    (r"py:.*", r"Batch|Figure|ProgramLike|Shape|Transform|functools\.partial|pyrovae\..*\.(Whole|RunFiles)"),
     (r"py:.*", r"(typing\.)?(Any|Callable|Iterable|Iterator|Literal|Mapping|Sequence|Self|TypeVar)"),
 ]
 

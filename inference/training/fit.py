@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import pyro
 import torch
-from pyro.optim import PyroOptim
 from torch.optim import Adam
 
 from pyrovae.checks import check_choice, check_count, check_fraction, check_positive
@@ -25,7 +24,7 @@ from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
-from pyrovae.inference.training.optimizers import Unwrapped
+from pyrovae.inference.training.optimizers import Whole
 from pyrovae.inference.training.parameters import undisturbed
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.processes import OverProcesses
@@ -83,8 +82,9 @@ def fit(
         batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;
             by default random batches of `batch_size`.
         valid: validation data; those of the Dataset by default.
-        optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, or a `pyro.optim` wrapper of a
-            torch optimizer; Adam at 1e-3 by default.
+        optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, a `pyro.optim` wrapper of a torch
+            optimizer, or an instance that has all parameters of the pair; Adam at 1e-3 by default. Parameters that
+            `requires_grad_(False)` has frozen need no optimizer.
         loss: an `Objective`, or a Pyro ELBO; `Trace_ELBO()` by default.
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
@@ -114,8 +114,8 @@ def fit(
             and weights.
 
     Raises:
-        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or the
-            data have a label that it does not know.
+        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or some
+            that the optimizer lacks; or the data have a label that it does not know.
         NonFiniteError: the loss is NaN or infinite, or a weight, after a gradient that was not finite; the site and the
             batch are named, the weights are those of the start of the epoch, and the last good checkpoint stays.
         SettingError: a setting has no meaning; `resume` without `run`.
@@ -140,7 +140,7 @@ def fit(
     with together(processes), enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
         _check_batches(model, guide, prepared)
         how = _compiled(compile, epochs * len(prepared.first_epoch))
-        optim = Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
+        optim = Whole(Adam if optim is None else optim)
         reduce = None if processes.alone else OverProcesses(processes)
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
         folder = folder if processes.main else None
