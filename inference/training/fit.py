@@ -11,19 +11,24 @@ from torch.optim import Adam
 
 from pyrovae.checks import check_choice, check_count, check_fraction, check_positive
 from pyrovae.data import Batch, Scale
-from pyrovae.errors import PairError, PyrovaeError, SettingError
+from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, SettingError
+from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 from pyrovae.inference.pair.doctor import examine
+from pyrovae.inference.pair.finite import check_finite
 from pyrovae.inference.pair.memory import enough_memory
-from pyrovae.inference.pair.running import seeded
+from pyrovae.inference.pair.running import evaluating, seeded, transformed
 from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.inference.pair.values import DataRules
 from pyrovae.inference.processes.faults import together
 from pyrovae.inference.processes.launch import launched
 from pyrovae.inference.processes.processes import Processes
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.device import choose_device
+from pyrovae.inference.training.faults import broken_rows
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
+from pyrovae.inference.training.minibatches import gathered
 from pyrovae.inference.training.optimizers import Whole
 from pyrovae.inference.training.parameters import undisturbed
 from pyrovae.inference.training.patience import Patience
@@ -116,8 +121,9 @@ def fit(
     Raises:
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or some
             that the optimizer lacks; or the data have a label that it does not know.
-        NonFiniteError: the loss is NaN or infinite, or a weight, after a gradient that was not finite; the site and the
-            batch are named, the weights are those of the start of the epoch, and the last good checkpoint stays.
+        NonFiniteError: data in memory have NaN or infinite values; or the loss is NaN or infinite, or a weight, after a
+            gradient that was not finite: the site and the rows of the data are named, the weights are those of the
+            start of the epoch, and the last good checkpoint stays.
         SettingError: a setting has no meaning; `resume` without `run`.
         CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
         OutOfMemoryError: a batch needs more memory than there is.
@@ -138,7 +144,7 @@ def fit(
     _place(model, guide, where)
     held, hint = _held(folder, processes), f"Write batch_size={max(1, batch_size // 2)} or less."
     with together(processes), enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
-        _check_batches(model, guide, prepared)
+        _check_batches(model, guide, prepared, may_scale=not (loss is None or isinstance(loss, Objective)))
         how = _compiled(compile, epochs * len(prepared.first_epoch))
         optim = Whole(Adam if optim is None else optim)
         reduce = None if processes.alone else OverProcesses(processes)
@@ -200,10 +206,12 @@ def _check_settings(
         check_count("patience", patience)
 
 
-def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -> None:
+def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData, *, may_scale: bool) -> None:
     """Refuse a pair that breaks the contract, or cannot take the smallest batch, as where rows are normalised."""
     whole = data.batch(data.first_epoch[0])
-    rules = examine(model, guide, whole, data_size=data.size)
+    with _naming_rows(data):
+        rules = examine(model, guide, whole, may_scale, data_size=data.size)
+    _check_broken(model, guide, rules, data)
     kept = [n for n in rules.label_names if n in data.train and torch.equal(whole[n], data.first_rows(n))]
     data.check_all(lambda split: rules.check_labels({name: split[name] for name in kept if name in split}))
     first, smallest = data.first_epoch[0], data.smallest
@@ -220,6 +228,34 @@ def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData) -
             f"fit requires a pair that takes every batch, got an error from the one of {len(smallest)} data points: "
             f"{error} Write batch_size={better}."
         ) from error
+
+
+@contextmanager
+def _naming_rows(data: TrainingData) -> Iterator[None]:
+    """Adds to an error about numbers that are not finite which rows of the data have such numbers."""
+    try:
+        yield
+    except NonFiniteError as error:
+        rows = broken_rows(data.train)
+        if not len(rows):
+            raise
+        found = f"rows {rows[:5].tolist()} of the training data ({len(rows)} of {data.size})"
+        raise NonFiniteError(f"{error} NaN or infinite values are in {found}.") from None
+
+
+def _check_broken(model: ProgramLike, guide: ProgramLike, rules: DataRules, data: TrainingData) -> None:
+    """Refuse data in memory with NaN or infinite values, unless the transform or the programs deal with them."""
+    for split, name in ((data.train, "training"), (data.valid, "validation")):
+        rows = broken_rows(split)[: data.batch_size]
+        if not len(rows):
+            continue
+        try:
+            with undisturbed([]), evaluating(model, guide):
+                batch = transformed(gathered(split, rows, data.device), data.transform)
+                rules.check(batch, rows)
+                check_finite(trace_pair(model, guide, batch, data_size=data.size), rows)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"fit requires finite {name} data: {error}") from None
 
 
 def _compiled(compile: bool | Literal["beside"] | None, steps: int) -> bool | Literal["beside"]:

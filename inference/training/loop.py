@@ -202,9 +202,9 @@ class Loop:
             raise
 
     def _explain(self, rows: Tensor, loss: float) -> None:
-        where = f"epoch {len(self.rows) + 1}, step {len(self.losses) + 1}, rows {rows[:5].tolist()}..."
+        where, size = f"epoch {len(self.rows) + 1}, step {len(self.losses) + 1}", self.data.size
         batch = self.data.batch(rows)
-        explain_loss(self.svi.model, self.svi.guide, batch, data_size=self.data.size, where=where, loss=loss)
+        explain_loss(self.svi.model, self.svi.guide, batch, rows=rows, data_size=size, where=where, loss=loss)
 
     def _end_epoch(self, order: Sequence[Tensor]) -> None:
         epoch = len(self.rows) + 1
