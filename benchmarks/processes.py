@@ -46,6 +46,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", default=CELLS, help="cells of the grid of workloads.py")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without", nargs="*", default=(), choices=CONTESTANTS, help="contestants to leave out")
     parser.add_argument("--out", type=Path, help="a file for one line of JSON for each cell")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -152,12 +153,12 @@ class Contestant:
             process.wait()
 
 
-def measured(cell: str, rounds: int) -> dict[str, Any]:
+def measured(cell: str, names: list[str], rounds: int) -> dict[str, Any]:
     """Seconds of an epoch of each contestant, in each round, and those of one sum of all gradients."""
-    contestants = {name: Contestant(cell, name) for name in CONTESTANTS}
+    contestants = {name: Contestant(cell, name) for name in names}
     for contestant in contestants.values():
         contestant.ask("epoch")
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, contestant in contestants.items():
             seconds[name].append(contestant.ask("epoch"))
@@ -178,15 +179,17 @@ def main() -> None:
     if flags.worker:
         serve(flags.cells[0], flags.worker)
         return
-    print("| cell | 1 x 1 | 1 x 2 | 2 x 1 | 2 x 1 split | 2 x 1 over 1 x 1 | 2 x 1 over 1 x 2 | gradients | one sum |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    names = [name for name in CONTESTANTS if name not in flags.without]
+    over = [name for name in names if name.startswith("1")]
+    print(f"| cell | {' | '.join(names)} | {' | '.join(f'2 x 1 over {name}' for name in over)} | gradients | one sum |")
+    print("|---" * (3 + len(names) + len(over)) + "|")
     for cell in flags.cells:
-        found = measured(cell, flags.rounds)
+        found = measured(cell, names, flags.rounds)
         if flags.out:
             with flags.out.open("a") as file:
                 file.write(json.dumps(found) + "\n")
-        steps = [f"{1e3 * statistics.median(found['seconds'][name]) / found['steps']:.2f} ms" for name in CONTESTANTS]
-        columns = [ratios(found["seconds"], "2 x 1", over) for over in ("1 x 1", "1 x 2")]
+        steps = [f"{1e3 * statistics.median(found['seconds'][name]) / found['steps']:.2f} ms" for name in names]
+        columns = [ratios(found["seconds"], "2 x 1", name) for name in over]
         columns += [f"{found['bytes'] / 1e6:.2f} MB", f"{1e6 * found['reduce']:.0f} µs"]
         print(f"| {cell} | {' | '.join(steps + columns)} |", flush=True)
 

@@ -1,6 +1,7 @@
 """On paper: the time of a step on 1 to 1,024 GPUs, for docs/scale.md. Nothing is timed here.
 
-    t(P) = a + R F / f + n R_total / g + 2 (1 - 1/P) M / w + 2 (h log2 P_in + H log2 P_out),  read >= R D P_in / d
+    t(P) = a + R F / f + n R_total / g + 2 (1 - 1/P) M / w + 2 (h log2 P_in + H log2 P_out)
+    read(P) = R D P_in / d, beside the step, where the data are not in the memory of the GPUs
 
 with R rows per GPU, R_total rows of the whole batch, F operations per row (counted by torch, forward and backward), n
 random numbers per row, M bytes of gradients, D bytes per row, P = P_in x P_out GPUs, of which P_in = 8 share a machine.
@@ -65,7 +66,7 @@ class Work:
 
 
 def seconds(work: Work, gpus: int, rows: float, noise: int) -> dict[str, float]:
-    """The parts of a step on some GPUs.
+    """The parts of a step on some GPUs, and the time in which a machine reads its rows.
 
     Args:
         work: what a step takes.
@@ -86,13 +87,12 @@ def seconds(work: Work, gpus: int, rows: float, noise: int) -> dict[str, float]:
 
 
 def row(work: Work, gpus: int, rows: float, noise: int) -> tuple[float, str]:
-    """The time of a step, and a row of the table; the reader works beside the step."""
+    """The time of a step, and a row of the table."""
     parts = seconds(work, gpus, rows, noise)
-    own = sum(value for name, value in parts.items() if name != "reader")
-    whole = max(own, parts["reader"])
-    wall = max(parts, key=lambda name: parts[name])
-    columns = [f"{1e6 * parts[name]:,.0f}" for name in parts]
-    return whole, f"{' | '.join(columns)} | {1e6 * whole:,.0f} | {wall}"
+    read = parts.pop("reader")
+    whole, largest = sum(parts.values()), max(parts, key=lambda name: parts[name])
+    columns = [f"{1e6 * value:,.0f}" for value in parts.values()]
+    return whole, f"{' | '.join(columns)} | {1e6 * whole:,.0f} | {largest} | {1e6 * read:,.0f}"
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def main() -> None:
             f"\n{cell}: {work.operations / 1e6:.2f} Mflop, {noise} random numbers and {work.row} bytes a row, ", end=""
         )
         print(f"{work.gradients / 1e6:.2f} MB of gradients. Times in microseconds")
-        print("| scaling | GPUs | launch | compute | noise | network | reader | step | largest | rows/s over 1 GPU |")
+        print("| scaling | GPUs | launch | compute | noise | network | step | largest | read | rows/s over 1 GPU |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         for name in ("strong", "weak"):
             first = row(work, 1, BATCH, noise)[0]

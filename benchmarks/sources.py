@@ -5,7 +5,8 @@
 
 Every contestant is a process that trains the dense workload by `fit`, compiled, and waits while another is timed. A
 round is one epoch of each, in a random order: `--steps` batches of 128 rows, drawn at random from all rows. A speed is
-the time in memory over the time of the source, the median over the rounds. Resident memory is that after each epoch.
+the time in memory over the time of the source, the median over the rounds; "processor" is the same of the processor
+time of all threads, which other programs on the machine disturb less. Resident memory is that after each epoch.
 
 The contestant in memory draws the same numbers of rows from as many as fit into 300 MB.
 """
@@ -90,16 +91,17 @@ def child(kind: str, folder: Path, steps: int) -> None:
     found, size = data_of(kind, folder)
     likelihood = likelihoods.Normal(WIDTH)
     model = VAE(priors.StandardNormal(20), likelihood, MLP(20, likelihood.params_shape, (400,)))
-    guide, begun, calls = NormalGuide(MLP(WIDTH, 40, (400,))), 0.0, 0
+    guide, begun, calls = NormalGuide(MLP(WIDTH, 40, (400,))), (0.0, 0.0), 0
 
     def batches(generator: torch.Generator) -> list[torch.Tensor]:
         nonlocal begun, calls
         calls += 1
         if calls > 1:  # the first call tells fit how many steps an epoch has
-            print(json.dumps({"seconds": time.perf_counter() - begun, "resident": resident()}), flush=True)
+            wall, busy = time.perf_counter() - begun[0], time.process_time() - begun[1]
+            print(json.dumps({"seconds": wall, "processor": busy, "resident": resident()}), flush=True)
             if not sys.stdin.readline().strip():
                 raise SystemExit
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         return list(torch.randint(size, (steps, BATCH), generator=generator))
 
     fit(model, guide, found, epochs=10**6, batches=batches, progress=False, compile=True, device="cpu")
@@ -158,13 +160,17 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
 
 def report(found: dict[str, list[dict[str, float]]], steps: int) -> None:
     """Speeds, times of a step, and memory."""
-    print(f"{'data':<10}{'speed':>8}{'ms a step':>12}{'MB resident, first':>22}{'last':>8}{'most':>8}")
+    print(f"{'data':<10}{'speed':>8}{'processor':>12}{'ms a step':>12}{'MB resident, first':>22}{'last':>8}{'most':>8}")
     for kind, epochs in found.items():
-        pairs = zip(found["memory"], epochs, strict=True)
-        speed = median(ours["seconds"] / theirs["seconds"] for ours, theirs in pairs)
+        speed, busy = (
+            median(ours[clock] / theirs[clock] for ours, theirs in zip(found["memory"], epochs, strict=True))
+            for clock in ("seconds", "processor")
+        )
         step = median(epoch["seconds"] for epoch in epochs) / steps * 1e3
         memory = [epoch["resident"] / 1e6 for epoch in epochs]
-        print(f"{kind:<10}{speed:>8.3f}{step:>12.3f}{memory[0]:>22.0f}{memory[-1]:>8.0f}{max(memory):>8.0f}")
+        print(
+            f"{kind:<10}{speed:>8.3f}{busy:>12.3f}{step:>12.3f}{memory[0]:>22.0f}{memory[-1]:>8.0f}{max(memory):>8.0f}"
+        )
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ python examples/disentangle.py                                       all three, 
 python examples/disentangle.py --variants beta-tcvae --tc-beta 10    one of them
 python examples/disentangle.py --data my.npz                         images x, and factors: arrays of integers (N,)
 
-Data: sprites drawn from formulas, offline. Time: 2 min.
+Data: sprites drawn from formulas, offline. Time: 2 min of one core.
 """
 
 import argparse

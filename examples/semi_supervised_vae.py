@@ -4,7 +4,7 @@ python examples/semi_supervised_vae.py                            accuracy again
 python examples/semi_supervised_vae.py --labels 100               one row of the table
 python examples/semi_supervised_vae.py --program m1+m2            M2 on the codes of a VAE
 
-Data: 5,000 real digits, offline. Time: 2 min.
+Data: 5,000 real digits, offline. Time: 2 min of one core.
 """
 
 import argparse

@@ -56,6 +56,7 @@ from pyrovae.inference.tasks.intervals import coverage, interval
 from pyrovae.inference.tasks.perplexity import perplexity
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
+from pyrovae.inference.training.callbacks import EpochReport, StopTraining
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
 from pyrovae.inference.training.history import History
@@ -77,6 +78,7 @@ __all__ = [
     "Diagnosis",
     "Draws",
     "EagerWarning",
+    "EpochReport",
     "Estimate",
     "Evaluation",
     "EvidenceBounds",
@@ -99,6 +101,7 @@ __all__ = [
     "RateDistortion",
     "Release",
     "Renyi",
+    "StopTraining",
     "Supervised",
     "Traversal",
     "Verdict",

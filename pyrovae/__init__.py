@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyrovae.version import __version__
 
 if TYPE_CHECKING:
-    from pyrovae import data, errors, export, guides, inference, models, networks, plots, report, sharing
+    from pyrovae import data, errors, export, guides, inference, models, networks, plots, report, sharing, tracking
     from pyrovae.recorded import Recorded
     from pyrovae.sharing import Card, Pair, Run, load, load_run, push_to_hub, save
 
@@ -37,6 +37,7 @@ __all__ = [
     "report",
     "save",
     "sharing",
+    "tracking",
 ]
 
 _HOMES = {"Recorded": "pyrovae.recorded"} | dict.fromkeys(

@@ -89,5 +89,6 @@ def _table() -> str:
     parts = []
     for one in examples():
         where = "offline" if one.offline else "downloaded"
-        parts.append(f"pyrovae {one.name.replace('_', '-')}\n  {one.shows}\n  {one.data}, {where}; about {one.time}")
-    return "\n\n".join([*parts, "The times are of two cores. pyrovae NAME --help lists the flags of an example."])
+        time = f"; about {one.time}" if one.time else ""
+        parts.append(f"pyrovae {one.name.replace('_', '-')}\n  {one.shows}\n  {one.data}, {where}{time}")
+    return "\n\n".join([*parts, "pyrovae NAME --help lists the flags of an example."])

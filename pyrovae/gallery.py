@@ -1,7 +1,7 @@
 """The index of the examples, read from their docstrings; nothing of an example is imported or run.
 
 An example's docstring starts with one sentence on what it shows. Command lines with their comments follow, and it ends
-with a line such as `Data: 5,000 real digits, offline. Time: 30 s. Files: report.html.`
+with a line such as `Data: 5,000 real digits, offline. Time: 30 s of one core.`
 """
 
 import ast
@@ -12,8 +12,8 @@ from pathlib import Path
 
 __all__ = ["Example", "example_names", "examples"]
 
-CLOSING = re.compile(r"^Data: (?P<data>.+?)\. Time: (?P<time>.+?)\.$", re.MULTILINE)
-"""The line of a docstring that names the data and the time."""
+CLOSING = re.compile(r"^Data: (?P<data>.+?)\.(?: Time: (?P<time>.+?)\.)?$", re.MULTILINE)
+"""The line of a docstring that names the data and, where it was measured, the time."""
 
 COMMAND = re.compile(r"^python examples/\w+\.py(?P<flags>.*?)(?:  +(?P<comment>\S.*))?$")
 """A command line of a docstring, once its continuation lines are joined."""
@@ -29,7 +29,7 @@ class Example:
         commands: pairs of flags and a comment on what they do; the first has no flags.
         data: its data without flags.
         offline: whether these data come with an installed package, so that nothing is downloaded.
-        time: about how long it takes without flags, on two cores.
+        time: about how long it takes one core without flags, such as `2 min of one core`; empty if not measured.
         path: its source.
     """
 
@@ -60,7 +60,7 @@ def _folder() -> Path:
 def _example(path: Path) -> Example:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     closing = CLOSING.search(text)
-    data, time = (closing["data"], closing["time"]) if closing else ("", "")
+    data, time = (closing["data"], closing["time"] or "") if closing else ("", "")
     lines = re.sub(r" *\\\n +", " ", text).splitlines()
     found = (COMMAND.match(line) for line in lines)
     commands = tuple((line["flags"].strip(), line["comment"] or "") for line in found if line)

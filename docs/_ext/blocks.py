@@ -1,6 +1,7 @@
 """What autodoc does not show by itself: indented blocks of docstrings, and the words below a constant."""
 
 import ast
+import re
 import sys
 from typing import Any
 
@@ -9,11 +10,14 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 INDENT = "    "
+LETTER = re.compile(r"^( +[\w, ]+: [A-Za-z])\.$")
+"""An argument that is one letter, `size: N.`; "N." alone would begin a numbered list."""
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", show_constant, priority=300)
     app.connect("autodoc-process-docstring", show_blocks, priority=410)  # after `formulas`, which escapes bars
+    app.connect("autodoc-skip-member", skip_alias)
     return {"parallel_read_safe": True}
 
 
@@ -32,7 +36,7 @@ def show_constant(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 def show_blocks(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """An indented block between paragraphs is a formula, or code; Sphinx would take it for a quotation."""
-    done: list[str] = []
+    lines[:], done = [LETTER.sub(r"\1\\.", line) for line in lines], list[str]()
     while lines:
         if not starts(done, lines[0]):
             done.append(lines.pop(0))
@@ -42,6 +46,11 @@ def show_blocks(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
             block.append(lines.pop(0).removeprefix(INDENT).replace(r"\|", "|"))
         done += directive(block)
     lines[:] = done
+
+
+def skip_alias(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of a named tuple, which its docstring describes: "Alias for field number 0" says nothing."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def starts(before: list[str], line: str) -> bool:

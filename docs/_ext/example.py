@@ -22,13 +22,15 @@ class ExampleDirective(Directive):
         where = ", offline" if found.offline else ""
         lines = "\n".join(command_lines(found))
         code = nodes.literal_block(lines, lines, language="sh")
-        facts = f"Data: {found.data}{where}. Time: about {found.time}, on two cores."
+        facts = f"Data: {found.data}{where}." + (f" Time: about {found.time}." if found.time else "")
         return [nodes.paragraph("", found.shows), code, nodes.paragraph("", facts)]
 
 
 def command_lines(found: Example) -> list[str]:
-    """The commands, their comments in a column."""
+    """The commands, each below its comment: beside a long command a comment would be out of sight."""
     name = f"pyrovae {found.name.replace('_', '-')}"
-    commands = [(f"{name} {flags}".strip(), comment) for flags, comment in found.commands]
-    width = max(len(command) for command, _ in commands if len(command) < 60)
-    return [f"{command:<{width}}  # {comment}" if comment else command for command, comment in commands]
+    lines = []
+    for flags, comment in found.commands:
+        lines += [f"# {comment}"] if comment else []
+        lines.append(f"{name} {flags}".strip())
+    return lines

@@ -27,6 +27,7 @@ ROOMS = (
     "pyrovae.report",
     "pyrovae.export",
     "pyrovae.sharing",
+    "pyrovae.tracking",
     "pyrovae",
 )
 

@@ -3,16 +3,21 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pyrovae import data
 from pyrovae.examples._shared import values
 from pyrovae.examples._shared.started import named_in, started
+from pyrovae.tracking import KINDS
 
 __all__ = ["SCHEDULES", "DefaultFolder", "add_binarize", "complete", "derive", "explained", "parser"]
 
 SCHEDULES = ("constant", "cosine")
 """The schedules of the learning rate."""
+
+
+Flags = argparse._ArgumentGroup
+"""A group of flags in `--help`."""
 
 
 class DefaultFolder(type(Path())):  # type: ignore[misc]  # before Python 3.12 only a system's own path has subclasses
@@ -21,6 +26,18 @@ class DefaultFolder(type(Path())):  # type: ignore[misc]  # before Python 3.12 o
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help that shows defaults, and keeps the lines of a docstring."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line; `--help` shows the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message without the usage, and exit with 2.
+
+        Args:
+            message: what is wrong with the command line.
+        """
+        self.exit(2, f"error: {message.rstrip('.')}. {self.prog} --help lists the flags.\n")
 
 
 def explained(doc: str, *, allow_abbrev: bool = True) -> argparse.ArgumentParser:
@@ -32,8 +49,9 @@ def explained(doc: str, *, allow_abbrev: bool = True) -> argparse.ArgumentParser
     """
     first, _, more = doc.replace("%", "%%").partition("\n")
     name = named_in(doc)
-    return argparse.ArgumentParser(
+    return Parser(
         prog=started(name) if name else None,
+        usage="%(prog)s [-h] [FLAGS]",
         description=first,
         epilog=more.strip().replace(f"python examples/{name}.py", "%(prog)s") if name else None,
         formatter_class=Help,
@@ -50,30 +68,34 @@ def parser(doc: str, *, out: str, epochs: int, closing: bool = True) -> argparse
         epochs: the default of `--epochs`.
         closing: whether the example ends with a closing table, which has flags of its own.
     """
-    p = explained(doc)
-    _add_data(p)
-    _add_training(p, epochs)
-    _add_computation(p)
+    p = explained(doc)  # what an example adds to it stands first in --help
+    _add_data(p.add_argument_group("data"))
+    _add_training(p.add_argument_group("training"), epochs)
+    _add_computation(p.add_argument_group("computation"))
+    _add_results(p.add_argument_group("results"), out, closing)
+    return p
+
+
+def _add_results(p: Flags, out: str, closing: bool) -> None:
     p.add_argument(
         "--evaluate", type=values.whole, default=500, help="number of test data points to score; 0 scores all"
     )
     p.add_argument(
         "--num-samples", type=values.positive_int, default=500, help="importance samples per test data point"
     )
-    folder = "run folder, which must hold no run; by default, the first of %(default)s, %(default)s-2, ... that is free"
-    p.add_argument("--out", type=Path, default=DefaultFolder(out), help=folder)
-    p.add_argument("--resume", action="store_true", help="continue the run in the run folder; by default, the last one")
-    p.add_argument("--overwrite", action="store_true", help="replace the run in the run folder")
-    p.add_argument("--start", type=Path, metavar="RUN", help="start from the weights of another run of the same pair")
-    p.add_argument("--quiet", action="store_true", help="show no progress bar")
     if closing:
         steps = "steps, 10 or more, that refine the guide for each test data point, for a tighter evidence; 0: none"
         p.add_argument("--refine", type=values.refining_steps, default=0, metavar="STEPS", help=steps)
         p.add_argument("--report", action="store_true", help="write report.html, one page that shows the run")
-    return p
+    folder = "run folder, which must hold no run; by default, the first of %(default)s, %(default)s-2, ... that is free"
+    p.add_argument("--out", type=Path, default=DefaultFolder(out), help=folder)
+    newest = "the run in the run folder; by default, the newest run of this example"
+    p.add_argument("--resume", action="store_true", help=f"continue {newest}")
+    p.add_argument("--overwrite", action="store_true", help=f"replace {newest}")
+    p.add_argument("--quiet", action="store_true", help="show no progress bar")
 
 
-def _add_data(p: argparse.ArgumentParser) -> None:
+def _add_data(p: Flags) -> None:
     sources = f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy, .npz, .csv or .txt file"
     p.add_argument("--data", default="digits", help=sources)
     p.add_argument("--root", help="folder of the data files; by default, $PYROVAE_DATA or the user's cache")
@@ -89,7 +111,8 @@ def _add_data(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_training(p: argparse.ArgumentParser, epochs: int) -> None:
+def _add_training(p: Flags, epochs: int) -> None:
+    p.add_argument("--start", type=Path, metavar="RUN", help="start from the weights of another run of the same pair")
     p.add_argument("--epochs", type=values.whole, default=epochs, help="passes over the training data")
     p.add_argument("--batch-size", type=values.positive_int, default=128, help="data points per step")
     p.add_argument("--lr", type=values.positive, default=1e-3, help="learning rate of AdamW")
@@ -108,7 +131,7 @@ def _add_training(p: argparse.ArgumentParser, epochs: int) -> None:
     )
 
 
-def _add_computation(p: argparse.ArgumentParser) -> None:
+def _add_computation(p: Flags) -> None:
     p.add_argument(
         "--seed", type=values.seed, default=0, help="seed of the weights, the order of the data and all noise"
     )
@@ -116,6 +139,8 @@ def _add_computation(p: argparse.ArgumentParser) -> None:
     p.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="precision of matrix products")
     compiled = "compile each step at once, or never; by default, long trainings compile beside their first 512 steps"
     p.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
+    tracked = "send settings, each epoch and pictures to a tracker; tensorboard writes into the run folder"
+    p.add_argument("--track", choices=KINDS, help=tracked)
 
 
 def add_binarize(p: argparse.ArgumentParser, *, default: str = "dynamic") -> None:

@@ -1,14 +1,15 @@
 """The pictures of a run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pyrovae import plots
 from pyrovae.examples._shared.training import Trained
-from pyrovae.inference import decode, encode, generate, interpolate, latent_map, traverse
+from pyrovae.inference import decode, encode, interpolate, traverse
+from pyrovae.tracking.pictures import image_pictures, latent_pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,9 +25,9 @@ def write_pictures(trained: Trained, out: Path) -> None:
         out: the run folder.
     """
     save_picture(plots.curves(trained.history.rows), out, "curves")
-    for name, z in encode(trained.model, trained.guide, trained.test, transform=trained.transform).items():
-        if z.dim() == 2 and z.shape[1] >= 2:
-            _latent_picture(trained, name, out)
+    pair, classes = (trained.model, trained.guide), trained.data.classes
+    for name, figure in latent_pictures(*pair, trained.test, trained.transform, classes):
+        save_picture(figure, out, name)
     x = trained.test["x"]
     if x.dim() == 4 and x.shape[1] in (1, 3):
         _image_pictures(trained, out)
@@ -44,21 +45,13 @@ def save_picture(figure: "Figure", out: Path, name: str) -> None:
     plots.save(figure, out / f"{name}.png")
 
 
-def _latent_picture(trained: Trained, site: str, out: Path) -> None:
-    """The map of a latent: codes by label, and the aggregate posterior on the prior."""
-    found = latent_map(trained.model, trained.guide, trained.test, latent=site, transform=trained.transform)
-    y, classes = trained.test.get("y"), trained.data.classes
-    sets: dict[str, Any] = {"posterior": found.posterior, "prior": found.prior, "axes": found.axes}
-    save_picture(plots.latent_map(found.mean, y, classes=classes, latent=site, **sets), out, f"latent_{site}")
-
-
 def _image_pictures(trained: Trained, out: Path) -> None:
     """Reconstructions, samples and interpolations, and of one dense latent its traversals and its plane."""
     model, guide = trained.model, trained.guide
     batch = trained.transform({name: tensor[:20].to(trained.device) for name, tensor in trained.test.items()})
     codes = encode(model, guide, batch)
-    save_picture(plots.reconstructions(batch["x"], decode(model, codes)), out, "reconstructions")
-    save_picture(plots.grid(generate(model, 100), title="the mean of p(x | z), z ~ p(z)"), out, "samples")
+    for name, figure in image_pictures(model, guide, batch):
+        save_picture(figure, out, name)
     pairs = range(0, min(12, len(batch["x"]) - 1), 2)  # small data sets have few test images
     if rows := [interpolate(model, _one(codes, i), _one(codes, i + 1)) for i in pairs]:
         save_picture(plots.paths(torch.stack(rows)), out, "interpolations")

@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pyrovae.errors import CheckpointError, ProcessError, PyrovaeError
-from pyrovae.examples._shared.flags import DefaultFolder
+from pyrovae.data import check_source
+from pyrovae.errors import ProcessError, PyrovaeError
+from pyrovae.examples._shared.folders import run_folder
 from pyrovae.examples._shared.started import again
 from pyrovae.inference.processes.launch import is_main_script
-from pyrovae.inference.training.run_folder import RunFolder
 
 __all__ = ["main"]
 
@@ -38,7 +38,9 @@ def main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace)
 def _main(script: Callable[[argparse.Namespace], Any], flags: argparse.Namespace, folder: Path | None) -> int:
     """`main`, with a folder in the place of the run folder where another process writes that."""
     try:
-        flags = argparse.Namespace(**vars(flags) | {"out": folder or _run_folder(flags)})
+        if hasattr(flags, "data"):
+            check_source(flags.data)  # a misspelt name takes no folder
+        flags = argparse.Namespace(**vars(flags) | {"out": folder or run_folder(flags)})
     except PyrovaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,26 +69,3 @@ def _one_speaks() -> Iterator[Path | None]:
         return
     with TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield Path(folder)
-
-
-def _run_folder(flags: argparse.Namespace) -> Path:
-    """The run folder: the one that was named, the first default one that is free, or the last one to resume."""
-    free = isinstance(flags.out, DefaultFolder) and not flags.overwrite
-    out = _numbered(flags.out, flags.resume) if free else flags.out
-    if not flags.resume:
-        RunFolder(out, overwrite=flags.overwrite).check()
-    elif not any(out.rglob("checkpoint*.pt")):
-        raise CheckpointError(f"--resume requires a run in {str(out)!r}, got none. Check --out, or leave --resume out.")
-    return Path(out)
-
-
-def _numbered(default: Path, resume: bool) -> Path:
-    """The default folder, or the same name with a number: the last one that is taken, or the first one that is free."""
-    taken, free = [], default
-    while free.is_dir() and any(free.iterdir()):
-        taken.append(free)
-        free = default.with_name(f"{default.name}-{len(taken) + 1}")
-    out = taken[-1] if resume and taken else free
-    if taken:
-        print(f"run     {out}, because {taken[-1]} is {'the last run' if resume else 'taken'}")
-    return out

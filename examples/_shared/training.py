@@ -2,9 +2,11 @@
 
 import argparse
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,8 +18,11 @@ from pyrovae.data import Batch, Dataset, Transform
 from pyrovae.errors import DataError
 from pyrovae.inference import History, Linear, fit, load_weights
 from pyrovae.inference.pair.contract import ProgramLike, modules
-from pyrovae.inference.training.checkpoint import has_run
+from pyrovae.inference.training.callbacks import Callback
+from pyrovae.inference.training.checkpoint import has_run, load
 from pyrovae.inference.training.device import choose_device
+from pyrovae.inference.training.training_state import history_of
+from pyrovae.tracking import tracker
 
 __all__ = [
     "HalfCosine",
@@ -144,6 +149,7 @@ def train(
     optim: Any = None,
     scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
     batches: Any = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train a pair by the flags, into the run folder `flags.out`. The pair is trained in place.
 
@@ -154,12 +160,16 @@ def train(
         flags: the flags of the script.
         loss, optim, scheduler, batches: as in `fit`; by default the ELBO, AdamW, the schedule of the flags, and random
             batches.
+        callbacks: as in `fit`, before the tracker of the flags.
     """
     device = choose_device(flags.device)
     count = sum(p.numel() for p in {p for part in modules(model, guide) for p in part.parameters()})
     names = " and ".join(getattr(part, "__name__", type(part).__name__) for part in (model, guide))
     print(f"pair    {names}, {count:,} parameters, on {device}")
     test = transform.prepare(dataset.test)
+    settings = _settings(flags)
+    if settings["resume"]:
+        print(f"resume  {flags.out}, which stopped {_stopped(flags.out)}")
     if flags.start:
         load_weights(model, guide, flags.start)
     history = fit(
@@ -172,7 +182,8 @@ def train(
         scheduler=scheduler or schedule(flags.schedule, flags.epochs),
         batches=batches,
         device=device,
-        **_settings(flags),
+        callbacks=[*callbacks, *([tracker(flags.track, flags.out)] if flags.track else [])],
+        **settings,
     )
     return Trained(model, guide, dataset, test, transform, history, history.seconds, device)
 
@@ -186,6 +197,14 @@ def _settings(flags: argparse.Namespace) -> dict[str, Any]:
         "resume": resume,
         "progress": not flags.quiet,
     }
+
+
+def _stopped(folder: Path) -> str:
+    """Where the run in a folder stopped: after an epoch, or within one."""
+    with warnings.catch_warnings(action="ignore"):  # fit repeats what is wrong with the checkpoint
+        state = load(folder / "checkpoint.pt")
+    epochs, steps = len(history_of(state).rows), state.get("losses")
+    return f"after step {len(steps)} of epoch {epochs + 1}" if steps else f"after epoch {epochs}"
 
 
 def schedule(name: str, epochs: int) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import PairError
+from pyrovae.inference.evidence.estimate import Estimate
 from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, marginals, masked
 from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, by_dimension, is_point
 from pyrovae.inference.pair.scoring import is_global
@@ -20,6 +21,7 @@ ACTIVE = 0.01
 """The activity above which a dimension is active; Burda et al. (2016)."""
 
 WIDEST = 512  # most dimensions for which correlations are computed
+MANY, LEAST = 6, 0.01  # standard errors, and nats, by which a rate by draws differs from the closed form
 PAIRED = 8  # draws of each chunk that the correlations are computed from
 
 
@@ -35,6 +37,8 @@ class LatentSummary(Shown):
         rate_error: the Monte Carlo standard error of the rate, `(N, D)`.
         how: how the rate was computed: in closed form or by draws, from the factors of q or from its marginals. The sum
             over marginals leaves out what the dimensions share.
+        by_draws: the rate of the site by the same draws, the mean over the data; None, unless it differs from the
+            closed form by many standard errors, so that one of the two is wrong.
         mean, variance: the moments of q(z_d | x), computed from draws, `(N, D)`.
         activity: Var_x(E_q[z_d]), `(D,)`, unbiased: the noise of the draws is subtracted.
         correlation: the correlations under the aggregate posterior 1/N sum_n q(z | x_n), `(D, D)`.
@@ -52,6 +56,7 @@ class LatentSummary(Shown):
     activity: Tensor | None
     correlation: Tensor | None
     absent: dict[str, str]
+    by_draws: Estimate | None = None
 
     @property
     def active(self) -> Tensor | None:
@@ -102,6 +107,7 @@ class Tally:
         self.dims = drawn.shape[-1]
         self.moments = torch.zeros(2, self.size, self.dims, dtype=torch.float64)
         self.rates = torch.zeros(2, self.size, self.dims, dtype=torch.float64)
+        self.excess = torch.zeros(2, self.size, dtype=torch.float64)
         self.products = torch.zeros(self.dims, self.dims, dtype=torch.float64) if self.dims <= WIDEST else None
         self.how = self._method(probe, inner, outer)
         if not drawn.is_floating_point():
@@ -149,16 +155,20 @@ class Tally:
             self.products += (few.T @ few).cpu()
             self.paired += len(few)
         if "rate" not in self.absent:
-            rate = wide(by_dimension(self._rate(inner, outer), inner, shape, self.depth))
-            self.rates[:, rows] += torch.stack([rate.sum(0), rate.square().sum(0)]).cpu()
+            closed, drawn = (
+                wide(by_dimension(masked(rate, inner), inner, shape, self.depth)) for rate in self._rates(inner, outer)
+            )
+            self.rates[:, rows] += torch.stack([closed.sum(0), closed.square().sum(0)]).cpu()
+            excess = (drawn - closed).sum(-1)
+            self.excess[:, rows] += torch.stack([excess.sum(0), excess.square().sum(0)]).cpu()
 
-    def _rate(self, inner: Any, outer: Any) -> Tensor:
+    def _rates(self, inner: Any, outer: Any) -> tuple[Tensor, Tensor]:
+        """The rate in closed form, if there is one, and that of the draws."""
         q: Any = marginals(inner["fn"])
         p: Any = marginals(outer["fn"])
-        rate = closed_kl(q, p) if self.how.startswith("closed") else None
-        if rate is None:
-            rate = q.log_prob(inner["value"]) - p.log_prob(inner["value"])
-        return masked(rate, inner)
+        drawn = q.log_prob(inner["value"]) - p.log_prob(inner["value"])
+        closed = closed_kl(q, p) if self.how.startswith("closed") else None
+        return drawn if closed is None else closed, drawn
 
     def result(self) -> LatentSummary:
         """The summary of all draws added so far."""
@@ -175,7 +185,17 @@ class Tally:
             activity=activity,
             correlation=self._correlation(mean.mean(0)) if has["correlation"] else None,
             absent=self.absent,
+            by_draws=self._by_draws(rate) if has["rate"] else None,
         )
+
+    def _by_draws(self, rate: Tensor) -> Estimate | None:
+        """The rate by draws, where it differs from the closed form by more than draws do."""
+        if not self.how.startswith("closed") or self.count < 2:
+            return None
+        excess, variance = self._mean_and_variance(self.excess)
+        more, error = excess.mean().item(), (variance.sum() / self.count).sqrt().item() / self.size
+        differs = abs(more) > MANY * error + LEAST
+        return Estimate(rate.sum(-1).mean().item() + more, error) if differs else None
 
     def _mean_and_variance(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         mean, square = sums / self.count

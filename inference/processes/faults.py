@@ -65,7 +65,7 @@ def together(processes: Processes) -> Iterator[None]:
         if lost:
             raise ProcessError(_found(processes)) from error
         if not _all_said(processes):
-            _close(f"Process {processes.rank} has failed alone: {type(error).__name__}: {error}.")
+            _close(f"Process {processes.rank} has failed alone: {type(error).__name__}: {error}")
         raise
     finally:
         _State.inside = False
@@ -140,10 +140,10 @@ def _named(processes: Processes, said: dict[int, str | None]) -> str:
         host, number = processes.members[rank]
         how = "was killed or crashed" if rank in dead else "does not answer"
         return f"Process {rank} of {processes.size} (number {number} on {host}) {how}."
-    failed = [(rank, why) for rank, why in said.items() if why != _LOST]
+    failed = [(rank, why) for rank, why in said.items() if why is not None and why != _LOST]
     if failed:
         rank, why = failed[0]
-        return f"Process {rank} of {processes.size} failed: {why}."
+        return f"Process {rank} of {processes.size} failed: {why.rstrip('.')}."
     return f"The {processes.size} processes lost their connection."
 
 

@@ -197,7 +197,8 @@ class _Mode(TorchDispatchMode):
 def _empty(tensor: Tensor, dim: int, total: int) -> Tensor:
     """A tensor of the whole batch that nothing has written, with the order of dimensions in memory that one has."""
     shape = [total if i == dim else length for i, length in enumerate(tensor.shape)]
-    order = sorted(range(tensor.dim()), key=lambda i: -tensor.stride(i))
+    strides = tensor.stride()
+    order = sorted(range(tensor.dim()), key=lambda i: strides[i], reverse=True)
     if tensor.is_contiguous():
         order = list(range(tensor.dim()))
     return torch.empty_permuted(shape, order, dtype=tensor.dtype, device=tensor.device)

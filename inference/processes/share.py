@@ -1,12 +1,10 @@
 """Which rows of a batch a process takes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
 
 from torch import Tensor
 
-__all__ = ["Share", "SharedRows"]
+__all__ = ["Share"]
 
 
 @dataclass(frozen=True)
@@ -59,34 +57,3 @@ class Share:
             dim: the dimension of the rows.
         """
         return tensor if self.is_whole else tensor.narrow(dim, self.start, self.size)
-
-
-class _Shares(Protocol):
-    def share(self, total: int) -> Share: ...
-
-
-class SharedRows(Sequence[Tensor]):
-    """The rows that one process takes of each step.
-
-    Args:
-        order: the rows of each step.
-        processes: says which of them are those of this process.
-    """
-
-    def __init__(self, order: Sequence[Tensor], processes: _Shares) -> None:
-        self._order, self._processes = order, processes
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @overload
-    def __getitem__(self, step: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, step: slice) -> "SharedRows": ...
-
-    def __getitem__(self, step: int | slice) -> "Tensor | SharedRows":
-        if isinstance(step, slice):
-            return SharedRows(self._order[step], self._processes)
-        rows = self._order[step]
-        return self._processes.share(len(rows)).rows(rows)

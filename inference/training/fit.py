@@ -1,6 +1,6 @@
 """`fit`: train a (model, guide) pair by stochastic variational inference."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,11 @@ from pyrovae.inference.pair.running import evaluating, seeded, transformed
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.pair.values import DataRules
 from pyrovae.inference.processes.faults import together
-from pyrovae.inference.processes.launch import launched
+from pyrovae.inference.processes.launch import current, launched
 from pyrovae.inference.processes.processes import Processes
+from pyrovae.inference.training.amount import Amount
 from pyrovae.inference.training.averaging import RunningMean
+from pyrovae.inference.training.callbacks import Callback, Callbacks
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.faults import broken_rows
 from pyrovae.inference.training.history import History
@@ -35,6 +37,7 @@ from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.processes import OverProcesses
 from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.starting import start_together
+from pyrovae.inference.training.stream_data import StreamData
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import Batches, TrainingData
 
@@ -49,7 +52,7 @@ def fit(
     guide: ProgramLike,
     data: Any,
     *,
-    epochs: int = 10,
+    epochs: int | None = None,
     batch_size: int = 128,
     batches: Batches | None = None,
     valid: Batch | None = None,
@@ -71,6 +74,10 @@ def fit(
     devices: int = 1,
     num_nodes: int = 1,
     strategy: Literal["auto", "ddp"] = "auto",
+    callbacks: Sequence[Callback] = (),
+    steps: int | None = None,
+    steps_per_epoch: int = 100,
+    data_size: int | None = None,
 ) -> History:
     """Train a pair by SVI, and return its history. The pair is trained in place.
 
@@ -81,9 +88,10 @@ def fit(
         model, guide: any pair that keeps the contract; `check_pair` checks it on the first batch.
         data: named tensors that share their leading dimension, one entry for each data point; a tensor, an array or a
             data frame of numbers, which is `x`; a `pyrovae.data.Dataset`; or data larger than memory, a
-            `pyrovae.data.Source` or a `datasets.Dataset`, whose rows are read where they are needed.
-        epochs: passes over the data, those before a resume included.
-        batch_size: data points per step; the last batch of an epoch may be smaller.
+            `pyrovae.data.Source` or a `datasets.Dataset`, whose rows are read where they are needed. With `steps`, a
+            stream: an iterable of batches, or a `datasets.IterableDataset` of rows.
+        epochs: passes over the data, those before a resume included; 10 by default.
+        batch_size: data points per step; the last batch of an epoch may be smaller. A stream of batches has its own.
         batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;
             by default random batches of `batch_size`.
         valid: validation data; those of the Dataset by default.
@@ -117,14 +125,30 @@ def fit(
         num_nodes: machines.
         strategy: how they are started; "auto" and "ddp" are the same: each process runs the script, and holds all data
             and weights.
+        callbacks: functions of an `EpochReport`, called in their order after each epoch, once its checkpoint is
+            written. One may raise `StopTraining`; any other error ends the training too, and is raised. They leave the
+            random numbers and modes as they were. One that is a context manager is entered around the training.
+        steps: in place of `epochs`, for a stream: how many batches to train on, those before a resume included. A
+            stream with `state_dict` and `load_state_dict` resumes where it was, and is required where `run` is given.
+        steps_per_epoch: what counts as an epoch of a stream: so often it is validated, and its checkpoint written.
+        data_size: the number of all data points of a stream, which programs get that name `data_size`.
 
     Raises:
+<<<<<<< HEAD
         PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or some
             that the optimizer lacks; or the data have a label that it does not know.
         NonFiniteError: data in memory have NaN or infinite values; or the loss is NaN or infinite, or a weight, after a
             gradient that was not finite: the site and the rows of the data are named, the weights are those of the
             start of the epoch, and the last good checkpoint stays.
         SettingError: a setting has no meaning; `resume` without `run`.
+=======
+        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or the
+            data have a label that it does not know.
+        NonFiniteError: the loss is NaN or infinite, or a weight, after a gradient that was not finite; the site and the
+            batch are named, the weights are those of the start of the epoch, and the last good checkpoint stays.
+        SettingError: a setting has no meaning; `resume` without `run`; a stream that cannot resume, with `run`.
+        DataError: a stream ends early, or gives batches that are not like the first one.
+>>>>>>> main
         CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
         OutOfMemoryError: a batch needs more memory than there is.
         ThreadError: another thread of this process runs a pair.
@@ -133,14 +157,13 @@ def fit(
         OutputError: the run folder holds another run, is in use, or cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step has ended and the checkpoint is written.
     """
-    _check_settings(epochs, batch_size, clip_norm, patience, average)
-    folder = _folder(run, resume=resume, overwrite=overwrite)
-    processes = launched(devices, num_nodes, strategy, choose_device(device))
-    where = processes.device or choose_device(device)
-    prepared = TrainingData(
-        model, guide, data, valid, transform or Scale(), batch_size=batch_size, batches=batches, seed=seed, device=where
-    )
+    _check_settings(clip_norm, patience, average)
+    amount = Amount(epochs, batch_size, batches, steps, steps_per_epoch, data_size)
+    folder, seen = _folder(run, resume=resume, overwrite=overwrite), Callbacks(callbacks)
+    where = launched(devices, num_nodes, strategy, choose_device(device)).device or choose_device(device)
+    prepared = amount.prepared(model, guide, data, valid, transform or Scale(), seed=seed, device=where, run=folder)
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
+<<<<<<< HEAD
     _place(model, guide, where)
     held, hint = _held(folder, processes), f"Write batch_size={max(1, batch_size // 2)} or less."
     with together(processes), enough_memory(hint), held, seeded(seed, where), pyro.validation_enabled(False):
@@ -148,24 +171,46 @@ def fit(
         how = _compiled(compile, epochs * len(prepared.first_epoch))
         optim = Whole(Adam if optim is None else optim)
         reduce = None if processes.alone else OverProcesses(processes)
+=======
+    with _around(model, guide, prepared, folder) as reduce:
+        how, optim = _compiled(compile, amount.total * len(prepared.first_epoch)), _chosen(optim)
+>>>>>>> main
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
-        folder = folder if processes.main else None
-        return _trained(svi, prepared, waiting, mean, scheduler, folder, epochs, progress)
+        return _trained(svi, prepared, waiting, mean, scheduler, folder, seen, amount.total, progress)
+
+
+@contextmanager
+def _around(
+    model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData, folder: RunFolder | None
+) -> Iterator[OverProcesses | None]:
+    """Around a training: the run folder is held, the random state is that of the seed, and the pair is checked.
+
+    It gives how several processes share the steps; None for a single one.
+    """
+    processes = current()
+    _place(model, guide, data.device)
+    enough = enough_memory(f"Write batch_size={max(1, data.batch_size // 2)} or less.")
+    held, unchecked = _held(folder, processes), pyro.validation_enabled(False)
+    with together(processes), enough, held, seeded(data.seed, data.device), unchecked:
+        _check_batches(model, guide, data)
+        yield None if processes.alone else OverProcesses(processes)
 
 
 def _trained(
     svi: SVI,
-    data: TrainingData,
+    data: TrainingData | StreamData,
     patience: Patience,
     average: RunningMean,
     scheduler: Any,
     folder: RunFolder | None,
+    callbacks: Callbacks,
     epochs: int,
     progress: bool,
 ) -> History:
     svi.prepare_batch(data.train, data.first_epoch[0][None], data.step_transform)
-    loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder)
-    with closing(svi):
+    folder = folder if current().main else None
+    loop = Loop(svi, data, patience, average, scheduler=scheduler, run=folder, callbacks=callbacks)
+    with callbacks.entered(), closing(svi):
         start_together(loop, {"epochs": epochs, "patience": patience.epochs})
         if folder is not None:
             folder.describe(svi.model, svi.guide, data.given, data.transform)
@@ -190,15 +235,7 @@ def _held(folder: RunFolder | None, processes: Processes) -> Iterator[None]:
         yield
 
 
-def _check_settings(
-    epochs: int,
-    batch_size: int,
-    clip_norm: float | None,
-    patience: int | None,
-    average: float,
-) -> None:
-    check_count("epochs", epochs, 0)
-    check_count("batch_size", batch_size)
+def _check_settings(clip_norm: float | None, patience: int | None, average: float) -> None:
     check_fraction("average", average)
     if clip_norm is not None:
         check_positive("clip_norm", clip_norm)
@@ -206,7 +243,11 @@ def _check_settings(
         check_count("patience", patience)
 
 
+<<<<<<< HEAD
 def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData, *, may_scale: bool) -> None:
+=======
+def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData) -> None:
+>>>>>>> main
     """Refuse a pair that breaks the contract, or cannot take the smallest batch, as where rows are normalised."""
     whole = data.batch(data.first_epoch[0])
     with _naming_rows(data):
@@ -230,6 +271,7 @@ def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData, *
         ) from error
 
 
+<<<<<<< HEAD
 @contextmanager
 def _naming_rows(data: TrainingData) -> Iterator[None]:
     """Adds to an error about numbers that are not finite which rows of the data have such numbers."""
@@ -256,6 +298,10 @@ def _check_broken(model: ProgramLike, guide: ProgramLike, rules: DataRules, data
                 check_finite(trace_pair(model, guide, batch, data_size=data.size), rows)
         except NonFiniteError as error:
             raise NonFiniteError(f"fit requires finite {name} data: {error}") from None
+=======
+def _chosen(optim: Any) -> Any:
+    return Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
+>>>>>>> main
 
 
 def _compiled(compile: bool | Literal["beside"] | None, steps: int) -> bool | Literal["beside"]:

@@ -90,7 +90,7 @@ def check_loss(loss: Any) -> Any:
     if isinstance(loss, nn.modules.loss._Loss):
         raise PairError(
             f"loss requires an ELBO or an Objective, got {loss!r:.80}, which compares two tensors. The model's "
-            "likelihood takes its place: write likelihoods.Normal(shape) or likelihoods.Bernoulli(shape), and loss=ELBO()."
+            "likelihood takes its place: write likelihoods.Normal(shape), and loss=ELBO()."
         )
     methods = ("differentiable_loss", "loss_and_grads", "loss_and_surrogate_loss")
     if not (callable(loss) or any(hasattr(loss, name) for name in methods)) or isinstance(loss, type):

@@ -38,7 +38,8 @@ class History(Shown):
         best_epoch: the epoch with the highest validation ELBO, or log-evidence where there is one; None without
             validation data.
         seconds: the time that the training took, with that before a resume.
-        stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before.
+        stopped: `"epochs"` when all epochs were run, `"patience"` when the validation ELBO stopped rising before,
+            `"callback"` when a callback raised `StopTraining`.
         step_losses: the objective of each step, the mean over the data points of its batch, `(steps,)`.
     """
 

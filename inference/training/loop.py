@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -29,9 +28,9 @@ from pyrovae.inference.pair.progress import progress_bar
 from pyrovae.inference.pair.running import evaluating, numbers, seeded
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.processes.launch import current
-from pyrovae.inference.processes.share import SharedRows
 from pyrovae.inference.training import pair_weights
 from pyrovae.inference.training.averaging import RunningMean
+from pyrovae.inference.training.callbacks import Callbacks, EpochReport
 from pyrovae.inference.training.faults import check_weights, explain_loss
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.interrupt import Interrupt, interruptible
@@ -39,6 +38,7 @@ from pyrovae.inference.training.optimizers import make_scheduler
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.run_folder import RunFolder
 from pyrovae.inference.training.settings import described, fingerprint
+from pyrovae.inference.training.stream_data import StreamData
 from pyrovae.inference.training.svi import SVI
 from pyrovae.inference.training.training_data import TrainingData, step_sizes
 from pyrovae.inference.training.training_state import check_state
@@ -49,9 +49,6 @@ _WEIGHTED = (IWAE, Renyi, WakeSleep, RenyiELBO)
 """Losses that weigh several draws: validation measures the importance-weighted bound too, by as many."""
 
 _PLAIN = (Trace_ELBO, TraceGraph_ELBO, TraceEnum_ELBO)  # their loss is minus the ELBO
-
-_TOGETHER = 64
-"""How many steps one call takes at most."""
 
 _TRAIN_ROWS = 500
 """How many training data points have their rate and distortion measured after an epoch; no more than validation has."""
@@ -70,6 +67,7 @@ class Loop:
         average: the running mean of the weights, which is validated in their place.
         scheduler: makes the schedule of the learning rate, stepped once per epoch; None for a constant one.
         run: the run folder, which this training holds; None writes nothing.
+        callbacks: see each epoch.
 
     Raises:
         PairError: the optimizer of `svi` is not a torch optimizer.
@@ -78,12 +76,13 @@ class Loop:
     def __init__(
         self,
         svi: SVI,
-        data: TrainingData,
+        data: TrainingData | StreamData,
         patience: Patience,
         average: RunningMean,
         *,
         scheduler: Callable[[Optimizer], Any] | None,
         run: RunFolder | None,
+        callbacks: Callbacks,
     ) -> None:
         if not isinstance(svi.optimizer, Optimizer):
             raise PairError(
@@ -93,8 +92,8 @@ class Loop:
         self.svi, self.data, self.patience, self.average = svi, data, patience, average
         self.optimizer = svi.optimizer
         self.scheduler = make_scheduler(scheduler, self.optimizer)
-        self.run_folder = run
-        self._settings = {} if run is None else self.settings()
+        self.run_folder, self.callbacks = run, callbacks
+        self._settings = self.settings() if run or callbacks else {}
         self.rows: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
         self.step_losses = torch.zeros(0, dtype=torch.float32)  # of the steps of the epochs before
@@ -152,11 +151,10 @@ class Loop:
     # One epoch -------------------------------------------------------------------------------------------------
 
     def _epoch(self, bar: Any, interrupt: Interrupt) -> None:
-        order = self.data.order(len(self.rows))
-        self._good = copy.deepcopy(self._weights())
-        with self.data.reading(SharedRows(order[len(self.losses) :], current())):
-            while len(self.losses) < len(order):
-                rows = self._next(order[len(self.losses) :])
+        order, self._good = self.data.order(len(self.rows)), copy.deepcopy(self._weights())
+        rest, most = order[len(self.losses) :], self._most * self._share(order[0][None]).numel()
+        with self.data.reading(map(self._share, self._calls(rest)), most):
+            for rows in self._calls(rest):
                 self._announce(bar, rows)
                 self._take(rows)
                 bar.update(len(rows))
@@ -170,10 +168,24 @@ class Loop:
         if current().any(interrupt.asked):
             self._interrupted()
 
-    def _next(self, order: Sequence[Tensor]) -> Tensor:
-        """The rows of the next steps, `(steps, B)`: one call takes several small ones of the same size."""
-        ahead = order[: max(1, min(_TOGETHER, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))]
-        return torch.stack([*takewhile(lambda step: len(step) == len(ahead[0]), ahead)])
+    def _calls(self, order: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The rows of the steps of each call, `(steps, B)`: one call takes several small ones of the same size."""
+        start = 0
+        while start < len(order):
+            ahead = [order[step] for step in range(start, min(start + self._most, len(order)))]
+            other = next((place for place, step in enumerate(ahead) if len(step) != len(ahead[0])), len(ahead))
+            yield torch.stack(ahead[:other])
+            start += other
+
+    @cached_property
+    def _most(self) -> int:
+        """How many steps one call takes at most."""
+        return max(1, min(self.data.together, _NUMBERS // (numbers(self.data.train) * self.data.batch_size)))
+
+    @staticmethod
+    def _share(order: Tensor) -> Tensor:
+        """The rows of this process of some steps, `(steps, B)`."""
+        return current().share(order.shape[1]).rows(order, 1)
 
     def _announce(self, bar: Any, rows: Tensor) -> None:
         """Let the bar say why it stands still: the first step of each batch size is compiled."""
@@ -183,7 +195,7 @@ class Loop:
 
     def _take(self, rows: Tensor) -> None:
         """Take the steps on some rows."""
-        losses = self.svi.steps(self.data.train, len(rows), order=rows, transform=self.data.step_transform).tolist()
+        losses = self.svi.steps(self.data.read(), len(rows), order=rows, transform=self.data.step_transform).tolist()
         for step, loss in zip(rows, losses, strict=True):
             if not math.isfinite(loss):
                 with self._undone():
@@ -224,6 +236,18 @@ class Loop:
         self._step_schedule()
         if self.run_folder is not None:
             self.run_folder.save_epoch(self.state_dict(), self.history)
+        if self.callbacks:
+            self._show()
+
+    def _show(self) -> None:
+        """Let the callbacks see the epoch that has ended; where one asks to stop, the checkpoint says so."""
+        model, guide, data, folder = self.svi.model, self.svi.guide, self.data, self.run_folder
+        rows, path = data.valid or narrowed(data.train, _TRAIN_ROWS), folder.folder if folder else None
+        report = EpochReport(self.history, model, guide, rows, data.transform, self._settings, path)
+        if current().any(self.callbacks.see(report)):
+            self.patience.stopped = "callback"
+            if folder is not None:
+                folder.save(self.state_dict())
 
     def _step_schedule(self) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -263,9 +287,8 @@ class Loop:
 
     def _train_parts(self) -> dict[str, float]:
         """Rate and distortion of some training data; none where the pair cannot be evaluated on them."""
-        rows = min(_TRAIN_ROWS, batch_size(self.data.valid), self.data.size)
         try:
-            measured = self._evaluated(narrowed(self.data.train, rows))
+            measured = self._evaluated(narrowed(self.data.train, min(_TRAIN_ROWS, batch_size(self.data.valid))))
         except PyrovaeError:  # hidden labels, for example
             return {}
         found = {f"train_{name}": getattr(measured, name).value for name in ("rate", "distortion")}
@@ -302,6 +325,7 @@ class Loop:
         return {
             "seed": data.seed,
             "batch_size": data.batch_size,
+            **data.settings,
             "data": fingerprint(data.train),
             "validation data": fingerprint(data.valid),
             "optimizer": type(self.optimizer).__name__,
@@ -341,6 +365,7 @@ class Loop:
             "taken": self.svi.taken(),
             "seconds": self.seconds,
             "objective": loss.state_dict() if isinstance(loss, Tracked) else None,
+            **self.data.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -353,6 +378,7 @@ class Loop:
             CheckpointError: it is not a state of such a training.
         """
         check_state(state, self.state_dict(), self.svi.model, self.svi.guide, self.optimizer)
+        self.data.load_state_dict(state)
         self._load_weights(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
@@ -363,7 +389,7 @@ class Loop:
         self.svi.resume(state["taken"])
         self.rows, self.losses, self.tracked = state["history"]["rows"], state["losses"], state["tracked"]
         self.step_losses = state["step_losses"].cpu()
-        self.patience.best_epoch, self.patience.stopped = state["history"]["best_epoch"], state["history"]["stopped"]
+        self.patience.resume(state["history"])
         self.average.mean, self.patience.ending = state["mean"], state["best"]
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None and self.data.device.type == "cuda":

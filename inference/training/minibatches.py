@@ -16,7 +16,7 @@ __all__ = [
     "chunks",
     "each_batch",
     "gathered",
-    "is_elsewhere",
+    "in_memory",
     "is_fine",
     "is_small",
     "one_thread",
@@ -80,14 +80,18 @@ def gathered(data: Mapping[str, Tensor], rows: Tensor, device: torch.device | No
     return part if device is None else {name: t.to(device, non_blocking=True) for name, t in part.items()}
 
 
-def is_elsewhere(data: Mapping[str, Tensor], device: torch.device) -> bool:
-    """Whether the batches are gathered outside of the graph: the data are a source, or on another device.
+def in_memory(data: Mapping[str, Tensor], order: Tensor, device: torch.device) -> tuple[Mapping[str, Tensor], Tensor]:
+    """The rows of some steps as tensors, and where those of each step lie among them.
 
     Args:
-        data: named tensors.
+        data: named tensors, which stay as they are; or a source in their place, whose rows go to the device.
+        order: row numbers `(steps, B)`.
         device: that of the parameters.
     """
-    return isinstance(data, LazyBatch) or any(tensor.device != device for tensor in data.values())
+    if not isinstance(data, LazyBatch):
+        return data, order
+    block, places = data.block(order)
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in block.items()}, places
 
 
 def each_batch(

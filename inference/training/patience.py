@@ -1,6 +1,6 @@
 """Patience: when to stop a training, and with which weights to end it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyrovae.errors import PairError
@@ -23,7 +23,8 @@ class Patience:
     Attributes:
         best_epoch: the epoch with the highest validation ELBO so far; None without validation data.
         ending: the weights to end the training with; None for those of its last step.
-        stopped: `"patience"` once the patience is exhausted, `"epochs"` before.
+        stopped: `"patience"` once the patience is exhausted, `"callback"` once a callback has ended the training, and
+            `"epochs"` before.
     """
 
     def __init__(self, epochs: int | None, *, validated: bool) -> None:
@@ -58,3 +59,12 @@ class Patience:
             self.ending = weights()
         elif row["epoch"] - (self.best_epoch or 0) >= self.epochs:
             self.stopped = "patience"
+
+    def resume(self, history: Mapping[str, Any]) -> None:
+        """Go on where an earlier training stopped; one that a callback ended continues.
+
+        Args:
+            history: `best_epoch` and `stopped`, as the checkpoint has them.
+        """
+        self.best_epoch = history["best_epoch"]
+        self.stopped = "epochs" if history["stopped"] == "callback" else history["stopped"]

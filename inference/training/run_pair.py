@@ -9,6 +9,7 @@ from torch import Tensor
 from pyrovae.blueprint import CODES, describe, json_text, to_bytes
 from pyrovae.data import Dataset
 from pyrovae.data.origin import digest
+from pyrovae.data.streams import is_stream
 from pyrovae.errors import FolderError
 from pyrovae.output import write_atomically, write_text
 
@@ -54,7 +55,8 @@ def write_pair(folder: Path, model: Any, guide: Any, data: Any, transform: Any) 
         OutputError: the folder cannot be written.
     """
     entries, arguments, why = _described(model, guide, transform, getattr(data, "vocabulary", None))
-    found = _found(data) if isinstance(data, Dataset) else Found({"why": "fit was given tensors, no Dataset"}, {})
+    what = "a stream" if is_stream(data) else "tensors"
+    found = _found(data) if isinstance(data, Dataset) else Found({"why": f"fit was given {what}, no Dataset"}, {})
     content = {"format": FORMAT, "version": VERSION, "why": why, "data": found.entries, "pair": entries}
     tensors = {**arguments, **found.tensors}
     if tensors:

@@ -38,7 +38,7 @@ class SplitSteps(TorchSteps):
         self.reduce = reduce
         self._update = FusedUpdate(members_of(optimizer, self.parameters))
         self.one = graphs(gradients, eager_first=True)
-        self.change = graphs(self._change)
+        self.change = graphs(self._change, of_pair=False)
 
     @property
     def per_graph(self) -> int:

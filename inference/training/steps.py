@@ -63,23 +63,25 @@ class Graphs:
         options: dict[str, Any] | None = None,
         eager_first: bool = False,
         eager: Callable[..., Any] | None = None,
+        of_pair: bool = True,
     ) -> Compiled | Eager:
         """The function, compiled where the pair is.
 
         Args:
             fn: any function that runs the pair.
+            of_pair: whether it runs the pair, whose attributes are then watched.
             eager: a function that does the same, and runs where no graph does; None for `fn` itself.
             cuda_graph: on a GPU, launch the kernels of a replay together.
             options: settings of `torch._inductor.config` that hold while compiling.
             eager_first: run the first call of each signature as it is.
         """
+        programs = (self.model, self.guide) if of_pair else ()
         if not self.compile:
-            return Eager(eager or fn, self.model, self.guide, precision=self.precision, local=self.local)
+            return Eager(eager or fn, *programs, precision=self.precision, local=self.local)
         return Compiled(
             fn,
-            self.model,
-            self.guide,
-            watch=self._watch,
+            *programs,
+            watch=self._watch if of_pair else [],
             precision=self.precision,
             reported=self._reported,
             cuda_graph=cuda_graph,

@@ -23,7 +23,7 @@ from pyrovae.inference.training.minibatches import (
     Transform,
     chunks,
     gathered,
-    is_elsewhere,
+    in_memory,
     is_fine,
     is_small,
     one_thread,
@@ -179,7 +179,8 @@ class SVI(pyro.infer.SVI):
             return torch.zeros(0, device=device)
         if isinstance(self.reduce, OverProcesses):
             order, transform = self.reduce.shared(order, transform)
-        if is_elsewhere(data, device):
+        data, order = in_memory(data, order, device)
+        if any(tensor.device != device for tensor in data.values()):
             batches = (gathered(data, rows, device) for rows in order)
             return torch.cat([steps.advance([None], batch, transform) for batch in batches])
         return self._in_graphs(steps, order.to(device), dict(data), transform)
@@ -299,10 +300,10 @@ class SVI(pyro.infer.SVI):
         if isinstance(optimizer, Optimizer):
             mine = {id(member.parameter) for member in members_of(optimizer, parameters)}
             parameters = [parameter for parameter in parameters if id(parameter) in mine]
-        gradients: Gradients = LossGradients(self.objective, parameters)
-        graphs, reduce = self._graphs(found.called), self.reduce
+        mine, graphs, reduce = LossGradients(self.objective, parameters), self._graphs(found.called), self.reduce
+        gradients: Gradients = mine
         if isinstance(reduce, OverProcesses):
-            gradients, reduce = reduce.gradients(gradients), None
+            gradients, reduce = reduce.gradients(mine), None
         if isinstance(optimizer, Optimizer) and FusedUpdate.covers(members_of(optimizer, parameters)):
             if reduce is not None:
                 return SplitSteps(graphs, gradients, optimizer, self.clip_norm, reduce)

@@ -1,8 +1,9 @@
 """The data of a training: on the device, and in the order of each epoch."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from pyrovae.checks import check_seed
 from pyrovae.data import Batch, Dataset, check_unchanged
-from pyrovae.data.mapped import MappedRows, is_mapped
+from pyrovae.data.file_rows import MappedRows
+from pyrovae.data.mapped import is_mapped
 from pyrovae.data.named import batch_of
 from pyrovae.data.permutation import TABLE, ShuffledRows
-from pyrovae.data.source import LazyBatch, reading
+from pyrovae.data.source import LazyBatch
 from pyrovae.errors import DataError, PairError, SettingError
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
@@ -68,7 +70,12 @@ class TrainingData:
         step_transform: the transform of a training step.
         first_epoch: the rows of each step of the first epoch.
         smallest: the rows of one with the fewest.
+        together: the most steps that one call takes.
+        settings: what fixes the steps beside the data and their order, for the checkpoint.
     """
+
+    together = 64
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -108,6 +115,21 @@ class TrainingData:
             return LazyBatch(MappedRows(whole), dict)
         return {name: tensor if self._streamed else tensor.to(self.device) for name, tensor in whole.items()}
 
+    def read(self) -> Batch:
+        """What the rows of the next step are taken from: the training data."""
+        return self.train
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data, for the checkpoint: nothing, for the order of an epoch is known."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a place: nothing to do.
+
+        Args:
+            state: of a training.
+        """
+
     def batch(self, rows: Tensor) -> Batch:
         """The transformed batch of some training data points, on the device.
 
@@ -132,13 +154,16 @@ class TrainingData:
         """
         self.train, self.valid = (_checked(split, check) for split in (self.train, self.valid))
 
-    def reading(self, order: Sequence[Tensor]) -> AbstractContextManager[None]:
-        """Inside, the batches of an order are read ahead, where the training data are read from a file.
+    def reading(self, orders: Iterable[Tensor], capacity: int) -> AbstractContextManager[None]:
+        """Inside, rows are read ahead, where the training data are read from a file.
 
         Args:
-            order: the rows of each step that comes next.
+            orders: the rows `(steps, B)` of each call that comes next.
+            capacity: how many rows one call takes at most.
         """
-        return reading(self.train, order, self.device)
+        if not isinstance(self.train, LazyBatch):
+            return nullcontext()
+        return self.train.reading(orders, capacity, self.device)
 
     def order(self, epoch: int) -> Sequence[Tensor]:
         """The rows of each step of an epoch. They depend on seed and epoch alone, so a resumed run repeats them.

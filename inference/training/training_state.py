@@ -169,8 +169,8 @@ def _check_history(history: Any) -> None:
             _refuse("history", f"the row of epoch {epoch}", row["epoch"])
     if best is not None and (not _is_number(best) or not 1 <= best <= len(rows)):
         _refuse("history", f"a best epoch from 1 to {len(rows)}", best)
-    if not isinstance(stopped, str) or stopped not in ("epochs", "patience"):
-        _refuse("history", "'epochs' or 'patience' as what stopped it", stopped)
+    if not isinstance(stopped, str) or stopped not in ("epochs", "patience", "callback"):
+        _refuse("history", "'epochs', 'patience' or 'callback' as what stopped it", stopped)
 
 
 def _check_numbers(name: str, values: Any, count: int | None = None) -> None:

@@ -4,7 +4,6 @@ A batch is a dict of named tensors whose leading dimension counts the data point
 int64 label, and other tensors are passed on. Pixels stay uint8 in memory; a transform makes them floats on the device.
 """
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.limits import LOAD_LIMIT
+from pyrovae.data.lookup import check_source
 from pyrovae.data.mapped import check_unchanged
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
 from pyrovae.data.origin import Origin
@@ -54,6 +54,7 @@ __all__ = [
     "Transform",
     "Trim",
     "Vocabulary",
+    "check_source",
     "check_unchanged",
     "chords_log_prob",
     "excerpt",
@@ -193,14 +194,7 @@ def _load(
         return load_file(name, path, valid, test, STREAM_LIMIT, max_bytes)
     if name in NAMES and test is not None:
         raise DataError(f"{name} has a test split of its own, got test={test}. Leave it out.")
+    check_source(name)
     if name == "unicode-names":
         return load_unicode_names(valid, level or "word")
-    if name in NAMES:
-        return load_public(name, root, download, valid)
-    forms = (
-        f"{', '.join(NAMES)}, folder:PATH, {', '.join(f'PATH{suffix}' for suffix in (*SUFFIXES, '.parquet', '.txt'))}"
-    )
-    if path.is_dir():
-        raise DataError(f"{name!r} is a folder. Write folder:{name}. Known data: {forms}.")
-    near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.0)[0]
-    raise DataError(f"There is no data set {name!r}; the nearest name is {near!r}. Known data: {forms}.")
+    return load_public(name, root, download, valid)

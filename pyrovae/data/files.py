@@ -67,6 +67,7 @@ def _stream(name: str, path: Path, valid: int | None, test: int | None, limit: i
 
 def _watched(path: Path, mapped: np.ndarray) -> Tensor:
     """The tensor of a memory map, whose file is watched."""
+    assert isinstance(mapped, np.memmap)
     whole = torch.from_numpy(mapped)
     watch(path, whole, mapped)
     return whole
@@ -110,11 +111,12 @@ def load_parquet(
         train, held, tested = _in_order(splits["all"], valid, test)
     else:
         refuse_size("test", test, str(path))
-        train, tested, held = splits["train"], splits["test"], splits.get("valid")
-        if held is None:
-            train, held = hold_out(train, len(train["x"]) // 10 if valid is None else valid)
-        else:
+        train, tested = splits["train"], splits["test"]
+        if "valid" in splits:
             refuse_size("valid", valid, str(path))
+            held = splits["valid"]
+        else:
+            train, held = hold_out(train, len(train["x"]) // 10 if valid is None else valid)
     source = f"{path}, as a memory map in {folder}, in the order of the files (not shuffled)"
     return Dataset(train, held, tested, name, source, classes, streamed=True)
 

@@ -13,18 +13,17 @@ the file. They are given back now and then; the system keeps what it likes in it
 
 import mmap
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pyrovae.data.batch import Batch
 from pyrovae.errors import DataError
 
-__all__ = ["MappedRows", "WatchedFile", "check_unchanged", "is_mapped", "parts", "touched", "watch"]
+__all__ = ["WatchedFile", "check_unchanged", "is_mapped", "parts", "place_of", "touched", "watch"]
 
 RESIDENT = 2**28
 """About so many bytes of a file are in the memory of the process at most, before they are given back."""
@@ -79,6 +78,7 @@ class _Map:
 
     def __init__(self, path: Path, mapped: np.memmap, *, gives_back: bool) -> None:
         self.file, self._mapped, self._read = WatchedFile.of(path), weakref.ref(mapped), 0
+        self._is_file = gives_back
         self._gives_back = gives_back and hasattr(mmap, "MADV_DONTNEED")
 
     def touch(self, tensor: Tensor, rows: int) -> None:
@@ -94,6 +94,18 @@ class _Map:
             self._read = 0
         self._read += rows * max(_NEIGHBOURS, tensor[:1].numel() * tensor.element_size())
 
+    def offset(self, tensor: Tensor) -> int | None:
+        """Where the first number of a view lies in the file; None where the map may hold other numbers.
+
+        Args:
+            tensor: a view of the map.
+        """
+        mapped = self._mapped()
+        if mapped is None or not self._is_file or tensor._version:
+            return None
+        begins = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY
+        return begins + tensor.data_ptr() - np.frombuffer(mapped._mmap, np.uint8).ctypes.data  # type: ignore[attr-defined]
+
 
 _MAPS: dict[int, _Map] = {}
 """The memory maps, by the place of their first byte."""
@@ -106,7 +118,7 @@ def watch(path: Path, tensor: Tensor, mapped: np.memmap, *, gives_back: bool = T
         path: the file.
         tensor: a tensor of the whole map; views of it are watched too.
         mapped: the `numpy.memmap` that the tensor shares its memory with.
-        gives_back: whether pages that were read may be given back; what NumPy wrote into a private map would be lost.
+        gives_back: whether pages that were read may be given back: not where NumPy may have written into a private map.
     """
     place = tensor.untyped_storage().data_ptr()
     _MAPS[place] = _Map(path, mapped, gives_back=gives_back)
@@ -135,6 +147,18 @@ def touched(batch: Batch, rows: int) -> None:
     """
     for tensor, found in _maps(batch):
         found.touch(tensor, rows)
+
+
+def place_of(tensor: Tensor) -> tuple[WatchedFile, int] | None:
+    """The file that a tensor views, and where its first number lies there; None where it may hold other numbers.
+
+    Args:
+        tensor: any tensor.
+    """
+    for _, found in _maps({"": tensor}):
+        offset = found.offset(tensor)
+        return None if offset is None else (found.file, offset)
+    return None
 
 
 def is_mapped(batch: Batch) -> bool:
@@ -167,39 +191,3 @@ def _maps(batch: Batch) -> Iterator[tuple[Tensor, _Map]]:
             found = _MAPS.get(tensor.untyped_storage().data_ptr())
             if found is not None:
                 yield tensor, found
-
-
-class MappedRows:
-    """Tensors that view a memory map, as a `Source`: rows are copied on one thread, and pages are given back.
-
-    Args:
-        tensors: named tensors on the CPU that share their leading dimension.
-    """
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
-        self._arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-
-    def __len__(self) -> int:
-        return len(next(iter(self._arrays.values())))
-
-    def rows(self, numbers: Tensor) -> Batch:
-        """Some rows.
-
-        Args:
-            numbers: their numbers, increasing.
-
-        Raises:
-            DataError: the file has changed since it was mapped.
-        """
-        check_unchanged(self._tensors)
-        touched(self._tensors, len(numbers))
-        chosen = numbers.numpy()
-        return {name: torch.from_numpy(_copied(array, chosen)) for name, array in self._arrays.items()}
-
-
-def _copied(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Some rows of an array; `take` would first copy the whole of one that is no contiguous piece of memory."""
-    return (
-        array.take(rows, 0) if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array[rows])
-    )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from pyrovae.data.dataset import Dataset
 from pyrovae.data.hugging_face import ArrowRows, is_arrow, is_arrow_dict
 from pyrovae.data.mapped import watch
 from pyrovae.data.source import LazyBatch, Source
+from pyrovae.data.streams import is_stream
 from pyrovae.errors import DataError
 
 __all__ = ["batch_of", "kind_of", "named_tensors"]
@@ -106,7 +107,7 @@ def _cells(what: str, name: str, series: Any) -> np.ndarray:
     return np.asarray(series.to_numpy(dtype={"b": bool, "f": float}.get(kind, np.int64)))
 
 
-def _is_mapped(value: np.ndarray, floats: torch.dtype | None) -> bool:
+def _is_mapped(value: np.ndarray, floats: torch.dtype | None) -> TypeGuard[np.memmap]:
     """Whether an array views a file, and a tensor can view it too: its numbers need no conversion."""
     if not isinstance(value, np.memmap) or not isinstance(value.filename, str | Path):
         return False
@@ -122,7 +123,7 @@ def _from_map(value: np.memmap) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(value)
-    watch(Path(value.filename), tensor, value, gives_back=value.mode != "c")
+    watch(Path(str(value.filename)), tensor, value, gives_back=value.mode != "c")
     return tensor
 
 
@@ -166,6 +167,10 @@ def _advice(what: str, data: Any) -> str:
         return f"Write {what}(..., data[{next(iter(data), 'train')!r}]), one split of it."
     if isinstance(data, torch.utils.data.DataLoader):
         return f"{what} makes its own batches. Write {_of_set(data.dataset, 'loader.dataset')}."
+    if is_stream(data):
+        part = '{"x": torch.cat([batch["x"] for batch in itertools.islice(stream, 10)])}'
+        train = "Train on its batches: fit(model, guide, stream, steps=1000)" if what == "fit" else "It has no length"
+        return f"{train}. Take some of it into memory: {part}."
     if isinstance(data, torch.utils.data.Dataset):
         return f"Write {_of_set(data, 'dataset')}; or a class with __len__ and rows(numbers), a pyrovae.data.Source."
     if isinstance(data, list | tuple):

@@ -25,8 +25,8 @@ from pyrovae.errors import DataError, PyrovaeError
 
 __all__ = ["ParquetFiles", "is_parquet"]
 
-_ROWS = 2**14
-"""Rows that are converted at a time."""
+_CHUNK = 2**24
+"""About so many bytes are converted at a time."""
 
 _SPARE = 2**28
 """Bytes of the disk that a conversion leaves free."""
@@ -98,8 +98,16 @@ class ParquetFiles:
     @property
     def bytes(self) -> int:
         """How much memory the tensors take."""
-        row = sum(int(np.prod(cells.shape)) * _stored(name, cells).itemsize for name, cells in self.row.items())
-        return row * sum(self.sizes.values())
+        return self._row_bytes * sum(self.sizes.values())
+
+    @property
+    def _row_bytes(self) -> int:
+        return sum(int(np.prod(cells.shape)) * _stored(name, cells).itemsize for name, cells in self.row.items())
+
+    @property
+    def _rows(self) -> int:
+        """How many rows are converted at a time."""
+        return max(1, _CHUNK // max(1, self._row_bytes))
 
     def read(self) -> Contents:
         """All rows, as arrays of each split.
@@ -204,8 +212,8 @@ class ParquetFiles:
     def _checked(self, part: str, chunk: dict[str, np.ndarray], classes: list[str] | None) -> dict[str, np.ndarray]:
         """Rows as they are stored, after the checks that arrays in memory pass too."""
         known = None if classes is None else tuple(classes)
-        if known is not None:
-            chunk = chunk | {"y": np.searchsorted(classes, chunk["y"])}
+        if classes is not None:
+            chunk = chunk | {"y": np.searchsorted(np.array(classes), chunk["y"])}
         origin = str(self.path)
         tensors = {
             name: as_labels("y", cells, known, origin) if name == "y" else as_tensor(name, cells, origin)
@@ -227,8 +235,9 @@ class ParquetFiles:
         """The rows of a split, some at a time."""
         for file in self.parts[part]:
             with _reading(file), arrow("parquet").ParquetFile(file) as opened:
-                for batch in opened.iter_batches(batch_size=_ROWS, columns=columns):
+                for batch in opened.iter_batches(batch_size=self._rows, columns=columns):
                     yield arrow().Table.from_batches([batch])
+        arrow().default_memory_pool().release_unused()
 
 
 def _parts(path: Path) -> dict[str, list[Path]]:

@@ -1,7 +1,7 @@
 """Data larger than memory: anything with a length that gives rows as named tensors."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from typing import Any, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.mapped import check_unchanged, touched
 from pyrovae.errors import DataError, SettingError
 
-__all__ = ["LazyBatch", "Source", "narrowed", "reading", "take"]
+__all__ = ["LazyBatch", "Source", "narrowed", "take"]
 
 _HEAD = 1024
 """The first phase of a transform looks at so many rows of a source."""
@@ -24,6 +24,9 @@ _CHUNK = 2**26
 """A whole tensor is read in chunks of about so many bytes."""
 
 Convert = Callable[[Batch], Batch]
+
+_Block = tuple[dict[str, Tensor], Tensor]
+"""Rows, each once, and where those that were asked for lie among them."""
 
 
 @runtime_checkable
@@ -79,8 +82,10 @@ class LazyBatch(Mapping[str, Tensor]):
     head: dict[str, Tensor]
 
     def __init__(self, source: Source, convert: Convert) -> None:
-        self._source, self._convert, self._lock = source, (convert,), threading.Lock()
-        self._ahead: ReadAhead | None = None
+        self._source, self._lock = source, threading.Lock()
+        self._convert: tuple[Convert, ...] = (convert,)
+        self._ahead: ReadAhead[_Block] | None = None
+        self._capacity, self._pinned = 0, False
         self._name, self._length, self.head = type(source).__name__, len(source), {}
         self.size = self._length
         if not self.size:
@@ -131,8 +136,24 @@ class LazyBatch(Mapping[str, Tensor]):
         if isinstance(rows, slice):
             return self._read(torch.arange(*rows.indices(self.size)))
         rows = rows.cpu()
+        return self._read(torch.where(rows < 0, rows + self.size, rows))
+
+    def block(self, order: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The rows of some steps, and where those of each step lie among them.
+
+        There are as many rows as `order` has numbers, or as many as `reading` was told: the shape is the same for all
+        blocks, so that one compiled graph takes them. Those that are left over mean nothing.
+
+        Args:
+            order: row numbers, `(steps, B)`.
+
+        Raises:
+            DataError: the source has changed, or its rows are not alike.
+        """
+        rows = order.cpu().flatten()
         found = self._ahead.take(rows) if self._ahead else None
-        return self._read(torch.where(rows < 0, rows + self.size, rows)) if found is None else found
+        tensors, places = found or self._block(rows)
+        return tensors, places.view(order.shape)
 
     def narrowed(self, count: int) -> "LazyBatch":
         """The first rows.
@@ -186,23 +207,39 @@ class LazyBatch(Mapping[str, Tensor]):
         return self._read(torch.arange(0, self.size, -(-self.size // count)))
 
     @contextmanager
-    def reading(self, order: Sequence[Tensor], device: torch.device) -> Iterator[None]:
-        """Inside, a thread reads ahead: `take` is called with these rows next.
+    def reading(self, orders: Iterable[Tensor], capacity: int, device: torch.device) -> Iterator[None]:
+        """Inside, a thread reads ahead what `block` is called with next.
 
         Args:
-            order: the rows of each batch.
-            device: where the batches go next.
+            orders: the row numbers of each call.
+            capacity: how many rows each block has.
+            device: where the blocks go next; to a GPU from pinned memory, without waiting.
         """
-        pinned = device.type == "cuda"
-        self._ahead = ReadAhead(self._read, order, row_bytes=self.row_bytes, pinned=pinned)
+        self._capacity, self._pinned = capacity, device.type == "cuda"
+        rows = (order.flatten() for order in orders)
+        self._ahead = ReadAhead(self._block, rows, block_bytes=capacity * self.row_bytes)
         try:
             yield
         finally:
             ahead, self._ahead = self._ahead, None
             ahead.close()
 
+    def _block(self, rows: Tensor) -> _Block:
+        batch, places = self._sorted(rows)
+        lacking = max(self._capacity, len(rows)) - len(next(iter(batch.values())))
+        if lacking:
+            batch = {name: torch.cat([t, t[:1].expand(lacking, *t.shape[1:])]) for name, t in batch.items()}
+        return {name: t.pin_memory() for name, t in batch.items()} if self._pinned else batch, places
+
     def _read(self, rows: Tensor) -> dict[str, Tensor]:
-        """Some rows, read in the order of the source, which is faster, and some files allow no other."""
+        """Some rows in their order."""
+        batch, places = self._sorted(rows)
+        if len(places) == len(next(iter(batch.values()))) and torch.equal(places, torch.arange(len(rows))):
+            return batch
+        return {name: tensor[places] for name, tensor in batch.items()}
+
+    def _sorted(self, rows: Tensor) -> _Block:
+        """Some rows in the order of the source, which is faster, and some files allow no other."""
         numbers, places = torch.unique(rows, return_inverse=True)
         if len(numbers) and (int(numbers[0]) < 0 or int(numbers[-1]) >= self.size):
             raise IndexError(f"rows from {int(numbers[0])} to {int(numbers[-1])} of a source of {self.size}")
@@ -215,9 +252,7 @@ class LazyBatch(Mapping[str, Tensor]):
         for convert in self._convert:
             batch = convert(batch)
         self._check_alike(batch, len(numbers))
-        if len(numbers) == len(rows) and torch.equal(places, torch.arange(len(rows))):
-            return dict(batch)
-        return {name: _ordered(tensor, places) for name, tensor in batch.items()}
+        return dict(batch), places
 
     def _check_length(self) -> None:
         length = len(self._source)
@@ -245,13 +280,6 @@ class LazyBatch(Mapping[str, Tensor]):
 def _signature(batch: Batch) -> dict[str, str]:
     """Type and shape of a row, by name."""
     return {name: f"{tensor.dtype} {tuple(tensor.shape[1:])}" for name, tensor in batch.items()}
-
-
-def _ordered(tensor: Tensor, places: Tensor) -> Tensor:
-    """Rows of a tensor on one thread: a second thread of torch's would take a processor from the training."""
-    if tensor.device.type != "cpu" or tensor.dtype is torch.bfloat16:
-        return tensor[places]
-    return torch.from_numpy(tensor.numpy().take(places.numpy(), 0))
 
 
 def take(data: Batch, rows: slice | Tensor) -> dict[str, Tensor]:
@@ -285,19 +313,3 @@ def narrowed(data: Batch, count: int) -> Batch:
     if isinstance(data, LazyBatch):
         return data.narrowed(count)
     return {name: tensor[:count] for name, tensor in data.items()}
-
-
-@contextmanager
-def reading(data: Batch, order: Sequence[Tensor], device: torch.device) -> Iterator[None]:
-    """Inside, the batches of an order are read ahead where the data are a source.
-
-    Args:
-        data: named tensors, or a source in their place.
-        order: the rows of each batch that `take` is called with next.
-        device: where the batches go next.
-    """
-    if isinstance(data, LazyBatch):
-        with data.reading(order, device):
-            yield
-    else:
-        yield

@@ -1,7 +1,7 @@
 """Pictures. Functions take tensors and return a matplotlib Figure; they save nothing and show nothing.
 
-Images are `(N, C, H, W)` with values in [0, 1]; C is 1 or 3. Colours are safe for colour-blind readers. matplotlib is
-imported when the first figure is made.
+Images are `(N, C, H, W)`; C is 1 or 3. Values in [0, 1] are black to white; others are scaled, as `mosaic` says.
+Colours are safe for colour-blind readers. matplotlib is imported when the first figure is made.
 """
 
 from pyrovae.plots.curves import curves, dots, lines, step_losses

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyrovae.checks import check_count, check_numbers
 from pyrovae.errors import ShapeError
 from pyrovae.plots.figure import new_figure
+from pyrovae.plots.levels import Levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +23,11 @@ LARGEST = 10_000
 
 
 def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
-    """Images beside each other on white, as one picture `(rows, columns, C)`.
+    """Images beside each other on white, as one picture `(rows, columns, C)` with values in [0, 1].
 
     Args:
-        images: `(N, C, H, W)`.
+        images: `(N, C, H, W)`, from black, 0, to white, 1. Where values lie outside [0, 1], such as counts, the
+            smallest is black (0 if none is negative), and the largest is white (1 if none is larger).
         columns: how many images a row has.
         gap: pixels between two images.
 
@@ -40,7 +42,7 @@ def mosaic(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     count, channels, height, width = images.shape
     rows = math.ceil(count / columns)
     sheet = torch.ones(channels, rows * (height + gap) - gap, columns * (width + gap) - gap)
-    for i, image in enumerate(images.float().clamp(0, 1)):
+    for i, image in enumerate(Levels.of(images).shown(images)):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
     return sheet.permute(1, 2, 0)
@@ -91,7 +93,7 @@ def grid(images: Tensor, *, columns: int = 10, title: str = "") -> "Figure":
     """Images in rows, such as draws from the prior.
 
     Args:
-        images: `(N, C, H, W)`.
+        images: `(N, C, H, W)`, black to white as in `mosaic`.
         columns: how many images a row has.
         title: what to write above them.
 
@@ -106,7 +108,7 @@ def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 
     """Originals over their reconstructions, row by row.
 
     Args:
-        originals: `(N, C, H, W)`.
+        originals: `(N, C, H, W)`; their values say what is black and white, as in `mosaic`.
         reconstructed: `(N, C, H, W)`.
         columns: how many images a row has.
 
@@ -121,8 +123,9 @@ def reconstructions(originals: Tensor, reconstructed: Tensor, *, columns: int = 
         )
     originals = _images(originals, "originals")
     columns = min(check_count("columns", columns), len(originals))
-    rows = []
-    for pair in zip(originals.split(columns), reconstructed.to(originals).split(columns), strict=True):
+    levels, rows = Levels.of(originals), []
+    sets = (levels.shown(images).split(columns) for images in (originals, reconstructed))
+    for pair in zip(*sets, strict=True):
         # White images fill up the last row, so that each reconstruction stays under its original.
         rows += [torch.cat([row, row.new_ones(columns - len(row), *row.shape[1:])]) for row in pair]
     return _sheet(torch.cat(rows), columns, "originals over their reconstructions")
@@ -132,7 +135,7 @@ def paths(images: Tensor, *, title: str = "between two data points") -> "Figure"
     """Interpolations, one a row.
 
     Args:
-        images: R paths of T images, `(R, T, C, H, W)`.
+        images: R paths of T images, `(R, T, C, H, W)`, black to white as in `mosaic`.
         title: what to write above them.
 
     Raises:
@@ -148,7 +151,7 @@ def labelled(
     """A table of images with its axes, to which a caller may add: `table` says what it shows.
 
     Args:
-        images: `(R, T, C, H, W)`.
+        images: `(R, T, C, H, W)`, black to white as in `mosaic`.
         title: what to write above it.
         rows: the names of the rows.
         columns: the names of the columns.
@@ -177,7 +180,7 @@ def table(images: Tensor, *, title: str = "", rows: Sequence[str] = (), columns:
     """Images in rows, with a name at each row and over each column.
 
     Args:
-        images: `(R, T, C, H, W)`.
+        images: `(R, T, C, H, W)`, black to white as in `mosaic`.
         title: what to write above them.
         rows: the names of the rows.
         columns: the names of the columns.

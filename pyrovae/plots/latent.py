@@ -29,7 +29,8 @@ def traversals(images: Tensor, dims: Sequence[int], rates: Tensor, t: Tensor, *,
         images: R rows of T images, `(R, T, C, H, W)`.
         dims: the R dimensions.
         rates: their rates, `(R,)`, in nats per data point.
-        t: the T positions, in standard deviations of the aggregate posterior.
+        t: the T positions, in standard deviations of the aggregate posterior, or of a normal distribution with the same
+            quantiles.
         latent: the name of the latent site.
 
     Raises:

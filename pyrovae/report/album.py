@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pyrovae.imports import imported
+from pyrovae.plots.levels import Levels
 
 __all__ = ["Camera"]
 
@@ -24,20 +25,18 @@ class Camera:
 
     Attributes:
         images: whether the data points are images.
-        low, high: the values shown as black and as white; 0 and 1 where all values lie between them.
+        levels: the values shown as black and as white.
     """
 
     images: bool
-    low: float = 0.0
-    high: float = 1.0
+    levels: Levels = field(default_factory=Levels)
 
     @classmethod
     def of(cls, x: Tensor) -> "Camera":
         """The camera for data points like `x`."""
         if not (x.dim() == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 1):
             return cls(images=False)
-        low, high = (float(extreme) for extreme in x.float().aminmax())
-        return cls(True, min(low, 0.0), max(high, 1.0))
+        return cls(True, Levels.of(x))
 
     def album(self, x: Tensor, budget: int = 400_000) -> dict[str, Any]:
         """What the page needs to show each data point.
@@ -51,7 +50,7 @@ class Camera:
 
     def _sheet(self, x: Tensor, budget: int) -> dict[str, Any]:
         """One PNG with all images. They shrink until noise, which hardly compresses, would fit the budget."""
-        pixels = ((x - self.low) / (self.high - self.low)).clamp(0, 1)
+        pixels = self.levels.shown(x)
         if pixels.numel() > budget:
             share = math.sqrt(budget / pixels.numel())
             size = [max(4, int(side * share)) for side in pixels.shape[2:]]

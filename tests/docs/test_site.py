@@ -132,6 +132,13 @@ def test_an_indented_block_of_a_docstring_is_code_or_a_formula(monkeypatch):
     assert lines[-3:] == ["- one", "", "    x"]
 
 
+def test_an_argument_of_one_letter_is_no_list(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    blocks, lines = extension("blocks"), ["Args:", "    size: N.", "    x: the data, N rows."]
+    blocks.show_blocks(None, "class", "pyrovae.Table", None, None, lines)
+    assert lines == ["Args:", r"    size: N\.", "    x: the data, N rows."]
+
+
 def test_a_constant_has_the_words_below_it(monkeypatch):
     """Sphinx would show those of its type: "Convert a number or string to an integer"."""
     monkeypatch.syspath_prepend(str(DOCS / "_ext"))

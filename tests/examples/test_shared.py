@@ -4,6 +4,7 @@ import argparse
 import ast
 import json
 import math
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from pyrovae import data
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, PyrovaeError
 from pyrovae.examples import _shared as shared
 from pyrovae.examples._shared.summary import plain
 from pyrovae.guides import DeltaGuide, NormalGuide
@@ -128,6 +129,12 @@ def test_a_training_starts_at_another_run_and_its_time_is_kept(run, capsys):
         assert torch.equal(old, new)
 
 
+def test_a_tracker_of_the_flags_follows_the_training(tmp_path):
+    pytest.importorskip("tensorboard")
+    shared.train(*pair(), dataset(), flags_of(tmp_path, "--track", "tensorboard"))
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
 def test_the_time_of_a_run_that_was_stopped_counts(tmp_path):
     flags = flags_of(tmp_path)
     first = shared.train(*pair(), dataset(), flags)
@@ -230,39 +237,6 @@ def test_a_script_gets_its_command_and_ends_with_its_folder(tmp_path, capsys, mo
     assert capsys.readouterr().out == f"\nresults are in {tmp_path}/\n"
 
 
-def test_a_run_folder_that_is_taken_gets_a_number(tmp_path, capsys):
-    """Without --out a script finds a free folder, or the last one to resume; --overwrite takes the first one."""
-    default, used = tmp_path / "runs" / "x", []
-
-    def script(flags):
-        used.append(flags.out)
-        flags.out.mkdir(parents=True, exist_ok=True)
-        (flags.out / "checkpoint.pt").write_text("")
-
-    def run(*argv):
-        return shared.main(script, flags_of(default, *argv))
-
-    assert [run(), run(), run(), run("--resume"), run("--overwrite")] == [0] * 5
-    names = ["x", "x-2", "x-3", "x-3", "x"]
-    assert [folder.name for folder in used] == names
-    said = capsys.readouterr().out
-    assert f"run     {default}-2, because {default} is taken" in said
-    assert f"run     {default}-3, because {default}-3 is the last run" in said
-
-
-def test_a_run_folder_that_was_named_is_not_replaced(tmp_path, capsys):
-    (tmp_path / "comparison.json").write_text("{}")
-    named = ["--out", str(tmp_path)]
-    assert shared.main(lambda flags: None, flags_of("x", *named)) == 2
-    assert "resume=True (--resume)" in capsys.readouterr().err
-    assert shared.main(lambda flags: None, flags_of("x", *named, "--overwrite")) == 0
-    assert shared.main(lambda flags: None, flags_of("x", *named, "--resume")) == 2
-    assert "--resume requires a run" in capsys.readouterr().err
-    (tmp_path / "second").mkdir()
-    (tmp_path / "second" / "checkpoint.pt").write_text("")  # a script of several runs
-    assert shared.main(lambda flags: None, flags_of("x", *named, "--resume")) == 0
-
-
 def test_a_resumed_script_starts_the_runs_that_were_not_begun(tmp_path):
     flags = flags_of(tmp_path)
     first = shared.derive(flags, out=tmp_path / "first")
@@ -287,6 +261,20 @@ def test_ctrl_c_is_one_line(message, line, tmp_path, capsys):
 
     assert shared.main(stop, flags_of(tmp_path)) == 130
     assert capsys.readouterr().err == f"\n{line}\n"
+
+
+def test_a_resumed_script_says_where_it_goes_on(tmp_path, capsys):
+    flags = flags_of(tmp_path)
+    shared.train(*pair(), dataset(), flags)
+    longer = shared.derive(flags, epochs=3, resume=True)
+    capsys.readouterr()
+    shared.train(*pair(), dataset(), longer)
+    assert f"resume  {tmp_path}, which stopped after epoch 2\n" in capsys.readouterr().out
+    state = load(tmp_path / "checkpoint.pt")
+    save(tmp_path / "checkpoint.pt", state | {"losses": [1.0, 2.0]})
+    with suppress(PyrovaeError):
+        shared.train(*pair(), dataset(), shared.derive(longer, epochs=4))
+    assert "which stopped after step 2 of epoch 4\n" in capsys.readouterr().out
 
 
 def test_an_error_of_an_example_is_one_line(example, tmp_path):

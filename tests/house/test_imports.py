@@ -35,6 +35,7 @@ ORDER = [
     ["pyrovae.inference.estimators"],
     ["pyrovae.inference"],
     ["pyrovae.export"],
+    ["pyrovae.tracking"],
     ["pyrovae.report"],
     ["pyrovae"],
     ["pyrovae.examples"],

@@ -9,10 +9,10 @@ FUNCTION, MEDIAN, FILE = 40, 6, 400
 
 
 def lines(function):
-    """The lines of a function, with its signature, without its docstring."""
+    """The lines of a function, without its docstring; of its signature one, since arguments are no code."""
     first = function.body[0]
     docstring = 0 if ast.get_docstring(function) is None else first.end_lineno - first.lineno + 1
-    return function.end_lineno - function.lineno + 1 - docstring
+    return function.end_lineno - first.lineno + 2 - docstring
 
 
 def functions(sources):

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from pyrovae.inference.latent.projection import principal_plane
+from pyrovae.inference.latent.support import Support
 from pyrovae.inference.latent.traversal import Traversal, traverse
+from pyrovae.inference.pair.running import unchanged
 from pyrovae.report.reported import ReportedPair
 from pyrovae.report.sections.section import Section, dimension, fixed, rounded, subscripted
 
@@ -34,17 +36,20 @@ def latent_map(pair: ReportedPair, latent: str) -> Section | None:
     if z.shape[1] < 2 or len(z) < 2:
         return None
     plane = principal_plane(z)
-    points, prior = plane.project(z), plane.project(pair.prior_draws(latent, PRIOR))
+    draws = pair.prior_draws(latent, PRIOR)
+    points, prior = plane.project(z), plane.project(draws)
     half = _half_side(points, prior)
     grid = _grid(half, z.device)
     axes = [dimension(latent, d) for d in range(2)] if z.shape[1] == 2 else plane.axes
-    images = pair.decoded([0] * len(grid), {latent: plane.lift(grid).to(pair.codes[latent])})
+    support = Support.of(pair.model, pair.guide, pair.batch, latent, unchanged)
+    codes = support.nearest(plane.lift(grid), torch.cat([z, draws]))
+    images = pair.decoded([0] * len(grid), {latent: codes.to(pair.codes[latent])})
     labels = pair.labels
     names = [name for _, name in sorted(set(zip(pair.batch["y"].tolist(), labels, strict=True)))] if labels else []
     return {
         "kind": "map",
         "title": f"Latent map of {subscripted(latent)}",
-        "text": _map_text(latent, z.shape[1]) + fixed(pair, latent, pair.name(0)),
+        "text": _map_text(latent, z.shape[1], support) + fixed(pair, latent, pair.name(0)),
         "axes": axes,
         "short": [name.split(" (")[0].replace("principal ", "") for name in axes],
         "half": half,
@@ -70,10 +75,12 @@ def _grid(half: float, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(line, -line, indexing="xy"), -1).reshape(-1, 2)
 
 
-def _map_text(latent: str, dims: int) -> str:
+def _map_text(latent: str, dims: int, support: Support) -> str:
     text = f"Each point is the mean of q({latent} | x) for one data point; the faint points are draws of the prior. "
     text += "Point at the map, or move the sliders under it, to decode a place"
-    return text + ("." if dims == 2 else "; all other directions are at the mean of the codes.")
+    text += "." if dims == 2 else "; all other directions are at the mean of the codes."
+    inside = f" Where the plane leaves the support of p({latent}), the nearest code within it is decoded."
+    return text + ("" if support.real else inside)
 
 
 def traversals(pair: ReportedPair, latent: str) -> Section:

@@ -55,10 +55,12 @@ def test_a_distribution_of_torch_without_to_event(guide, batch, says):
 
 
 def test_a_decoder_with_too_few_outputs(encoder, batch, says):
-    likelihood = likelihoods.Normal(3, "predicted")
-    model = VAE(priors.StandardNormal(2), likelihood, MLP(2, 3, (4,)))
-    with says(ShapeError, f"likelihood.params_shape, {likelihood.params_shape}", "MLP(latent_dim, likelihood.params"):
-        check_pair(model, encoder(), batch)
+    for shape, got in (((1, 1, 3), (1, 1, 3)), (3, 3)):
+        likelihood = likelihoods.Normal(shape, "predicted")
+        model = VAE(priors.StandardNormal(2), likelihood, MLP(2, got, (4,)))
+        net, x = encoder(), batch["x"].reshape(8, *likelihood.event_shape)
+        with says(ShapeError, "emits likelihood.params_shape", "MLP(latent_dim, likelihood.params_shape)"):
+            check_pair(model, lambda x, net=net: net(x.flatten(1)), {"x": x})
 
 
 def test_codes_without_a_name(vae, says):

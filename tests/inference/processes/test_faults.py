@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from pyrovae.inference.training.checkpoint import load
 
 WORK = Path(__file__).with_name("work.py")
 
@@ -21,7 +24,7 @@ spec.loader.exec_module(work)
 folder, compile = Path(sys.argv[1]), sys.argv[2] == "compiled"
 resume = (folder / "checkpoint.pt").exists()
 print("begun", flush=True)
-work.trained("vae", size=480, epochs=30, compile=compile, run=folder, resume=resume)
+work.trained("vae", size=400, epochs=10, compile=compile, run=folder, resume=resume)
 """
 
 
@@ -46,9 +49,20 @@ def finish(running):
         assert process.returncode == 0, error
 
 
+def alike(first, second):
+    """Whether two states are equal, bit for bit."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(alike(first[name], second[name]) for name in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(alike, first, second))
+    return first == second
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["eager", "compiled"])
-def test_the_others_name_the_process_that_was_killed(begin, how, tmp_path, same_state, state_of):
+def test_the_others_name_the_process_that_was_killed(begin, how, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     started = time.monotonic()
     finish(begin(whole, how))
@@ -67,7 +81,7 @@ def test_the_others_name_the_process_that_was_killed(begin, how, tmp_path, same_
         assert "was killed or crashed" in error
         assert "resume=True" in error
     finish(begin(killed, how))
-    assert same_state(state_of(killed), state_of(whole))
+    assert alike(*(load(folder / "checkpoint.pt") | {"seconds": 0} for folder in (killed, whole)))
 
 
 @pytest.mark.slow
@@ -79,7 +93,7 @@ def test_a_process_that_fails_alone_is_named_with_its_error(two, tmp_path):
         )
     )
     running = two[0](script, tmp_path / "run", "eager")
-    errors = [process.communicate(timeout=60)[1] for process in running]
+    errors = [process.communicate(timeout=300)[1] for process in running]
     assert "ZeroDivisionError" in errors[1]
     assert "ProcessError: Process 1 of 2 failed: ZeroDivisionError" in errors[0]
 

@@ -1,11 +1,9 @@
 """Which rows a process takes."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from pyrovae.inference.processes.share import Share, SharedRows
+from pyrovae.inference.processes.share import Share
 
 
 @pytest.mark.parametrize("total", [1, 2, 5, 8, 128])
@@ -28,12 +26,3 @@ def test_a_process_without_rows_runs_the_first_one_which_counts_nothing():
 
 def test_rows_of_any_dimension():
     assert torch.equal(Share(1, 2, 4).rows(torch.arange(8).reshape(2, 4), 1), torch.tensor([[1, 2], [5, 6]]))
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_shared_rows_are_those_of_each_step(rank):
-    order = [torch.arange(5), torch.arange(10, 14)]
-    shared = SharedRows(order, SimpleNamespace(share=lambda total: Share.of(total, rank, 2)))
-    assert [rows.tolist() for rows in shared] == [[[0, 1, 2], [10, 11]], [[3, 4], [12, 13]]][rank]
-    assert len(shared) == 2
-    assert [rows.tolist() for rows in shared[1:]] == [shared[1].tolist()]

@@ -9,6 +9,7 @@ import torch
 
 from pyrovae.inference.compile.compiled import Compiled
 from pyrovae.inference.compile.eager import Eager
+from pyrovae.inference.training.split_steps import SplitSteps
 from pyrovae.inference.training.steps import EagerUpdateSteps, FusedSteps, Graphs, Steps
 
 B = 16
@@ -45,7 +46,7 @@ def test_the_update_is_in_the_graph_where_it_can_be(captured_only, batch, build)
         svi.step(batch())
     assert isinstance(fused._steps, FusedSteps)
     assert isinstance(outside._steps, EagerUpdateSteps)
-    assert isinstance(reduced._steps, EagerUpdateSteps)
+    assert isinstance(reduced._steps, SplitSteps)
     assert (fused._steps.per_graph, outside._steps.per_graph) == (4, 1)
 
 

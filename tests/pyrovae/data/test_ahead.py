@@ -24,8 +24,8 @@ def ahead():
     """Makes readers, which are closed at the end; then no thread is left."""
     made = []
 
-    def make(read=read, order=ORDER, row_bytes=8):
-        made.append(ReadAhead(read, order, row_bytes=row_bytes))
+    def make(read=read, order=ORDER, block_bytes=80):
+        made.append(ReadAhead(read, order, block_bytes=block_bytes))
         return made[-1]
 
     yield make
@@ -53,7 +53,7 @@ def test_batches_are_read_ahead_and_no_more_than_fit(ahead):
         seen.append(rows)
         return read(rows)
 
-    reader = ahead(slow, row_bytes=2**22)  # one batch takes 40 MiB
+    reader = ahead(slow, block_bytes=2**26)  # one block fills what there is
     time.sleep(0.3)
     assert len(seen) <= 3  # one waits in the queue, one to be put there
     reader.take(ORDER[0])

@@ -27,9 +27,35 @@ def test_a_mosaic_without_gaps_is_the_images_side_by_side():
     assert torch.equal(sheet, torch.cat([torch.cat(list(row), -1) for row in images.squeeze(1).split(2)]))
 
 
-def test_a_mosaic_clamps_and_takes_any_dtype_and_gradient():
-    images = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64, requires_grad=True).reshape(3, 1, 1, 1)
+def test_a_mosaic_takes_any_dtype_and_gradient():
+    images = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64, requires_grad=True).reshape(3, 1, 1, 1)
     assert plots.mosaic(images, 3, gap=0).flatten().tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0, 4, 16], [0, 0.25, 1]),
+        ([-1.0, 0.5, 2.0], [0, 0.5, 1]),
+        ([0.25, 0.5, 0.75], [0.25, 0.5, 0.75]),
+        ([-1.0, 0.0, 0.5], [0, 0.5, 0.75]),
+        ([0, 51, 255], [0, 0.2, 1]),
+        ([0.5, float("inf"), 2.0], [0.25, 1, 1]),
+    ],
+)
+def test_values_outside_the_unit_interval_span_black_to_white(values, shown, picture):
+    """Counts are no brackets of black and white: the rule of the report holds for every picture."""
+    images = torch.tensor(values).reshape(3, 1, 1, 1)
+    assert plots.mosaic(images, 3, gap=0).flatten().tolist() == pytest.approx(shown)
+    many = images.expand(3, 1, 2, 2)
+    for figure in (plots.grid(many), plots.paths(many[None]), plots.table(many[None])):
+        assert picture(figure)[0, ::4].tolist() == pytest.approx(shown)
+
+
+def test_reconstructions_are_shown_on_the_scale_of_their_originals(picture):
+    originals, means = torch.tensor([0.0, 16.0]), torch.tensor([8.0, 20.0])
+    shown = picture(plots.reconstructions(originals.reshape(2, 1, 1, 1), means.reshape(2, 1, 1, 1), columns=2))
+    assert shown[::3, ::3].tolist() == [[0, 1], [0.5, 1]]
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 28, 28), (3, 2, 4, 4), (0, 1, 4, 4), (2, 3, 1, 4, 4)])

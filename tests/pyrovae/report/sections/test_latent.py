@@ -51,5 +51,23 @@ def test_the_map_decodes_the_plane_from_the_top_left(tmp_path, sheet):
     corner = decode(model, {"z": torch.tensor([[-found["half"], found["half"]]])})[0, 0]
     shown = sheet(found["grid"])[:3, :3] / 255
     camera = reported.camera
-    wanted = ((corner - camera.low) / (camera.high - camera.low)).clamp(0, 1)
+    wanted = camera.levels.shown(corner)
     np.testing.assert_allclose(shown, wanted.numpy(), atol=0.01)
+
+
+def test_maps_and_traversals_decode_codes_of_the_support_alone():
+    prior = dist.Gamma(torch.ones(2), 1.0).to_event(1)
+
+    def model(x=None, *, size=None):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
+            return pyro.sample("x", dist.Normal(pyro.sample("z", prior), 0.1).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Gamma(1 + x, 1.0).to_event(1))
+
+    reported = ReportedPair.of(model, guide, {"x": torch.rand(30, 2)}, lambda batch: batch, (), 0)
+    found = sections.latent_map(reported, "z")
+    assert "leaves the support of p(z)" in found["text"]
+    for album in (found["grid"], sections.traversals(reported, "z")["album"]):
+        assert torch.tensor(album["values"]).min() > 0
