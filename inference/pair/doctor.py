@@ -33,6 +33,7 @@ from pyrovae.inference.pair.labels import LabelInputs
 from pyrovae.inference.pair.names import check_arguments, check_names
 from pyrovae.inference.pair.on_data import given
 from pyrovae.inference.pair.plates import check_outside, check_plate, check_shape, plate_line
+from pyrovae.inference.pair.registered import owning_networks
 from pyrovae.inference.pair.scales import check_unscaled
 from pyrovae.inference.pair.scoring import layout
 from pyrovae.inference.pair.together import check_together, fitting_rows
@@ -87,7 +88,7 @@ def examine(
     size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
-        with LabelInputs(model, guide, batch=batch) as labels:
+        with LabelInputs(model, guide, batch=batch) as labels, owning_networks(model, guide):
             pair = _run(model, guide, batch, extra)
         check_outside(pair, size, shared=takes(model, "data_size") or takes(guide, "data_size"))
         check_names(model, pair, batch)

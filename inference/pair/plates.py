@@ -94,7 +94,8 @@ def check_shape(program: str, site: Site, size: int) -> None:
         )
     raise ShapeError(
         f"Site '{site['name']}' of the {program} requires a value of shape {batch + event} (batch {batch}, event "
-        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event shapes{decoder}."
+        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event "
+        f"shapes{decoder}."
     )
 
 

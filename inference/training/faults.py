@@ -60,14 +60,21 @@ def _refuse_weights(model: ProgramLike, guide: ProgramLike, where: str) -> None:
 
 
 def explain_loss(
-    model: ProgramLike, guide: ProgramLike, batch: Batch, *, rows: Tensor, data_size: int, where: str, loss: float
+    model: ProgramLike,
+    guide: ProgramLike,
+    batch: Batch,
+    *,
+    rows: Tensor | None,
+    data_size: int,
+    where: str,
+    loss: float,
 ) -> NoReturn:
     """Name the weights or the site that made a loss not finite.
 
     Args:
         model, guide: the pair, with the weights that gave the loss.
         batch: the batch of that loss, as the programs get it.
-        rows: the row numbers of the batch in the data, for the error.
+        rows: the row numbers of the batch in the data, for the error; None for a batch of a stream.
         data_size: the number of all data points.
         where: epoch and step, for the error.
         loss: the loss.
@@ -81,7 +88,8 @@ def explain_loss(
             check_finite(trace_pair(model, guide, batch, data_size=data_size), rows)
     except NonFiniteError as error:
         raise NonFiniteError(f"{where}: {error}") from None
+    numbers = "" if rows is None else f", rows {rows[:5].tolist()}... of the data"
     raise NonFiniteError(
-        f"{where}, rows {rows[:5].tolist()}... of the data: the loss was {loss}, but with fresh noise every site is "
+        f"{where}{numbers}: the loss was {loss}, but with fresh noise every site is "
         "finite. The cause was a gradient or a rare draw: lower the learning rate, or write clip_norm=10."
     )
