@@ -130,7 +130,9 @@ def _refuse_wrapped(what: str, program: Any) -> None:
     """Refuse a class in place of its object, and a program that torch has wrapped: its signature is hidden."""
     if isinstance(program, type):
         name = program.__name__
-        raise PairError(f"{what} requires a program, an object of its class, got the class {name}. Write {name}().")
+        called = any("__call__" in vars(base) for base in program.__mro__)
+        line = f"{name}()" if called else f"{what}(model, guide, data)"
+        raise PairError(f"{what} requires a program, an object of a class, got the class {name}. Write {line}.")
     if isinstance(program, DataParallel | DistributedDataParallel):
         raise PairError(
             f"{what} requires the program itself, got {kind_of(program)} around it. Write model in place of "

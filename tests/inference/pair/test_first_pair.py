@@ -63,6 +63,20 @@ def test_a_decoder_with_too_few_outputs(encoder, batch, says):
             check_pair(model, lambda x, net=net: net(x.flatten(1)), {"x": x})
 
 
+def test_a_code_that_is_flattened_from_the_left(vae, encoder, batch, says):
+    """Exercise 3 of notebook 2."""
+    model = vae()
+    net = model.decoder
+    model.decoder = torch.nn.Sequential(FromTheLeft(), net)
+    with says(PairError, "2 draws", "after site 'z'", "z.flatten(-2), not z.view(len(z), -1)"):
+        check_pair(model, encoder(), batch)
+
+
+class FromTheLeft(nn.Module):
+    def forward(self, z):
+        return z.view(len(z), -1)
+
+
 def test_codes_without_a_name(vae, says):
     with says(DataError, "decode requires codes with the names", "got a Tensor", 'Write {"z": z}'):
         decode(vae(), torch.zeros(3, 2))
