@@ -8,7 +8,7 @@ python examples/text_vae.py --variants vae --every 10             ten steps of t
 p(x, z) = p(z) prod_t p(x_t | x_<t, z). The decoder can model x without z, and learns to ignore z if nothing prevents
 it. The table has the evidence of each variant, exact for the language model and by importance sampling for the others.
 
-Data: names of Unicode's characters, offline.
+Data: names of Unicode's characters, offline. Time: 3 min of one core.
 """
 
 import argparse

@@ -19,6 +19,7 @@ __all__ = [
     "ShapeError",
     "SupportError",
     "ThreadError",
+    "UnknownClassError",
 ]
 
 
@@ -71,6 +72,10 @@ class ExportError(PyrovaeError, RuntimeError):
 
 class FolderError(PyrovaeError, ValueError):
     """A pair cannot be saved as a folder, or a folder of a pair is broken or unsafe to load."""
+
+
+class UnknownClassError(FolderError):
+    """A folder names classes that the reader did not list; the message has the line that lists them."""
 
 
 class OutputError(PyrovaeError, OSError):

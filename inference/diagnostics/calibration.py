@@ -18,7 +18,7 @@ from pyrovae.inference.pair.scoring import run_pair
 from pyrovae.inference.pair.simulation import simulate
 from pyrovae.inference.pair.tracing import sites
 
-__all__ = ["Calibration", "calibration"]
+__all__ = ["Calibration", "calibration", "p_text"]
 
 MOST_BINS = 20
 PER_BIN = 5  # expected ranks in a bin; with fewer the chi-square approximation fails
@@ -101,14 +101,23 @@ class Calibration(Shown):
         for name, p_values in self.p_values.items():
             spread, off = self.shape(name)
             for d, p in enumerate(p_values.tolist()):
-                rows.append((f"{name}[{d}]", f"{p:.3g}", f"{spread[d].item():.1f}", f"{off[d].item():.1f}"))
+                rows.append((f"{name}[{d}]", p_text(p), f"{spread[d].item():.1f}", f"{off[d].item():.1f}"))
         count = len(next(iter(self.ranks.values())))
         shown, more = shortened(rows)
         notes = [
             f"variance and mean of the ranks in standard errors from uniform ones; {count:,} simulations",
-            f"p-value {self.p_value:.3g}: {self.words()}",
+            f"p-value {p_text(self.p_value)}: {self.words()}",
         ]
         return Cells(shown, ("dimension", "p-value", "variance", "mean"), after=[*more, *notes])
+
+
+def p_text(p: float) -> str:
+    """A p-value as every table and page prints it; below 1e-16 its size means nothing.
+
+    Args:
+        p: the p-value.
+    """
+    return "< 1e-16" if p < 1e-16 else f"{p:.3g}"
 
 
 def calibration(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior
-from pyrovae.inference.diagnostics.calibration import Calibration
+from pyrovae.inference.diagnostics.calibration import Calibration, p_text
 from pyrovae.inference.diagnostics.gaps import InferenceGaps
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.evidence.estimates import Estimate
@@ -15,6 +15,7 @@ from pyrovae.inference.pair.tails import RARE, UNTRUSTED
 
 __all__ = ["Verdict", "of_aggregate", "of_beyond", "of_calibration", "of_gaps", "of_latent", "of_weights"]
 
+CALIBRATED = "calibration (p-value)"
 WORTH = 0.1  # the least good ratio of effective sample size to draws
 SMALL = 0.1  # nats; also the share of the rate below which a divergence is small
 CORRELATED = 0.5
@@ -44,6 +45,7 @@ class Verdict(NamedTuple):
     def cells(self) -> tuple[str, str, str, str]:
         """Its row of a table: a mark, the name, the number, and the words."""
         number = f"{self.value:.3g}" if self.error is None else f"{self.value:.2f} ± {self.error:.2f}"
+        number = p_text(self.value) if self.name == CALIBRATED else number
         return {True: "", False: "!", None: "?"}[self.good], self.name, number, self.verdict
 
     def __str__(self) -> str:
@@ -221,7 +223,7 @@ def of_calibration(calibration: Calibration) -> Verdict:
     count = len(next(iter(calibration.ranks.values())))
     if good and count < ENOUGH:
         good, words = None, f"{words}, as far as {count} simulations can tell (num_simulations=500)"
-    return Verdict("calibration (p-value)", p, None, words, good)
+    return Verdict(CALIBRATED, p, None, words, good)
 
 
 def of_gaps(gaps: InferenceGaps) -> list[Verdict]:

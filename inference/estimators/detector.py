@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_number
 from pyrovae.data import Batch
+from pyrovae.data.columns import is_frame
 from pyrovae.errors import DataError
 from pyrovae.inference.estimators.numeric import NumericEstimator
 from pyrovae.inference.estimators.scikit_learn import OutlierMixin
@@ -54,7 +55,8 @@ class VAEDetector(OutlierMixin, NumericEstimator):
     Attributes:
         offset_: `decision_function` is `score_samples - offset_`.
         typical_: the mean over the training rows of the score of each column, `(D,)`, in nats.
-        model_, guide_, history_, mean_, scale_, table_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
+        model_, guide_, history_, mean_, scale_, table_, mixed_, n_features_in_, feature_names_in_: as in
+            `NumericEstimator`.
 
     Raises:
         ValueError, SupportError: as in `NumericEstimator`.
@@ -105,14 +107,21 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         self.offset_ = -threshold(scores, false_alarms=false_alarms, quantile=quantile)
         return self
 
-    def explain(self, X: Any) -> np.ndarray:
+    def explain(self, X: Any) -> Any:
         """By how many nats each entry is more surprising than in the training rows, `(N, D)`; 0 where it is missing.
+
+        Of a data frame, it is a data frame with the same index and the names of the columns.
 
         Args:
             X: a table, `(N, D)`.
         """
         rows = self._batch(X)
-        return np.where(_observed(rows), self._entries(rows) - self.typical_, 0.0)
+        excess = np.where(_observed(rows), self._entries(rows) - self.typical_, 0.0)
+        if not is_frame(X):
+            return excess
+        import pandas
+
+        return pandas.DataFrame(excess, index=X.index, columns=self.table_.names)
 
     def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings("num_samples")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Batch, Table
-from pyrovae.data.columns import columns_of, missing_cells, plain_cells
+from pyrovae.data.columns import columns_of, is_frame, missing_cells, plain_cells
+from pyrovae.data.kinds import Column
 from pyrovae.data.standardize import column_scales
 from pyrovae.errors import DataError
 from pyrovae.guides import NormalGuide
@@ -61,7 +62,8 @@ class NumericEstimator(VAEEstimator, ABC):
         model_, guide_: the trained pair.
         history_: its `History`, in nats per data point, of the standardised columns.
         mean_, scale_: the mean and the scale of the columns `(D,)`; 0 and 1 where they are not standardised.
-        table_: the columns, their kinds and values; None for a table of numbers.
+        table_: the columns, their kinds and values; print it. In a table of numbers, all are `real`.
+        mixed_: whether the columns are of several kinds or may have gaps; if not, the table is taken as numbers.
         n_features_in_, feature_names_in_: D, and the names of the columns where they have names.
 
     Raises:
@@ -88,7 +90,7 @@ class NumericEstimator(VAEEstimator, ABC):
         rows = self._taken(X, reset=True)
         mixed = self.pair is None and (self.kinds is not None or _is_mixed(rows))
         self._check_parameters(mixed=mixed)
-        self.table_: Table | None = None
+        self.mixed_ = mixed
         batch = self._fit_table(rows) if mixed else self._fit_numbers(X)
         self._after_training(batch)
         return self
@@ -113,6 +115,8 @@ class NumericEstimator(VAEEstimator, ABC):
     def _fit_numbers(self, X: Any) -> Batch:
         """Train on numbers, and return the training data."""
         table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        names = list(X.columns) if is_frame(X) else range(table.shape[1])
+        self.table_ = Table(tuple(Column.of(name, cells, "real") for name, cells in zip(names, table.T, strict=True)))
         likelihood = self._likelihood(table.shape[1])
         self._learn_scale(table, likelihood)
         x = self._tensor(table)
@@ -162,7 +166,7 @@ class NumericEstimator(VAEEstimator, ABC):
     def _batch(self, X: Any) -> dict[str, Tensor]:
         """A table as the pair takes it, named tensors of `(N, D)`, checked against the table of `fit`."""
         check_is_fitted(self)
-        if self.table_ is not None:
+        if self.mixed_:
             batch = self.table_.encode(self._taken(X, reset=False))
         else:
             self._require_numbers(X)
@@ -183,9 +187,11 @@ class NumericEstimator(VAEEstimator, ABC):
 
     def _table(self, x: Tensor) -> Any:
         """Rows of the pair, `(N, D)`, in the units of the table: an array, or a data frame as in `fit`."""
-        if self.table_ is None:
-            return x.detach().cpu().double().numpy() * self.scale_ + self.mean_
-        values = self.table_.values(x)
+        if self.mixed_:
+            values = self.table_.values(x)
+        else:
+            numbers = x.detach().cpu().double().numpy() * self.scale_ + self.mean_
+            values = dict(zip(self.table_.names, numbers.T, strict=True))
         if not hasattr(self, "feature_names_in_"):
             return np.stack(list(values.values()), 1)
         import pandas

@@ -1,6 +1,7 @@
 """A VAE as a transformer of scikit-learn: codes of the rows of a table, and rows from codes."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from pyrovae.inference.tasks.representation import features
 __all__ = ["VAETransformer"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericEstimator):
     """Turns rows into codes, the means of q(z | x), `(N, D)` to `(N, K)`, for pipelines and grid search.
 
@@ -38,7 +40,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
 
     Attributes:
         sites_: the latent sites that make the code, and the shape of each.
-        model_, guide_, history_, mean_, scale_, table_, n_features_in_, feature_names_in_: as in `NumericEstimator`.
+        model_, guide_, history_, mean_, scale_, table_, mixed_, n_features_in_, feature_names_in_: as in
+            `NumericEstimator`.
 
     Raises:
         ValueError, DataError, SettingError, SupportError: as in `NumericEstimator`.
@@ -57,8 +60,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
     def inverse_transform(self, X: Any) -> Any:
         """The mean of p(x | z) at each code, `(N, K)` to `(N, D)`, in the units of the table.
 
-        A table of columns of several kinds comes back as one: a data frame if `fit` got one, with the most probable
-        value of each category.
+        It is a data frame if `fit` got one. A category has its most probable value.
 
         Args:
             X: codes, `(N, K)`.
@@ -71,13 +73,15 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} dimensions, but the codes have {self._n_features_out}.")
         latents = self._latents(codes)
-        if self.table_ is None:
+        if not self.mixed_:
             return self._table(decode(self.model_, latents))
         with torch.no_grad():
             return self._table(typical_rows(self.model_, latents["z"]))
 
     def sample(self, n_samples: int = 1, *, mean: bool = False, random_state: Any = None) -> Any:
         """New rows, `(n_samples, D)`: z ~ p(z), then x ~ p(x | z), or its mean and the most probable categories.
+
+        They are a data frame if `fit` got one.
 
         Args:
             n_samples: the number of rows.
@@ -86,7 +90,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         """
         check_is_fitted(self)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        if mean and self.table_ is not None:
+        if mean and self.mixed_:
             with seeded(seed, torch.device("cpu")):
                 z = self.model_.model.prior().expand([n_samples]).sample()
             return self.inverse_transform(_array(z))

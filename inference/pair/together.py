@@ -33,8 +33,9 @@ SHARE = 0.01
 WIDEST = 1024
 """The widest layer for which a batch as wide is built."""
 MEND = (
-    "Count dimensions from the right (dim=-1, not dim=1; z.flatten(-2), not z.view(len(z), -1)), and flatten the leading "
-    "dimensions around a layer that reads dimension 1 as channels, such as BatchNorm: h = net(z.flatten(0, -2)).unflatten(0, z.shape[:-1])."
+    "Count dimensions from the right (dim=-1, not dim=1; z.flatten(-2), not z.view(len(z), -1)), and flatten the "
+    "leading dimensions around a layer that reads dimension 1 as channels, such as BatchNorm: "
+    "h = net(z.flatten(0, -2)).unflatten(0, z.shape[:-1])."
 )
 
 

@@ -125,14 +125,15 @@ def _check_script(devices: int) -> None:
 def _started(fabric: Any, devices: int, num_nodes: int, device: torch.device) -> Processes:
     backend = "nccl" if device.type == "cuda" else "gloo"
     strategy = fabric.strategies.DDPStrategy(process_group_backend=backend, timeout=TIMEOUT)
-    by_fabric_run = "LT_CLI_USED" in os.environ  # its own flags are in the environment
+    by_fabric_run = "LT_CLI_USED" in os.environ  # its flags are in the environment, and Fabric joins by itself
     there = _there()
     if there is not None:
         devices = _per_node(devices)
         num_nodes = there // devices
     given = {} if by_fabric_run else {"accelerator": device.type, "devices": devices, "num_nodes": num_nodes}
     launcher = fabric.Fabric(strategy=strategy, **given)
-    launcher.launch()
+    if not by_fabric_run:
+        launcher.launch()
     return Processes(launcher.global_rank, launcher.world_size, launcher.device)
 
 

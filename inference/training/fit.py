@@ -121,7 +121,8 @@ def fit(
             and weights.
         callbacks: functions of an `EpochReport`, called in their order after each epoch, once its checkpoint is
             written. One may raise `StopTraining`; any other error ends the training too, and is raised. They leave the
-            random numbers and modes as they were. One that is a context manager is entered around the training.
+            random numbers and modes as they were. One that is a context manager is entered around the training. On
+            several processes each calls them.
         steps: in place of `epochs`, for a stream: how many batches to train on, those before a resume included. A
             stream with `state_dict` and `load_state_dict` resumes where it was, and is required where `run` is given.
         steps_per_epoch: what counts as an epoch of a stream: so often it is validated, and its checkpoint written.

@@ -1,6 +1,7 @@
 """The classes that a blueprint may name."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
@@ -8,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pyrovae.errors import FolderError
+from pyrovae.errors import FolderError, UnknownClassError
 from pyrovae.recorded import Recorded
 
 __all__ = ["TORCH", "Names", "attributes_of", "is_layer", "known_layers"]
@@ -119,17 +120,33 @@ def _listed() -> dict[str, type]:
     return found
 
 
+MOST = 10
+"""How many classes a message names at most."""
+
+
+def _named_in(entries: Any) -> Iterator[str]:
+    """The names of classes anywhere in some entries."""
+    if isinstance(entries, dict):
+        if isinstance(entries.get("class"), str):
+            yield entries["class"]
+        entries = list(entries.values())
+    for part in entries if isinstance(entries, list) else []:
+        yield from _named_in(part)
+
+
 class Names:
     """From classes to names and back.
 
     Args:
         classes: the user's own classes, by their full name, or by their name in the module where they are defined.
+        opened: the call that reads the folder, without its end, for the error: `load('mine'`.
 
     Raises:
         FolderError: one of `classes` is no class, or two have the same name.
     """
 
-    def __init__(self, classes: Sequence[type] = ()) -> None:
+    def __init__(self, classes: Sequence[type] = (), opened: str = "load(folder") -> None:
+        self._opened = opened
         self._own: dict[str, type] = {}
         if not isinstance(classes, list | tuple) or not all(isinstance(kind, type) for kind in classes):
             raise FolderError(f"classes requires a list of classes, got {str(classes)[:80]}. Write classes=[Mine].")
@@ -153,7 +170,7 @@ class Names:
             name: the name, as a file has it.
 
         Raises:
-            FolderError: no class that is listed has this name.
+            UnknownClassError: no class that is listed has this name.
         """
         if isinstance(name, str):
             if name in _listed():
@@ -161,10 +178,35 @@ class Names:
             for own, kind in self._own.items():
                 if f".{name}".endswith(f".{own}"):
                     return kind
-        shown = ascii(name)[:100]
-        raise FolderError(
-            f"The folder names the class {shown}, which is neither the suite's nor one of the listed ones of torch.nn. "
-            "Write load(folder, classes=[Mine]) where it is a class of your own."
+        raise UnknownClassError(self._unknown([name]))
+
+    def require(self, entries: Any) -> None:
+        """Refuse entries that name classes that are not listed; the message names all of them.
+
+        Args:
+            entries: what describes a pair.
+
+        Raises:
+            UnknownClassError: some classes are not listed.
+        """
+        missing: list[object] = []
+        for name in dict.fromkeys(_named_in(entries)):
+            try:
+                self.find(name)
+            except UnknownClassError:
+                missing.append(name)
+        if missing:
+            raise UnknownClassError(self._unknown(missing))
+
+    def _unknown(self, missing: Sequence[object]) -> str:
+        """Which classes are not listed, and the line that lists them."""
+        names = [name for name in missing if isinstance(name, str) and re.fullmatch(r"[\w.<>]+", name)]
+        own = [*(kind.__name__ for kind in self._own.values()), *(name.rpartition(".")[2] for name in names)]
+        shown = ", ".join(ascii(name)[:100] for name in missing[:MOST])
+        several = "classes" if len(missing) > 1 else "class"
+        return (
+            f"The folder names the {several} {shown}, neither pyrovae's nor a listed one of torch.nn. Where it is "
+            f"your own, import it and write {self._opened}, classes=[{', '.join(own[:MOST]) or 'Mine'}])."
         )
 
     def listed(self, kind: type) -> bool:

@@ -147,12 +147,13 @@ def json_text(config: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def unpack(packed: Packed, classes: Sequence[type] = ()) -> dict[str, Any]:
+def unpack(packed: Packed, classes: Sequence[type] = (), opened: str = "load(folder") -> dict[str, Any]:
     """Build the pair that two files describe, with its weights, in evaluation mode on the CPU.
 
     Args:
         packed: the files, perhaps written by anyone.
         classes: the user's own classes that they may name.
+        opened: the call that reads the folder, without its end, for an error.
 
     Raises:
         FolderError: they are broken, too large, or name a class that is not listed.
@@ -160,7 +161,7 @@ def unpack(packed: Packed, classes: Sequence[type] = ()) -> dict[str, Any]:
     config, listed = _checked(packed.config), header(packed.weights)
     if hashlib.sha256(packed.weights).hexdigest() != config["weights"]["sha256"]:
         raise FolderError("model.safetensors is not the file that config.json names: its checksum is wrong.")
-    names = Names(classes)
+    names = Names(classes, opened)
     tensors = to_tensors(packed.weights)
     arguments = {name: tensor for name, tensor in tensors.items() if name.startswith(ARGUMENT)}
     _check_sizes(config, listed, arguments, names)
@@ -189,6 +190,7 @@ def rebuild(entries: Mapping[str, Any], arguments: Mapping[str, Tensor], names: 
         FolderError: the entries are broken, name a class that is not listed, or take memory beyond the weights.
     """
     blueprint = Blueprint(entries["objects"], entries["replaced"], entries["roots"], dict(arguments))
+    names.require([blueprint.objects, blueprint.replaced, blueprint.roots])
     with undisturbed_build():
         roots = build(blueprint, names)
         modules = modules_of(roots)

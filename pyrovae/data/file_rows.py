@@ -93,7 +93,7 @@ class _File:
         """Some rows of the tensor, those that follow each other at once."""
         row, size = tensor[:1].numel(), tensor[:1].numel() * tensor.element_size()
         whole = torch.empty(len(rows) * row, dtype=tensor.dtype)
-        into = memoryview(whole.view(torch.uint8).numpy())
+        into = whole.view(torch.uint8).numpy().data
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         places = zip(
             (starts * size).tolist(),

@@ -21,6 +21,9 @@ _DAY = 86_400_000_000_000
 _DATE = re.compile(r"\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{4}/\d{1,2}/\d{1,2})([T ].*)?$")
 """How text spells a date."""
 
+LARGEST = 1e150
+"""The largest number of a column that is standardised."""
+
 _NAMES = 32
 """A column of text with more values than this, in more than half of its rows, holds names and no categories."""
 
@@ -63,6 +66,7 @@ class Column:
                 f"Column {name!r} has no value at all ({len(cells)} rows), so nothing can be learned about it. Write "
                 f"frame.drop(columns={name!r})."
             )
+        _refuse_complex(name, cells)
         seen, has_gaps = cells[~missing], bool(missing.any())
         kind = kind or _kind(name, series, seen, has_gaps=has_gaps)
         if kind in ("ordinal", "category"):
@@ -74,6 +78,7 @@ class Column:
             column.encode(series)  # raises where the values are not of that kind
             return column
         numbers = _days(name, series, missing) if kind == "date" else _as_numbers(name, seen)
+        _refuse_large(name, numbers)
         spread, rounding = numbers.std(), 1e-9 * np.abs(numbers).max()
         whole = _are_whole(numbers) and (kind == "date" or (hasattr(series, "isna") and has_gaps))
         return cls(name, kind, (), float(numbers.mean()), float(spread) if spread > rounding else 0.0, whole)
@@ -205,9 +210,32 @@ def _are_whole(numbers: np.ndarray) -> bool:
     return bool((numbers == np.rint(numbers)).all())
 
 
+def _refuse_complex(name: Any, cells: np.ndarray) -> None:
+    if cells.dtype.kind == "c" or (cells.dtype.kind == "O" and any(isinstance(cell, complex) for cell in cells)):
+        raise DataError(
+            f"Column {name!r} requires real numbers, got complex ones. Write frame[{name!r}].map(abs), or a column for "
+            "the real part and one for the imaginary part."
+        )
+
+
+def _refuse_large(name: Any, numbers: np.ndarray) -> None:
+    """Refuse numbers whose squares are infinite: they have no standard deviation."""
+    largest = np.abs(numbers).max()
+    if largest > LARGEST:
+        raise DataError(
+            f"Column {name!r} requires numbers up to {LARGEST:g}, got {largest:g}. Write frame[{name!r}] / {largest:g}."
+        )
+
+
 def _as_numbers(name: Any, cells: np.ndarray) -> np.ndarray:
+    """Cells as floats, none of which is infinite."""
     try:
-        return cells.astype(float)
+        numbers = cells.astype(float)
+        if np.isinf(numbers).any():
+            raise DataError(f"Column {name!r} holds infinity. Write NaN or None for a missing value.")
+        return numbers
+    except DataError:
+        raise
     except (TypeError, ValueError) as error:
         raise DataError(
             f"Column {name!r} requires numbers: {error}. Write kinds={{{name!r}: 'category'}}, or repair the column."

@@ -4,8 +4,8 @@ A mapped file that another program shortens kills the process that reads beyond 
 overwritten in place gives other numbers without a word. So the size and the time of change are compared with those at
 the start before each batch is read; in a training whose steps are small, before each group of steps. What cannot be
 caught: a change between the comparison and the read, a write that leaves size and time as they were, and a write
-through another program's memory map, whose time of change comes late. A
-file that is replaced by another (`mv`, as careful programs write) stays as it was for those who map it.
+through another program's memory map, whose time of change comes late. A file that is replaced by another (`mv`, as
+careful programs write) stays as it was for those who map it. Training reads the file instead (`MappedRows`).
 
 Pages that were read stay in the memory of the process until the system needs them, so its size would grow to that of
 the file. They are given back now and then; the system keeps what it likes in its own cache.

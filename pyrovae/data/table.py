@@ -51,8 +51,9 @@ class Table(Shown):
             kinds: the kinds of some columns by name, each one of `KINDS`, in place of those that follow from the type.
 
         Raises:
-            DataError: no rows; a column without a value; two columns of one name; an unknown name or kind; values that
-                are not of the column's kind; dates that are text; text with a value of its own in most rows.
+            DataError: no rows; a column without a value, or with infinities or complex numbers; two columns of one
+                name; an unknown name or kind; values that are not of the column's kind; dates that are text; text with
+                a value of its own in most rows.
         """
         cells = columns_of(frame)
         if kinds is not None and not isinstance(kinds, Mapping):
@@ -85,9 +86,6 @@ class Table(Shown):
         if is_arrow(frame):
             return EncodedRows(frame.select_columns(self.names), self.encode)
         numbers = [column.encode(cells[column.name]) for column in self.columns]
-        for column, values in zip(self.columns, numbers, strict=True):
-            if np.isinf(values).any():
-                raise DataError(f"Column {column.name!r} holds infinity. Write NaN or None for a missing value.")
         return incomplete(torch.from_numpy(np.stack(numbers, 1)).to(torch.get_default_dtype()))
 
     def fill(self, frame: Any, x: Tensor) -> Any:

@@ -19,6 +19,8 @@ __all__ = ["curves", "dots", "lines", "step_losses"]
 def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     """Training curves: the objective with the validation ELBO, and rate and distortion on the validation data.
 
+    Rate and distortion of some training data are drawn too where the rows have them.
+
     Args:
         rows: the rows of a `History`, one for each epoch.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrovae.data import Batch, Dataset, Standardize
-from pyrovae.errors import FolderError, PyrovaeError
+from pyrovae.errors import FolderError, PyrovaeError, UnknownClassError
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.evidence.units import in_units
 from pyrovae.report.files import read_json
@@ -78,7 +78,8 @@ def _report(flags: argparse.Namespace) -> int:
             raise FolderError(f"{loaded.note}. {_instead(run)}")
     except PyrovaeError as error:
         _summarise(run, "")
-        print(f"error: no report.html: {error}", file=sys.stderr)
+        more = _with_classes(run) if isinstance(error, UnknownClassError) else ""
+        print(f"error: report.html is not written: {error}{more}", file=sys.stderr)
         return 2
     batch = _scored(loaded.data, run, flags.evaluate)
     drawn: dict[str, Any] = {"transform": loaded.transform, "seed": flags.seed}
@@ -120,6 +121,14 @@ def _show_below(run: Path) -> int | None:
     lines = [f"  pyrovae report {json.dumps(str(path))}" for path in below]
     print(f"{run} holds several runs. Write one of:", *lines, sep="\n")
     return 0
+
+
+def _with_classes(run: Path) -> str:
+    """What follows the line that loads a pair of the user's own classes, which a command cannot import."""
+    return (
+        f" For the report, write run = load_run(...) so, and pyrovae.report.write_report(run.model, run.guide, "
+        f"run.data.test, run={str(run)!r}, transform=run.transform)."
+    )
 
 
 def _instead(run: Path) -> str:

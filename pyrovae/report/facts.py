@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyrovae.inference.training.history import History
 from pyrovae.report.files import HUGE, LONGEST, RunFiles
 from pyrovae.report.sections import Section
 
-__all__ = ["broken_files", "estimate", "number", "run_facts"]
+__all__ = ["broken_files", "estimate", "number", "run_facts", "training_facts"]
 
 MANY = 100
 """How many entries of a list are shown."""
@@ -15,12 +16,49 @@ Facts = dict[str, Any]
 """By name: short words, longer ones that the page folds away, or words by name."""
 
 
+VERSIONED = ("pyrovae", "torch", "pyro", "numpy", "python")
+
+NO_SETTINGS = ("data", "validation data", "transform", "model", "guide", "loss", *VERSIONED)
+"""Entries of `config.json` that are no settings, or have a line of their own."""
+
+
 def run_facts(files: RunFiles) -> Facts:
-    """What `summary.json` says about a run; entries that are no plain values are left out.
+    """What `summary.json` says about a run, or `config.json` without one; what is no plain value is left out.
 
     Args:
         files: the files of the run.
     """
+    return _of_summary(files) if files.summary else _of_config(files)
+
+
+def training_facts(history: History) -> Facts:
+    """What the history of a training says about it.
+
+    Args:
+        history: of a run.
+    """
+    facts: Facts = {"epochs": str(len(history.rows)), "training time": f"{history.seconds:.0f} s"}
+    return facts | ({"best epoch": str(history.best_epoch)} if history.best_epoch else {})
+
+
+def _of_config(files: RunFiles) -> Facts:
+    """The facts of a run that `fit` wrote, of no example."""
+    config = files.config
+    sets = {"training": config.get("data"), "validation": config.get("validation data")}
+    data = [f"{_words(value).partition(';')[0]} for {name}" for name, value in sets.items() if _words(value)]
+    transform, loss = (_words(config.get(name)).rpartition(".")[2] for name in ("transform", "loss"))
+    facts: Facts = {"data": ", ".join(data), "transform": transform, "loss": loss}
+    facts["epochs"] = str(len(files.metrics) or "")
+    facts["settings"] = {
+        _words(name): words
+        for name, value in config.items()
+        if name not in NO_SETTINGS and "." not in name and (words := _words(value)) and words != "None"
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _of_summary(files: RunFiles) -> Facts:
+    """The facts of a run of an example."""
     summary = files.summary
     named = {"data": "data", "transform": "transform", "epochs": "epochs", "best epoch": "best_epoch"}
     facts: Facts = {name: _words(summary.get(key)) for name, key in named.items()}

@@ -1,14 +1,12 @@
 // How far to trust the guide, and the estimates of the evidence, as words, bars and intervals.
 
-const measured = ({ value, error }) => (error === null || error < 1e-6 * Math.abs(value) ? number(value, 3) : `${number(value, 3)} ± ${number(error, 2)}`);
-
 // Good, not good, or not to be told from so few data points or draws.
 const VERDICTS = { true: ["good", "✓ good"], false: ["bad", "⚠ take care"], null: ["unknown", "? cannot tell"] };
 
 function checks(section) {
   const rows = section.checks.map((check) => make("div", { class: "check" },
     make("div", { class: "head" }, make("span", { class: `verdict ${VERDICTS[check.good][0]}` }, VERDICTS[check.good][1]),
-      make("b", {}, check.name), make("span", { class: "value" }, measured(check))),
+      make("b", {}, check.name), make("span", { class: "value" }, check.number.replaceAll("-", "−"))),
     make("p", {}, check.verdict)));
   const absent = Object.fromEntries(section.absent.map(({ name, reason }) => [name, reason]));
   return [make("div", {}, ...rows),

@@ -1,6 +1,7 @@
 """A report of any pair: what is measured and shown, and the file that holds it."""
 
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,15 +11,18 @@ import pyro
 import torch
 
 from pyrovae.data import Batch
-from pyrovae.errors import PyrovaeError
+from pyrovae.errors import CheckpointError, PyrovaeError
 from pyrovae.inference import Evaluation, evaluate
 from pyrovae.inference.diagnostics import Diagnosis, diagnose
 from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import unchanged
+from pyrovae.inference.training.checkpoint import has_run, load
+from pyrovae.inference.training.history import History
+from pyrovae.inference.training.training_state import history_of
 from pyrovae.output import write_text
 from pyrovae.report import sections
-from pyrovae.report.facts import broken_files, run_facts
+from pyrovae.report.facts import broken_files, run_facts, training_facts
 from pyrovae.report.files import RunFiles
 from pyrovae.report.heading import heading
 from pyrovae.report.page import page
@@ -58,8 +62,8 @@ def write_report(
     Args:
         model, guide: any pair that keeps the contract.
         data: data to show and to score, prepared as for `evaluate`; the first 400 data points are shown.
-        run: the folder for the report. What `fit` and the examples wrote there (`metrics.json`, `summary.json`) is
-            shown too; what is broken there is left out, and the page says so.
+        run: the folder for the report. What `fit` and the examples wrote there (curves, data, settings, time) is shown
+            too; what is broken there is left out, and the page says so.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         classes: the names of the labels 0, 1, ... in `y`.
         measured: the result of `evaluate` on these data; computed if None.
@@ -133,11 +137,24 @@ def _made(title: str, make: Callable[[], Section | None]) -> Section | None:
 def _facts(pair: ReportedPair, files: RunFiles) -> dict[str, Any]:
     """What is known about the run: short facts, and longer ones that the page folds away."""
     facts = run_facts(files)
+    if (history := _history(files.folder)) is not None:
+        facts |= {name: words for name, words in training_facts(history).items() if name not in facts}
     sites = {name: tuple(z.shape[1:]) for name, z in pair.codes.items()}
     facts["latent sites"] = ", ".join(f"{name} {shape}" for name, shape in sites.items())
     versions = {"pyrovae": __version__, "torch": torch.__version__, "pyro": pyro.__version__}
     facts["versions"] = ", ".join(f"{n} {v}" for n, v in {**versions, "python": platform.python_version()}.items())
     return {**facts, "model": repr(pair.model), "guide": repr(pair.guide)}
+
+
+def _history(folder: Path) -> History | None:
+    """The history of the training in a folder; None where there is none, or its checkpoint is broken."""
+    if not has_run(folder):
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # a broken checkpoint, in place of which the one before is read
+            return history_of(load(folder / "checkpoint.pt"))
+    except CheckpointError:
+        return None
 
 
 def _name(program: ProgramLike) -> str:

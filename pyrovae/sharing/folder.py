@@ -13,12 +13,25 @@ from pyrovae.blueprint.files import read_bytes, read_config
 from pyrovae.blueprint.parts import FORMAT, Packed, pack, unpack
 from pyrovae.checks import check_choice
 from pyrovae.data import Table, Vocabulary
+from pyrovae.display import Cells, Shown
 from pyrovae.errors import FolderError, OutputError
+from pyrovae.inference.training.checkpoint import has_run
 from pyrovae.output import write_atomically, write_text
 from pyrovae.sharing.card import Card
 from pyrovae.sharing.hub import download, upload
 
-__all__ = ["FILES", "LARGEST", "Pair", "check_place", "load", "push_to_hub", "read_folder", "save", "write_folder"]
+__all__ = [
+    "FILES",
+    "LARGEST",
+    "WEIGHTS",
+    "Pair",
+    "check_place",
+    "load",
+    "push_to_hub",
+    "read_folder",
+    "save",
+    "write_folder",
+]
 
 CONFIG, WEIGHTS, CARD = FILES = ("config.json", "model.safetensors", "README.md")
 """The files of a folder: what was built, its weights, and what a reader should know."""
@@ -28,13 +41,16 @@ LARGEST = 2**34
 
 LARGEST_TEXT = 2**24
 
+LINE = 100
+"""The most characters of a part in the table of a pair."""
+
 HUB_NAME = r"[A-Za-z0-9_-][\w.-]*/[A-Za-z0-9_-][\w.-]*"
 
 ROOTS = ("model", "guide", "transform", "vocabulary", "table")
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pair(Shown):
     """A pair that was loaded from a folder, in evaluation mode on the CPU.
 
     Attributes:
@@ -51,6 +67,19 @@ class Pair:
     vocabulary: Vocabulary | None = None
     table: Table | None = None
     card: str = ""
+
+    def cells(self) -> Cells:
+        parts = {name: getattr(self, name) for name in ROOTS}
+        rows = [(name, _in_words(part)) for name, part in parts.items() if part is not None]
+        return Cells(rows, after=["card: the text of README.md"] if self.card else [], words=(0, 1))
+
+
+def _in_words(part: Any) -> str:
+    """What a part of a pair is, in a line: the class of a program, anything else in its own words."""
+    program = getattr(part, "__self__", part)
+    if isinstance(program, nn.Module):
+        return f"{type(program).__name__}, {sum(p.numel() for p in program.parameters()):,} parameters"
+    return str(part).partition("\n")[0][:LINE]
 
 
 def save(
@@ -203,22 +232,24 @@ def read_folder(folder: str | os.PathLike[str], classes: Sequence[type] = ()) ->
     files = _found(folder)
     packed = Packed(read_bytes(files[CONFIG], LARGEST_TEXT), read_bytes(files[WEIGHTS], LARGEST))
     card = read_bytes(files[CARD], LARGEST_TEXT) if os.path.lexists(files[CARD]) else b""
-    return unpack(packed, classes), card.decode(errors="replace")
+    return unpack(packed, classes, f"load({os.fspath(folder)!r}"), card.decode(errors="replace")
 
 
 def _found(folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Where each file is."""
     if not isinstance(folder, str | os.PathLike) or not isinstance(os.fspath(folder), str):
         raise FolderError(f"load requires the path of a folder, got {str(folder)[:80]!r}. Write load('my-pair').")
-    place = Path(folder)
+    place, got, write = Path(folder), "where there is none", "Check the path"
     try:
-        if place.is_dir():
+        if place.is_dir() and has_run(place) and not os.path.lexists(place / WEIGHTS):
+            got, write = "the folder of a training", f"Write load_run({os.fspath(folder)!r})"
+        elif place.is_dir():
             return {name: place / name for name in FILES}
     except (OSError, ValueError):  # a name that no file system takes
         pass
     if isinstance(folder, str) and re.fullmatch(HUB_NAME, folder) and not os.path.lexists(place):
         return download(folder, FILES)
-    raise FolderError(f"load requires a folder that save wrote, got {str(folder)[:200]!r}, where there is none.")
+    raise FolderError(f"load requires a folder that save wrote, got {str(folder)[:200]!r}, {got}. {write}.")
 
 
 def _check_roots(roots: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from pyrovae.inference.training.history import History
 from pyrovae.inference.training.pair_weights import check_finite_weights, check_same_architecture, restore
 from pyrovae.inference.training.run_pair import DATA, FORMAT, PAIR, TENSORS, VERSION
 from pyrovae.inference.training.training_state import history_of
+from pyrovae.sharing.folder import WEIGHTS
 
 __all__ = ["Run", "load_run"]
 
@@ -66,11 +67,11 @@ def load_run(run: str | os.PathLike[str], *, classes: Sequence[type] = ()) -> Ru
     """
     folder = Path(run)
     if not checkpoint.has_run(folder):
-        raise CheckpointError(
-            f"load_run requires the folder of a training, got {str(folder)!r}. Write fit(..., run=...)."
-        )
+        saved = (folder / WEIGHTS).is_file()
+        write = f"It holds a pair that save wrote: write load({str(folder)!r})" if saved else "Write fit(..., run=...)"
+        raise CheckpointError(f"load_run requires the folder of a training, got {str(folder)!r}. {write}.")
     content, tensors = _content(folder)
-    entries, names = content["pair"], Names(classes)
+    entries, names = content["pair"], Names(classes, f"load_run({str(folder)!r}")
     state = checkpoint.load(folder / "checkpoint.pt")
     weights = checkpoint.ending(state)
     arguments = {name: tensor for name, tensor in tensors.items() if name.startswith(ARGUMENT)}

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from pyrovae.checks import check_choice, check_count
+from pyrovae.inference.processes.launch import current
 from pyrovae.inference.training.callbacks import EpochReport
 from pyrovae.output import write_text
 from pyrovae.tracking.client import Client
@@ -86,11 +87,13 @@ class Tracker:
         return self
 
     def __call__(self, report: EpochReport) -> None:
-        """Send an epoch.
+        """Send an epoch; of several processes, process 0 does so.
 
         Args:
             report: the epoch.
         """
+        if not current().main:
+            return
         if self._last is None:
             self._begin(report)
         self._last = report

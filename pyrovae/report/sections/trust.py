@@ -25,8 +25,7 @@ def trust(found: Diagnosis) -> Section:
         found: the result of `diagnose`.
     """
     checks = [
-        {"name": name, "value": value, "error": error, "verdict": words, "good": good}
-        for name, value, error, words, good in found.verdicts
+        {"name": one.name, "number": one.cells[2], "verdict": one.verdict, "good": one.good} for one in found.verdicts
     ]
     bad, unknown = (sum(check["good"] is good for check in checks) for good in (False, None))
     text = f"Measured on {found.size:,} data points with {found.num_samples:,} draws each, and on data points that the "

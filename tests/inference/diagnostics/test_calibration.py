@@ -7,6 +7,8 @@ import torch
 
 from pyrovae.errors import SettingError, ShapeError
 from pyrovae.inference.diagnostics import Calibration, calibration
+from pyrovae.inference.diagnostics.calibration import p_text
+from pyrovae.inference.diagnostics.verdicts import of_calibration
 
 
 def test_ranks_of_the_exact_guide_are_uniform(ppca):
@@ -70,3 +72,9 @@ def test_the_table_of_a_calibration(ppca):
     assert [line.split()[0] for line in lines[:3]] == ["dimension", "z[0]", "z[1]"]
     assert "100 simulations" in lines[3]
     assert lines[4].endswith(found.words())
+
+
+def test_a_p_value_is_printed_alike_everywhere():
+    assert [p_text(p) for p in (0.25, 0.001234, 1e-17, 0.0)] == ["0.25", "0.00123", "< 1e-16", "< 1e-16"]
+    found = of_calibration(Calibration({"z": torch.zeros(500, 1, dtype=torch.int64)}, {"z": torch.zeros(1)}, 99))
+    assert found.cells[2] == "< 1e-16"

@@ -49,10 +49,10 @@ def test_arrays_with_gaps_and_arrays_of_objects(kind):
     x = np.random.default_rng(0).normal(size=(20, 3))
     x[::4, 1] = np.nan
     fitted = kind(**QUICK).fit(x)
-    assert fitted.table_ is not None
+    assert fitted.mixed_
     objects = people(20).astype(object).to_numpy()[:, [0, 2]]
     assert [column.kind for column in kind(**QUICK).fit(objects).table_.columns] == ["real", "category"]
-    assert kind(**QUICK).fit(x[:, ::2].astype(object)).table_ is None  # objects, but numbers
+    assert kind(**QUICK).fit(x[:, ::2].astype(object)).mixed_ is False  # objects, but numbers
     objects[3, 1] = {"city": "Bonn"}
     with pytest.raises(CellError, match="got dict"):
         kind(**QUICK).fit(objects)
@@ -61,7 +61,7 @@ def test_arrays_with_gaps_and_arrays_of_objects(kind):
 @BOTH
 def test_numbers_without_gaps_are_numbers_unless_kinds_are_given(kind, says):
     numbers = people(30, gaps=0)[["height", "visits", "sex"]]
-    assert kind(**QUICK).fit(numbers).table_ is None
+    assert not kind(**QUICK).fit(numbers).mixed_
     ready = kind(**QUICK, kinds={"visits": "real"}).fit(numbers)
     assert [column.kind for column in ready.table_.columns] == ["real", "real", "category"]
     with_gaps = numbers.mask(numbers["height"] > 185)
@@ -137,3 +137,46 @@ def test_the_score_is_in_the_units_of_the_observed_cells(frame):
     other = VAETransformer(**QUICK).fit(metres)
     more = np.log(100) * frame["height"].notna().mean()
     assert other.score(metres) - transformer.score(frame) == pytest.approx(more, abs=1e-3)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.inf, ["'income'", "infinity", "Write NaN"]),
+        (-np.inf, ["'income'", "infinity"]),
+        (1j * np.arange(60), ["'income'", "real numbers", "map(abs)"]),
+        (1e200 * np.arange(60), ["'income'", "up to 1e+150", "frame['income'] / 5.9e+201"]),
+    ],
+)
+def test_numbers_that_no_column_can_have_are_refused(kind, values, words, frame, says):
+    with says(DataError, *words):
+        kind(**QUICK).fit(frame.assign(income=values))
+
+
+def test_frames_come_out_where_frames_went_in(frame):
+    """Of numbers, and of several kinds: names and index stay, and arrays stay arrays."""
+    numbers = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=list("abc"), index=range(7, 47))
+    for rows in (numbers, frame):
+        detector, transformer = (kind(**QUICK).fit(rows) for kind in (VAEDetector, VAETransformer))
+        explained = detector.explain(rows)
+        assert list(explained.columns) == list(rows.columns)
+        assert explained.index.equals(rows.index)
+        assert list(transformer.sample(3).columns) == list(rows.columns)
+        assert list(transformer.inverse_transform(transformer.transform(rows)).columns) == list(rows.columns)
+        assert detector.table_.names == list(rows.columns)
+        assert "height" in str(detector.table_) or "real" in str(detector.table_)
+    array = numbers.to_numpy()
+    fitted = VAEDetector(**QUICK).fit(array)
+    assert isinstance(fitted.explain(array), np.ndarray)
+    assert isinstance(VAETransformer(**QUICK).fit(array).sample(3), np.ndarray)
+    np.testing.assert_array_equal(fitted.explain(numbers.set_axis(range(3), axis=1)), fitted.explain(array))
+    assert fitted.table_.names == [0, 1, 2]
+    years = numbers.set_axis([1990, 2000, 2010], axis=1)
+    assert list(VAEDetector(**QUICK).fit(years).explain(years).columns) == [1990, 2000, 2010]
+
+
+@pytest.mark.parametrize("kind", [VAEDetector, VAEImputer, VAETransformer])
+def test_a_positional_argument_is_refused_by_the_name_of_the_class(kind):
+    with pytest.raises(TypeError, match=f"^{kind.__name__}"):
+        kind(2)

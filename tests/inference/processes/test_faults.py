@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -96,16 +94,3 @@ def test_a_process_that_fails_alone_is_named_with_its_error(two, tmp_path):
     errors = [process.communicate(timeout=300)[1] for process in running]
     assert "ZeroDivisionError" in errors[1]
     assert "ProcessError: Process 1 of 2 failed: ZeroDivisionError" in errors[0]
-
-
-@pytest.mark.slow
-def test_an_example_runs_unchanged_on_two_processes(tmp_path):
-    """Process 0 alone prints and writes; the table is there once."""
-    example = Path(__file__).parents[3] / "examples" / "vae.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", example]
-    flags = ["--epochs", "1", "--hidden", "20", "--quiet", "--device", "cpu", "--out", tmp_path / "run"]
-    done = subprocess.run([*map(str, [*command, *flags])], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("log-evidence") == 1
-    assert (tmp_path / "run" / "summary.json").is_file()
-    assert (tmp_path / "run" / "checkpoint.pt").is_file()

@@ -50,7 +50,7 @@ def test_batches_that_two_does_not_divide(found, one):
 
 
 def test_evaluations_are_those_of_one_process(found, one, tmp_path):
-    expected = one.evaluations(tmp_path)
+    expected = one.evaluations(tmp_path, compile=False)
     for process in found:
         for name, value in expected.items():
             assert same(process["evaluations"][name], value), name

@@ -153,14 +153,14 @@ def ragged():
     return {size: numbers("vae", size=size) for size in (2 * BATCH + 5, 2 * BATCH + 1)}
 
 
-def evaluations(folder):
-    """Evaluations of a trained pair, and of one with a latent of all data."""
+def evaluations(folder, *, compile):
+    """Evaluations of a trained pair, one of them compiled, and of a pair with a latent of all data."""
     _, model, guide = trained("ladder")
     data, transform = images(21, 3), Binarize()
     common = {"transform": transform, "seed": 3}
     found = {
         "evaluation": evaluate(model, guide, data, num_samples=30, **common).per_datum,
-        "compiled": evaluate(model, guide, data, num_samples=30, compile=True, **common).per_datum,
+        "compiled": evaluate(model, guide, data, num_samples=30, compile=compile, **common).per_datum,
         "evidence": tuple(log_evidence(model, guide, data, num_samples=50, memory=2**14, **common)),
     }
     draws = posterior(model, guide, data, 20, predictive=True, **common)
@@ -227,7 +227,7 @@ def main():
             "eager": trainings(False),
             "compiled": trainings(True),
             "ragged": ragged(),
-            "evaluations": evaluations(folder),
+            "evaluations": evaluations(folder, compile=True),
         },
         "errors": lambda: {"first": message(lambda: trained("vae")), "refused": refused(), "stopped": stopped(folder)},
     }

@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+import pyrovae
+import pyrovae.report
 from pyrovae.data import Dataset, Standardize
 from pyrovae.data.origin import Origin, digest
 from pyrovae.guides import NormalGuide
@@ -70,7 +72,7 @@ def test_a_hostile_record_of_the_pair_is_refused(text, hostile, capsys):
     run, mark = hostile
     (run / "pair.json").write_text(text)
     assert main([str(run)]) == 2
-    assert "error: no report.html: " in capsys.readouterr().err
+    assert "error: report.html is not written: " in capsys.readouterr().err
     assert (run / "summary.html").exists()
     assert not (run / "report.html").exists()
     assert not mark.exists()
@@ -113,6 +115,30 @@ def test_a_run_without_data_says_what_to_write(tmp_path, capsys):
     assert "no Dataset" in said.err
     assert "write_report(model, guide, data" in said.err
     assert main([str(tmp_path), "--summary"]) == 0
+
+
+class Mine(VAE):
+    """A class of a user's own."""
+
+
+class Own(NormalGuide):
+    """Another one."""
+
+
+def test_a_run_of_ones_own_classes_says_the_lines_that_write_its_report(named, tmp_path, capsys):
+    """All classes at once, by their names; the lines are then true."""
+    model = Mine(priors.StandardNormal(2), likelihoods.Normal(4), MLP(2, 4, (5,)))
+    fit(model, Own(MLP(4, 4, (5,))), named, epochs=1, progress=False, run=tmp_path)
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    line = f"load_run({str(tmp_path)!r}, classes=[Mine, Own])"
+    assert line in said
+    assert "Restore" not in said
+    call = "write_report(run.model, run.guide, run.data.test, run=" + repr(str(tmp_path)) + ", transform=run.transform)"
+    assert call in said
+    run = eval(line, {"load_run": pyrovae.load_run, "Mine": Mine, "Own": Own})
+    eval(call, {"write_report": pyrovae.report.write_report, "run": run})
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_several_runs_are_named(tmp_path, capsys):

@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 
 from pyrovae.guides import DeltaGuide, NormalGuide
+from pyrovae.inference import fit
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 from pyrovae.report import report_folder, write_report
@@ -86,6 +87,29 @@ def test_the_title_says_data_and_day_and_the_page_the_command(tmp_path, content)
         (tmp_path / "summary.json").write_text(json.dumps({"data": described, "command": command}))
         found = content(write_report(model, guide, data, run=tmp_path, num_samples=30))
         assert (found["title"], found["command"]) == (title, shown)
+
+
+def test_the_run_of_a_pair_of_ones_own_has_its_facts(tmp_path, content):
+    """Without the summary of an example: data, epochs, time and settings are those that `fit` wrote."""
+    model, guide = VAE(priors.StandardNormal(2), likelihoods.Normal(3), MLP(2, 3, [5])), NormalGuide(MLP(3, 4, [5]))
+    data = {"x": torch.randn(20, 3)}
+    options = {"epochs": 3, "batch_size": 7, "progress": False, "compile": False, "patience": 2}
+    fit(model, guide, data, valid={"x": torch.randn(9, 3)}, run=tmp_path, **options)
+    facts = content(write_report(model, guide, data, run=tmp_path, num_samples=30))["sections"][0]["facts"]
+    assert facts["data"] == "x float32 (20, 3) for training, x float32 (9, 3) for validation"
+    assert facts["epochs"] == "3"
+    assert facts["best epoch"] in "123"
+    assert facts["training time"].endswith(" s")
+    assert facts["transform"] == "Scale"
+    assert facts["settings"]["batch_size"] == "7"
+    assert facts["settings"]["optimizer"] == "Adam"
+    assert not {"model", "data", "torch", "model.net"} & facts["settings"].keys()
+    assert content(report_folder(tmp_path)[0])["sections"][0]["facts"]["data"] == facts["data"]
+    (tmp_path / "checkpoint.pt").write_text("broken")
+    (tmp_path / "checkpoint.previous.pt").unlink()
+    facts = content(write_report(model, guide, data, run=tmp_path, num_samples=30))["sections"][0]["facts"]
+    assert facts["epochs"] == "3"
+    assert "training time" not in facts
 
 
 def test_numbers_that_bound_nothing_say_so(tmp_path, content):

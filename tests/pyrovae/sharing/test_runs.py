@@ -142,7 +142,7 @@ class Own(Program):
 
 def test_classes_of_the_user_are_listed_by_the_reader(tmp_path, says):
     train(pair()[0], Own(4), BATCH, run=tmp_path)
-    with says(FolderError, "Own", "classes=[Mine]"):
+    with says(FolderError, "Own", f"load_run({str(tmp_path)!r}, classes=[Own])"):
         pyrovae.load_run(tmp_path)
     assert type(pyrovae.load_run(tmp_path, classes=[Own]).guide) is Own
 

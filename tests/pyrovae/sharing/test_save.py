@@ -10,7 +10,7 @@ from torch import nn
 
 import pyrovae
 from pyrovae.data import Binarize, Table, Vocabulary
-from pyrovae.errors import FolderError, OutputError
+from pyrovae.errors import CheckpointError, FolderError, OutputError, UnknownClassError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import evaluate, fit
 from pyrovae.models import VAE, Program, likelihoods, priors
@@ -78,8 +78,10 @@ def test_what_belongs_to_the_pair_travels(tmp_path):
 def test_classes_of_the_user(tmp_path, says):
     both = Mine()
     pyrovae.save(tmp_path / "pair", both.model, both.guide, transform=Shift(2.0))
-    with says(FolderError, "Shift", "classes=[Mine]"):
+    with says(UnknownClassError, "Shift", f"load({str(tmp_path / 'pair')!r}, classes=[Mine, Shift])"):
         pyrovae.load(tmp_path / "pair", classes=[Mine])
+    with says(UnknownClassError, "the classes", "Mine'", "Shift'"):
+        pyrovae.load(tmp_path / "pair")
     loaded = pyrovae.load(tmp_path / "pair", classes=[Mine, Shift])
     assert loaded.transform == Shift(2.0)
     owner = loaded.model.__self__
@@ -235,3 +237,22 @@ def test_a_failed_write_leaves_no_pair(tmp_path, says):
     (place / "model.safetensors").rmdir()
     (place / ".config.json.0123abcd").write_text("begun")
     pyrovae.load(pyrovae.save(place, *pair(), overwrite=True))
+
+
+def test_a_loaded_pair_prints_in_a_few_lines(tmp_path):
+    loaded = pyrovae.load(pyrovae.save(tmp_path / "pair", *pair(), transform=Binarize("static", 3)))
+    lines = repr(loaded).splitlines()
+    assert [line.split()[0] for line in lines] == ["model", "guide", "transform", "card:"]
+    assert "VAE" in lines[0]
+    assert "parameters" in lines[0]
+    assert max(map(len, lines)) < 120
+    assert "library_name" not in repr(loaded)
+
+
+def test_load_and_load_run_name_each_other(tmp_path, says):
+    fit(*pair(), {"x": torch.rand(9, 4).round()}, epochs=1, progress=False, run=tmp_path / "run")
+    with says(FolderError, "the folder of a training", f"load_run({str(tmp_path / 'run')!r})"):
+        pyrovae.load(tmp_path / "run")
+    pyrovae.save(tmp_path / "pair", *pair())
+    with says(CheckpointError, "that save wrote", f"load({str(tmp_path / 'pair')!r})"):
+        pyrovae.load_run(tmp_path / "pair")
