@@ -298,11 +298,11 @@ class SVI(pyro.infer.SVI):
         named = found.named | unregistered(self.model, self.guide, known=found.named)
         optimizer, parameters = make_optimizer(self.optim, named, self.model, self.guide), list(named)
         if isinstance(optimizer, Optimizer):
-            mine = {id(member.parameter) for member in members_of(optimizer, parameters)}
-            parameters = [parameter for parameter in parameters if id(parameter) in mine]
+            held = {id(member.parameter) for member in members_of(optimizer, parameters)}
+            parameters = [parameter for parameter in parameters if id(parameter) in held]
         mine, graphs, reduce = LossGradients(self.objective, parameters), self._graphs(found.called), self.reduce
         gradients: Gradients = mine
-        if isinstance(reduce, OverProcesses):
+        if isinstance(reduce, OverProcesses):  # its sum is part of the gradients
             gradients, reduce = reduce.gradients(mine), None
         if isinstance(optimizer, Optimizer) and FusedUpdate.covers(members_of(optimizer, parameters)):
             if reduce is not None:
