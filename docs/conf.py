@@ -59,7 +59,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|pyro|numpy|np|matplotlib|pandas|sklearn|arviz|xarray|onnx|collections|pathlib|os)\b.*"),
     (r"py:.*", r"Batch|Figure|Image|ProgramLike|Shape|Transform|functools\.partial"),
-    (r"py:.*", r"pyrovae\..*\.(OverProcesses|RunFiles|Unwrapped)"),
+    (r"py:.*", r"pyrovae\..*\.(OverProcesses|RunFiles|Whole)"),
     (r"py:.*", r"(typing\.)?(Any|Callable|Iterable|Iterator|Literal|Mapping|Sequence|Self|TypeVar)"),
 ]
 

@@ -54,7 +54,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_HOMES[name]), name)
     if name in __all__:
         return import_module(f"pyrovae.{name}")
-    raise AttributeError(f"module 'pyrovae' has no attribute {name!r}")
+    raise AttributeError(
+        f"module 'pyrovae' has no attribute {name!r}. Models are in pyrovae.models, guides in pyrovae.guides, networks "
+        "in pyrovae.networks, data in pyrovae.data, and fit, evaluate and all other tools in pyrovae.inference."
+    )
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ __all__ = [
     "CellError",
     "CheckpointError",
     "CheckpointWarning",
+    "ColumnError",
     "DataError",
     "ExportError",
     "FolderError",
@@ -56,6 +57,13 @@ class NonFiniteError(PyrovaeError, ArithmeticError):
 
 class CheckpointError(PyrovaeError, RuntimeError):
     """A checkpoint is truncated, is unsafe to load, or belongs to another architecture."""
+
+
+class ColumnError(PyrovaeError, KeyError):
+    """A history has no column of that name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ExportError(PyrovaeError, RuntimeError):

@@ -1,6 +1,6 @@
 """Codes of data, and data from codes: `encode`, `decode`, `reconstruct`, `generate`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_name
 from pyrovae.data import Batch
-from pyrovae.errors import PairError, ShapeError
+from pyrovae.data.named import kind_of
+from pyrovae.errors import DataError, PairError, ShapeError
 from pyrovae.inference.pair.contract import (
     ProgramLike,
     Site,
@@ -155,6 +156,11 @@ def decode(
         PairError: the model has no such site or latent, or its distribution has no mean.
         ShapeError: a code has another shape than its site, or codes and conditions differ in length.
     """
+    if latents is not None and not isinstance(latents, Mapping):
+        raise DataError(
+            f'decode requires codes with the names of their latents, got {kind_of(latents)}. Write {{"z": z}} for a '
+            "latent z, as encode(model, guide, data) returns codes."
+        )
     latents, given = conditioned("decode", model, latents), conditioned("decode", model, given)
     with evaluating(model), seeded(seed, device_of(model)):
         return decode_site(model, filled("decode", {**latents, **given}), latents, given, site, mean)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.data.named import named_tensors
-from pyrovae.errors import NonFiniteError, PairError, PyrovaeError, ShapeError
+from pyrovae.errors import PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.contract import (
     ProgramLike,
     Site,
@@ -27,17 +27,20 @@ from pyrovae.inference.pair.contract import (
     takes,
 )
 from pyrovae.inference.pair.entry import floats_of, require_programs
+from pyrovae.inference.pair.finite import check_finite
 from pyrovae.inference.pair.generation import check_generates
 from pyrovae.inference.pair.labels import LabelInputs
 from pyrovae.inference.pair.names import check_arguments, check_names
 from pyrovae.inference.pair.on_data import given
 from pyrovae.inference.pair.plates import check_outside, check_plate, check_shape, plate_line
+from pyrovae.inference.pair.registered import owning_networks
+from pyrovae.inference.pair.scales import check_unscaled
 from pyrovae.inference.pair.scoring import layout
 from pyrovae.inference.pair.together import check_together, fitting_rows
 from pyrovae.inference.pair.tracing import PairTrace, innermost, sites, unscaled_log_prob
 from pyrovae.inference.pair.values import DataRules, check_observed, check_support
 
-__all__ = ["check_finite", "check_pair", "examine"]
+__all__ = ["check_pair", "examine"]
 
 
 def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> None:
@@ -46,9 +49,11 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
     The rules, in the order in which they are checked: an argument has the name of its tensor and of the site that
     observes it; the guide observes nothing; model and guide have the same latents; the sites are in the plate "data",
     which has the size of the batch; shapes fit; values are in the support; log-probabilities are finite; each parameter
-    gets a gradient; draws that are scored together, and data points that are scored together, have the
-    log-probabilities that they have alone; the model generates what it scores, `model(size=16)`. The random state,
-    buffers and gradients are unchanged afterwards.
+    gets a gradient; no site has a scale of its own; draws that are scored together, and data points that are scored
+    together, have the log-probabilities that they have alone; the model generates what it scores, `model(size=16)`. The
+    random state, buffers and gradients are unchanged afterwards.
+
+    Masks (`poutine.mask`) may be there: every tool reads them. `fit` with a loss of Pyro's trains sites with a scale.
 
     `fit` checks the same. `pyrovae.inference.SVI` checks nothing and trains any program that Pyro's SVI trains. A guide
     may ignore the data: it is then one distribution for all data points, and its ELBO is still a bound.
@@ -63,14 +68,17 @@ def check_pair(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: An
             was got, and what to write instead.
         DataError: the batch is no named tensors.
     """
-    examine(model, guide, batch, **extra)
+    examine(model, guide, batch, False, **extra)
 
 
-def examine(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) -> DataRules:
+def examine(
+    model: ProgramLike, guide: ProgramLike, batch: Batch, may_scale: bool = False, /, **extra: Any
+) -> DataRules:
     """`check_pair`, and what the values of all further data must keep.
 
     Args:
         model, guide, batch, extra: as in `check_pair`.
+        may_scale: whether sites may have a scale of their own, which a loss of Pyro's optimises.
 
     Raises:
         PairError, ShapeError, SupportError, NonFiniteError: as in `check_pair`.
@@ -80,7 +88,7 @@ def examine(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) 
     size = filled("check_pair", batch)
     undisturbed = _undisturbed(model, guide)
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
-        with LabelInputs(model, guide, batch=batch) as labels:
+        with LabelInputs(model, guide, batch=batch) as labels, owning_networks(model, guide):
             pair = _run(model, guide, batch, extra)
         check_outside(pair, size, shared=takes(model, "data_size") or takes(guide, "data_size"))
         check_names(model, pair, batch)
@@ -90,32 +98,11 @@ def examine(model: ProgramLike, guide: ProgramLike, batch: Batch, **extra: Any) 
         _check_latents(pair)
         check_finite(pair)
         _check_gradients(model, guide, pair)
+        if not may_scale:
+            check_unscaled(pair)
         _check_together(model, guide, pair, batch, extra)
         check_generates(model, pair, batch, given(pair, batch))
     return rules
-
-
-def check_finite(pair: PairTrace) -> None:
-    """Raise if the log-probability of a site is not finite.
-
-    Args:
-        pair: the traces of one run.
-
-    Raises:
-        NonFiniteError: the message names the first such site, its program, and the rows.
-    """
-    for program, trace in zip(("guide", "model"), pair, strict=True):
-        for name, site in sites(trace).items():
-            log_prob = unscaled_log_prob(site)
-            bad = (~log_prob.isfinite()).nonzero()
-            if len(bad):
-                rows = sorted({int(row) for row in bad[:, -1]}) if log_prob.dim() else []
-                raise NonFiniteError(
-                    f"A pair requires finite log-probabilities, but that of site '{name}' of the {program} is "
-                    f"{log_prob[tuple(bad[0])].item()} at rows {rows[:5]} of the batch ({len(rows)} of "
-                    f"{log_prob.shape[-1] if log_prob.dim() else 1}). Look for NaN in the data or the weights, a "
-                    "scale near 0, or a learning rate that is too high; clip_norm=10 often helps."
-                )
 
 
 @contextmanager
@@ -223,11 +210,17 @@ def _explained(program: str, called: ProgramLike, batch: Batch) -> Iterator[None
                 "the sites, and open the plate 'data' once, around all sites of a data point."
             ) from error
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
-        hint = _hint(str(error), batch_size(batch))
+        hint = _hint(str(error), batch_size(batch), called)
         raise ShapeError(f"The {program} fails on a batch of {shapes}: {error}. {hint}") from error
 
 
-def _hint(error: str, size: int) -> str:
+def _hint(error: str, size: int, program: ProgramLike) -> str:
+    shape = getattr(getattr(program, "likelihood", None), "params_shape", None)
+    if shape is not None and "inside plate" not in error:
+        return (
+            f"Check the shapes that its networks were built with: the decoder emits likelihood.params_shape, {shape}, "
+            "as in MLP(latent_dim, likelihood.params_shape)."
+        )
     if "inside plate" not in error:
         return "Check the shapes that its networks were built with."
     if "plate('data')" in error and f", {size} vs" not in error:

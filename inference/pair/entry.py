@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import DataParallel
+from torch.nn.parallel import DistributedDataParallel
 
 from pyrovae.data import Batch, Scale, check_unchanged
 from pyrovae.data.named import batch_of, kind_of, named_tensors
@@ -107,6 +109,7 @@ def require_programs(what: str, *programs: Any) -> None:
                 f"{what} requires a program, a function or a module, got {kind_of(program)}. Write "
                 f"{what}(model, guide, data)."
             )
+        _refuse_wrapped(what, program)
         takes(program, "x")
 
 
@@ -121,3 +124,22 @@ def floats_of(*programs: ProgramLike) -> torch.dtype | None:
             if tensor.is_floating_point():
                 return tensor.dtype
     return None
+
+
+def _refuse_wrapped(what: str, program: Any) -> None:
+    """Refuse a class in place of its object, and a program that torch has wrapped: its signature is hidden."""
+    if isinstance(program, type):
+        name = program.__name__
+        called = any("__call__" in vars(base) for base in program.__mro__)
+        line = f"{name}()" if called else f"{what}(model, guide, data)"
+        raise PairError(f"{what} requires a program, an object of a class, got the class {name}. Write {line}.")
+    if isinstance(program, DataParallel | DistributedDataParallel):
+        raise PairError(
+            f"{what} requires the program itself, got {kind_of(program)} around it. Write model in place of "
+            f"{type(program).__name__}(model), and fit(..., devices=2), which starts a process for each GPU."
+        )
+    if hasattr(program, "_orig_mod") or hasattr(program, "_torchdynamo_orig_callable"):
+        raise PairError(
+            f"{what} requires the program itself, got one that torch.compile has wrapped. Write model in place of "
+            "torch.compile(model): fit compiles whole steps, fit(..., compile=True)."
+        )

@@ -136,7 +136,7 @@ class PairOnData:
         else:
             batch = placed(self.data, self.transform, self.device, rows)
         if not self.checked:
-            self.rules.check(batch, (rows.start or 0) if isinstance(rows, slice) else 0)
+            self.rules.check(batch, rows)
         return batch
 
     def checked_whole(self) -> "PairOnData":

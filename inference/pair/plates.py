@@ -83,9 +83,19 @@ def check_shape(program: str, site: Site, size: int) -> None:
     if "data" not in frames(site):
         raise outside(program, site, size)
     whose = "data" if site["is_observed"] else "guide's value"
+    decoder = "; a decoder emits likelihood.params_shape, MLP(latent_dim, likelihood.params_shape)"
+    decoder = decoder if site["is_observed"] else ""
+    if event == () and got == (size, *batch):  # the plate has not expanded the distribution
+        kind = type(site["fn"])
+        raise ShapeError(
+            f"Site '{site['name']}' of the {program} requires a distribution whose plate can expand it to the batch "
+            f"shape ({size},), got {kind.__module__.split('.')[0]}'s {kind.__name__} of batch shape {batch} and event "
+            f"shape (), and the {whose} {got}. Write pyro.distributions.{kind.__name__}(...).to_event({len(batch)})."
+        )
     raise ShapeError(
         f"Site '{site['name']}' of the {program} requires a value of shape {batch + event} (batch {batch}, event "
-        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event shapes."
+        f"{event}), got the {whose} {got}. Build the prior, the encoder and the decoder for the same event "
+        f"shapes{decoder}."
     )
 
 

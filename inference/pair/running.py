@@ -1,5 +1,6 @@
 """How a tool runs a pair: the device, the mode, the seed, and the number of data points at a time."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,9 @@ __all__ = [
 
 Transform = Callable[[Any], Any]
 """A function from a batch of the data to the batch that the programs get."""
+
+_ABOUT_DICT = re.compile(r"'dict'|\bdict\b")
+"""What Python and torch say where a dict is taken for a tensor."""
 
 ROWS = 1000
 """Data points per call where nothing is drawn: it bounds the memory that a whole data set takes."""
@@ -77,11 +81,16 @@ def transformed(batch: Batch, transform: Transform) -> Batch:
     """
     try:
         result = transform(batch)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         if isinstance(transform, type):  # a class in place of one of its objects
             raise SettingError(
                 f"transform requires a function from batch to batch, got {transform}: {error}."
             ) from None
+        if _ABOUT_DICT.search(str(error)):
+            raise SettingError(
+                f"transform requires a function of a batch, a dict of named tensors, got one that takes a tensor: "
+                f'{error}. Write transform=lambda batch: {{**batch, "x": f(batch["x"])}}, where f takes a tensor.'
+            ) from error
         raise
     if not isinstance(result, Mapping):
         raise SettingError(

@@ -16,7 +16,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
-from pyrovae.errors import PairError, PyrovaeError
+from pyrovae.errors import PairError, PyrovaeError, ShapeError
 from pyrovae.inference.pair.contract import ProgramLike, Site, batch_size, call, modules
 from pyrovae.inference.pair.handlers import PutValues
 from pyrovae.inference.pair.running import device_of, evaluating
@@ -33,8 +33,9 @@ SHARE = 0.01
 WIDEST = 1024
 """The widest layer for which a batch as wide is built."""
 MEND = (
-    "Count dimensions from the right (dim=-1, not dim=1), and flatten the leading dimensions around a layer that reads "
-    "dimension 1 as channels, such as BatchNorm: h = net(z.flatten(0, -2)).unflatten(0, z.shape[:-1])."
+    "Count dimensions from the right (dim=-1, not dim=1; z.flatten(-2), not z.view(len(z), -1)), and flatten the "
+    "leading dimensions around a layer that reads dimension 1 as channels, such as BatchNorm: "
+    "h = net(z.flatten(0, -2)).unflatten(0, z.shape[:-1])."
 )
 
 
@@ -140,12 +141,12 @@ def _compare_draws(model: Callable[[], Any], guide: Callable[[], Any], size: int
         with last:
             together = run_pair(model, guide, DRAWS, depth)
         scored = [scores(trace, shape, depth, None) for trace in together]
-    except PyrovaeError:
-        raise
     except Exception as error:
+        if isinstance(error, PyrovaeError) and not isinstance(error, ShapeError):
+            raise
         raise _FailsError(
             f"A pair requires programs that run with {DRAWS} draws, a dimension left of all others, got an error "
-            f"{last.where}: {error}. {MEND} Single draws work: num_samples=1, num_particles=1."
+            f"{last.where}: {str(error).rstrip('.')}. {MEND} Single draws work: num_samples=1, num_particles=1."
         ) from error
     drawn = sites(together.guide)
 

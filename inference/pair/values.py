@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions.constraints import Constraint, boolean, independent
+from torch.distributions.constraints import Constraint, boolean, independent, integer_interval
 
 from pyrovae.data import Batch
 from pyrovae.errors import NonFiniteError, SupportError
@@ -32,13 +32,13 @@ def check_observed(model: ProgramLike, pair: PairTrace) -> None:
         check_support(name, site["fn"], site["value"])
 
 
-def check_finite_values(name: str, value: Tensor, first_row: int | None = None) -> None:
+def check_finite_values(name: str, value: Tensor, rows: slice | Tensor | None = None) -> None:
     """Values at a site are finite.
 
     Args:
         name: the site.
         value: its value.
-        first_row: the number of its first row, for the error; None where its leading dimension is not that of the data.
+        rows: which rows of the data it has, for the error; None where its leading dimension is not that of the data.
 
     Raises:
         NonFiniteError: a value is NaN or infinite.
@@ -46,13 +46,18 @@ def check_finite_values(name: str, value: Tensor, first_row: int | None = None) 
     if not value.is_floating_point() or value.isfinite().all():
         return
     broken, where = ~value.isfinite(), ""
-    if first_row is not None:
-        rows = broken.reshape(len(value), -1).any(1).nonzero()[:, 0] + first_row
-        where = f", at rows {rows[:5].tolist()} of the data"
+    if rows is not None:
+        bad = broken.reshape(len(value), -1).any(1).nonzero()[:, 0]
+        where = f", at rows {_numbers(rows, bad)[:5].tolist()} of the data"
     raise NonFiniteError(
         f"The model requires finite data at site '{name}', got {int(broken.sum())} NaN or infinite values of "
         f"{value.numel()}{where}. Drop those rows, or impute them."
     )
+
+
+def _numbers(rows: slice | Tensor, places: Tensor) -> Tensor:
+    """The row numbers of some places of a batch."""
+    return rows.to(places.device)[places] if isinstance(rows, Tensor) else places + (rows.start or 0)
 
 
 def check_support(name: str, fn: Any, value: Tensor, advice: str | None = None) -> None:
@@ -100,8 +105,24 @@ def _family(fn: Any) -> str:
 
 
 def _described(support: Any) -> str:
-    text = "{0, 1}" if support is boolean else str(support).removesuffix("()")
+    while isinstance(support, independent):
+        support = support.base_constraint
+    low, high = (_bound(support, name) for name in ("lower_bound", "upper_bound"))
+    if isinstance(support, integer_interval):
+        return f"values in {{{low}, ..., {high}}}"
+    bounds = [f"{name}={bound}" for name, bound in (("lower_bound", low), ("upper_bound", high)) if bound is not None]
+    text = f"{type(support).__name__.lstrip('_')}({', '.join(bounds)})" if bounds else str(support).removesuffix("()")
+    text = "{0, 1}" if support is boolean else text
     return text if text.startswith("a ") else f"values in {text}"
+
+
+def _bound(support: Any, name: str) -> str | None:
+    """A bound of a support: a number, or the range of those of its entries."""
+    if not hasattr(support, name):
+        return None
+    bound = torch.as_tensor(getattr(support, name))
+    least, most = f"{bound.min().item():.6g}", f"{bound.max().item():.6g}"
+    return least if least == most else f"{least} to {most}"
 
 
 def _check_likelihood(model: ProgramLike, name: str, value: Tensor) -> None:
@@ -148,18 +169,18 @@ class DataRules:
         labels = {name: support for name, support in supports.items() if support is not None and support.is_discrete}
         return cls(model, observed, labels, {n: k for n, k in classes.items() if n not in drawn}, masked)
 
-    def check(self, batch: Batch, first_row: int = 0) -> None:
+    def check(self, batch: Batch, rows: slice | Tensor = slice(None)) -> None:
         """Raise if a batch breaks a rule.
 
         Args:
             batch: named tensors, transformed.
-            first_row: the number of its first row in the data, for the error.
+            rows: which rows of the data it has, for the error.
 
         Raises:
             NonFiniteError, SupportError: a value is not finite, or outside the support of its site.
         """
         for name, site in self.observed.items():
-            self._check_values(name, site, self._scored(name, site, batch), first_row)
+            self._check_values(name, site, self._scored(name, site, batch), rows)
         self.check_labels(batch)
 
     @property
@@ -188,8 +209,8 @@ class DataRules:
         mask = batch["mask"].bool().expand(batch[name].shape)
         return torch.where(mask, batch[name], site["value"][:1].to(batch[name].dtype))
 
-    def _check_values(self, name: str, site: Site, value: Tensor, first_row: int) -> None:
-        check_finite_values(name, value, first_row)
+    def _check_values(self, name: str, site: Site, value: Tensor, rows: slice | Tensor) -> None:
+        check_finite_values(name, value, rows)
         _check_likelihood(self.model, name, value)
         support = _support(site)
         if support is not None:

@@ -7,28 +7,26 @@ from typing import Any, Literal
 
 import pyro
 import torch
-from pyro.optim import PyroOptim
 from torch.optim import Adam
 
 from pyrovae.checks import check_choice, check_count, check_fraction, check_positive
 from pyrovae.data import Batch, Scale
-from pyrovae.errors import PairError, PyrovaeError, SettingError
-from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
-from pyrovae.inference.pair.doctor import examine
+from pyrovae.errors import SettingError
+from pyrovae.inference.objectives.objective import Objective
+from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.pair.memory import enough_memory
 from pyrovae.inference.pair.running import seeded
-from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.processes.faults import together
 from pyrovae.inference.processes.launch import current, launched
 from pyrovae.inference.processes.processes import Processes
 from pyrovae.inference.training.amount import Amount
 from pyrovae.inference.training.averaging import RunningMean
 from pyrovae.inference.training.callbacks import Callback, Callbacks
+from pyrovae.inference.training.checked import check_batches
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.history import History
 from pyrovae.inference.training.loop import Loop
-from pyrovae.inference.training.optimizers import Unwrapped
-from pyrovae.inference.training.parameters import undisturbed
+from pyrovae.inference.training.optimizers import Whole
 from pyrovae.inference.training.patience import Patience
 from pyrovae.inference.training.processes import OverProcesses
 from pyrovae.inference.training.run_folder import RunFolder
@@ -91,8 +89,9 @@ def fit(
         batches: from a generator of random numbers to the rows of each step of an epoch, such as `data.ByLength(...)`;
             by default random batches of `batch_size`.
         valid: validation data; those of the Dataset by default.
-        optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, or a `pyro.optim` wrapper of a
-            torch optimizer; Adam at 1e-3 by default.
+        optim: a torch optimizer class, `(class, arguments)`, a `partial` of a class, a `pyro.optim` wrapper of a torch
+            optimizer, or an instance that has all parameters of the pair; Adam at 1e-3 by default. Parameters that
+            `requires_grad_(False)` has frozen need no optimizer.
         loss: an `Objective`, or a Pyro ELBO; `Trace_ELBO()` by default.
         transform: applied to each batch on the device; `Scale()` by default, or `Binarize()`.
         scheduler: `optimizer -> torch scheduler`, stepped once per epoch.
@@ -130,10 +129,11 @@ def fit(
         data_size: the number of all data points of a stream, which programs get that name `data_size`.
 
     Raises:
-        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or the
-            data have a label that it does not know.
-        NonFiniteError: the loss is NaN or infinite, or a weight, after a gradient that was not finite; the site and the
-            batch are named, the weights are those of the start of the epoch, and the last good checkpoint stays.
+        PairError, ShapeError, SupportError: the pair breaks the contract on the first batch, has no parameters, or some
+            that the optimizer lacks; or the data have a label that it does not know.
+        NonFiniteError: data in memory have NaN or infinite values; or the loss is NaN or infinite, or a weight, after a
+            gradient that was not finite: the site and the rows of the data are named, the weights are those of the
+            start of the epoch, and the last good checkpoint stays.
         SettingError: a setting has no meaning; `resume` without `run`; a stream that cannot resume, with `run`.
         DataError: a stream ends early, or gives batches that are not like the first one.
         CheckpointError: `resume` where there is no run, from a broken checkpoint, or from one of other settings.
@@ -150,15 +150,16 @@ def fit(
     where = launched(devices, num_nodes, strategy, choose_device(device)).device or choose_device(device)
     prepared = amount.prepared(model, guide, data, valid, transform or Scale(), seed=seed, device=where, run=folder)
     waiting, mean = Patience(patience, validated=bool(prepared.valid)), RunningMean(average)
-    with _around(model, guide, prepared, folder) as reduce:
-        how, optim = _compiled(compile, amount.total * len(prepared.first_epoch)), _chosen(optim)
+    with _around(model, guide, prepared, folder, loss) as reduce:
+        how = _compiled(compile, amount.total * len(prepared.first_epoch))
+        optim = Whole(Adam if optim is None else optim)
         svi = SVI(model, guide, optim, loss, compile=how, precision=precision, clip_norm=clip_norm, reduce=reduce)
         return _trained(svi, prepared, waiting, mean, scheduler, folder, seen, amount.total, progress)
 
 
 @contextmanager
 def _around(
-    model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData, folder: RunFolder | None
+    model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData, folder: RunFolder | None, loss: Any
 ) -> Iterator[OverProcesses | None]:
     """Around a training: the run folder is held, the random state is that of the seed, and the pair is checked.
 
@@ -169,7 +170,7 @@ def _around(
     enough = enough_memory(f"Write batch_size={max(1, data.batch_size // 2)} or less.")
     held, unchecked = _held(folder, processes), pyro.validation_enabled(False)
     with together(processes), enough, held, seeded(data.seed, data.device), unchecked:
-        _check_batches(model, guide, data)
+        check_batches(model, guide, data, may_scale=not (loss is None or isinstance(loss, Objective)))
         yield None if processes.alone else OverProcesses(processes)
 
 
@@ -218,32 +219,6 @@ def _check_settings(clip_norm: float | None, patience: int | None, average: floa
         check_positive("clip_norm", clip_norm)
     if patience is not None:
         check_count("patience", patience)
-
-
-def _check_batches(model: ProgramLike, guide: ProgramLike, data: TrainingData | StreamData) -> None:
-    """Refuse a pair that breaks the contract, or cannot take the smallest batch, as where rows are normalised."""
-    whole = data.batch(data.first_epoch[0])
-    rules = examine(model, guide, whole, data_size=data.size)
-    kept = [n for n in rules.label_names if n in data.train and torch.equal(whole[n], data.first_rows(n))]
-    data.check_all(lambda split: rules.check_labels({name: split[name] for name in kept if name in split}))
-    first, smallest = data.first_epoch[0], data.smallest
-    if len(smallest) == len(first):
-        return
-    try:
-        with undisturbed([]), torch.no_grad(), local_params(model, guide):
-            trace_pair(model, guide, data.batch(smallest), data_size=data.size)
-    except PyrovaeError:
-        raise
-    except Exception as error:
-        better = next(b for b in range(len(first) - 1, 0, -1) if not 0 < data.size % b <= len(smallest))
-        raise PairError(
-            f"fit requires a pair that takes every batch, got an error from the one of {len(smallest)} data points: "
-            f"{error} Write batch_size={better}."
-        ) from error
-
-
-def _chosen(optim: Any) -> Any:
-    return Unwrapped(optim) if isinstance(optim, PyroOptim) else Adam if optim is None else optim
 
 
 def _compiled(compile: bool | Literal["beside"] | None, steps: int) -> bool | Literal["beside"]:

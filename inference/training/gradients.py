@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from pyro.infer.elbo import ELBO
 from pyro.util import warn_if_nan
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import ProgramLike
@@ -87,6 +87,11 @@ def check_loss(loss: Any) -> Any:
     Raises:
         PairError: it is no function, and has none of the methods of a loss.
     """
+    if isinstance(loss, nn.modules.loss._Loss):
+        raise PairError(
+            f"loss requires an ELBO or an Objective, got {loss!r:.80}, which compares two tensors. The model's "
+            "likelihood takes its place: write likelihoods.Normal(shape), and loss=ELBO()."
+        )
     methods = ("differentiable_loss", "loss_and_grads", "loss_and_surrogate_loss")
     if not (callable(loss) or any(hasattr(loss, name) for name in methods)) or isinstance(loss, type):
         raise PairError(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.display import Cells, Shown
+from pyrovae.errors import ColumnError
 from pyrovae.plots.curves import curves
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["History"]
 
+_VALIDATED = ("elbo", "rate", "distortion", "log_evidence", "train_rate", "train_distortion")
 _SHOWN = 20  # rows of the table; the ones in the middle are left out of a longer history
 
 
@@ -48,6 +50,14 @@ class History(Shown):
     step_losses: Tensor = field(default_factory=lambda: torch.zeros(0), compare=False, repr=False)
 
     def __getitem__(self, name: str) -> list[float]:
+        """A column.
+
+        Raises:
+            ColumnError: no epoch, or not every epoch, has it.
+        """
+        lacking = [number for number, row in enumerate(self.rows, 1) if name not in row]
+        if lacking:
+            raise ColumnError(_no_column(name, self._names(), lacking, len(self.rows)))
         return [row[name] for row in self.rows]
 
     def cells(self) -> Cells:
@@ -78,6 +88,17 @@ class History(Shown):
     def _names(self) -> list[str]:
         """The columns of all rows: those of training data may be absent in some epochs."""
         return list(dict.fromkeys(name for row in self.rows for name in row)) or ["epoch"]
+
+
+def _no_column(name: str, names: list[str], lacking: list[int], epochs: int) -> str:
+    """What to write where a history lacks a column."""
+    if len(lacking) < epochs:
+        return f"history requires {name!r} in every epoch, got none in epochs {lacking[:5]}. Write history.rows."
+    got = f"history requires one of its columns, {', '.join(names)}, got {name!r}."
+    if name in _VALIDATED:
+        read = ", or read history['train_elbo']" if name == "elbo" and "train_elbo" in names else ""
+        return f"{got} It is measured on validation data: write fit(..., valid=...){read}."
+    return f"{got} Write history['loss']."
 
 
 def _shown(name: str, value: float) -> str:

@@ -214,9 +214,9 @@ class Loop:
             raise
 
     def _explain(self, rows: Tensor, loss: float) -> None:
-        where = f"epoch {len(self.rows) + 1}, step {len(self.losses) + 1}, rows {rows[:5].tolist()}..."
-        batch = self.data.batch(rows)
-        explain_loss(self.svi.model, self.svi.guide, batch, data_size=self.data.size, where=where, loss=loss)
+        where, size = f"epoch {len(self.rows) + 1}, step {len(self.losses) + 1}", self.data.size
+        batch, known = self.data.batch(rows), None if isinstance(self.data, StreamData) else rows
+        explain_loss(self.svi.model, self.svi.guide, batch, rows=known, data_size=size, where=where, loss=loss)
 
     def _end_epoch(self, order: Sequence[Tensor]) -> None:
         epoch = len(self.rows) + 1

@@ -1,16 +1,17 @@
 """Finding the parameters of a pair by running it once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from pyrovae.inference.pair.contract import ProgramLike, local_params
+from pyrovae.inference.pair.contract import ProgramLike, local_params, modules
 from pyrovae.inference.pair.parameters import UsedParameters
 
-__all__ = ["Discovery", "discover", "discovering", "undisturbed"]
+__all__ = ["Discovery", "discover", "discovering", "undisturbed", "unregistered"]
 
 
 class Discovery(NamedTuple):
@@ -57,6 +58,21 @@ def discover(run: Callable[[], Any], *programs: ProgramLike) -> Discovery:
     with local_params(*programs), undisturbed(called), torch.no_grad(), UsedParameters() as found:
         run()
     return _told(found, called)
+
+
+def unregistered(*programs: ProgramLike, known: Container[Tensor]) -> dict[Tensor, str]:
+    """The parameters of plain modules that no run of Pyro's reports, with their names.
+
+    Pyro sees the parameters of a `PyroModule`, and of what `pyro.module` registers. A program that is a plain
+    `torch.nn.Module` is trained without either.
+
+    Args:
+        programs: the model and the guide.
+        known: the parameters that a run has reported.
+    """
+    plain = [module for module in modules(*programs) if not isinstance(module, PyroModule)]
+    owned = (pair for module in plain for pair in module.named_parameters())
+    return {parameter: name for name, parameter in owned if parameter.requires_grad and parameter not in known}
 
 
 @contextmanager

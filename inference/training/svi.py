@@ -29,8 +29,8 @@ from pyrovae.inference.training.minibatches import (
     one_thread,
     row_order,
 )
-from pyrovae.inference.training.optimizers import Optim, Unwrapped, check_optim, make_optimizer
-from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed
+from pyrovae.inference.training.optimizers import Optim, Whole, check_optim, make_optimizer
+from pyrovae.inference.training.parameters import Discovery, discover, discovering, undisturbed, unregistered
 from pyrovae.inference.training.processes import OverProcesses
 from pyrovae.inference.training.pyro_steps import PyroSteps
 from pyrovae.inference.training.split_steps import SplitSteps
@@ -56,7 +56,8 @@ class SVI(pyro.infer.SVI):
     guarded. While one of them changes, Pyro takes the steps.
 
     With a torch optimizer the parameters are those of the modules, whatever Pyro's setting `module_local_params` is.
-    The first run finds them. A step whose loss is not finite changes no parameter.
+    The first run finds them; an instance that lacks some of them trains the others, with a warning. A step whose loss
+    is not finite changes no parameter.
 
     Args:
         model, guide: Pyro programs: modules, or any functions.
@@ -91,7 +92,7 @@ class SVI(pyro.infer.SVI):
         self,
         model: ProgramLike,
         guide: ProgramLike,
-        optim: Optim | Unwrapped,
+        optim: Optim | Whole,
         loss: Any = None,
         loss_and_grads: Callable[..., Any] | None = None,
         num_samples: int = 0,
@@ -294,7 +295,8 @@ class SVI(pyro.infer.SVI):
 
     def _made_of(self, found: Discovery) -> TorchSteps:
         """The steps of the pair, whose parameters are known."""
-        optimizer, parameters = make_optimizer(self.optim, found.named), list(found.named)
+        named = found.named | unregistered(self.model, self.guide, known=found.named)
+        optimizer, parameters = make_optimizer(self.optim, named, self.model, self.guide), list(named)
         if isinstance(optimizer, Optimizer):
             held = {id(member.parameter) for member in members_of(optimizer, parameters)}
             parameters = [parameter for parameter in parameters if id(parameter) in held]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrovae.errors import SupportError
-from pyrovae.models.likelihoods.likelihood import Likelihood, require_between
+from pyrovae.models.likelihoods.likelihood import Likelihood, require_between, unit_advice
 from pyrovae.networks.shape import Shape
 
 __all__ = ["Bernoulli", "is_relaxed"]
@@ -41,9 +41,8 @@ class Bernoulli(Likelihood):
         return self.rows(x).mean(0).clamp(0.01, 0.99).logit()
 
     def check(self, x: Tensor) -> None:
-        grey = "Scale it to [0, 1] (pyrovae.data.Scale())."
         support = "[0, 1]" if self.relaxed else "{0, 1}"
-        require_between(x, 0.0, 1.0, f"likelihood Bernoulli requires x in {support}", grey)
+        require_between(x, 0.0, 1.0, f"likelihood Bernoulli requires x in {support}", unit_advice(x, "Normal()"))
         between = x[(x > 0) & (x < 1)]
         if len(between) and not self.relaxed:
             raise SupportError(

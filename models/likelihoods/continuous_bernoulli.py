@@ -8,7 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyrovae.models.likelihoods.likelihood import Likelihood, require_between
+from pyrovae.models.likelihoods.likelihood import Likelihood, require_between, unit_advice
 from pyrovae.networks.shape import Shape
 
 __all__ = ["ContinuousBernoulli"]
@@ -45,8 +45,7 @@ class ContinuousBernoulli(Likelihood):
         return low.to(mean.dtype)
 
     def check(self, x: Tensor) -> None:
-        scale = "Scale it to [0, 1] (pyrovae.data.Scale()) or use Normal()."
-        require_between(x, 0.0, 1.0, "likelihood ContinuousBernoulli requires x in [0, 1]", scale)
+        require_between(x, 0.0, 1.0, "likelihood ContinuousBernoulli requires x in [0, 1]", unit_advice(x, "Normal()"))
 
 
 class _ContinuousBernoulli(TorchDistribution):

@@ -1,5 +1,6 @@
 """The interface of a likelihood, and what the families share: checks of supports, and scales in units of the data."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -11,7 +12,7 @@ from pyrovae.errors import SupportError
 from pyrovae.networks.shape import Shape, as_shape
 from pyrovae.recorded import Recorded
 
-__all__ = ["Likelihood", "in_units", "require_between", "require_finite", "require_integers"]
+__all__ = ["Likelihood", "in_units", "require_between", "require_finite", "require_integers", "unit_advice"]
 
 
 class Likelihood(Recorded, nn.Module, ABC):
@@ -77,6 +78,25 @@ def require_between(x: Tensor, low: float, high: float, rule: str, instead: str)
     least, most = x.min().item(), x.max().item()
     if not (low <= least and most <= high):
         raise SupportError(f"{rule}, got values from {least:.3g} to {most:.3g} at site 'x'. {instead}")
+
+
+def unit_advice(x: Tensor, otherwise: str) -> str:
+    """What to write where data of [0, 1] are beyond: `Scale()` is for bytes, and whole numbers may be counts.
+
+    Args:
+        x: data of any shape.
+        otherwise: the likelihood that takes such data as they are.
+    """
+    if x.dtype == torch.uint8:
+        return f"Scale it to [0, 1] (pyrovae.data.Scale()), or use {otherwise}."
+    least, most = x.min().item(), x.max().item()
+    if not (math.isfinite(most) and least >= 0):
+        return f"Scale it to [0, 1], (x - x.min()) / (x.max() - x.min()), or use {otherwise}."
+    counts = " For counts use Binomial, Poisson or NegativeBinomial." if bool((x == x.round()).all()) else ""
+    return (
+        f"Divide it by its maximum, x / {most:.6g} (pyrovae.data.Scale() divides bytes, uint8, alone), or use "
+        f"{otherwise}.{counts}"
+    )
 
 
 def require_integers(x: Tensor, high: float, rule: str, instead: str) -> None:

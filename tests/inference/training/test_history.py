@@ -8,6 +8,7 @@ import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 
+from pyrovae.errors import ColumnError
 from pyrovae.inference import History
 from pyrovae.models import Program
 
@@ -17,10 +18,18 @@ ROWS = (
 )
 
 
-def test_columns_by_name():
+def test_columns_by_name(says):
     assert History(ROWS)["loss"] == [12.345, 10.0]
     with pytest.raises(KeyError):
         History(ROWS)["rate"]
+    with says(ColumnError, "epoch, step, lr, loss, elbo", "'rate'", "fit(..., valid=...)."):
+        History(ROWS)["rate"]
+    with says(ColumnError, "fit(..., valid=...), or read history['train_elbo']"):
+        History(({"epoch": 1, "loss": 2.0, "train_elbo": -2.0},))["elbo"]
+    with says(ColumnError, "got 'los'", "history['loss']"):
+        History(ROWS)["los"]
+    with says(ColumnError, "every epoch", "epochs [1]", "history.rows"):
+        History(({"epoch": 1}, {"epoch": 2, "train_rate": 1.0}))["train_rate"]
 
 
 def test_it_is_frozen():
