@@ -79,7 +79,7 @@ class NUTSComparison(Shown):
                 rows.append((f"{name}[{d}]", *both, *numbers))
         shown, more = shortened(rows)
         notes = [f"{name}: {reason}" for name, reason in self.absent.items()]
-        head = ("dimension", "NUTS", "guide", "shift", "ratio", "z", "ESS", "R-hat")
+        head = ("dimension", "NUTS", "guide", "shift", "ratio", "z-score", "ESS", "R-hat")
         return Cells(shown, head, after=[*more, *notes])
 
     def _moments(self) -> tuple[tuple[dict[str, Tensor], dict[str, Tensor]], ...]:

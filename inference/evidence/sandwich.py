@@ -62,9 +62,16 @@ class EvidenceBounds(Shown):
             ("gap", f"{self.gap.value:.3f} ± {self.gap.error:.3f}"),
         ]
         for name, label in (("log_evidence", f"{samples:,} draws"), ("elbo", "ELBO")):
-            low, high = (f"{bound.value:.3f} ± {bound.error:.3f}" for bound in self.shortfall(name))
-            rows.append((label, f"{getattr(self.evaluation, name)}, below log p(x) by {low} to {high}"))
+            rows.append((label, f"{getattr(self.evaluation, name)}, {_below(*self.shortfall(name))}"))
         return Cells(rows, after=[f"nats per data point, {count} data points simulated by the model"], words=(0, 1))
+
+
+def _below(low: Estimate, high: Estimate) -> str:
+    """Where an estimate lies between the bounds, or below both."""
+    least, most = (f"{abs(bound.value):.3f} ± {bound.error:.3f}" for bound in (low, high))
+    if low.value >= 0 or high.value < 0:
+        return f"{'below' if low.value >= 0 else 'above'} log p(x) by {least} to {most}"
+    return f"above the lower bound by {least}, below the upper one by {most}"
 
 
 def sandwich(

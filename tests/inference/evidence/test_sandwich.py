@@ -9,7 +9,8 @@ from pyro import poutine
 
 from pyrovae.errors import PairError, SettingError, ShapeError
 from pyrovae.guides import ConditionalGuide, NormalGuide
-from pyrovae.inference import Annealing, sandwich
+from pyrovae.inference import Annealing, Estimate, sandwich
+from pyrovae.inference.evidence.sandwich import _below
 from pyrovae.inference.pair.running import seeded
 from pyrovae.models import ConditionalVAE, likelihoods, priors
 from pyrovae.networks.joint import JointMLP
@@ -84,3 +85,15 @@ def test_a_model_that_observes_another_thing_than_it_was_given(ppca, says):
 
     with says(PairError, "'x'", "obs=x"):
         sandwich(model, ppca.guide(), 5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.5, 2.0, "below log p(x) by 0.500 ± 0.100 to 2.000 ± 0.200"),
+        (-10.7, 3.2, "above the lower bound by 10.700 ± 0.100, below the upper one by 3.200 ± 0.200"),
+        (-3.0, -1.0, "above log p(x) by 3.000 ± 0.100 to 1.000 ± 0.200"),
+    ],
+)
+def test_no_amount_is_negative(low, high, words):
+    assert _below(Estimate(low, 0.1), Estimate(high, 0.2)) == words
