@@ -125,9 +125,9 @@ def _aside(*programs: ProgramLike) -> Iterator[None]:
 
 
 class _Last(Messenger):
-    """Remembers the last site that ran."""
+    """Remembers the last site that ran, and whether all have."""
 
-    where = "before its first site"
+    where, ended = "before its first site", False
 
     def _pyro_post_sample(self, msg: Site) -> None:
         if not site_is_subsample(msg):
@@ -140,9 +140,11 @@ def _compare_draws(model: Callable[[], Any], guide: Callable[[], Any], size: int
     try:
         with last:
             together = run_pair(model, guide, DRAWS, depth)
+        last.ended = True
         scored = [scores(trace, shape, depth, None) for trace in together]
     except Exception as error:
-        if isinstance(error, PyrovaeError) and not isinstance(error, ShapeError):
+        # A network's ShapeError knows nothing of draws; that of the scores says all.
+        if isinstance(error, PyrovaeError) and (last.ended or not isinstance(error, ShapeError)):
             raise
         raise _FailsError(
             f"A pair requires programs that run with {DRAWS} draws, a dimension left of all others, got an error "

@@ -69,8 +69,8 @@ def launched(devices: int, num_nodes: int, strategy: str, device: torch.device) 
     if not _Now.processes.alone:
         return _Now.processes
     _check_device(device, _per_node(devices))
-    _check_script(devices)
     fabric = imported("lightning_fabric", f"A training on {size} processes requires", "pyrovae[scale]")
+    _check_script(devices)
     with _quiet(), _joined(size):
         _Now.processes = _started(fabric, devices, num_nodes, device)
     return _Now.processes

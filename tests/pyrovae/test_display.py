@@ -20,7 +20,17 @@ from pyrovae.inference.evidence.estimates import Estimate
 ROWS = ({"epoch": 1, "loss": 12.0, "elbo": -11.0, "rate": 1.0, "distortion": 10.0},)
 
 # What these classes hold is a setting, or one number that prints on one line.
-NO_RESULTS = {"Annealing", "Aggressive", "Cyclical", "Linear", "QuantisedPCA", "Release", "Estimate", "Verdict"}
+NO_RESULTS = {
+    "Annealing",
+    "Aggressive",
+    "Cyclical",
+    "EpochReport",
+    "Linear",
+    "QuantisedPCA",
+    "Release",
+    "Estimate",
+    "Verdict",
+}
 
 
 def test_words_are_flush_left_and_numbers_flush_right():
