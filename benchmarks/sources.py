@@ -186,6 +186,8 @@ def main() -> None:
     if args.child:
         child(args.child, args.folder, args.steps)
         return
+    if args.folder:
+        args.folder.mkdir(parents=True, exist_ok=True)
     args.folder = Path(tempfile.mkdtemp(dir=args.folder, prefix="pyrovae-sources-"))
     try:
         prepare(args)
