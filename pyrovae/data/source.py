@@ -1,5 +1,6 @@
 """Data larger than memory: anything with a length that gives rows as named tensors."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -208,7 +209,9 @@ class LazyBatch(Mapping[str, Tensor]):
 
     @contextmanager
     def reading(self, orders: Iterable[Tensor], capacity: int, device: torch.device) -> Iterator[None]:
-        """Inside, a thread reads ahead what `block` is called with next.
+        """Inside, a thread reads ahead what `block` is called with next, where the steps leave it a core.
+
+        Threads that compute together wait for the slowest, so a reader on one of their cores costs more than it reads.
 
         Args:
             orders: the row numbers of each call.
@@ -216,12 +219,15 @@ class LazyBatch(Mapping[str, Tensor]):
             device: where the blocks go next; to a GPU from pinned memory, without waiting.
         """
         self._capacity, self._pinned = capacity, device.type == "cuda"
+        if device.type == "cpu" and torch.get_num_threads() >= (os.cpu_count() or 1):
+            yield
+            return
         rows = (order.flatten() for order in orders)
-        self._ahead = ReadAhead(self._block, rows, block_bytes=capacity * self.row_bytes)
+        self._ahead = ahead = ReadAhead(self._block, rows, block_bytes=capacity * self.row_bytes)
         try:
             yield
         finally:
-            ahead, self._ahead = self._ahead, None
+            self._ahead = None
             ahead.close()
 
     def _block(self, rows: Tensor) -> _Block:
