@@ -305,8 +305,8 @@ class Loop:
         """What the bar says: the loss of the epoch under way, and the last validation."""
         last = self.rows[-1] if self.rows else {}
         losses = self.losses or [last["loss"]]
-        shown = {"loss": float(np.mean(losses))} | {k: last[k] for k in ("elbo", "rate", "distortion") if k in last}
-        return " ".join(f"{name} {value:.2f}" for name, value in shown.items())
+        validated = " ".join(f"{name} {last[name]:.2f}" for name in ("elbo", "rate", "distortion") if name in last)
+        return f"loss {np.mean(losses):.2f}" + (f" validation: {validated}" if validated else "")
 
     def _interrupted(self) -> None:
         kept = ""

@@ -203,7 +203,8 @@ def test_the_bar_shows_the_validation(monkeypatch, table_pair, split, quick):
     history = quick(*table_pair(), split(), epochs=1)
     row = history.rows[0]
     assert bar.said[-2].endswith(" evaluating")
-    assert bar.said[-1] == " ".join(f"{name} {row[name]:.2f}" for name in ("loss", "elbo", "rate", "distortion"))
+    validated = " ".join(f"{name} {row[name]:.2f}" for name in ("elbo", "rate", "distortion"))
+    assert bar.said[-1] == f"loss {row['loss']:.2f} validation: {validated}"
 
 
 def test_a_resumed_bar_starts_where_the_run_was(monkeypatch, tmp_path, table_pair, table, quick):
