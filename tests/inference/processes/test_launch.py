@@ -10,12 +10,14 @@ import pytest
 WORK = Path(__file__).with_name("work.py")
 
 SCRIPT = """
+import os
 from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("work", {work!r})
 work = module_from_spec(spec)
 spec.loader.exec_module(work)
 history = work.trained("vae"{options})[0]
-print("process", work.current().rank, "of", work.current().size, history["elbo"][-1], flush=True)
+line = f"process {{work.current().rank}} of {{work.current().size}} {{history['elbo'][-1]}}"
+os.write(1, (line + chr(10)).encode())  # at once, so that the lines of two processes do not mix
 """
 
 

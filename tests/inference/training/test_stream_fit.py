@@ -285,12 +285,13 @@ def test_kills_of_a_stream(tmp_path, same_state, state_of):
         return process
 
     started = time.monotonic()
-    assert begin(tmp_path / "whole").wait(300) == 0
+    with begin(tmp_path / "whole") as process:
+        assert process.wait(300) == 0
     taken, moments = time.monotonic() - started, random.Random(0)
     for kill in [signal.SIGKILL, signal.SIGTERM] * 2:
-        process = begin(tmp_path / "killed")
-        time.sleep(moments.uniform(0, taken / 4))
-        process.send_signal(kill)
-        process.wait()
-    assert begin(tmp_path / "killed").wait(300) == 0
+        with begin(tmp_path / "killed") as process:
+            time.sleep(moments.uniform(0, taken / 4))
+            process.send_signal(kill)
+    with begin(tmp_path / "killed") as process:
+        assert process.wait(300) == 0
     assert same_state(state_of(tmp_path / "killed"), state_of(tmp_path / "whole"))
