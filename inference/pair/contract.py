@@ -36,6 +36,7 @@ __all__ = [
     "name_of",
     "required",
     "takes",
+    "takes_data_size",
 ]
 
 ProgramLike = Callable[..., Any]
@@ -181,6 +182,15 @@ def takes(program: ProgramLike, name: str) -> bool:
         name: the name of the argument.
     """
     return name in _signature(program)
+
+
+def takes_data_size(*programs: ProgramLike) -> bool:
+    """Whether a latent of all data points scales the loss: one of the programs names `data_size`.
+
+    Args:
+        programs: the model and the guide.
+    """
+    return any(takes(program, "data_size") for program in programs)
 
 
 def arguments(program: ProgramLike) -> list[str] | None:

@@ -24,7 +24,7 @@ from pyrovae.inference.pair.contract import (
     filled,
     local_params,
     modules,
-    takes,
+    takes_data_size,
 )
 from pyrovae.inference.pair.entry import floats_of, require_programs
 from pyrovae.inference.pair.finite import check_finite
@@ -90,7 +90,7 @@ def examine(
     with undisturbed, torch.enable_grad(), local_params(model, guide), pyro.validation_enabled(False):
         with LabelInputs(model, guide, batch=batch) as labels, owning_networks(model, guide):
             pair = _run(model, guide, batch, extra)
-        check_outside(pair, size, shared=takes(model, "data_size") or takes(guide, "data_size"))
+        check_outside(pair, size, shared=takes_data_size(model, guide))
         check_names(model, pair, batch)
         check_observed(model, pair)
         rules = DataRules.of(model, pair, batch, labels.classes)

@@ -1,21 +1,19 @@
 """Gradient steps in two graphs, with a function of the user's between them that changes the gradients."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training.fused import FusedUpdate, Settings, members_of
 from pyrovae.inference.training.gradients import Gradients, clipped, is_finite
-from pyrovae.inference.training.minibatches import Transform
-from pyrovae.inference.training.steps import Graphs, TorchSteps
+from pyrovae.inference.training.steps import Graphs, SeparateSteps
 
 __all__ = ["SplitSteps"]
 
 
-class SplitSteps(TorchSteps):
+class SplitSteps(SeparateSteps):
     """Steps whose gradients are one graph and whose update is another, because `reduce` is no part of a graph.
 
     Args:
@@ -37,27 +35,7 @@ class SplitSteps(TorchSteps):
         super().__init__(graphs, gradients, optimizer, clip_norm)
         self.reduce = reduce
         self._update = FusedUpdate(members_of(optimizer, self.parameters))
-        self.one = graphs(gradients, eager_first=True)
         self.change = graphs(self._change, of_pair=False)
-
-    @property
-    def per_graph(self) -> int:
-        return 1
-
-    def step(self, model: ProgramLike, guide: ProgramLike, args: tuple, kwargs: dict[str, Any]) -> Any:
-        loss, gradients = self.one(model, guide, args, kwargs)
-        self.update(loss, gradients)
-        return loss
-
-    def advance(
-        self,
-        chunks: Iterable[Tensor | None],
-        data: dict[str, Tensor],
-        transform: Transform | None,
-        *,
-        small: bool = False,
-    ) -> Tensor:
-        return self._one_by_one(self.routed, chunks, data, transform)
 
     def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
         self.reduce([gradient for gradient in gradients if gradient is not None])

@@ -17,7 +17,7 @@ from pyrovae.inference.training.fused import FusedUpdate, Settings, members_of
 from pyrovae.inference.training.gradients import Gradients, clipped, is_finite
 from pyrovae.inference.training.minibatches import Transform, each_batch
 
-__all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "Steps", "TorchSteps", "routed"]
+__all__ = ["EagerUpdateSteps", "FusedSteps", "Graphs", "SeparateSteps", "Steps", "TorchSteps", "routed"]
 
 
 class Graphs:
@@ -296,15 +296,14 @@ class FusedSteps(TorchSteps):
         self._update.update({id(p): gradient for p, gradient in pairs if gradient is not None}, is_finite(loss))
 
 
-class EagerUpdateSteps(TorchSteps):
-    """Steps whose gradients are compiled, and whose update runs outside of the graph.
+class SeparateSteps(TorchSteps):
+    """Steps whose gradients are one graph, and whose update follows it.
 
     Args:
         graphs: how functions of the pair run.
         gradients: of the loss, with respect to the parameters.
-        optimizer: any optimizer of these parameters.
+        optimizer: of these parameters.
         clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
-        reduce: called with the gradients before the update, to change them in place; None for nothing.
     """
 
     def __init__(
@@ -313,10 +312,8 @@ class EagerUpdateSteps(TorchSteps):
         gradients: Gradients,
         optimizer: Optimizer | PyroOptim,
         clip_norm: float | None,
-        reduce: Callable[[list[Tensor]], None] | None,
     ) -> None:
         super().__init__(graphs, gradients, optimizer, clip_norm)
-        self.reduce = reduce
         self.one = graphs(gradients, eager_first=True)
 
     @property
@@ -337,6 +334,29 @@ class EagerUpdateSteps(TorchSteps):
         small: bool = False,
     ) -> Tensor:
         return self._one_by_one(self.routed, chunks, data, transform)
+
+
+class EagerUpdateSteps(SeparateSteps):
+    """Steps whose gradients are compiled, and whose update runs outside of the graph.
+
+    Args:
+        graphs: how functions of the pair run.
+        gradients: of the loss, with respect to the parameters.
+        optimizer: any optimizer of these parameters.
+        clip_norm: bound on the Euclidean norm of all gradients together; None for no bound.
+        reduce: called with the gradients before the update, to change them in place; None for nothing.
+    """
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        gradients: Gradients,
+        optimizer: Optimizer | PyroOptim,
+        clip_norm: float | None,
+        reduce: Callable[[list[Tensor]], None] | None,
+    ) -> None:
+        super().__init__(graphs, gradients, optimizer, clip_norm)
+        self.reduce = reduce
 
     def update(self, loss: Any, gradients: list[Tensor | None]) -> None:
         given = [gradient for gradient in gradients if gradient is not None]

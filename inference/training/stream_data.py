@@ -12,7 +12,7 @@ from pyrovae.data import Batch, Binarize
 from pyrovae.data.named import kind_of, named_tensors
 from pyrovae.data.streams import is_stream
 from pyrovae.errors import SettingError
-from pyrovae.inference.pair.contract import ProgramLike, filled, takes
+from pyrovae.inference.pair.contract import ProgramLike, filled, takes_data_size
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
 from pyrovae.inference.pair.running import seeded, transformed
 from pyrovae.inference.training.stream import Stream
@@ -75,7 +75,7 @@ class StreamData:
         require_programs("fit", model, guide)
         _check_stream(data, transform)
         self.given, self.transform, self.device, self.seed = data, transform, device, check_seed("seed", seed)
-        self.scaled = takes(model, "data_size") or takes(guide, "data_size")
+        self.scaled = takes_data_size(model, guide)
         _check_size(data_size, self.scaled)
         floats = floats_of(model, guide)
         with seeded(seed, device):

@@ -17,7 +17,7 @@ from pyrovae.data.named import batch_of
 from pyrovae.data.permutation import TABLE, ShuffledRows
 from pyrovae.data.source import LazyBatch
 from pyrovae.errors import DataError, PairError, SettingError
-from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes
+from pyrovae.inference.pair.contract import ProgramLike, batch_size, takes_data_size
 from pyrovae.inference.pair.entry import floats_of, prepared, require_programs
 from pyrovae.inference.pair.running import transformed
 from pyrovae.inference.training.minibatches import gathered
@@ -102,7 +102,7 @@ class TrainingData:
             raise PairError('fit requires training data, got none. Pass {"x": x}, or a Dataset with a train split.')
         valid = _split(data, "valid", floats) if valid is None else batch_of("fit", valid, floats)
         self.train, self.valid = self._placed(train), self._placed(valid if _size(valid) else {})
-        self.scaled = takes(model, "data_size") or takes(guide, "data_size")
+        self.scaled = takes_data_size(model, guide)
         self.step_transform = WithDataSize(transform, self.size) if self.scaled else transform
         self.first_epoch = self.order(0)
         self.smallest = self.first_epoch[-1] if batches is None else min(self.first_epoch, key=len)

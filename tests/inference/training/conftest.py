@@ -37,6 +37,30 @@ def table_pair(width=16, seed=0):
     return model, NormalGuide(MLP(6, 4, (width,)))
 
 
+def pair_of_all_data():
+    """A pair with a latent that all data points share."""
+
+    class Shared(VAE):
+        def forward(self, x=None, *, data_size, size=None):
+            shift = pyro.sample("shift", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", data_size, subsample_size=len(x) if size is None else size, dim=-1):
+                z = pyro.sample("z", self.prior())
+                return pyro.sample("x", self.likelihood(self.decoder(z) + shift[..., None]), obs=x)
+
+    class Both(NormalGuide):
+        def __init__(self, encoder):
+            super().__init__(encoder)
+            self.loc = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x, *, data_size):
+            pyro.sample("shift", dist.Normal(self.loc, 0.1))
+            with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
+                return pyro.sample("z", self.posterior(self.encoder(x)))
+
+    torch.manual_seed(0)
+    return Shared(priors.StandardNormal(2), likelihoods.Normal(6, 0.5), MLP(2, 6, (8,))), Both(MLP(6, 4, (8,)))
+
+
 def table(size=200, seed=1):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(size, 2, generator=generator)
@@ -76,6 +100,7 @@ def quick(model, guide, data, **options):
 
 
 _table_pair, _table, _split = shared(table_pair), shared(table), shared(split)
+_pair_of_all_data = shared(pair_of_all_data)
 _weights, _equal, _same_state = shared(weights), shared(equal), shared(same_state)
 _quick, _state_of = shared(quick), shared(state_of)
 

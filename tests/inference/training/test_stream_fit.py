@@ -6,19 +6,14 @@ import subprocess
 import sys
 import time
 
-import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from pyrovae.data import Binarize
 from pyrovae.errors import CheckpointError, DataError, PairError, SettingError
-from pyrovae.guides import NormalGuide
 from pyrovae.inference import StopTraining, encode, evaluate, fit
 from pyrovae.inference.training.checkpoint import load
-from pyrovae.models import VAE, likelihoods, priors
-from pyrovae.networks.dense import MLP
 
 
 class Drawn:
@@ -142,44 +137,24 @@ def test_a_torch_loader_is_a_stream(train, table):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def bayesian():
-    class Shared(VAE):
-        def forward(self, x=None, *, data_size, size=None):
-            shift = pyro.sample("shift", dist.Normal(0.0, 1.0))
-            with pyro.plate("data", data_size, subsample_size=len(x) if size is None else size, dim=-1):
-                z = pyro.sample("z", self.prior())
-                return pyro.sample("x", self.likelihood(self.decoder(z) + shift[..., None]), obs=x)
-
-    class Both(NormalGuide):
-        def __init__(self, encoder):
-            super().__init__(encoder)
-            self.loc = torch.nn.Parameter(torch.zeros(()))
-
-        def forward(self, x, *, data_size):
-            pyro.sample("shift", dist.Normal(self.loc, 0.1))
-            with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
-                return pyro.sample("z", self.posterior(self.encoder(x)))
-
-    torch.manual_seed(0)
-    return Shared(priors.StandardNormal(2), likelihoods.Normal(6, 0.5), MLP(2, 6, (8,))), Both(MLP(6, 4, (8,)))
-
-
-def test_a_latent_of_all_data_gets_the_size_that_the_user_names():
+def test_a_latent_of_all_data_gets_the_size_that_the_user_names(pair_of_all_data):
     options = {"steps": 20, "steps_per_epoch": 10, "progress": False, "compile": False}
     frozen = (torch.optim.SGD, {"lr": 0.0})
-    small, large = (fit(*bayesian(), Drawn(), data_size=n, optim=frozen, **options)["loss"][0] for n in (64, 10**4))
+    small, large = (
+        fit(*pair_of_all_data(), Drawn(), data_size=n, optim=frozen, **options)["loss"][0] for n in (64, 10**4)
+    )
     assert small == pytest.approx(large, rel=0.3)  # nats per data point, with one more term per data set in each
     assert small != large
     with pytest.raises(SettingError, match=r"got a stream, which has no length\. Write data_size="):
-        fit(*bayesian(), Drawn(), **options)
+        fit(*pair_of_all_data(), Drawn(), **options)
 
 
-def test_the_scale_of_a_latent_of_all_data():
+def test_the_scale_of_a_latent_of_all_data(pair_of_all_data):
     """With data of N points, the loss per data point has the latent's term over N."""
     data = next(iter(Drawn(size=64)))
     options = {"progress": False, "compile": False, "optim": (torch.optim.SGD, {"lr": 0.0})}
-    whole = fit(*bayesian(), data, epochs=1, batch_size=64, batches=lambda _: [torch.arange(64)], **options)
-    stream = fit(*bayesian(), iter([data]), steps=1, steps_per_epoch=1, data_size=64, **options)
+    whole = fit(*pair_of_all_data(), data, epochs=1, batch_size=64, batches=lambda _: [torch.arange(64)], **options)
+    stream = fit(*pair_of_all_data(), iter([data]), steps=1, steps_per_epoch=1, data_size=64, **options)
     assert stream["loss"] == whole["loss"]
 
 

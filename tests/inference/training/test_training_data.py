@@ -3,8 +3,6 @@
 from functools import partial
 
 import numpy as np
-import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 
@@ -13,31 +11,11 @@ from pyrovae.errors import DataError, PairError, SettingError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import fit
 from pyrovae.inference.training.training_data import TrainingData, WithDataSize
-from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 
 
-def test_a_program_that_knows_the_size_of_the_data_is_scaled_by_it(split, quick):
-    class Bayesian(VAE):
-        def forward(self, x=None, *, data_size, size=None):
-            shift = pyro.sample("shift", dist.Normal(0.0, 1.0))
-            with pyro.plate("data", data_size, subsample_size=len(x) if size is None else size, dim=-1):
-                z = pyro.sample("z", self.prior())
-                return pyro.sample("x", self.likelihood(self.decoder(z) + shift[..., None]), obs=x)
-
-    class Both(NormalGuide):
-        def __init__(self, encoder):
-            super().__init__(encoder)
-            self.loc = torch.nn.Parameter(torch.zeros(()))
-
-        def forward(self, x, *, data_size):
-            pyro.sample("shift", dist.Normal(self.loc, 0.1))
-            with pyro.plate("data", data_size, subsample_size=len(x), dim=-1):
-                return pyro.sample("z", self.posterior(self.encoder(x)))
-
-    torch.manual_seed(0)
-    model = Bayesian(priors.StandardNormal(2), likelihoods.Normal(6, 0.5), MLP(2, 6, (8,)))
-    history = quick(model, Both(MLP(6, 4, (8,))), split(), epochs=6, optim=partial(torch.optim.Adam, lr=1e-2))
+def test_a_program_that_knows_the_size_of_the_data_is_scaled_by_it(pair_of_all_data, split, quick):
+    history = quick(*pair_of_all_data(), split(), epochs=6, optim=partial(torch.optim.Adam, lr=1e-2))
     assert history["loss"][-1] < history["loss"][0]
     assert history["loss"][-1] == pytest.approx(-history["elbo"][-1], rel=0.5)  # nats per data point, both
 
