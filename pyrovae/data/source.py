@@ -46,9 +46,9 @@ class Source(Protocol):
 
         fit(model, guide, Spectra("spectra.h5"))
 
-    `fit`, `evaluate` and every other tool take a source in place of named tensors. Training reads the rows of each step
-    in a thread of its own, some steps ahead; the order of the rows is that of tensors in memory. A source is never read
-    by two threads at once.
+    `fit`, `evaluate` and every other tool take a source in place of named tensors. Training reads
+    some steps ahead, in a thread of its own where the steps leave it a core. The order of the rows is that of tensors
+    in memory. A source is never read by two threads at once.
     """
 
     def __len__(self) -> int:
