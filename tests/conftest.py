@@ -54,9 +54,8 @@ from pyrovae.models import (
     likelihoods,
     priors,
 )
+from pyrovae.networks import CausalTransformer, Codebook, Levels
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
-from pyrovae.networks.causal import CausalTransformer
-from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.joint import JointMLP
@@ -251,18 +250,14 @@ def masked(likelihood: likelihoods.Likelihood) -> Pair:
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
 
 
-def coded(guide: str, *, causal: bool = False) -> Pair:
+def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False) -> Pair:
     """A grid of 2 x 2 codes with vectors of R^3."""
-    grid = (2, 2)
-    codebook = Levels([3, 3, 2]) if guide == "levels" else Codebook(8, 3, 0.9 if guide == "nearest" else None)
-    prior = priors.UniformCodePrior(codebook, grid)
-    if causal:
-        prior = priors.CausalCodePrior(CausalTransformer(codebook.size, 4, 4, 2, 1), codebook, grid)
-    event = (codebook.size if guide == "gumbel" else 3, *grid)
-    family = GumbelCodeGuide if guide == "gumbel" else QuantisedGuide
-    model = VAE(prior, likelihoods.Bernoulli(IMAGE), MLP((3, *grid), IMAGE, (11,)))
-    encoder = family(MLP(IMAGE, event, (7,)), codebook, grid)
-    return Pair(model, encoder, {"x": torch.rand(SIZE, *IMAGE).round()}, {"z": (3, *grid)})
+    grid, pair = (2, 2), vae(likelihoods.Bernoulli(IMAGE))
+    network = CausalTransformer(book.size, 4, 4, 2, 1)
+    prior = priors.CausalCodePrior(network, book, grid) if causal else priors.UniformCodePrior(book, grid)
+    encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
+    model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
+    return Pair(model, guide(encoder, book, grid), pair.batch, {"z": (3, *grid)})
 
 
 # One line each. Every call builds a new pair.
@@ -308,11 +303,10 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "masked-table": lambda: masked(table()),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
-    "codes-nearest": lambda: coded("nearest"),
-    "codes-levels": lambda: coded("levels"),
-    "codes-gradient": lambda: coded("gradient"),
-    "codes-gumbel": lambda: coded("gumbel"),
-    "codes-causal": lambda: coded("nearest", causal=True),
+    "codes-nearest": lambda: coded(Codebook(8, 3, 0.9)),
+    "codes-levels": lambda: coded(Levels([3, 3, 2])),
+    "codes-gumbel": lambda: coded(Codebook(8, 3, None), GumbelCodeGuide),
+    "codes-causal": lambda: coded(Codebook(8, 3, 0.9), causal=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
     "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }
