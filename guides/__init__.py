@@ -1,6 +1,7 @@
 """Guides q(z | x): programs that infer the latents of a model, at sites of the same names."""
 
 from pyrovae.guides.amortized import AmortizedGuide
+from pyrovae.guides.codes import GumbelCodeGuide, QuantisedGuide
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
@@ -27,10 +28,12 @@ __all__ = [
     "FlowGuide",
     "FullNormalGuide",
     "GaussianNoise",
+    "GumbelCodeGuide",
     "LowRankNormalGuide",
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
+    "QuantisedGuide",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",

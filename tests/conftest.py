@@ -24,10 +24,12 @@ from pyrovae.guides import (
     FlowGuide,
     FullNormalGuide,
     GaussianNoise,
+    GumbelCodeGuide,
     LowRankNormalGuide,
     MarkovGuide,
     MixtureGuide,
     NormalGuide,
+    QuantisedGuide,
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
@@ -52,6 +54,7 @@ from pyrovae.models import (
     likelihoods,
     priors,
 )
+from pyrovae.networks import CausalTransformer, Codebook, Levels
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
@@ -247,6 +250,16 @@ def masked(likelihood: likelihoods.Likelihood) -> Pair:
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
 
 
+def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False) -> Pair:
+    """A grid of 2 x 2 codes with vectors of R^3."""
+    grid, pair = (2, 2), vae(likelihoods.Bernoulli(IMAGE))
+    network = CausalTransformer(book.size, 4, 4, 2, 1)
+    prior = priors.CausalCodePrior(network, book, grid) if causal else priors.UniformCodePrior(book, grid)
+    encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
+    model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
+    return Pair(model, guide(encoder, book, grid), pair.batch, {"z": (3, *grid)})
+
+
 # One line each. Every call builds a new pair.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -290,6 +303,10 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "masked-table": lambda: masked(table()),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
+    "codes-nearest": lambda: coded(Codebook(8, 3, 0.9)),
+    "codes-levels": lambda: coded(Levels([3, 3, 2])),
+    "codes-gumbel": lambda: coded(Codebook(8, 3, None), GumbelCodeGuide),
+    "codes-causal": lambda: coded(Codebook(8, 3, 0.9), causal=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
     "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }

@@ -2,6 +2,7 @@
 
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
+from pyrovae.inference.diagnostics.codes import CodeUse, code_use
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps
 from pyrovae.inference.diagnostics.gradients import GradientNoise, gradient_noise
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
@@ -13,6 +14,7 @@ from pyrovae.inference.diagnostics.verdicts import Verdict
 __all__ = [
     "AggregatePosterior",
     "Calibration",
+    "CodeUse",
     "Diagnosis",
     "GradientNoise",
     "InferenceGaps",
@@ -21,6 +23,7 @@ __all__ = [
     "Verdict",
     "aggregate_posterior",
     "calibration",
+    "code_use",
     "diagnose",
     "effective_sample_size",
     "gaps",

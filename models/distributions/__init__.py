@@ -1,5 +1,6 @@
 """Distributions that torch and Pyro lack. Priors, likelihoods, models and guides are built from them."""
 
+from pyrovae.models.distributions.codes import CausalCodes, CertainCodes, CodeVectors, GumbelCodes
 from pyrovae.models.distributions.columns import Columns
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
@@ -8,10 +9,14 @@ from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_norm
 from pyrovae.models.distributions.sentences import Sentences
 
 __all__ = [
+    "CausalCodes",
+    "CertainCodes",
+    "CodeVectors",
     "Columns",
     "ConditionalNormal",
     "DiagonalMixture",
     "Flow",
+    "GumbelCodes",
     "Markov",
     "Sentences",
     "diagonal_normal",
