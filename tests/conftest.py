@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import incomplete, mcar
+from pyrovae.data import hide_modalities, incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
+    ExpertsGuide,
     FlowCombiner,
     FlowGuide,
     FullNormalGuide,
@@ -46,6 +47,7 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    MultimodalVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -247,6 +249,17 @@ def masked(likelihood: likelihoods.Likelihood) -> Pair:
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
 
 
+def modalities(combine: str, *, missing: bool = True) -> Pair:
+    """An image and a label, either of which is missing at some data points."""
+    parts: dict[str, likelihoods.Likelihood] = {"x": likelihoods.Bernoulli(IMAGE), "y": likelihoods.Label(CLASSES)}
+    decoders = {name: MLP(LATENT, part.params_shape, (7,)) for name, part in parts.items()}
+    encoders = {"x": MLP(IMAGE, 2 * LATENT, (7,)), "y": JointMLP([CLASSES], 2 * LATENT, (7,))}
+    batch = {"x": torch.rand(SIZE, *IMAGE).round(), "y": torch.arange(SIZE) % CLASSES}
+    model = MultimodalVAE(priors.StandardNormal(LATENT), parts, decoders)
+    batch = dict(hide_modalities(batch, 0.4, seed=3) if missing else batch)
+    return Pair(model, ExpertsGuide(encoders, combine), batch, {"z": (LATENT,)})
+
+
 # One line each. Every call builds a new pair.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -288,6 +301,10 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
     "masked-table": lambda: masked(table()),
+    "experts-product": lambda: modalities("product"),
+    "experts-mixture": lambda: modalities("mixture"),
+    "experts-mixture-of-products": lambda: modalities("mixture of products"),
+    "experts-all-present": lambda: modalities("product", missing=False),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
