@@ -20,7 +20,7 @@ from pyrovae.numeric import has_values
 
 __all__ = ["ExpertsGuide"]
 
-Combination = Literal["product", "mixture", "mixture of products"]
+Combination = Literal["product", "mixture", "mixture-of-products"]
 """How experts are combined."""
 
 
@@ -29,7 +29,7 @@ class ExpertsGuide(Program):
 
     - `"product"`: Normal(z; 0, I) prod_{m in S} e_m(z | x_m), normalised. With nothing observed it is Normal(z; 0, I).
     - `"mixture"`: 1/|S| sum_{m in S} e_m(z | x_m).
-    - `"mixture of products"`: the mean over all non-empty subsets A of S of prod_{m in A} e_m(z | x_m), normalised.
+    - `"mixture-of-products"`: the mean over all non-empty subsets A of S of prod_{m in A} e_m(z | x_m), normalised.
 
     A draw of a mixture is one of a component, its density that of the whole mixture, and several draws of a data point
     take the components in turn (`models.distributions.UniformMixture`).
@@ -54,7 +54,7 @@ class ExpertsGuide(Program):
     def __init__(self, encoders: Mapping[str, nn.Module], combine: Combination = "product") -> None:
         super().__init__()
         self.modalities = modality_names("ExpertsGuide", encoders)
-        self.combine = check_choice("combine", combine, ("product", "mixture", "mixture of products"))
+        self.combine = check_choice("combine", combine, ("product", "mixture", "mixture-of-products"))
         self.encoders = nn.ModuleDict(encoders)
         self.__signature__ = signature_of(self.modalities)
 
@@ -121,6 +121,6 @@ def _require_one(combine: str, observed: Mapping[str, Modality]) -> None:
     empty = ~torch.stack([flag for flag in flags if flag is not None]).any(0)
     if empty.any():
         raise DataError(
-            f"A {combine} of experts requires a modality of each data point, got {int(empty.sum())} of {len(empty)} "
+            f"A {combine} requires a modality of each data point, got {int(empty.sum())} of {len(empty)} "
             'without any. Drop these rows, or write ExpertsGuide(encoders, "product"), which is then the prior.'
         )

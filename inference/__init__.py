@@ -53,6 +53,12 @@ from pyrovae.inference.tasks.disentanglement import (
 from pyrovae.inference.tasks.entries import entry_scores
 from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
 from pyrovae.inference.tasks.intervals import coverage, interval
+from pyrovae.inference.tasks.modalities import (
+    SubsetEvidence,
+    draw_modality,
+    predict_modality,
+    subset_evidence,
+)
 from pyrovae.inference.tasks.perplexity import perplexity
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
@@ -102,6 +108,7 @@ __all__ = [
     "Release",
     "Renyi",
     "StopTraining",
+    "SubsetEvidence",
     "Supervised",
     "Traversal",
     "Verdict",
@@ -124,6 +131,7 @@ __all__ = [
     "decode_sampled",
     "diagnose",
     "dimension_rates",
+    "draw_modality",
     "effective_sample_size",
     "encode",
     "entry_scores",
@@ -150,6 +158,7 @@ __all__ = [
     "perplexity",
     "posterior",
     "posterior_predictive",
+    "predict_modality",
     "prior",
     "prior_predictive",
     "probe",
@@ -158,6 +167,7 @@ __all__ = [
     "reconstruct",
     "sandwich",
     "slerp",
+    "subset_evidence",
     "threshold",
     "to_arviz",
     "traverse",

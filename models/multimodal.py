@@ -29,8 +29,8 @@ class MultimodalVAE(Program):
         decoders: a network `(*, D) -> (*, *likelihood.params_shape)` of each modality, by the same names.
 
     Call it with the tensors of a batch by name, `model(x=x, y=y)`. Each modality has a flag, `has_y` for `y`, bool
-    `(B,)`, true where it was observed; the values elsewhere, such as NaN, have no effect. Without a flag, a modality was
-    always observed; without its tensor, never. With `size`, each modality that is not given is generated.
+    `(B,)`, true where it was observed; the values elsewhere, such as NaN, have no effect. Without a flag, a modality
+    was always observed; without its tensor, never. With `size`, each modality that is not given is generated.
 
     Raises:
         SettingError: no modality, a name that is taken, or a likelihood without a decoder.
@@ -64,7 +64,8 @@ class MultimodalVAE(Program):
         with pyro.plate("data", plate_size(first, size), dim=-1):
             z = pyro.sample("z", self.prior())  # z ~ p(z)
             named = [name for name in self.modalities if name in observed or size is not None]
-            return [self._sample(name, z, observed.get(name)) for name in named][0]
+            values = [self._sample(name, z, observed.get(name)) for name in named]
+        return values[0]
 
     def _sample(self, name: str, z: Tensor, observed: Modality | None) -> Tensor:
         """x_m ~ p(x_m | z), scored where it was observed."""

@@ -303,7 +303,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "masked-table": lambda: masked(table()),
     "experts-product": lambda: modalities("product"),
     "experts-mixture": lambda: modalities("mixture"),
-    "experts-mixture-of-products": lambda: modalities("mixture of products"),
+    "experts-mixture-of-products": lambda: modalities("mixture-of-products"),
     "experts-all-present": lambda: modalities("product", missing=False),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),

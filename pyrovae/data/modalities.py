@@ -1,6 +1,7 @@
 """Modalities: several tensors of a data point, any of which may be missing, and the flags that tell which are there.
 
-The flag of the modality `y` is the tensor `has_y`, bool `(N,)`, true where y was observed. Without it, y is always there.
+The flag of the modality `y` is the tensor `has_y`, bool `(N,)`, true where y was observed. Without it, y is always
+there.
 """
 
 from collections.abc import Sequence
