@@ -322,6 +322,7 @@ REPRESENTATIVE = [
     "semi-supervised",
     "deep-markov-flow",
     "masked-table",
+    "experts-mixture",
     "autoencoder",
     "text-lstm",
 ]
