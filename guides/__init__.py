@@ -6,6 +6,7 @@ from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
 from pyrovae.guides.empty import EmptyGuide
+from pyrovae.guides.experts import ExpertsGuide
 from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
 from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
@@ -24,6 +25,7 @@ __all__ = [
     "DeltaGuide",
     "EmptyGuide",
     "Erasing",
+    "ExpertsGuide",
     "FlowCombiner",
     "FlowGuide",
     "FullNormalGuide",

@@ -55,6 +55,12 @@ from pyrovae.inference.tasks.disentanglement import (
 from pyrovae.inference.tasks.entries import entry_scores
 from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
 from pyrovae.inference.tasks.intervals import coverage, interval
+from pyrovae.inference.tasks.modalities import (
+    SubsetEvidence,
+    draw_modality,
+    predict_modality,
+    subset_evidence,
+)
 from pyrovae.inference.tasks.perplexity import perplexity
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
@@ -105,6 +111,7 @@ __all__ = [
     "Release",
     "Renyi",
     "StopTraining",
+    "SubsetEvidence",
     "Supervised",
     "Traversal",
     "Verdict",
@@ -128,6 +135,7 @@ __all__ = [
     "decode_sampled",
     "diagnose",
     "dimension_rates",
+    "draw_modality",
     "effective_sample_size",
     "encode",
     "entry_scores",
@@ -154,6 +162,7 @@ __all__ = [
     "perplexity",
     "posterior",
     "posterior_predictive",
+    "predict_modality",
     "prior",
     "prior_predictive",
     "probe",
@@ -162,6 +171,7 @@ __all__ = [
     "reconstruct",
     "sandwich",
     "slerp",
+    "subset_evidence",
     "threshold",
     "to_arviz",
     "traverse",

@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import incomplete, mcar
+from pyrovae.data import hide_modalities, incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
+    ExpertsGuide,
     FlowCombiner,
     FlowGuide,
     FullNormalGuide,
@@ -48,6 +49,7 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    MultimodalVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -258,6 +260,15 @@ def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False
     encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
     model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
     return Pair(model, guide(encoder, book, grid), pair.batch, {"z": (3, *grid)})
+def modalities(combine: str, *, missing: bool = True) -> Pair:
+    """An image and a label, either of which is missing at some data points."""
+    parts: dict[str, likelihoods.Likelihood] = {"x": likelihoods.Bernoulli(IMAGE), "y": likelihoods.Label(CLASSES)}
+    decoders = {name: MLP(LATENT, part.params_shape, (7,)) for name, part in parts.items()}
+    encoders = {"x": MLP(IMAGE, 2 * LATENT, (7,)), "y": JointMLP([CLASSES], 2 * LATENT, (7,))}
+    batch = {"x": torch.rand(SIZE, *IMAGE).round(), "y": torch.arange(SIZE) % CLASSES}
+    model = MultimodalVAE(priors.StandardNormal(LATENT), parts, decoders)
+    batch = dict(hide_modalities(batch, 0.4, seed=3) if missing else batch)
+    return Pair(model, ExpertsGuide(encoders, combine), batch, {"z": (LATENT,)})
 
 
 # One line each. Every call builds a new pair.
@@ -301,6 +312,10 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
     "masked-table": lambda: masked(table()),
+    "experts-product": lambda: modalities("product"),
+    "experts-mixture": lambda: modalities("mixture"),
+    "experts-mixture-of-products": lambda: modalities("mixture-of-products"),
+    "experts-all-present": lambda: modalities("product", missing=False),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
     "codes-nearest": lambda: coded(Codebook(8, 3, 0.9)),
@@ -322,6 +337,7 @@ REPRESENTATIVE = [
     "semi-supervised",
     "deep-markov-flow",
     "masked-table",
+    "experts-mixture",
     "autoencoder",
     "text-lstm",
 ]

@@ -7,6 +7,7 @@ from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_normal, precision_weighted
 from pyrovae.models.distributions.sentences import Sentences
+from pyrovae.models.distributions.uniform_mixture import UniformMixture
 
 __all__ = [
     "CausalCodes",
@@ -19,6 +20,7 @@ __all__ = [
     "GumbelCodes",
     "Markov",
     "Sentences",
+    "UniformMixture",
     "diagonal_normal",
     "precision_weighted",
 ]
