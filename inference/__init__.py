@@ -36,7 +36,20 @@ from pyrovae.inference.latent.neighbours import Neighbours, neighbours
 from pyrovae.inference.latent.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate, traverse, vary
-from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
+from pyrovae.inference.objectives import (
+    ELBO,
+    IWAE,
+    MMD,
+    BetaTCVAE,
+    Cyclical,
+    Enumerated,
+    Linear,
+    Objective,
+    Relaxed,
+    Renyi,
+    ScoreFunction,
+    WakeSleep,
+)
 from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
 from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
@@ -78,6 +91,7 @@ __all__ = [
     "Diagnosis",
     "Draws",
     "EagerWarning",
+    "Enumerated",
     "EpochReport",
     "Estimate",
     "Evaluation",
@@ -99,8 +113,10 @@ __all__ = [
     "ProbeAccuracy",
     "QuantisedPCA",
     "RateDistortion",
+    "Relaxed",
     "Release",
     "Renyi",
+    "ScoreFunction",
     "StopTraining",
     "Supervised",
     "Traversal",

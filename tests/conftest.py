@@ -24,6 +24,7 @@ from pyrovae.guides import (
     FlowGuide,
     FullNormalGuide,
     GaussianNoise,
+    JointGuide,
     LowRankNormalGuide,
     MarkovGuide,
     MixtureGuide,
@@ -46,6 +47,7 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    MixtureVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -179,6 +181,15 @@ def semi_supervised() -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"y": (), "z": (LATENT,)})
 
 
+def mixture() -> Pair:
+    """A mixture of learned normals, whose component is a latent."""
+    prior = ConditionalNormal(MLP(CLASSES, 2 * LATENT, ()))
+    likelihood, decoder = likelihoods.Bernoulli(IMAGE), MLP(LATENT, IMAGE, (7,))
+    model = MixtureVAE(priors.OneHot(CLASSES, learned=True), prior, likelihood, decoder)
+    guide = JointGuide(MLP(IMAGE, CLASSES, (7,)), NormalGuide(JointMLP([IMAGE, CLASSES], 2 * LATENT, (7,))))
+    return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round()}, {"c": (CLASSES,), "z": (LATENT,)})
+
+
 def autoencoder(*, denoising: bool = False) -> Pair:
     """A point-mass guide. If denoising, it is in evaluation mode, so that it gets the data that the model scores."""
     pair = vae(likelihoods.Normal(IMAGE, scale=0.5))
@@ -277,6 +288,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conditional-on-labels": lambda: conditional(labels=True),
     "conditional-on-a-part": lambda: conditional(labels=False),
     "semi-supervised": lambda: semi_supervised(),
+    "mixture": lambda: mixture(),
     "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),
     "vamp-prior": lambda: with_prior(lambda guide: priors.VampPrior(guide.given, torch.rand(4, *IMAGE))),
     "flow-prior": lambda: with_prior(lambda _: priors.FlowPrior(LATENT, 2, (5,))),
