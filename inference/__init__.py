@@ -37,12 +37,14 @@ from pyrovae.inference.latent.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate, traverse, vary
 from pyrovae.inference.objectives import (
+    DIPVAE,
     ELBO,
     IWAE,
     MMD,
     BetaTCVAE,
     Cyclical,
     Enumerated,
+    FactorVAE,
     Linear,
     Objective,
     Relaxed,
@@ -76,6 +78,7 @@ from pyrovae.inference.training.history import History
 from pyrovae.inference.training.svi import SVI
 
 __all__ = [
+    "DIPVAE",
     "ELBO",
     "IWAE",
     "MMD",
@@ -98,6 +101,7 @@ __all__ = [
     "EvidenceBounds",
     "EvidenceComparison",
     "EvidenceEstimate",
+    "FactorVAE",
     "FactorVAEScore",
     "GradientNoise",
     "History",

@@ -68,9 +68,10 @@ class Enumerated(Objective):
 class Relaxed(Objective):
     """The ELBO with each one-hot draw c replaced by a point of the simplex, softmax((log q(c | x) + g) / temperature).
 
-    g is Gumbel noise, so as the temperature goes to 0 the draws are those of q(c | x), and at any temperature they are
+    g is Gumbel noise. As the temperature goes to 0 the draws become those of q(c | x); at any temperature they are
     differentiable. The objective is E log p(x | c, z) - KL(q(c | x) || p(c)) - ..., with the rate of the categorical
-    distributions, not of the relaxed ones: a biased surrogate, and no bound. The tracked ELBO is that of discrete draws.
+    distributions, not of the relaxed ones. It is a biased surrogate, and no bound. The tracked ELBO is that of discrete
+    draws.
 
     Args:
         temperature: above 0, a number or a schedule, such as `Linear(1.0, 0.3, 5000)`.
@@ -189,9 +190,7 @@ def _enumerating(depth: int) -> Iterator[None]:
         yield
 
 
-def _draw_enumerated(
-    model: Callable[[], Any], guide: Callable[[], Any], num_particles: int, depth: int
-) -> Particles:
+def _draw_enumerated(model: Callable[[], Any], guide: Callable[[], Any], num_particles: int, depth: int) -> Particles:
     """Particles whose terms are means over the values of the discrete latents, weighted by their probability."""
     particles = draw_particles(model, guide, num_particles, depth, in_guide=_enumerating(depth))
     terms, guide_sites = particles.terms, sites(particles.pair.guide)
