@@ -8,6 +8,7 @@ from pyrovae.inference.diagnostics import (
     AggregatePosterior,
     Calibration,
     Diagnosis,
+    GradientError,
     GradientNoise,
     InferenceGaps,
     LatentSummary,
@@ -18,6 +19,7 @@ from pyrovae.inference.diagnostics import (
     diagnose,
     effective_sample_size,
     gaps,
+    gradient_error,
     gradient_noise,
     nuts,
     psis_khat,
@@ -56,6 +58,7 @@ from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
 from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
 from pyrovae.inference.tasks.augmentation import augment
+from pyrovae.inference.tasks.clustering import ClusterAccuracy, cluster_accuracy
 from pyrovae.inference.tasks.complexity import complexity
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
@@ -90,6 +93,7 @@ __all__ = [
     "Annealing",
     "BetaTCVAE",
     "Calibration",
+    "ClusterAccuracy",
     "Cyclical",
     "Diagnosis",
     "Draws",
@@ -103,6 +107,7 @@ __all__ = [
     "EvidenceEstimate",
     "FactorVAE",
     "FactorVAEScore",
+    "GradientError",
     "GradientNoise",
     "History",
     "Imputation",
@@ -135,6 +140,7 @@ __all__ = [
     "calibration",
     "check_pair",
     "classify",
+    "cluster_accuracy",
     "compare_evidence",
     "complexity",
     "coverage",
@@ -153,6 +159,7 @@ __all__ = [
     "fit",
     "gaps",
     "generate",
+    "gradient_error",
     "gradient_noise",
     "great_circle",
     "imputations",

@@ -3,7 +3,7 @@
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps
-from pyrovae.inference.diagnostics.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.diagnostics.gradients import GradientError, GradientNoise, gradient_error, gradient_noise
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.diagnostics.mcmc import NUTSComparison, nuts
@@ -14,6 +14,7 @@ __all__ = [
     "AggregatePosterior",
     "Calibration",
     "Diagnosis",
+    "GradientError",
     "GradientNoise",
     "InferenceGaps",
     "LatentSummary",
@@ -24,6 +25,7 @@ __all__ = [
     "diagnose",
     "effective_sample_size",
     "gaps",
+    "gradient_error",
     "gradient_noise",
     "nuts",
     "psis_khat",

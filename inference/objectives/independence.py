@@ -99,8 +99,8 @@ def _one_logit(logits: Tensor, size: int) -> Tensor:
 class DIPVAE(Objective):
     """The ELBO minus off_diagonal * sum_(i != j) C_ij^2 and diagonal * sum_i (C_ii - 1)^2.
 
-    C is a covariance of the codes. Of kind "I", C is the covariance of the means of q(z | x) over the batch; of kind "II" it is that of the codes, that
-    is, the former plus the mean covariance of q(z | x).
+    C is a covariance over the batch: of kind "I" that of the means of q(z | x), of kind "II" that of the codes, which
+    is the former plus the mean covariance of q(z | x).
 
     Args:
         off_diagonal: weight of the covariances, a number or a schedule.

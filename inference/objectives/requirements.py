@@ -98,7 +98,8 @@ def check_reparameterised(what: str, pair: PairTrace) -> None:
         if not site["fn"].has_rsample and unscaled_log_prob(site).requires_grad:
             raise PairError(
                 f"{what} requires differentiable draws, got the guide's site '{name}', which draws from "
-                f"{type(site['fn']).__name__}. Train with WakeSleep(num_particles=10) or pyro.infer.TraceGraph_ELBO(). "
+                f"{type(site['fn']).__name__}. Train with Enumerated(), ScoreFunction(num_particles=8), "
+                "WakeSleep(num_particles=10) or pyro.infer.TraceGraph_ELBO(). "
                 'Or sum the latent out: remove it from the guide, and mark it with infer={"enumerate": "parallel"} in '
                 "the model."
             )
