@@ -1,6 +1,9 @@
-"""Clusters without labels: p(c) p(z | c) p(x | z), and four gradients of the discrete latent c in one table.
+"""Clusters without labels: p(c) p(z | c) p(x | z), and the gradients of the discrete latent c in one table.
 
-python examples/clusters.py                                  c summed out, relaxed, and by the score function
+A plain VAE of the same networks starts the pair: a mixture of normals is fitted to its codes. Then all is trained
+together, with c summed out exactly, relaxed, or by the score function.
+
+python examples/clusters.py                                  the three, and the bias and the noise of their gradients
 python examples/clusters.py --variants enumerated --seed 1   one of them
 python examples/clusters.py --data mnist --epochs 20         the digits of MNIST
 
@@ -8,6 +11,7 @@ Data: 5,000 real digits, offline; labels serve for the accuracy alone. Time: 2 m
 """
 
 import argparse
+import copy
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -32,8 +36,9 @@ from pyrovae.examples._shared import (
     write_pictures,
     write_summary,
 )
-from pyrovae.guides import JointGuide, NormalGuide
+from pyrovae.guides import JointGuide, NormalGuide, Responsibilities
 from pyrovae.inference import (
+    ELBO,
     ClusterAccuracy,
     Enumerated,
     Evaluation,
@@ -44,11 +49,13 @@ from pyrovae.inference import (
     ScoreFunction,
     cluster_accuracy,
     decode,
+    encode,
     gradient_error,
 )
-from pyrovae.models import ConditionalNormal, MixtureVAE, likelihoods, priors
+from pyrovae.models import VAE, ConditionalNormal, MixtureVAE, likelihoods, priors
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.joint import JointMLP
+from pyrovae.numeric import raw_scale
 
 VARIANTS: dict[str, Callable[[argparse.Namespace, float | Linear, int], Objective]] = {
     "enumerated": lambda flags, weight, steps: Enumerated(kl_weight=weight),
@@ -107,11 +114,15 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--hot", type=values.positive, default=1.0, help="temperature at the first step, for relaxed draws")
     p.add_argument("--cold", type=values.positive, default=0.3, help="temperature from half of the steps on")
     p.add_argument("--particles", type=values.positive_int, default=8, help="draws of the score function")
-    p.add_argument("--joint", action="store_true", help="q(z | x, c) in place of q(z | x); costs K times as much")
     p.add_argument(
-        "--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises from 0 to 1"
+        "--joint", action="store_true", help="q(z | x, c) in place of q(z | x), from random weights; K times the time"
     )
-    p.add_argument("--apart", type=values.positive, default=5.0, help="factor on the initial distances of the clusters")
+    p.add_argument("--start-epochs", type=values.whole, default=20, help="passes of the VAE that starts the pair")
+    p.add_argument("--start-weight", type=values.non_negative, default=0.1, help="weight of the rate of that VAE")
+    p.add_argument(
+        "--fitted", type=values.positive_int, default=10_000, help="training data that the mixture is fitted to"
+    )
+    p.add_argument("--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises to 1")
     p.add_argument(
         "--judged", type=values.whole, default=50, help="test data points whose gradients are compared; 0: none"
     )
@@ -125,28 +136,53 @@ def cooling(flags: argparse.Namespace, steps: int) -> Linear:
     return Linear(flags.hot, flags.cold, max(1, steps // 2))
 
 
-def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[MixtureVAE, JointGuide, data.Binarize]:
-    """Model, guide and transform; the decoder starts at the mean of the data."""
+def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[MixtureVAE, JointGuide]:
+    """Model and guide; the decoder starts at the mean of the data."""
     shape, k, dim = tuple(split["x"].shape[1:]), flags.components, flags.latent
     likelihood, decoder = likelihoods.Bernoulli(shape), MLP(dim, shape, flags.hidden[::-1])
     decoder.start_at(likelihood.start(data.excerpt(split["x"])))
-    prior = JointMLP([k], 2 * dim, [])
-    prior.emphasise(0, flags.apart)
-    model = MixtureVAE(priors.OneHot(k), ConditionalNormal(prior), likelihood, decoder)
-    encoder = JointMLP([shape, k] if flags.joint else [shape], 2 * dim, flags.hidden)
-    guide = JointGuide(MLP(shape, k, flags.hidden), NormalGuide(encoder), factorised=not flags.joint)
-    return model, guide, data.Binarize(flags.binarize, seed=flags.seed)
+    prior = ConditionalNormal(JointMLP([k], 2 * dim, []))
+    model = MixtureVAE(priors.OneHot(k, learned=True), prior, likelihood, decoder)
+    if flags.joint:
+        classifier = MLP(shape, k, flags.hidden)
+        return model, JointGuide(classifier, NormalGuide(JointMLP([shape, k], 2 * dim, flags.hidden)))
+    shares = Responsibilities(model.components, model.prior)
+    return model, JointGuide(shares, NormalGuide(MLP(shape, 2 * dim, flags.hidden)), factorised=True)
 
 
-def run(flags: argparse.Namespace, variant: str) -> Clustered:
+def start(flags: argparse.Namespace, dataset: data.Dataset, model: MixtureVAE, guide: JointGuide) -> None:
+    """Train decoder and encoder as a plain VAE with a small weight of the rate, and fit the mixture to its codes."""
+    from sklearn.mixture import GaussianMixture
+
+    plain = VAE(priors.StandardNormal(flags.latent), model.likelihood, model.decoder)
+    flags = derive(flags, out=flags.out / "start", epochs=flags.start_epochs)
+    train(plain, guide.guide, transform(flags), dataset, flags, loss=ELBO(kl_weight=flags.start_weight))
+    few = {"x": dataset.train["x"][: flags.fitted]}
+    codes = encode(plain, guide.guide, few, transform=data.Scale())["z"].double().cpu().numpy()
+    found = GaussianMixture(flags.components, covariance_type="diag", random_state=flags.seed).fit(codes)
+    loc, scale = torch.from_numpy(found.means_), torch.from_numpy(found.covariances_).sqrt()
+    first: Any = model.prior.network.mlp.layers[0]
+    with torch.no_grad():
+        first.weight.copy_(torch.cat([loc, raw_scale(scale)], 1).mT)
+        first.bias.zero_()
+        model.components.logits.copy_(torch.from_numpy(found.weights_).log())
+
+
+def transform(flags: argparse.Namespace) -> data.Binarize:
+    """The binarisation of grey levels."""
+    return data.Binarize(flags.binarize, seed=flags.seed)
+
+
+def run(
+    flags: argparse.Namespace, variant: str, dataset: data.Dataset, model: MixtureVAE, guide: JointGuide
+) -> Clustered:
     """One variant, trained by the flags and scored; its run folder is `flags.out`."""
-    torch.manual_seed(flags.seed)
-    dataset = load_data(flags, labels=True)
     steps = flags.epochs * -(-len(dataset.train["x"]) // flags.batch_size)
-    weight = rising_weight(dataset, flags, epochs=flags.warm_up)
-    trained = train(*pair(flags, dataset.train), dataset, flags, loss=VARIANTS[variant](flags, weight, steps))
+    weight = rising_weight(dataset, flags, epochs=flags.warm_up, start=flags.start_weight)
+    objective = VARIANTS[variant](flags, weight, steps)
+    trained = train(model, guide, transform(flags), dataset, flags, loss=objective)
     measured = score(trained, flags)
-    found = cluster_accuracy(trained.model, trained.guide, trained.test, transform=trained.transform)
+    found = cluster_accuracy(model, guide, trained.test, transform=trained.transform)
     share = f"{found.value:.2%} ± {100 * found.error:.2f}"
     rows = [Row("accuracy", share, f"of {found.used} clusters, all test data, labels matched one to one")]
     write_summary(trained, measured, flags, rows=rows, entries={"variant": variant} | entries(found))
@@ -171,13 +207,13 @@ def tabulate(found: Mapping[str, Clustered]) -> None:
     print(LEGEND)
 
 
-def judge(flags: argparse.Namespace, found: Mapping[str, Clustered]) -> dict[str, dict[str, GradientError]]:
-    """Compare gradients at the first weights and at those of the first variant."""
+def judge(
+    flags: argparse.Namespace, found: Mapping[str, Clustered], model: MixtureVAE, guide: JointGuide
+) -> dict[str, dict[str, GradientError]]:
+    """Compare gradients at the weights before training, and at those of the first variant."""
     variant, one = next(iter(found.items()))
     rows = {name: tensor[: flags.judged].to(one.trained.device) for name, tensor in one.trained.test.items()}
     batch, device = one.trained.transform(rows), one.trained.device
-    torch.manual_seed(flags.seed)
-    model, guide, _ = pair(flags, one.trained.data.train)
     places = {"the start": (model.to(device), guide.to(device)), variant: (one.trained.model, one.trained.guide)}
     return {
         where: {
@@ -213,18 +249,27 @@ def draw(flags: argparse.Namespace, found: Mapping[str, Clustered]) -> None:
 
 
 def script(flags: argparse.Namespace) -> None:
-    """Train and score each variant, and compare them and their gradients."""
+    """Start the pair, train and score each variant from there, and compare them and their gradients."""
+    torch.manual_seed(flags.seed)
+    dataset = load_data(flags, labels=True)
+    model, guide = pair(flags, dataset.train)
+    if not flags.joint:
+        print("\n--- start")
+        start(flags, dataset, model, guide)
+        held = transform(flags).prepare(dataset.test)
+        before = cluster_accuracy(model, guide, held, transform=transform(flags))
+        print(f"        a mixture fitted to the codes of a VAE: accuracy {before.value:.2%}")
     found: dict[str, Clustered] = {}
     for variant in flags.variants:
         print(f"\n--- {variant}")
-        found[variant] = run(derive(flags, out=flags.out / variant), variant)
+        found[variant] = run(derive(flags, out=flags.out / variant), variant, dataset, *copy.deepcopy((model, guide)))
     tabulate(found)
     table = {
         variant: {"elbo": one.measured.elbo, "log_evidence": one.measured.log_evidence, "seconds": one.trained.seconds}
         | entries(one.accuracy)
         for variant, one in found.items()
     }
-    gradients = judge(flags, found) if flags.judged else {}
+    gradients = judge(flags, found, model, guide) if flags.judged else {}
     tabulate_gradients(flags, gradients)
     written = {where: {name: vars(one) for name, one in rows.items()} for where, rows in gradients.items()}
     write_comparison(flags.out, table | ({"gradients": written} if written else {}))

@@ -7,7 +7,7 @@ from pyrovae.guides.delta import DeltaGuide
 from pyrovae.guides.empty import EmptyGuide
 from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
-from pyrovae.guides.joint import JointGuide
+from pyrovae.guides.joint import JointGuide, Responsibilities
 from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
@@ -33,6 +33,7 @@ __all__ = [
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
+    "Responsibilities",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",

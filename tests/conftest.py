@@ -29,6 +29,7 @@ from pyrovae.guides import (
     MarkovGuide,
     MixtureGuide,
     NormalGuide,
+    Responsibilities,
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
@@ -181,12 +182,15 @@ def semi_supervised() -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"y": (), "z": (LATENT,)})
 
 
-def mixture() -> Pair:
+def mixture(*, factorised: bool = False) -> Pair:
     """A mixture of learned normals, whose component is a latent."""
     prior = ConditionalNormal(MLP(CLASSES, 2 * LATENT, ()))
     likelihood, decoder = likelihoods.Bernoulli(IMAGE), MLP(LATENT, IMAGE, (7,))
     model = MixtureVAE(priors.OneHot(CLASSES, learned=True), prior, likelihood, decoder)
     guide = JointGuide(MLP(IMAGE, CLASSES, (7,)), NormalGuide(JointMLP([IMAGE, CLASSES], 2 * LATENT, (7,))))
+    if factorised:
+        shares = Responsibilities(model.components, model.prior)
+        guide = JointGuide(shares, NormalGuide(MLP(IMAGE, 2 * LATENT, (7,))), factorised=True)
     return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round()}, {"c": (CLASSES,), "z": (LATENT,)})
 
 
@@ -289,6 +293,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conditional-on-a-part": lambda: conditional(labels=False),
     "semi-supervised": lambda: semi_supervised(),
     "mixture": lambda: mixture(),
+    "mixture-factorised": lambda: mixture(factorised=True),
     "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),
     "vamp-prior": lambda: with_prior(lambda guide: priors.VampPrior(guide.given, torch.rand(4, *IMAGE))),
     "flow-prior": lambda: with_prior(lambda _: priors.FlowPrior(LATENT, 2, (5,))),
