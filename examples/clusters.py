@@ -1,9 +1,6 @@
 """Clusters without labels: p(c) p(z | c) p(x | z), and the gradients of the discrete latent c in one table.
 
-A plain VAE of the same networks starts the pair: a mixture of normals is fitted to its codes. Then all is trained
-together, with c summed out exactly, relaxed, or by the score function.
-
-python examples/clusters.py                                  the three, and the bias and the noise of their gradients
+python examples/clusters.py                                  c summed out, relaxed, and by the score function
 python examples/clusters.py --variants enumerated --seed 1   one of them
 python examples/clusters.py --data mnist --epochs 20         the digits of MNIST
 

@@ -1,7 +1,7 @@
 """Disentangling: objectives that ask for independent dimensions, on sprites whose factors are known, in one table.
 
 python examples/disentangle.py                                       VAE, beta-VAE, beta-TCVAE, equal epochs
-python examples/disentangle.py --variants beta-tcvae,factor-vae,dip-vae-i,dip-vae-ii
+python examples/disentangle.py --variants factor-vae,dip-vae-ii      FactorVAE and DIP-VAE II
 python examples/disentangle.py --variants beta-tcvae --tc-beta 10    one of them
 python examples/disentangle.py --data my.npz                         images x, and factors: arrays of integers (N,)
 
