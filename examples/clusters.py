@@ -158,11 +158,13 @@ def start(flags: argparse.Namespace, dataset: data.Dataset, model: MixtureVAE, g
     codes = encode(plain, guide.guide, few, transform=data.Scale())["z"].double().cpu().numpy()
     found = GaussianMixture(flags.components, covariance_type="diag", random_state=flags.seed).fit(codes)
     loc, scale = torch.from_numpy(found.means_), torch.from_numpy(found.covariances_).sqrt()
-    first: Any = model.prior.network.mlp.layers[0]
+    prior: Any = model.prior
+    components: Any = model.components
+    first = prior.network.mlp.layers[0]
     with torch.no_grad():
         first.weight.copy_(torch.cat([loc, raw_scale(scale)], 1).mT)
         first.bias.zero_()
-        model.components.logits.copy_(torch.from_numpy(found.weights_).log())
+        components.logits.copy_(torch.from_numpy(found.weights_).log())
 
 
 def transform(flags: argparse.Namespace) -> data.Binarize:
@@ -235,11 +237,11 @@ def draw(flags: argparse.Namespace, found: Mapping[str, Clustered]) -> None:
     variant, one = next(iter(found.items()))
     if one.trained.test["x"].dim() != 4:
         return
-    c = torch.eye(flags.components, device=one.trained.device)
+    model: Any = one.trained.model
+    c = torch.eye(flags.components, device=one.trained.device).repeat_interleave(10, 0)
     with torch.random.fork_rng():
         torch.manual_seed(flags.seed)
-        z = one.trained.model.prior(c.repeat_interleave(10, 0)).sample()
-        images = decode(one.trained.model, {"c": c.repeat_interleave(10, 0), "z": z}).cpu()
+        images = decode(model, {"c": c, "z": model.prior(c).sample()}).cpu()
     labels = [f"label {label}" if label >= 0 else "none" for label in one.accuracy.labels.tolist()]
     title = f"{variant}: ten draws from each cluster, and the label that it matches"
     save_picture(plots.table(images.unflatten(0, (-1, 10)), rows=labels, title=title), flags.out, "clusters")
