@@ -9,6 +9,7 @@ from pyrovae.guides.empty import EmptyGuide
 from pyrovae.guides.experts import ExpertsGuide
 from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
+from pyrovae.guides.joint import JointGuide, Responsibilities
 from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
@@ -31,11 +32,13 @@ __all__ = [
     "FullNormalGuide",
     "GaussianNoise",
     "GumbelCodeGuide",
+    "JointGuide",
     "LowRankNormalGuide",
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
     "QuantisedGuide",
+    "Responsibilities",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",

@@ -9,6 +9,7 @@ from pyrovae.inference.diagnostics import (
     Calibration,
     CodeUse,
     Diagnosis,
+    GradientError,
     GradientNoise,
     InferenceGaps,
     LatentSummary,
@@ -20,6 +21,7 @@ from pyrovae.inference.diagnostics import (
     diagnose,
     effective_sample_size,
     gaps,
+    gradient_error,
     gradient_noise,
     nuts,
     psis_khat,
@@ -38,11 +40,27 @@ from pyrovae.inference.latent.neighbours import Neighbours, neighbours
 from pyrovae.inference.latent.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate, traverse, vary
-from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
+from pyrovae.inference.objectives import (
+    DIPVAE,
+    ELBO,
+    IWAE,
+    MMD,
+    BetaTCVAE,
+    Cyclical,
+    Enumerated,
+    FactorVAE,
+    Linear,
+    Objective,
+    Relaxed,
+    Renyi,
+    ScoreFunction,
+    WakeSleep,
+)
 from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
 from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
 from pyrovae.inference.tasks.augmentation import augment
+from pyrovae.inference.tasks.clustering import ClusterAccuracy, cluster_accuracy
 from pyrovae.inference.tasks.complexity import complexity
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
@@ -71,6 +89,7 @@ from pyrovae.inference.training.history import History
 from pyrovae.inference.training.svi import SVI
 
 __all__ = [
+    "DIPVAE",
     "ELBO",
     "IWAE",
     "MMD",
@@ -83,17 +102,21 @@ __all__ = [
     "BetaTCVAE",
     "Calibration",
     "CodeUse",
+    "ClusterAccuracy",
     "Cyclical",
     "Diagnosis",
     "Draws",
     "EagerWarning",
+    "Enumerated",
     "EpochReport",
     "Estimate",
     "Evaluation",
     "EvidenceBounds",
     "EvidenceComparison",
     "EvidenceEstimate",
+    "FactorVAE",
     "FactorVAEScore",
+    "GradientError",
     "GradientNoise",
     "History",
     "Imputation",
@@ -108,8 +131,10 @@ __all__ = [
     "ProbeAccuracy",
     "QuantisedPCA",
     "RateDistortion",
+    "Relaxed",
     "Release",
     "Renyi",
+    "ScoreFunction",
     "StopTraining",
     "SubsetEvidence",
     "Supervised",
@@ -126,6 +151,7 @@ __all__ = [
     "check_pair",
     "classify",
     "code_use",
+    "cluster_accuracy",
     "compare_evidence",
     "complexity",
     "coverage",
@@ -145,6 +171,7 @@ __all__ = [
     "fit",
     "gaps",
     "generate",
+    "gradient_error",
     "gradient_noise",
     "great_circle",
     "imputations",

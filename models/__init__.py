@@ -10,6 +10,7 @@ from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
 from pyrovae.models.multimodal import MultimodalVAE
+from pyrovae.models.mixture import MixtureVAE
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -32,6 +33,7 @@ __all__ = [
     "Markov",
     "Masked",
     "MultimodalVAE",
+    "MixtureVAE",
     "Program",
     "SemiSupervisedVAE",
     "TextVAE",

@@ -26,11 +26,13 @@ from pyrovae.guides import (
     FullNormalGuide,
     GaussianNoise,
     GumbelCodeGuide,
+    JointGuide,
     LowRankNormalGuide,
     MarkovGuide,
     MixtureGuide,
     NormalGuide,
     QuantisedGuide,
+    Responsibilities,
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
@@ -50,6 +52,7 @@ from pyrovae.models import (
     LSTMDecoder,
     Masked,
     MultimodalVAE,
+    MixtureVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -184,6 +187,18 @@ def semi_supervised() -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"y": (), "z": (LATENT,)})
 
 
+def mixture(*, factorised: bool = False) -> Pair:
+    """A mixture of learned normals, whose component is a latent."""
+    prior = ConditionalNormal(MLP(CLASSES, 2 * LATENT, ()))
+    likelihood, decoder = likelihoods.Bernoulli(IMAGE), MLP(LATENT, IMAGE, (7,))
+    model = MixtureVAE(priors.OneHot(CLASSES, learned=True), prior, likelihood, decoder)
+    guide = JointGuide(MLP(IMAGE, CLASSES, (7,)), NormalGuide(JointMLP([IMAGE, CLASSES], 2 * LATENT, (7,))))
+    if factorised:
+        shares = Responsibilities(model.components, model.prior)
+        guide = JointGuide(shares, NormalGuide(MLP(IMAGE, 2 * LATENT, (7,))), factorised=True)
+    return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round()}, {"c": (CLASSES,), "z": (LATENT,)})
+
+
 def autoencoder(*, denoising: bool = False) -> Pair:
     """A point-mass guide. If denoising, it is in evaluation mode, so that it gets the data that the model scores."""
     pair = vae(likelihoods.Normal(IMAGE, scale=0.5))
@@ -301,6 +316,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conditional-on-labels": lambda: conditional(labels=True),
     "conditional-on-a-part": lambda: conditional(labels=False),
     "semi-supervised": lambda: semi_supervised(),
+    "mixture": lambda: mixture(),
+    "mixture-factorised": lambda: mixture(factorised=True),
     "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),
     "vamp-prior": lambda: with_prior(lambda guide: priors.VampPrior(guide.given, torch.rand(4, *IMAGE))),
     "flow-prior": lambda: with_prior(lambda _: priors.FlowPrior(LATENT, 2, (5,))),

@@ -4,6 +4,7 @@ from pyrovae.models.priors.codes import CausalCodePrior, UniformCodePrior
 from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
+from pyrovae.models.priors.one_hot import OneHot
 from pyrovae.models.priors.standard_normal import StandardNormal
 
 __all__ = [
@@ -15,3 +16,4 @@ __all__ = [
     "UniformCodePrior",
     "VampPrior",
 ]
+__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "OneHot", "StandardNormal", "VampPrior"]
