@@ -51,8 +51,8 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
-    MultimodalVAE,
     MixtureVAE,
+    MultimodalVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -275,6 +275,8 @@ def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False
     encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
     model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
     return Pair(model, guide(encoder, book, grid), pair.batch, {"z": (3, *grid)})
+
+
 def modalities(combine: str, *, missing: bool = True) -> Pair:
     """An image and a label, either of which is missing at some data points."""
     parts: dict[str, likelihoods.Likelihood] = {"x": likelihoods.Bernoulli(IMAGE), "y": likelihoods.Label(CLASSES)}

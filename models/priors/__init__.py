@@ -12,8 +12,8 @@ __all__ = [
     "Flat",
     "FlowPrior",
     "MixtureOfNormals",
+    "OneHot",
     "StandardNormal",
     "UniformCodePrior",
     "VampPrior",
 ]
-__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "OneHot", "StandardNormal", "VampPrior"]
