@@ -356,7 +356,6 @@ REPRESENTATIVE = [
     "semi-supervised",
     "deep-markov-flow",
     "masked-table",
-    "experts-mixture",
     "autoencoder",
     "text-lstm",
 ]
