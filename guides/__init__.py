@@ -4,6 +4,7 @@ from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
+from pyrovae.guides.dirichlet import DirichletGuide
 from pyrovae.guides.empty import EmptyGuide
 from pyrovae.guides.flow import FlowGuide
 from pyrovae.guides.hierarchical import BottomUpGuide, TopDownGuide
@@ -21,6 +22,7 @@ __all__ = [
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",
+    "DirichletGuide",
     "EmptyGuide",
     "Erasing",
     "FlowCombiner",

@@ -12,6 +12,7 @@ from pyrovae.models.masked import Masked
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
+from pyrovae.models.topics import MixtureOfTopics, ProductOfTopics, TopicDecoder
 from pyrovae.models.vae import VAE
 
 __all__ = [
@@ -30,9 +31,12 @@ __all__ = [
     "Likelihood",
     "Markov",
     "Masked",
+    "MixtureOfTopics",
+    "ProductOfTopics",
     "Program",
     "SemiSupervisedVAE",
     "TextVAE",
+    "TopicDecoder",
     "TransformerDecoder",
     "distributions",
     "likelihoods",

@@ -20,6 +20,7 @@ from pyrovae.guides import (
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
+    DirichletGuide,
     FlowCombiner,
     FlowGuide,
     FullNormalGuide,
@@ -46,12 +47,16 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    MixtureOfTopics,
+    ProductOfTopics,
     SemiSupervisedVAE,
     TextVAE,
+    TopicDecoder,
     TransformerDecoder,
     likelihoods,
     priors,
 )
+from pyrovae.networks.bags import BagEncoder
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
@@ -239,6 +244,17 @@ def markov(*, flow: bool = False) -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, 3, 6).round(), "within": within}, {"z": (3, LATENT)})
 
 
+def topics(decoder: TopicDecoder) -> Pair:
+    """Documents of 20 words, nine different ones. In evaluation mode: batch norm and dropout couple draws in training."""
+    likelihood = likelihoods.Multinomial(9, 20)
+    batch = {"x": likelihood(torch.randn(SIZE, 9)).sample()}
+    if decoder.simplex:
+        model = VAE(priors.Dirichlet(LATENT, 0.8), likelihood, decoder)
+        return Pair(model, DirichletGuide(BagEncoder(9, LATENT, (7,), normalise=False)).eval(), batch, {"z": (LATENT,)})
+    model = VAE(priors.LogisticNormal(LATENT, [0.5, 1.0, 2.0]), likelihood, decoder)
+    return Pair(model.eval(), NormalGuide(BagEncoder(9, 2 * LATENT, (7,))).eval(), batch, {"z": (LATENT,)})
+
+
 def masked(likelihood: likelihoods.Likelihood) -> Pair:
     """A dense pair on data drawn from the likelihood, half of which is missing."""
     first, *rest = likelihood.event_shape
@@ -291,6 +307,9 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
+    "topics-product": lambda: topics(ProductOfTopics(LATENT, 9)),
+    "topics-mixture": lambda: topics(MixtureOfTopics(LATENT, 9, 4)),
+    "topics-dirichlet": lambda: topics(MixtureOfTopics(LATENT, 9, None, simplex=True)),
     "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }
 

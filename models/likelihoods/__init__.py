@@ -12,6 +12,7 @@ from pyrovae.models.likelihoods.discretized_logistic import DiscretizedLogistic,
 from pyrovae.models.likelihoods.heterogeneous import Heterogeneous
 from pyrovae.models.likelihoods.likelihood import Likelihood
 from pyrovae.models.likelihoods.location_scale import Laplace, LocationScale, LogNormal, Normal, ScaleMode, StudentT
+from pyrovae.models.likelihoods.multinomial import Multinomial
 
 __all__ = [
     "Bernoulli",
@@ -24,6 +25,7 @@ __all__ = [
     "Likelihood",
     "LocationScale",
     "LogNormal",
+    "Multinomial",
     "NegativeBinomial",
     "Normal",
     "Ordinal",
