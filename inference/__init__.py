@@ -56,6 +56,15 @@ from pyrovae.inference.tasks.intervals import coverage, interval
 from pyrovae.inference.tasks.perplexity import perplexity
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
+from pyrovae.inference.tasks.topics import (
+    Topics,
+    nats_per_word,
+    npmi,
+    topic_diversity,
+    topic_scores,
+    topic_shares,
+    topics,
+)
 from pyrovae.inference.training.callbacks import EpochReport, StopTraining
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
@@ -103,6 +112,7 @@ __all__ = [
     "Renyi",
     "StopTraining",
     "Supervised",
+    "Topics",
     "Traversal",
     "Verdict",
     "WakeSleep",
@@ -144,7 +154,9 @@ __all__ = [
     "load_weights",
     "log_evidence",
     "mutual_information_gap",
+    "nats_per_word",
     "neighbours",
+    "npmi",
     "nuts",
     "path",
     "perplexity",
@@ -160,6 +172,10 @@ __all__ = [
     "slerp",
     "threshold",
     "to_arviz",
+    "topic_diversity",
+    "topic_scores",
+    "topic_shares",
+    "topics",
     "traverse",
     "vary",
 ]

@@ -47,7 +47,7 @@ class TopicDecoder(Recorded, nn.Module, ABC):
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """How much each topic speaks for each word, `(K, V)`: a topic is described by the words of its largest ones."""
+        """log p(w | a document of topic k alone), `(K, V)`, as in evaluation mode: the words with the largest describe k."""
 
     @abstractmethod
     def start_at(self, output: Tensor) -> None:
@@ -92,7 +92,8 @@ class ProductOfTopics(TopicDecoder):
         return total + self.shift if self.norm is None else self.norm(total)
 
     def scores(self) -> Tensor:
-        return self.weight
+        alone = self.weight + self.shift if self.norm is None else self.norm.averaged(self.weight)
+        return alone.log_softmax(-1)
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
@@ -112,7 +113,7 @@ class MixtureOfTopics(TopicDecoder):
         embedding: the dimension E of the embeddings; None for free logits.
         simplex: whether z are the shares of the topics themselves, as with a `Dirichlet` prior; otherwise the shares
             are softmax(z), as with a `LogisticNormal`.
-        dropout: the dropout probability of the shares in training; what remains is scaled to sum to 1.
+        dropout: the dropout probability of the shares in training; the likelihood normalises what remains.
 
     Raises:
         SettingError: `topics`, `words` or `embedding` is no count, or `dropout` is outside [0, 1].

@@ -245,7 +245,7 @@ def markov(*, flow: bool = False) -> Pair:
 
 
 def topics(decoder: TopicDecoder) -> Pair:
-    """Documents of 20 words, nine different ones. In evaluation mode: batch norm and dropout couple draws in training."""
+    """Documents of 20 words, nine different ones; in evaluation mode, since batch norm couples draws in training."""
     likelihood = likelihoods.Multinomial(9, 20)
     batch = {"x": likelihood(torch.randn(SIZE, 9)).sample()}
     if decoder.simplex:

@@ -57,10 +57,7 @@ def load_corpus(name: str, path: Path, max_bytes: int = LOAD_LIMIT) -> Dataset:
     splits = [SPLITS[line[1].strip()] for line in lines]
     beside = path.with_name("vocabulary.txt")
     training = [line[0] for line, split in zip(lines, splits, strict=True) if split == "train"]
-    if beside.is_file():
-        vocabulary = _vocabulary(_text(beside).split())
-    else:
-        vocabulary = Vocabulary.of(training)
+    vocabulary = _vocabulary(_text(beside).split()) if beside.is_file() else Vocabulary.of(training)
     labels = [line[2].strip() for line in lines] if all(len(line) == 3 for line in lines) else None
     source = f"{path}, split as it came"
     return _dataset(name, source, [line[0] for line in lines], labels, vocabulary, splits, max_bytes)

@@ -19,10 +19,10 @@ class UnitBatchNorm(Recorded, nn.Module):
 
     No unit can fall silent: over a batch each keeps its spread.
 
-    In training, mean and standard deviation are those of the batch, over all leading dimensions; in evaluation mode they
-    are moving averages of those seen in training. So a density that a network of this kind emits depends on the whole
-    batch in training, where its ELBO is a training signal alone, and on its own data point in evaluation mode, where all
-    tools score it. A single row has no deviation, and is normalised by the averages.
+    In training, mean and standard deviation are those of the batch, over all leading dimensions; in evaluation mode
+    they are moving averages of those seen in training. So in training the density of a data point depends on the whole
+    batch, and its ELBO bounds nothing. All tools score in evaluation mode, where the network is a fixed map and
+    log p(x) is well defined. A single row has no deviation, and is normalised by the averages.
 
     Args:
         width: the number of units.
@@ -58,6 +58,12 @@ class UnitBatchNorm(Recorded, nn.Module):
         training = self.training and len(rows) > 1
         normal = batch_norm(rows, self.running_mean, self.running_var, self.spread, None, training, self.momentum)
         return normal.reshape(*lead, self.width) + self.shift
+
+    def averaged(self, h: Tensor) -> Tensor:
+        """The map of evaluation mode, in either mode: `h` `(*, D)` normalised by the averages of training."""
+        rows = h.reshape(-1, self.width)
+        normal = batch_norm(rows, self.running_mean, self.running_var, self.spread, None, False)
+        return normal.reshape(h.shape) + self.shift
 
     def extra_repr(self) -> str:
         return f"{self.width}, momentum={self.momentum:g}"
