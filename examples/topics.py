@@ -27,7 +27,6 @@ from pyrovae.examples._shared import (
     load_data,
     main,
     parser,
-    rising_weight,
     save_picture,
     score,
     scored,
@@ -38,7 +37,17 @@ from pyrovae.examples._shared import (
     write_summary,
 )
 from pyrovae.guides import DirichletGuide, NormalGuide
-from pyrovae.inference import ELBO, Estimate, Evaluation, Topics, nats_per_word, topic_scores, topic_shares, topics
+from pyrovae.inference import (
+    ELBO,
+    Estimate,
+    Evaluation,
+    Topics,
+    nats_per_word,
+    relevance,
+    topic_scores,
+    topic_shares,
+    topics,
+)
 from pyrovae.models import VAE, MixtureOfTopics, ProductOfTopics, TopicDecoder, likelihoods, priors
 from pyrovae.networks.bags import BagEncoder
 from pyrovae.output import write_text
@@ -48,6 +57,24 @@ VARIANTS = {
     "etm": "a mixture of topics with embeddings: p(word) = sum_k share_k p(word | k)",
     "dirichlet": "the same mixture with a Dirichlet prior and a Dirichlet guide",
 }
+
+
+class Setting(NamedTuple):
+    """The defaults of one variant.
+
+    Args:
+        concentration: that of the Dirichlet prior; below 1 few topics make a document.
+        kl_weight: the weight of the rate.
+        dropout: the dropout of the encoder; prodlda drops shares as well.
+    """
+
+    concentration: float
+    kl_weight: float
+    dropout: float
+
+
+SETTINGS = {"prodlda": Setting(1.0, 1.0, 0.2), "etm": Setting(0.1, 0.2, 0.5), "dirichlet": Setting(0.1, 0.2, 0.5)}
+"""Chosen by the coherence of the topics on validation documents."""
 
 
 class TopicModelScores(NamedTuple):
@@ -70,39 +97,58 @@ class TopicModelScores(NamedTuple):
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__, out="runs/topics", epochs=60)
+    p = parser(__doc__, out="runs/topics", epochs=50)
     p.add_argument("--variants", type=values.names(VARIANTS), default="prodlda,etm", help="which programs to compare")
     p.add_argument("--topics", type=values.positive_int, default=20, help="number of topics, K")
-    p.add_argument("--concentration", type=values.positive, default=1.0, help="that of the Dirichlet prior")
+    p.add_argument("--concentration", type=values.positive, help=f"that of the Dirichlet prior; {_defaults(0)}")
+    weight = "weight of the rate; for documents of few words take less, such as 0.15"
+    p.add_argument("--kl-weight", type=values.non_negative, help=f"{weight}; {_defaults(1)}")
+    p.add_argument("--dropout", type=values.below_one, help=f"dropout of the encoder; {_defaults(2)}")
+    places = "places of words: learned, or from the training documents that words come in together"
+    p.add_argument("--embeddings", choices=("learned", "documents"), default="learned", help=places)
     p.add_argument("--embedding", type=values.positive_int, default=100, help="dimension of the embeddings of etm")
     p.add_argument("--hidden", type=values.integers, default=[100, 100], help="hidden units of the encoder")
-    p.add_argument("--dropout", type=values.below_one, default=0.2, help="dropout of the encoder and of the shares")
     p.add_argument("--beta1", type=values.below_one, default=0.95, help="Adam's decay of the mean of gradients")
-    p.add_argument("--warm-up", type=values.whole, default=0, help="epochs in which the weight of the rate rises to 1")
+    relevance = "weight of p(word | topic) in the order of a topic's words, beside p(word | topic) / p(word)"
+    p.add_argument("--relevance", type=values.fraction, default=0.8, help=relevance)
     p.set_defaults(data="docstrings", batch_size=200, lr=5e-3, compile=False, evaluate=0, num_samples=100)
     return p.parse_args(argv)
 
 
-def decoder(flags: argparse.Namespace, variant: str, words: int) -> TopicDecoder:
+def _defaults(field: int) -> str:
+    """What the help says of the defaults of a setting."""
+    return "by default " + ", ".join(f"{setting[field]:g} for {name}" for name, setting in SETTINGS.items())
+
+
+def setting(flags: argparse.Namespace, variant: str) -> Setting:
+    """The defaults of a variant, where the flags do not say otherwise."""
+    given = {name: getattr(flags, name) for name in Setting._fields if getattr(flags, name) is not None}
+    return SETTINGS[variant]._replace(**given)
+
+
+def decoder(flags: argparse.Namespace, variant: str, x: torch.Tensor) -> TopicDecoder:
     """From the latents of the topics to the logits of the words."""
+    words = x.shape[1]
     if variant == "prodlda":
-        return ProductOfTopics(flags.topics, words, dropout=flags.dropout)
-    return MixtureOfTopics(flags.topics, words, flags.embedding, simplex=variant == "dirichlet")
+        return ProductOfTopics(flags.topics, words, dropout=setting(flags, variant).dropout)
+    width = min(flags.embedding, words)
+    places = data.word_embeddings(x, width) if flags.embeddings == "documents" else width
+    return MixtureOfTopics(flags.topics, words, places, simplex=variant == "dirichlet")
 
 
 def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VAE, Any]:
     """Model and guide; every topic starts at the frequencies of the words."""
-    x, k = split["x"], flags.topics
+    x, k, chosen = split["x"], flags.topics, setting(flags, variant)
     likelihood = likelihoods.Multinomial(x.shape[1], total=max(1, int(x.sum(1).median())))
     likelihood.check(x)
-    words = decoder(flags, variant, x.shape[1])
+    words = decoder(flags, variant, x)
     words.start_at(likelihood.start(x))
     if variant == "dirichlet":
-        encoder: nn.Module = BagEncoder(x.shape[1], k, flags.hidden, flags.dropout)
-        return VAE(priors.Dirichlet(k, flags.concentration), likelihood, words), DirichletGuide(encoder)
-    prior = priors.LogisticNormal(k, flags.concentration)
+        encoder: nn.Module = BagEncoder(x.shape[1], k, flags.hidden, chosen.dropout, spread=2.0)
+        return VAE(priors.Dirichlet(k, chosen.concentration), likelihood, words), DirichletGuide(encoder)
+    prior = priors.LogisticNormal(k, chosen.concentration)
     spread = [*prior.scale.tolist(), *[1.0] * k]  # the codes of a batch vary as the prior does
-    encoder = BagEncoder(x.shape[1], 2 * k, flags.hidden, flags.dropout, spread=spread)
+    encoder = BagEncoder(x.shape[1], 2 * k, flags.hidden, chosen.dropout, spread=spread)
     return VAE(prior, likelihood, words), NormalGuide(encoder)
 
 
@@ -111,11 +157,12 @@ def run(flags: argparse.Namespace, variant: str) -> TopicModelScores:
     torch.manual_seed(flags.seed)
     dataset = load_data(flags, kind="bags")
     model, guide = pair(flags, variant, dataset.train)
-    loss = ELBO(kl_weight=rising_weight(dataset, flags, epochs=flags.warm_up), analytic=True)
+    loss = ELBO(kl_weight=setting(flags, variant).kl_weight, analytic=True)
     adam = {"lr": flags.lr, "betas": (flags.beta1, 0.999), "weight_decay": flags.weight_decay}
     trained = train(model, guide, data.Scale(), dataset, flags, loss=loss, optim=(torch.optim.AdamW, adam))
     measured, x = score(trained, flags), scored(trained, flags)["x"]
-    found = topics(topic_scores(model).cpu(), dataset.vocabulary.words, dataset.test["x"])
+    relevant = relevance(topic_scores(model).cpu(), dataset.train["x"], weight=flags.relevance)
+    found = topics(relevant, dataset.vocabulary.words, dataset.test["x"])
     scores = TopicModelScores(found, nats_per_word(measured, x), trained.seconds)
     summarise(trained, measured, scores, flags, variant)
     write_text(flags.out / "topics.txt", f"{found}\n")

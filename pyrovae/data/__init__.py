@@ -15,6 +15,7 @@ from pyrovae.data.batch import Batch
 from pyrovae.data.by_length import ByLength
 from pyrovae.data.chords import chords_log_prob
 from pyrovae.data.dataset import Dataset, excerpt
+from pyrovae.data.embeddings import word_embeddings
 from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
 from pyrovae.data.labels import hide_labels
@@ -71,6 +72,7 @@ __all__ = [
     "sound",
     "tokens",
     "waveform",
+    "word_embeddings",
     "write_wav",
 ]
 
