@@ -34,7 +34,7 @@ SHORT = 20
 """Documents of fewer words than this are short: their latents collapse unless the rate weighs less."""
 
 SHORT_FLAGS = {
-    "prodlda": ("--epochs", "20", "--kl-weight", "0.15"),
+    "prodlda": ("--epochs", "20", "--kl-weight", "0.1"),
     "etm": ("--epochs", "20", "--kl-weight", "0.05"),
     "dirichlet": ("--epochs", "20", "--kl-weight", "0.05"),
 }

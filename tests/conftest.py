@@ -51,7 +51,6 @@ from pyrovae.models import (
     ProductOfTopics,
     SemiSupervisedVAE,
     TextVAE,
-    TopicDecoder,
     TransformerDecoder,
     likelihoods,
     priors,
@@ -244,15 +243,14 @@ def markov(*, flow: bool = False) -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, 3, 6).round(), "within": within}, {"z": (3, LATENT)})
 
 
-def topics(decoder: TopicDecoder) -> Pair:
+def topics(decoder: nn.Module) -> Pair:
     """Documents of 20 words, nine different ones; in evaluation mode, since batch norm couples draws in training."""
     likelihood = likelihoods.Multinomial(9, 20)
-    batch = {"x": likelihood(torch.randn(SIZE, 9)).sample()}
+    prior, guide = priors.LogisticNormal(LATENT, [0.5, 1.0, 2.0]), NormalGuide(BagEncoder(9, 2 * LATENT, (7,)))
     if decoder.simplex:
-        model = VAE(priors.Dirichlet(LATENT, 0.8), likelihood, decoder)
-        return Pair(model, DirichletGuide(BagEncoder(9, LATENT, (7,), normalise=False)).eval(), batch, {"z": (LATENT,)})
-    model = VAE(priors.LogisticNormal(LATENT, [0.5, 1.0, 2.0]), likelihood, decoder)
-    return Pair(model.eval(), NormalGuide(BagEncoder(9, 2 * LATENT, (7,))).eval(), batch, {"z": (LATENT,)})
+        prior, guide = priors.Dirichlet(LATENT, 0.8), DirichletGuide(BagEncoder(9, LATENT, (7,), normalise=False))
+    batch = {"x": likelihood(torch.randn(SIZE, 9)).sample()}
+    return Pair(VAE(prior, likelihood, decoder).eval(), guide.eval(), batch, {"z": (LATENT,)})
 
 
 def masked(likelihood: likelihoods.Likelihood) -> Pair:

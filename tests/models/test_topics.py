@@ -43,6 +43,23 @@ def test_decoders_start_near_the_frequencies_of_the_words(decoder):
     torch.testing.assert_close(mean, output, atol=0.7, rtol=0)
 
 
+@pytest.mark.parametrize("decoder", [ProductOfTopics, MixtureOfTopics])
+def test_words_may_have_places_that_stay(decoder, says):
+    places = torch.randn(5, 2)
+    built = decoder(3, 5, places)
+    assert "rho" not in dict(built.named_parameters())
+    torch.testing.assert_close(built.weight(), built.alpha @ places.T)
+    with says(ShapeError, "5 words", "(4, 2)"):
+        decoder(3, 5, places[:4])
+
+
+def test_the_scores_of_a_product_are_those_of_evaluation_in_either_mode():
+    decoder = ProductOfTopics(3, 5)
+    decoder(torch.randn(50, 3))
+    training = decoder.scores()
+    torch.testing.assert_close(decoder.eval().mixed(torch.eye(3)).log_softmax(-1), training)
+
+
 def test_shares_are_the_softmax_of_the_latent_or_the_latent_itself():
     z = torch.rand(2, 3)
     torch.testing.assert_close(MixtureOfTopics(3, 5).shares(z), z.softmax(-1))

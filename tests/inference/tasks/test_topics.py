@@ -8,7 +8,17 @@ from torch import nn
 
 from pyrovae.errors import PairError, SettingError, ShapeError
 from pyrovae.guides import NormalGuide
-from pyrovae.inference import evaluate, fit, nats_per_word, npmi, topic_diversity, topic_scores, topic_shares, topics
+from pyrovae.inference import (
+    evaluate,
+    fit,
+    nats_per_word,
+    npmi,
+    relevance,
+    topic_diversity,
+    topic_scores,
+    topic_shares,
+    topics,
+)
 from pyrovae.models import VAE, MixtureOfTopics, ProductOfTopics, likelihoods, priors
 from pyrovae.networks import MLP, BagEncoder
 
@@ -73,6 +83,19 @@ def test_what_does_not_fit_together(says):
         topic_diversity(scores([0, 1]), num_words=10)
 
 
+def test_relevance_prefers_words_that_are_rare_elsewhere(says):
+    counts, found = torch.tensor([[90.0, 9.0, 0.0]]), torch.tensor([[0.6, 0.3, 0.1]]).log()
+    frequencies = torch.tensor([90.5, 9.5, 0.5]) / 100.5
+    exact = 0.7 * found + 0.3 * (found - frequencies.log())
+    torch.testing.assert_close(relevance(found, counts, weight=0.7), exact)
+    assert torch.equal(relevance(found, counts, weight=1.0), found)
+    assert relevance(found, counts, weight=0.0).argmax() == 2
+    with says(SettingError, "weight", "1.5"):
+        relevance(found, counts, weight=1.5)
+    with says(ShapeError, "(N, 3)", "(1, 2)"):
+        relevance(found, counts[:, :2])
+
+
 def documents(size):
     """Documents of words 0 to 3 alone, or of words 4 to 7 alone; and which."""
     y = torch.arange(size) % 2
@@ -100,7 +123,7 @@ def test_two_topics_are_found(decoder):
 def test_nats_per_word_of_uniform_words_are_the_logarithm_of_their_number(says):
     x = likelihoods.Multinomial(8, 30)(torch.zeros(5, 8)).sample()
     decoder = ProductOfTopics(2, 8, normalise=False)
-    nn.init.zeros_(decoder.weight)
+    nn.init.zeros_(decoder.free)
     model = VAE(priors.LogisticNormal(2), likelihoods.Multinomial(8), decoder)
     measured = evaluate(model, NormalGuide(BagEncoder(8, 4)), {"x": x}, num_samples=500)
     assert nats_per_word(measured, x).value == pytest.approx(math.log(8), abs=1e-2)
