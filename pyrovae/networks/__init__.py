@@ -7,6 +7,8 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 from pyrovae.networks.bags import BagEncoder, UnitBatchNorm
 from pyrovae.networks.bijections import Coupling, InverseAutoregressive
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.causal import CausalTransformer
+from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 from pyrovae.networks.joint import JointMLP
@@ -18,6 +20,8 @@ __all__ = [
     "MLP",
     "BackwardRNN",
     "BagEncoder",
+    "CausalTransformer",
+    "Codebook",
     "ConvBlock",
     "ConvDecoder",
     "ConvEncoder",
@@ -26,6 +30,7 @@ __all__ = [
     "GatedMLP",
     "InverseAutoregressive",
     "JointMLP",
+    "Levels",
     "ResidualConvDecoder",
     "ResidualConvEncoder",
     "Shape",
