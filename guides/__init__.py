@@ -5,6 +5,7 @@ from pyrovae.guides.codes import GumbelCodeGuide, QuantisedGuide
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
+from pyrovae.guides.dirichlet import DirichletGuide
 from pyrovae.guides.empty import EmptyGuide
 from pyrovae.guides.experts import ExpertsGuide
 from pyrovae.guides.flow import FlowGuide
@@ -24,6 +25,7 @@ __all__ = [
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",
+    "DirichletGuide",
     "EmptyGuide",
     "Erasing",
     "ExpertsGuide",

@@ -82,6 +82,16 @@ from pyrovae.inference.tasks.modalities import (
 from pyrovae.inference.tasks.perplexity import perplexity
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
+from pyrovae.inference.tasks.topics import (
+    Topics,
+    nats_per_word,
+    npmi,
+    relevance,
+    topic_diversity,
+    topic_scores,
+    topic_shares,
+    topics,
+)
 from pyrovae.inference.training.callbacks import EpochReport, StopTraining
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
@@ -138,6 +148,7 @@ __all__ = [
     "StopTraining",
     "SubsetEvidence",
     "Supervised",
+    "Topics",
     "Traversal",
     "Verdict",
     "WakeSleep",
@@ -183,7 +194,9 @@ __all__ = [
     "load_weights",
     "log_evidence",
     "mutual_information_gap",
+    "nats_per_word",
     "neighbours",
+    "npmi",
     "nuts",
     "path",
     "perplexity",
@@ -196,11 +209,16 @@ __all__ = [
     "psis_khat",
     "rate_distortion",
     "reconstruct",
+    "relevance",
     "sandwich",
     "slerp",
     "subset_evidence",
     "threshold",
     "to_arviz",
+    "topic_diversity",
+    "topic_scores",
+    "topic_shares",
+    "topics",
     "traverse",
     "vary",
 ]

@@ -14,6 +14,7 @@ from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
+from pyrovae.models.topics import MixtureOfTopics, ProductOfTopics, TopicDecoder
 from pyrovae.models.vae import VAE
 
 __all__ = [
@@ -32,11 +33,14 @@ __all__ = [
     "Likelihood",
     "Markov",
     "Masked",
+    "MixtureOfTopics",
     "MixtureVAE",
     "MultimodalVAE",
+    "ProductOfTopics",
     "Program",
     "SemiSupervisedVAE",
     "TextVAE",
+    "TopicDecoder",
     "TransformerDecoder",
     "distributions",
     "likelihoods",

@@ -20,6 +20,7 @@ from pyrovae.guides import (
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
+    DirichletGuide,
     ExpertsGuide,
     FlowCombiner,
     FlowGuide,
@@ -51,8 +52,10 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    MixtureOfTopics,
     MixtureVAE,
     MultimodalVAE,
+    ProductOfTopics,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -60,6 +63,7 @@ from pyrovae.models import (
     priors,
 )
 from pyrovae.networks import CausalTransformer, Codebook, Levels
+from pyrovae.networks.bags import BagEncoder
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
@@ -259,6 +263,16 @@ def markov(*, flow: bool = False) -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, 3, 6).round(), "within": within}, {"z": (3, LATENT)})
 
 
+def topics(decoder: nn.Module) -> Pair:
+    """Documents of 20 words, nine different ones; in evaluation mode, since batch norm couples draws in training."""
+    likelihood = likelihoods.Multinomial(9, 20)
+    prior, guide = priors.LogisticNormal(LATENT, [0.5, 1.0, 2.0]), NormalGuide(BagEncoder(9, 2 * LATENT, (7,)))
+    if decoder.simplex:
+        prior, guide = priors.Dirichlet(LATENT, 0.8), DirichletGuide(BagEncoder(9, LATENT, (7,), normalise=False))
+    batch = {"x": likelihood(torch.randn(SIZE, 9)).sample()}
+    return Pair(VAE(prior, likelihood, decoder).eval(), guide.eval(), batch, {"z": (LATENT,)})
+
+
 def masked(likelihood: likelihoods.Likelihood) -> Pair:
     """A dense pair on data drawn from the likelihood, half of which is missing."""
     first, *rest = likelihood.event_shape
@@ -342,6 +356,9 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "codes-gumbel": lambda: coded(Codebook(8, 3, None), GumbelCodeGuide),
     "codes-causal": lambda: coded(Codebook(8, 3, 0.9), causal=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
+    "topics-product": lambda: topics(ProductOfTopics(LATENT, 9)),
+    "topics-mixture": lambda: topics(MixtureOfTopics(LATENT, 9, 4)),
+    "topics-dirichlet": lambda: topics(MixtureOfTopics(LATENT, 9, None, simplex=True)),
     "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }
 

@@ -13,6 +13,7 @@ from pyrovae.models.likelihoods.heterogeneous import Heterogeneous
 from pyrovae.models.likelihoods.label import Label
 from pyrovae.models.likelihoods.likelihood import Likelihood
 from pyrovae.models.likelihoods.location_scale import Laplace, LocationScale, LogNormal, Normal, ScaleMode, StudentT
+from pyrovae.models.likelihoods.multinomial import Multinomial
 
 __all__ = [
     "Bernoulli",
@@ -26,6 +27,7 @@ __all__ = [
     "Likelihood",
     "LocationScale",
     "LogNormal",
+    "Multinomial",
     "NegativeBinomial",
     "Normal",
     "Ordinal",

@@ -1,6 +1,7 @@
 """Priors p(z). A prior is a module without inputs that returns a distribution: `prior() -> p(z)`."""
 
 from pyrovae.models.priors.codes import CausalCodePrior, UniformCodePrior
+from pyrovae.models.priors.dirichlet import Dirichlet, LogisticNormal
 from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
@@ -9,8 +10,10 @@ from pyrovae.models.priors.standard_normal import StandardNormal
 
 __all__ = [
     "CausalCodePrior",
+    "Dirichlet",
     "Flat",
     "FlowPrior",
+    "LogisticNormal",
     "MixtureOfNormals",
     "OneHot",
     "StandardNormal",

@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from pyrovae.data.bags import load_docstrings
 from pyrovae.data.bundled import load_breast_cancer, load_digits, load_photos
 from pyrovae.data.chorales import load_chorales
 from pyrovae.data.chords import load_chords
@@ -21,6 +22,7 @@ _OFFLINE = {
     "chords": load_chords,
     "breast-cancer": load_breast_cancer,
     "unicode-names": load_unicode_names,
+    "docstrings": load_docstrings,
 }
 
 NAMES = (*_OFFLINE, "chorales", *DOWNLOADED)

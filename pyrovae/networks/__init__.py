@@ -4,6 +4,7 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 `(S, B)`: one call evaluates S samples of B data points.
 """
 
+from pyrovae.networks.bags import BagEncoder, UnitBatchNorm
 from pyrovae.networks.bijections import Coupling, InverseAutoregressive
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.causal import CausalTransformer
@@ -18,6 +19,7 @@ from pyrovae.networks.shape import Shape
 __all__ = [
     "MLP",
     "BackwardRNN",
+    "BagEncoder",
     "CausalTransformer",
     "Codebook",
     "ConvBlock",
@@ -33,4 +35,5 @@ __all__ = [
     "ResidualConvEncoder",
     "Shape",
     "SkipMLP",
+    "UnitBatchNorm",
 ]
