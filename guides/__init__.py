@@ -11,6 +11,7 @@ from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
+from pyrovae.guides.sphere import PowerSphericalGuide, VonMisesFisherGuide
 from pyrovae.guides.text import SentenceEncoder
 from pyrovae.guides.zero_filled import ZeroFilled
 
@@ -31,8 +32,10 @@ __all__ = [
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
+    "PowerSphericalGuide",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",
+    "VonMisesFisherGuide",
     "ZeroFilled",
 ]

@@ -5,7 +5,10 @@ from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_normal, precision_weighted
+from pyrovae.models.distributions.power_spherical import PowerSpherical
 from pyrovae.models.distributions.sentences import Sentences
+from pyrovae.models.distributions.sphere import Rotational, SphericalUniform
+from pyrovae.models.distributions.von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "Columns",
@@ -13,7 +16,11 @@ __all__ = [
     "DiagonalMixture",
     "Flow",
     "Markov",
+    "PowerSpherical",
+    "Rotational",
     "Sentences",
+    "SphericalUniform",
+    "VonMisesFisher",
     "diagonal_normal",
     "precision_weighted",
 ]

@@ -3,6 +3,7 @@
 from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
+from pyrovae.models.priors.sphere import UniformOnSphere
 from pyrovae.models.priors.standard_normal import StandardNormal
 
-__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "VampPrior"]
+__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "UniformOnSphere", "VampPrior"]
