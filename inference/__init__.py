@@ -54,6 +54,7 @@ from pyrovae.inference.tasks.entries import entry_scores
 from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
 from pyrovae.inference.tasks.intervals import coverage, interval
 from pyrovae.inference.tasks.perplexity import perplexity
+from pyrovae.inference.tasks.prior_fitting import FittedPrior, fit_prior
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.training.callbacks import EpochReport, StopTraining
@@ -85,6 +86,7 @@ __all__ = [
     "EvidenceComparison",
     "EvidenceEstimate",
     "FactorVAEScore",
+    "FittedPrior",
     "GradientNoise",
     "History",
     "Imputation",
@@ -131,6 +133,7 @@ __all__ = [
     "factor_vae_score",
     "features",
     "fit",
+    "fit_prior",
     "gaps",
     "generate",
     "gradient_noise",

@@ -23,8 +23,9 @@ PROPOSALS = 16
 class VonMisesFisher(Rotational):
     """p(z) proportional to exp(concentration loc . z) for z of length 1, `(D,)`.
 
-    All of it comes from one change of variables. With m = D - 1, k = concentration and b = 2 k / (m + sqrt(m^2 + 4 k^2)),
-    w = loc . z is (c + b) / (1 + b c), where c, in (-1, 1), has the density proportional to
+    All of it comes from one change of variables. With m = D - 1, k = concentration and
+    b = 2 k / (m + sqrt(m^2 + 4 k^2)), w = loc . z is (c + b) / (1 + b c), where c, in (-1, 1), has the density
+    proportional to
 
         (1 - c^2)^((D - 3) / 2) a(b c),    log a(x) = m (x / (1 + x) - log(1 + x)) <= 0.
 
