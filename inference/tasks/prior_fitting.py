@@ -9,14 +9,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import Batch, Dataset, excerpt
+from pyrovae.data import Batch, Dataset
+from pyrovae.data.source import take
 from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError, ShapeError, SupportError
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.support import Support
 from pyrovae.inference.objectives import ELBO
-from pyrovae.inference.pair.contract import ProgramLike, arguments, name_of
+from pyrovae.inference.pair.contract import ProgramLike, arguments, batch_size, name_of
+from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import on_data
 from pyrovae.inference.pair.running import Transform, device_of, frozen, modes_kept
 from pyrovae.inference.training.fit import fit
@@ -90,8 +92,8 @@ def fit_prior(
     Args:
         model, guide: the pair. The model has its prior as the attribute `prior`; it stays as it is.
         data: as in `fit`.
-        prior: the new prior, such as `MixtureOfNormals`, `FlowPrior`, or a `VampPrior` over `guide.given`. It is trained
-            in place. One with a method `start`, from codes `(N, D)`, starts there.
+        prior: the new prior, such as `MixtureOfNormals`, `FlowPrior`, or a `VampPrior` over `guide.given`. It is
+            trained in place. One with a method `start`, from codes `(N, D)`, starts there.
         test: the data on which the gain is measured; by default the test split of a `Dataset`, or else the training
             data.
         epochs, batch_size, valid, scheduler, patience, seed, compile, progress: as in `fit`.
@@ -109,11 +111,11 @@ def fit_prior(
     """
     renewed, device = _renewed(model, prior), device_of(model, guide)
     prior.to(device)
-    train = data.train if isinstance(data, Dataset) else data
+    train = entered("fit_prior", data.train if isinstance(data, Dataset) else data, transform, model, guide)
     scored = test if test is not None else data.test if isinstance(data, Dataset) else data
     latent = _check_prior(model, renewed, guide, train, transform)
     if hasattr(prior, "start"):
-        some = {name: excerpt(tensor, CODES) for name, tensor in train.items()}
+        some = take(train, torch.arange(0, batch_size(train), -(-batch_size(train) // CODES)))
         prior.start(encode(model, guide, some, transform=transform, mean=False, seed=seed)[latent])
     with _held(model, guide):
         history = fit(
@@ -165,8 +167,8 @@ def _check_prior(model: nn.Module, renewed: nn.Module, guide: ProgramLike, data:
         first = next(iter(pair.traces.latent()))
     if former.event_shape != new.event_shape:
         raise ShapeError(
-            f"fit_prior requires a prior of event shape {tuple(former.event_shape)}, got {type(renewed.prior).__name__} "
-            f"of {tuple(new.event_shape)}. Build it with that dim."
+            f"fit_prior requires a prior of event shape {tuple(former.event_shape)}, got "
+            f"{type(renewed.prior).__name__} of {tuple(new.event_shape)}. Build it with that dim."
         )
     kinds = [Support.of(one, guide, data, first, transform).kind for one in (model, renewed)]
     if kinds[0] != kinds[1]:
