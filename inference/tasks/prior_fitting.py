@@ -17,7 +17,7 @@ from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.support import Support
 from pyrovae.inference.objectives import ELBO
-from pyrovae.inference.pair.contract import ProgramLike, arguments, batch_size, name_of
+from pyrovae.inference.pair.contract import ProgramLike, arguments, filled, name_of
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import on_data
 from pyrovae.inference.pair.running import Transform, device_of, frozen, modes_kept
@@ -115,7 +115,8 @@ def fit_prior(
     scored = test if test is not None else data.test if isinstance(data, Dataset) else data
     latent = _check_prior(model, renewed, guide, train, transform)
     if hasattr(prior, "start"):
-        some = take(train, torch.arange(0, batch_size(train), -(-batch_size(train) // CODES)))
+        step = -(-filled("fit_prior", train) // CODES)
+        some = take(train, torch.arange(0, filled("fit_prior", train), step))
         prior.start(encode(model, guide, some, transform=transform, mean=False, seed=seed)[latent])
     with _held(model, guide):
         history = fit(
