@@ -48,6 +48,8 @@ from pyrovae.inference import ELBO, Evaluation, History
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP, GatedMLP
 
+__all__ = ["PRIORS"]
+
 CONTEXT = 64
 """Width of what the encoder passes to the flow guide besides loc and scale."""
 
