@@ -21,6 +21,7 @@ from pyrovae.inference.pair.contract import ProgramLike, arguments, filled, name
 from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import on_data
 from pyrovae.inference.pair.running import Transform, device_of, frozen, modes_kept
+from pyrovae.inference.pair.tracing import sites
 from pyrovae.inference.training.fit import fit
 from pyrovae.inference.training.history import History
 from pyrovae.models.program import Program
@@ -164,8 +165,9 @@ def _renewed(model: nn.Module, prior: nn.Module) -> nn.Module:
 def _check_prior(model: nn.Module, renewed: nn.Module, guide: ProgramLike, data: Any, transform: Any) -> str:
     """The name of the latent that the prior draws, where the new prior has its shape and its support."""
     with on_data("fit_prior", model, guide, data, transform, single=True) as pair:
-        former, new = model.prior(), renewed.prior()
-        first = next(iter(pair.traces.latent()))
+        former, new, drawn = model.prior(), renewed.prior(), pair.traces.latent()
+        alike = [n for n, site in sites(pair.traces.model).items() if site["fn"].event_shape == former.event_shape]
+        first = next(name for name in alike if name in drawn)
     if former.event_shape != new.event_shape:
         raise ShapeError(
             f"fit_prior requires a prior of event shape {tuple(former.event_shape)}, got "
