@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from pyrovae.errors import ShapeError
+from pyrovae.errors import PairError, ShapeError
 from pyrovae.guides import PowerSphericalGuide, VonMisesFisherGuide
-from pyrovae.inference import ELBO, decode, encode, evaluate, fit, great_circle, path, posterior
+from pyrovae.inference import ELBO, annealed, decode, encode, evaluate, fit, great_circle, nuts, path, posterior
+from pyrovae.inference.latent.codes import decode_at_means
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.models.distributions import VonMisesFisher
 from pyrovae.models.distributions.sphere import log_area
@@ -66,6 +67,15 @@ def test_codes_draws_and_great_circles_are_on_the_sphere(family):
         assert on_sphere(walk["z"]).all()
         assert decode(model(), walk).shape == (20, DIM)
     assert on_sphere(posterior(model(), guide, x, 10).latents["z"].flatten(0, 1)).all()
+
+
+def test_tools_that_walk_in_all_of_space_say_so(says):
+    guide, x = VonMisesFisherGuide(Exact()), {"x": torch.ones(1, DIM)}
+    for tool in (nuts, annealed):
+        with says(PairError, "biject_to", "VonMisesFisher", "site 'z'"):
+            tool(model(), guide, x)
+    with says(PairError, "SphericalUniform", "Hold it at a code"):
+        decode_at_means(model(), 1, {}, {}, "x")
 
 
 def test_the_concentration_is_bounded():
