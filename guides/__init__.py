@@ -15,6 +15,7 @@ from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
+from pyrovae.guides.sphere import PowerSphericalGuide, VonMisesFisherGuide
 from pyrovae.guides.text import SentenceEncoder
 from pyrovae.guides.zero_filled import ZeroFilled
 
@@ -41,8 +42,10 @@ __all__ = [
     "NormalGuide",
     "QuantisedGuide",
     "Responsibilities",
+    "PowerSphericalGuide",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",
+    "VonMisesFisherGuide",
     "ZeroFilled",
 ]

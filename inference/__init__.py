@@ -80,6 +80,7 @@ from pyrovae.inference.tasks.modalities import (
     subset_evidence,
 )
 from pyrovae.inference.tasks.perplexity import perplexity
+from pyrovae.inference.tasks.prior_fitting import FittedPrior, fit_prior
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.tasks.topics import (
@@ -127,6 +128,7 @@ __all__ = [
     "FactorVAE",
     "FactorVAEScore",
     "GradientError",
+    "FittedPrior",
     "GradientNoise",
     "History",
     "Imputation",
@@ -180,6 +182,7 @@ __all__ = [
     "factor_vae_score",
     "features",
     "fit",
+    "fit_prior",
     "gaps",
     "generate",
     "gradient_error",

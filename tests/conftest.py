@@ -34,9 +34,11 @@ from pyrovae.guides import (
     NormalGuide,
     QuantisedGuide,
     Responsibilities,
+    PowerSphericalGuide,
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
+    VonMisesFisherGuide,
     ZeroFilled,
 )
 from pyrovae.inference import SVI
@@ -222,6 +224,13 @@ def with_guide(guide: Callable[[nn.Module], nn.Module], params: int) -> Pair:
     return vae(likelihoods.Bernoulli(IMAGE))._replace(guide=guide(MLP(IMAGE, params, (7,))))
 
 
+def sphere(guide: Callable[[nn.Module], nn.Module]) -> Pair:
+    """A dense pair whose latent is on the unit sphere of `LATENT` dimensions."""
+    pair = with_guide(guide, LATENT + 1)
+    pair.model.prior = priors.UniformOnSphere(LATENT)
+    return pair
+
+
 def drawn(likelihood: likelihoods.Likelihood) -> Pair:
     """A dense pair on data drawn from the likelihood."""
     shape = likelihood.event_shape
@@ -341,6 +350,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "low-rank-normal-guide": lambda: with_guide(partial(LowRankNormalGuide, rank=2), 12),
     "mixture-guide": lambda: with_guide(partial(MixtureGuide, components=2), 14),
     "flow-guide": lambda: with_guide(partial(FlowGuide, dim=LATENT, context=4, hidden=(5,)), 10),
+    "von-mises-fisher-guide": lambda: sphere(VonMisesFisherGuide),
+    "power-spherical-guide": lambda: sphere(PowerSphericalGuide),
     "deep-markov": lambda: markov(),
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),

@@ -20,3 +20,7 @@ __all__ = [
     "UniformCodePrior",
     "VampPrior",
 ]
+from pyrovae.models.priors.sphere import UniformOnSphere
+from pyrovae.models.priors.standard_normal import StandardNormal
+
+__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "UniformOnSphere", "VampPrior"]
