@@ -1,6 +1,7 @@
 """Guides q(z | x): programs that infer the latents of a model, at sites of the same names."""
 
 from pyrovae.guides.amortized import AmortizedGuide
+from pyrovae.guides.completed import Completed
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
@@ -18,6 +19,7 @@ __all__ = [
     "AmortizedGuide",
     "BottomUpGuide",
     "Combiner",
+    "Completed",
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",

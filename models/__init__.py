@@ -9,6 +9,8 @@ from pyrovae.models.hierarchical import HierarchicalVAE, Hierarchy, LadderVAE, L
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
+from pyrovae.models.mechanisms import Mechanism, SelfMasking
+from pyrovae.models.not_at_random import NotAtRandom
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -30,7 +32,10 @@ __all__ = [
     "Likelihood",
     "Markov",
     "Masked",
+    "Mechanism",
+    "NotAtRandom",
     "Program",
+    "SelfMasking",
     "SemiSupervisedVAE",
     "TextVAE",
     "TransformerDecoder",

@@ -17,6 +17,7 @@ from pyrovae.data import incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
+    Completed,
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
@@ -46,6 +47,9 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    Mechanism,
+    NotAtRandom,
+    SelfMasking,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -247,6 +251,14 @@ def masked(likelihood: likelihoods.Likelihood) -> Pair:
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
 
 
+def not_at_random(likelihood: likelihoods.Likelihood, mechanism: nn.Module) -> Pair:
+    """The masked pair, in which the values of x decide what is missing."""
+    pair = masked(likelihood)
+    model = NotAtRandom(pair.model.model, mechanism)
+    latent = {**pair.latent, "x_missing": likelihood.event_shape}
+    return Pair(model, Completed(pair.guide, model), pair.batch, latent)
+
+
 # One line each. Every call builds a new pair.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -288,6 +300,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
     "masked-table": lambda: masked(table()),
+    "self-masking": lambda: not_at_random(likelihoods.Normal(IMAGE, scale="predicted"), SelfMasking(IMAGE, "large")),
+    "not-at-random": lambda: not_at_random(likelihoods.Normal(5), Mechanism(MLP(5, 5, (7,)))),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),

@@ -1,0 +1,98 @@
+"""The entries of x one by one: those that were observed are scored, and those that are missing may be drawn."""
+
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions import ExpandedDistribution, MaskedDistribution, TorchDistribution
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import Independent, biject_to
+from torch.distributions.constraints import Constraint
+
+from pyrovae.errors import PairError, ShapeError
+from pyrovae.models.distributions.columns import Columns
+
+__all__ = ["Entries", "is_drawn"]
+
+
+class Entries(Messenger):
+    """Replaces the distribution p(x | z) at the site x by one that scores the observed entries alone.
+
+    With `missing`, a further site of that name draws p(x | z) before.
+
+    Args:
+        mask: true where x was observed, `(B, *event)` or what broadcasts to it; None leaves the site as it is.
+        missing: the name of the further site; None for no such site.
+
+    Attributes:
+        drawn: the value at the further site, `(*, B, *event)`.
+
+    Raises:
+        PairError: p(x | z) is not a product over entries.
+        ShapeError: the shape of `mask` does not broadcast to that of x.
+    """
+
+    def __init__(self, mask: Tensor | None, missing: str | None = None) -> None:
+        super().__init__()
+        self.mask, self.missing = mask, missing
+        self.drawn: Tensor | None = None
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if self.mask is None or msg["name"] != "x":
+            return
+        event = tuple(msg["fn"].event_shape)
+        try:
+            mask = self.mask.bool().expand(-1, *event)
+        except RuntimeError:
+            raise ShapeError(
+                f"Masked requires a mask of shape (B, {', '.join(map(str, event))}), or one that broadcasts to it, got "
+                f"{tuple(self.mask.shape)} for x {tuple(msg['value'].shape)}. Write mask = ~x.isnan()."
+            ) from None
+        entries = _at_entries(msg["fn"], mask)
+        if self.missing is not None:
+            self.drawn = pyro.sample(self.missing, msg["fn"])
+        # A masked entry must be in the support too: its gradient is multiplied by 0, and 0 times NaN is NaN.
+        msg["value"] = torch.where(mask, msg["value"], _inside(msg["fn"], msg["value"]))
+        msg["fn"] = entries
+
+
+def is_drawn(site: Any) -> bool:
+    """Whether a node of a trace has a value that was drawn or observed; plates and parameters have none.
+
+    Args:
+        site: the node.
+    """
+    return site["type"] == "sample" and not site_is_subsample(site)
+
+
+def _at_entries(fn: TorchDistribution, mask: Tensor) -> TorchDistribution:
+    """The same distribution, whose log-probability sums over the entries where `mask`, `(B, *event)`, is true."""
+    if isinstance(fn, Columns):
+        return Columns([_at_entries(part, observed) for part, observed in fn.split(mask)])
+    count = len(fn.event_shape)
+    entries: Any = fn.base_dist if isinstance(fn, Independent) else fn
+    if entries.event_shape:
+        raise PairError(
+            "Masked requires a distribution at site 'x' that scores entries one by one, got a "
+            f"{type(entries).__name__} of event shape {tuple(fn.event_shape)}. Write a distribution of single entries "
+            f"with .to_event({count})."
+        )
+    return entries.mask(mask).to_event(count)
+
+
+def _inside(fn: TorchDistribution, like: Tensor) -> Tensor:
+    """Numbers in the support of each entry, in a shape that broadcasts to the event shape."""
+    if isinstance(fn, Columns):
+        return torch.cat([_inside(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
+    inner: Any = fn
+    while isinstance(inner, Independent | ExpandedDistribution | MaskedDistribution):
+        inner = inner.base_dist
+    return _feasible(inner.support, like)
+
+
+def _feasible(support: Constraint, like: Tensor) -> Tensor:
+    """A number in the support: 0 if it is discrete, else the image of 0 under torch's map onto the support."""
+    zero = like.new_zeros(())
+    return zero if support.is_discrete else biject_to(support)(zero if zero.is_floating_point() else zero.float())
