@@ -7,7 +7,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyrovae.models.entries import is_drawn
-from pyrovae.models.not_at_random import NotAtRandom
+from pyrovae.models.not_at_random import MISSING, NotAtRandom
 from pyrovae.models.program import Program, reopened
 
 __all__ = ["Completed"]
@@ -45,9 +45,8 @@ class Completed(Program):
         (model,) = self._model
         entries = model.entries(drawn, x)
         with reopened(len(x)):
-            drawn["x_missing"] = pyro.sample("x_missing", entries)  # x_missing ~ p(x | z)
+            drawn[MISSING] = pyro.sample(MISSING, entries)  # x_missing ~ p(x | z)
         return drawn
 
     def extra_repr(self) -> str:
         return f"through {type(self._model[0]).__name__}"
-

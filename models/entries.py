@@ -20,14 +20,15 @@ __all__ = ["Entries", "is_drawn"]
 class Entries(Messenger):
     """Replaces the distribution p(x | z) at the site x by one that scores the observed entries alone.
 
-    With `missing`, a further site of that name draws p(x | z) before.
+    With `missing`, all entries are also drawn once more, independently: at a site of that name before x, or without a
+    site where there is no mask.
 
     Args:
         mask: true where x was observed, `(B, *event)` or what broadcasts to it; None leaves the site as it is.
-        missing: the name of the further site; None for no such site.
+        missing: the name of the further site; None for no further draw.
 
     Attributes:
-        drawn: the value at the further site, `(*, B, *event)`.
+        drawn: the further draw, `(*, B, *event)`.
 
     Raises:
         PairError: p(x | z) is not a product over entries.
@@ -40,22 +41,28 @@ class Entries(Messenger):
         self.drawn: Tensor | None = None
 
     def _pyro_sample(self, msg: Any) -> None:
-        if self.mask is None or msg["name"] != "x":
+        if msg["name"] != "x":
             return
-        event = tuple(msg["fn"].event_shape)
-        try:
-            mask = self.mask.bool().expand(-1, *event)
-        except RuntimeError:
-            raise ShapeError(
-                f"Masked requires a mask of shape (B, {', '.join(map(str, event))}), or one that broadcasts to it, got "
-                f"{tuple(self.mask.shape)} for x {tuple(msg['value'].shape)}. Write mask = ~x.isnan()."
-            ) from None
-        entries = _at_entries(msg["fn"], mask)
+        fn = msg["fn"]
+        if self.mask is not None:
+            # A masked entry must be in the support too: its gradient is multiplied by 0, and 0 times NaN is NaN.
+            mask = _expanded(self.mask, fn, msg["value"])
+            msg["fn"] = _at_entries(fn, mask)
+            msg["value"] = torch.where(mask, msg["value"], _inside(fn, msg["value"]))
         if self.missing is not None:
-            self.drawn = pyro.sample(self.missing, msg["fn"])
-        # A masked entry must be in the support too: its gradient is multiplied by 0, and 0 times NaN is NaN.
-        msg["value"] = torch.where(mask, msg["value"], _inside(msg["fn"], msg["value"]))
-        msg["fn"] = entries
+            self.drawn = fn() if self.mask is None else pyro.sample(self.missing, fn)
+
+
+def _expanded(mask: Tensor, fn: TorchDistribution, x: Tensor) -> Tensor:
+    """The mask as `(B, *event)`."""
+    event = tuple(fn.event_shape)
+    try:
+        return mask.bool().expand(-1, *event)
+    except RuntimeError:
+        raise ShapeError(
+            f"Masked requires a mask of shape (B, {', '.join(map(str, event))}), or one that broadcasts to it, got "
+            f"{tuple(mask.shape)} for x {tuple(x.shape)}. Write mask = ~x.isnan()."
+        ) from None
 
 
 def is_drawn(site: Any) -> bool:

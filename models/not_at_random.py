@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
@@ -14,7 +15,10 @@ from pyrovae.errors import PairError, ShapeError
 from pyrovae.models.entries import Entries, is_drawn
 from pyrovae.models.program import Program, plate_size, reopened
 
-__all__ = ["NotAtRandom"]
+__all__ = ["MISSING", "NotAtRandom"]
+
+MISSING = "x_missing"
+"""The latent site that completes x."""
 
 
 class NotAtRandom(Program):
@@ -61,13 +65,17 @@ class NotAtRandom(Program):
     ) -> Tensor:
         """Score x and its mask, or generate `size` data points; `given` goes to the model."""
         observed = None if x is None else _whole(x, mask)
-        with Entries(observed, missing="x_missing") as entries:  # x_missing ~ p(x | z), x_observed ~ p(x | z)
+        with Entries(observed, MISSING) as entries:  # x_missing ~ p(x | z), x_observed ~ p(x | z)
             complete = self._run(x, size, given)
-        if x is not None and entries.drawn is not None:
+        if observed is not None:
             complete = torch.where(observed, x, entries.drawn)
-        shown = None if observed is None else observed.to(complete.dtype)
         with reopened(plate_size(x, size)):
-            pyro.sample("mask", _fitting(self.mechanism(complete), complete), obs=shown)  # mask ~ p(mask | x)
+            masks = _fitting(self.mechanism(complete), complete)
+            shown = None if observed is None else observed.to(complete.dtype)
+            mask = pyro.sample("mask", masks, obs=shown)  # mask ~ p(mask | x)
+            if observed is None:  # what the mask hides is that part of x
+                hidden = torch.where(mask.bool(), entries.drawn, complete)
+                pyro.sample(MISSING, dist.Delta(hidden, event_dim=len(masks.event_shape)))
         return complete
 
     def entries(self, latents: Mapping[str, Tensor], x: Tensor, **given: Any) -> TorchDistribution:

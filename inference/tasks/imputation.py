@@ -30,13 +30,11 @@ from pyrovae.inference.pair.scoring import run_pair, scores
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.models.distributions.columns import Columns
+from pyrovae.models.not_at_random import MISSING
 from pyrovae.networks.joint import one_hot
 from pyrovae.numeric import wide
 
 __all__ = ["Imputation", "imputations", "impute"]
-
-MISSING = "x_missing"
-"""The latent site of `NotAtRandom` that completes x."""
 
 
 @dataclass(frozen=True, repr=False)
