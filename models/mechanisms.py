@@ -18,8 +18,8 @@ __all__ = ["Mechanism", "SelfMasking"]
 class Mechanism(Recorded, nn.Module):
     """p(mask | x) = prod_d Bernoulli(mask_d; sigmoid(network(x)_d)), where mask_d = 1 is an observed entry.
 
-    `Mechanism(nn.Linear(D, D))` is the linear mechanism, and a network with hidden layers hides an entry by any function
-    of the others. Which mechanism holds cannot be learned from the data alone: each is an assumption.
+    `Mechanism(nn.Linear(D, D))` is the linear mechanism, and with hidden layers an entry is hidden by any function of x.
+    Which mechanism holds cannot be learned from the data alone: each is an assumption.
 
     Args:
         network: `(*, *event) -> (*, *event)`, the logits of being observed.

@@ -268,11 +268,9 @@ def _score(model: ProgramLike, guide: ProgramLike, batch: Batch, count: int, *, 
     first, second = [], []
     found, whole = sites(pair.model), tuple(table.shape)
     parts = _parts(found["x"]["fn"])
-    if MISSING in found:  # p(mask | x) scored these values, so they and not their mean have the weights
-        statistics = _values(parts, found[MISSING]["value"])
-    else:
-        statistics = [_statistic(part) for part in parts]
-    for f, part in zip(statistics, parts, strict=True):
+    # Where p(mask | x) scored values that complete x, they and not their means have the weights.
+    drawn = _values(parts, found[MISSING]["value"]) if MISSING in found else map(_statistic, parts)
+    for f, part in zip(drawn, parts, strict=True):
         f = _over_draws(f, part, whole, depth)
         if enumerated:
             given = (table - log_weight).exp().to(f.dtype)

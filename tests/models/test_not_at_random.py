@@ -99,7 +99,7 @@ def test_without_gaps_it_is_the_model_and_the_mask(known):
 
 
 def test_generation_is_the_joint_of_inference(known):
-    """x_missing is the hidden part of x; elsewhere it is independent of x given z. Imputed means are right on average."""
+    """x_missing is the hidden part of x, and elsewhere independent of x given z; imputed means are right on average."""
     model, guide, _ = known
     with torch.no_grad():
         trace = pyro.poutine.trace(model).get_trace(size=4000)
@@ -194,7 +194,7 @@ def test_a_sign_that_is_known_is_kept():
 def test_it_says_what_is_wrong(says):
     with says(SettingError, "hides='large'", "'up'"):
         SelfMasking(3, "up")
-    model, guide, batch = vae(SelfMasking(5))
+    model, _, batch = vae(SelfMasking(5))
     with says(ShapeError, "(30, 5)", "(30, 1)", "each entry of the mask"):
         model(batch["x"], batch["mask"][:, :1])
     with says(ShapeError, "(30, 5)", "(30, 4)"):
