@@ -3,9 +3,10 @@
     python benchmarks/not_at_random.py --root DATA --tables breast concrete red yeast --seeds 3
 
 The protocol is that of Ipsen et al. (2021): each column is standardised, and in each of the first D/2 columns every
-value above the mean is hidden; z has D - 1 dimensions, and the bound has 20 particles. The error is the root of the mean
-squared error over the hidden values of the training rows. The mask is deterministic, so seeds differ in the training
-alone. The breast cancer table is scikit-learn's; `concrete.txt`, `wine_red.txt` and `yeast.txt` are read from DATA.
+value above the mean is hidden; z has D - 1 dimensions, and the bound has 20 particles. The error is the root of the
+mean squared error over the hidden values of the training rows. The mask is deterministic, so seeds differ in the
+training alone. The breast cancer table is scikit-learn's; `concrete.txt`, `wine_red.txt` and `yeast.txt` are read from
+DATA.
 
 What a method is told of the mechanism: `sign` that large values hide themselves, `self` that a value hides itself,
 `linear` and `network` that hiding depends on all columns, and `nothing`, which is MIWAE.

@@ -18,7 +18,7 @@ __all__ = ["Mechanism", "SelfMasking"]
 class Mechanism(Recorded, nn.Module):
     """p(mask | x) = prod_d Bernoulli(mask_d; sigmoid(network(x)_d)), where mask_d = 1 is an observed entry.
 
-    `Mechanism(nn.Linear(D, D))` is the linear mechanism, and with hidden layers an entry is hidden by any function of x.
+    `Mechanism(nn.Linear(D, D))` is the linear mechanism, and a network with hidden layers any function of x.
     Which mechanism holds cannot be learned from the data alone: each is an assumption.
 
     Args:

@@ -26,8 +26,8 @@ class NotAtRandom(Program):
 
     What is missing is drawn from p(x | z) at the latent site `x_missing` and completes x, and the mechanism p(mask | x)
     scores which entries were observed. An evidence bound of this program is one of log p(x_observed, mask), and with
-    `IWAE` and `guides.Completed` the method is not-MIWAE. `x_missing` has the shape of x; its values at observed entries
-    have no effect, and they integrate to one.
+    `IWAE` and `guides.Completed` the method is not-MIWAE. `x_missing` has the shape of x; its values at observed
+    entries have no effect, and they integrate to one.
 
     Args:
         model: any model whose site `x` is a product over entries, as all likelihoods of this package are.

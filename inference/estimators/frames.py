@@ -42,7 +42,7 @@ def with_gap_columns(frame: Any, gaps: Sequence[Any]) -> Any:
     for name in gaps:
         if GAP.format(name) in frame.columns:
             raise DataError(
-                f"VAESynthesizer adds a column {GAP.format(name)!r} for the gaps of {name!r}, got a frame that has one. "
+                f"VAESynthesizer adds a column {GAP.format(name)!r} for the gaps of {name!r}, got a frame with one. "
                 f"Rename it: frame.rename(columns={{{GAP.format(name)!r}: ...}})."
             )
         whole[GAP.format(name)] = missing_cells(frame[name])

@@ -101,7 +101,7 @@ class VAESynthesizer(VAEEstimator):
         whole = with_gap_columns(frame, self.gaps_)
         self.table_ = self._learn_table(whole, _kinds(frame, self.kinds or {}))
         batch = self.table_.encode(whole)
-        self.low_, self.high_ = _range(batch, torch.inf, torch.amin), _range(batch, -torch.inf, torch.amax)
+        self.low_, self.high_ = _ranges(self.table_, whole)
         build = partial(table_pair, self.table_, batch, self.latent_dim, self.hidden, scale="predicted")
         mixture = partial(priors.MixtureOfNormals, self.latent_dim, self.components)
         self._train(lambda: build(self.seed_, prior=mixture()), batch, IWAE(self.num_particles))
@@ -140,6 +140,13 @@ class VAESynthesizer(VAEEstimator):
         draws = posterior(self.model_, proposal, known, size, **options)
         drawn = draws.predictive["x"][:, 0]
         result = self._rows(torch.where(known["mask"], known["x"], drawn.to(known["x"])))
+        for name, value in given.items():  # exactly what was given: neither clipped nor rounded
+            if _is_gap(value) or self._kind(name) == "date":
+                continue
+            if self.of_frame_:
+                result[name] = _repeated(value, result[name])
+            else:
+                result[:, name] = value
         if self.of_frame_:
             result.attrs["effective_sample_size"] = float(torch.as_tensor(draws.effective_sample_size)[0])
         return result
@@ -193,23 +200,26 @@ class VAESynthesizer(VAEEstimator):
         for name, value in given.items():
             if name not in own:
                 raise DataError(f"sample requires given columns of the table, got {name!r}. Choose from {own}.")
-            cell = np.array([value], dtype=object)
-            missing = bool(missing_cells(cell)[0])
+            missing = _is_gap(value)
             if missing and name not in self.gaps_:
                 raise DataError(f"sample requires a value for column {name!r}, which had no gaps, got {value!r}.")
             if not missing:
                 column = self.table_.columns[places[name]]
-                numbers[0, places[name]] = float(column.encode(_series(cell, column.kind))[0])
+                numbers[0, places[name]] = float(column.encode(_series(value, column.kind))[0])
             if name in self.gaps_:
                 numbers[0, places[GAP.format(name)]] = float(missing)
         mask = ~numbers.isnan()
         return {"x": numbers.nan_to_num(), "mask": mask}
 
+    def _kind(self, name: Any) -> str:
+        return next(column.kind for column in self.table_.columns if column.name == name)
+
     def _rows(self, x: Tensor) -> Any:
         """Rows as they were learned from: a data frame or an array."""
         import pandas
 
-        x = x.clamp(torch.tensor(self.low_, dtype=x.dtype), torch.tensor(self.high_, dtype=x.dtype)).cpu()
+        low, high = (torch.tensor(ends, dtype=torch.float64) for ends in (self.low_, self.high_))
+        x = x.cpu().double().clamp(low, high)
         values, columns = self.table_.values(x), self.table_.columns[: len(self.dtypes_)]
         result = {}
         for column, dtype, decimals in zip(columns, self.dtypes_, self.decimals_, strict=True):
@@ -229,13 +239,25 @@ def _kinds(frame: Any, kinds: Mapping[Any, str]) -> dict[Any, str]:
     return found
 
 
-def _range(batch: Batch, empty: float, of: Any) -> list[float]:
-    """The least or the largest observed number of each column."""
-    return of(torch.where(batch["mask"], batch["x"], empty), 0).tolist()
+def _ranges(table: Table, frame: Any) -> tuple[list[float], list[float]]:
+    """The least and the largest number of each column."""
+    numbers = [column.encode(frame[column.name]) for column in table.columns]
+    return [float(np.nanmin(cells)) for cells in numbers], [float(np.nanmax(cells)) for cells in numbers]
 
 
-def _series(cell: np.ndarray, kind: str) -> Any:
+def _series(value: Any, kind: str) -> Any:
     """One cell as a column of its kind."""
     import pandas
 
-    return pandas.to_datetime(pandas.Series(cell)) if kind == "date" else cell
+    return pandas.to_datetime(pandas.Series([value])) if kind == "date" else np.array([value], dtype=object)
+
+
+def _repeated(value: Any, like: Any) -> Any:
+    """A column of one value, of the type of another column."""
+    import pandas
+
+    return pandas.Series([value] * len(like), index=like.index, dtype=like.dtype)
+
+
+def _is_gap(value: Any) -> bool:
+    return bool(missing_cells(np.array([value], dtype=object))[0])
