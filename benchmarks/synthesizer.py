@@ -9,7 +9,7 @@ training rows themselves. `near` is the share of synthetic rows that are nearer 
 rows are (5 % if they are alike), and `log p(x)` is ours on the test rows, in nats per row; TVAE states none.
 
 TVAE is run with its defaults (300 epochs, batches of 500), ours with its own but for the epochs, which are as many as
-2,000 steps take. All tables ship inside packages:
+`--steps` take. All tables ship inside packages:
 scikit-learn, palmerpenguins, statsmodels and vega_datasets, and need no download. Nothing is installed here:
 ctgan and those packages belong into an environment of their own, on the path of this script.
 """
@@ -173,8 +173,9 @@ def compare(name: str, seed: int, steps: int) -> dict[str, float]:
     columns = [column for column in frame if column != target]
     row = {"real": score(train, test, target, columns)}
     epochs = math.ceil(steps / math.ceil(len(train) / 64))
+    compile = None if steps > 1000 else False  # compiling takes the time of some hundred steps
     start = time.perf_counter()
-    ours = VAESynthesizer(epochs=epochs, random_state=seed).fit(train)
+    ours = VAESynthesizer(epochs=epochs, random_state=seed, compile=compile).fit(train)
     row["s, ours"] = time.perf_counter() - start
     start = time.perf_counter()
     peer = Peer(seed).fit(train)
