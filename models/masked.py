@@ -18,7 +18,7 @@ class Masked(Program):
         log p(x_observed | z) = sum_i mask_i log p(x_i | z)
 
     This is the marginal of p(x | z) at the observed entries. So every evidence bound is a bound of log p(x_observed),
-    and with `IWAE` the method is MIWAE. It assumes that data are missing at random.
+    and with `IWAE` the method is MIWAE. It assumes that data are missing at random; `NotAtRandom` does not.
 
     Args:
         model: any model whose site `x` is a product over entries, as all likelihoods of this package are.
