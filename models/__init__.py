@@ -10,6 +10,8 @@ from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
 from pyrovae.models.mechanisms import Mechanism, SelfMasking
+from pyrovae.models.mixture import MixtureVAE
+from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.not_at_random import NotAtRandom
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
@@ -33,6 +35,8 @@ __all__ = [
     "Markov",
     "Masked",
     "Mechanism",
+    "MixtureVAE",
+    "MultimodalVAE",
     "NotAtRandom",
     "Program",
     "SelfMasking",

@@ -14,7 +14,7 @@ from torch.distributions.constraints import Constraint
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.models.distributions.columns import Columns
 
-__all__ = ["Entries", "is_drawn"]
+__all__ = ["Entries", "feasible", "is_drawn"]
 
 
 class Entries(Messenger):
@@ -48,7 +48,7 @@ class Entries(Messenger):
             # A masked entry must be in the support too: its gradient is multiplied by 0, and 0 times NaN is NaN.
             mask = _expanded(self.mask, fn, msg["value"])
             msg["fn"] = _at_entries(fn, mask)
-            msg["value"] = torch.where(mask, msg["value"], _inside(fn, msg["value"]))
+            msg["value"] = torch.where(mask, msg["value"], feasible(fn, msg["value"]))
         if self.missing is not None:
             self.drawn = fn() if self.mask is None else pyro.sample(self.missing, fn)
 
@@ -89,17 +89,22 @@ def _at_entries(fn: TorchDistribution, mask: Tensor) -> TorchDistribution:
     return entries.mask(mask).to_event(count)
 
 
-def _inside(fn: TorchDistribution, like: Tensor) -> Tensor:
-    """Numbers in the support of each entry, in a shape that broadcasts to the event shape."""
+def feasible(fn: TorchDistribution, like: Tensor) -> Tensor:
+    """Numbers in the support of each entry of a distribution, in a shape that broadcasts to the event shape.
+
+    Args:
+        fn: the distribution, such as a likelihood.
+        like: a tensor of the type and on the device of the result.
+    """
     if isinstance(fn, Columns):
-        return torch.cat([_inside(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
+        return torch.cat([feasible(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
     inner: Any = fn
     while isinstance(inner, Independent | ExpandedDistribution | MaskedDistribution):
         inner = inner.base_dist
-    return _feasible(inner.support, like)
+    return _inside(inner.support, like)
 
 
-def _feasible(support: Constraint, like: Tensor) -> Tensor:
+def _inside(support: Constraint, like: Tensor) -> Tensor:
     """A number in the support: 0 if it is discrete, else the image of 0 under torch's map onto the support."""
     zero = like.new_zeros(())
     return zero if support.is_discrete else biject_to(support)(zero if zero.is_floating_point() else zero.float())
