@@ -2,6 +2,7 @@
 
 from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.codes import GumbelCodeGuide, QuantisedGuide
+from pyrovae.guides.completed import Completed
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
 from pyrovae.guides.delta import DeltaGuide
@@ -23,6 +24,7 @@ __all__ = [
     "AmortizedGuide",
     "BottomUpGuide",
     "Combiner",
+    "Completed",
     "ConditionalGuide",
     "Corrupted",
     "DeltaGuide",

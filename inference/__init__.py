@@ -226,7 +226,12 @@ __all__ = [
     "vary",
 ]
 
-_ESTIMATORS = {"VAEDetector": "detector", "VAEImputer": "imputer", "VAETransformer": "transformer"}
+_ESTIMATORS = {
+    "VAEDetector": "detector",
+    "VAEImputer": "imputer",
+    "VAESynthesizer": "synthesizer",
+    "VAETransformer": "transformer",
+}
 """Where each estimator is: it needs scikit-learn, and is imported when it is asked for."""
 
 

@@ -9,8 +9,10 @@ from pyrovae.models.hierarchical import HierarchicalVAE, Hierarchy, LadderVAE, L
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
+from pyrovae.models.mechanisms import Mechanism, SelfMasking
 from pyrovae.models.mixture import MixtureVAE
 from pyrovae.models.multimodal import MultimodalVAE
+from pyrovae.models.not_at_random import NotAtRandom
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -37,7 +39,12 @@ __all__ = [
     "MixtureVAE",
     "MultimodalVAE",
     "ProductOfTopics",
+    "Mechanism",
+    "MixtureVAE",
+    "MultimodalVAE",
+    "NotAtRandom",
     "Program",
+    "SelfMasking",
     "SemiSupervisedVAE",
     "TextVAE",
     "TopicDecoder",

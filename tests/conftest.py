@@ -17,6 +17,7 @@ from pyrovae.data import hide_modalities, incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
+    Completed,
     ConditionalGuide,
     Corrupted,
     DeltaGuide,
@@ -58,6 +59,11 @@ from pyrovae.models import (
     MixtureVAE,
     MultimodalVAE,
     ProductOfTopics,
+    Mechanism,
+    MixtureVAE,
+    MultimodalVAE,
+    NotAtRandom,
+    SelfMasking,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -290,6 +296,14 @@ def masked(likelihood: likelihoods.Likelihood) -> Pair:
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
 
 
+def not_at_random(likelihood: likelihoods.Likelihood, mechanism: nn.Module) -> Pair:
+    """The masked pair, in which the values of x decide what is missing."""
+    pair = masked(likelihood)
+    model = NotAtRandom(pair.model.model, mechanism)
+    latent = {**pair.latent, "x_missing": likelihood.event_shape}
+    return Pair(model, Completed(pair.guide, model), pair.batch, latent)
+
+
 def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False) -> Pair:
     """A grid of 2 x 2 codes with vectors of R^3."""
     grid, pair = (2, 2), vae(likelihoods.Bernoulli(IMAGE))
@@ -356,6 +370,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
     "masked-table": lambda: masked(table()),
+    "self-masking": lambda: not_at_random(likelihoods.Normal(IMAGE, scale="predicted"), SelfMasking(IMAGE, "large")),
+    "not-at-random": lambda: not_at_random(likelihoods.Normal(5), Mechanism(MLP(5, 5, (7,)))),
     "experts-product": lambda: modalities("product"),
     "experts-mixture": lambda: modalities("mixture"),
     "experts-mixture-of-products": lambda: modalities("mixture-of-products"),
