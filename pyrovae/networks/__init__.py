@@ -9,6 +9,7 @@ from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
 from pyrovae.networks.shape import Shape
@@ -24,6 +25,7 @@ __all__ = [
     "GatedMLP",
     "InverseAutoregressive",
     "JointMLP",
+    "NormedMLP",
     "ResidualConvDecoder",
     "ResidualConvEncoder",
     "Shape",
