@@ -1,7 +1,7 @@
 """Likelihoods of overdispersed counts: the negative binomial, and the zero-inflated one."""
 
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
@@ -76,7 +76,7 @@ class OverdispersedCounts(Likelihood):
         """
         raw, *others = self.parts(params)
         log_r = _log_bounded(others.pop(0) if self.dispersion == "predicted" else self._raw_r(batch), DISPERSION_BOUND)
-        counts = _NegativeBinomial(log_r.exp(), logits=self._log_mean(raw, total) - log_r)
+        counts = _NegativeBinomial(log_r.exp(), self._log_mean(raw, total) - log_r)
         return self.member(counts, *others).to_event(len(self.event_shape))
 
     @abstractmethod
@@ -201,13 +201,21 @@ class ZeroInflatedNegativeBinomial(OverdispersedCounts):
 class _NegativeBinomial(dist.NegativeBinomial):
     """The negative binomial distribution, whose log-probabilities are computed in float64.
 
-    At counts near a million the terms are millions of nats, and cancel: float32 would be off by a nat.
+    At counts near a million the terms are millions of nats, and cancel: float32 would be off by a nat. r keeps its own
+    shape: where it is one number per entry, its part of the coefficient is computed once, not for each data point.
     """
+
+    def __init__(self, r: Tensor, logits: Tensor) -> None:
+        self.r = r
+        super().__init__(r, logits=logits)
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "_NegativeBinomial":
+        return _NegativeBinomial(self.r, self.logits.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        r, logits, count = wide(self.total_count), wide(self.logits), wide(value)
+        r, logits, count = wide(self.r), wide(self.logits), wide(value)
         log_prob = count * logits - (r + count) * softplus(logits, threshold=40)
         return (log_prob + log_binomial(r, count)).to(self.logits.dtype)
 
