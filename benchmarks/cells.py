@@ -193,7 +193,7 @@ CONTESTANTS: dict[str, Any] = {
     "again": Ours,
     "stopped": partial(Ours, patience=10),
 }
-"""Ours by the recipe of scvi-tools; scvi-tools; ours again, with the compiled steps in the cache; ours as `fit` has it."""
+"""Ours by the recipe of scvi-tools; scvi-tools; ours again, with compiled steps in the cache; ours as `fit` has it."""
 
 
 def measured(kind: str, who: str, splits: tuple[data.Batch, data.Batch], flags: argparse.Namespace, seed: int) -> None:

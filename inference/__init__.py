@@ -7,7 +7,9 @@ from pyrovae.inference.compile.reasons import EagerWarning
 from pyrovae.inference.diagnostics import (
     AggregatePosterior,
     Calibration,
+    CodeUse,
     Diagnosis,
+    GradientError,
     GradientNoise,
     InferenceGaps,
     LatentSummary,
@@ -15,9 +17,11 @@ from pyrovae.inference.diagnostics import (
     Verdict,
     aggregate_posterior,
     calibration,
+    code_use,
     diagnose,
     effective_sample_size,
     gaps,
+    gradient_error,
     gradient_noise,
     nuts,
     psis_khat,
@@ -36,11 +40,27 @@ from pyrovae.inference.latent.neighbours import Neighbours, neighbours
 from pyrovae.inference.latent.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate, traverse, vary
-from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
+from pyrovae.inference.objectives import (
+    DIPVAE,
+    ELBO,
+    IWAE,
+    MMD,
+    BetaTCVAE,
+    Cyclical,
+    Enumerated,
+    FactorVAE,
+    Linear,
+    Objective,
+    Relaxed,
+    Renyi,
+    ScoreFunction,
+    WakeSleep,
+)
 from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
 from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
 from pyrovae.inference.tasks.augmentation import augment
+from pyrovae.inference.tasks.clustering import ClusterAccuracy, cluster_accuracy
 from pyrovae.inference.tasks.complexity import complexity
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
@@ -53,6 +73,12 @@ from pyrovae.inference.tasks.disentanglement import (
 from pyrovae.inference.tasks.entries import entry_scores
 from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
 from pyrovae.inference.tasks.intervals import coverage, interval
+from pyrovae.inference.tasks.modalities import (
+    SubsetEvidence,
+    draw_modality,
+    predict_modality,
+    subset_evidence,
+)
 from pyrovae.inference.tasks.perplexity import perplexity
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
@@ -63,6 +89,7 @@ from pyrovae.inference.training.history import History
 from pyrovae.inference.training.svi import SVI
 
 __all__ = [
+    "DIPVAE",
     "ELBO",
     "IWAE",
     "MMD",
@@ -74,17 +101,22 @@ __all__ = [
     "Annealing",
     "BetaTCVAE",
     "Calibration",
+    "CodeUse",
+    "ClusterAccuracy",
     "Cyclical",
     "Diagnosis",
     "Draws",
     "EagerWarning",
+    "Enumerated",
     "EpochReport",
     "Estimate",
     "Evaluation",
     "EvidenceBounds",
     "EvidenceComparison",
     "EvidenceEstimate",
+    "FactorVAE",
     "FactorVAEScore",
+    "GradientError",
     "GradientNoise",
     "History",
     "Imputation",
@@ -99,9 +131,12 @@ __all__ = [
     "ProbeAccuracy",
     "QuantisedPCA",
     "RateDistortion",
+    "Relaxed",
     "Release",
     "Renyi",
+    "ScoreFunction",
     "StopTraining",
+    "SubsetEvidence",
     "Supervised",
     "Traversal",
     "Verdict",
@@ -115,6 +150,8 @@ __all__ = [
     "calibration",
     "check_pair",
     "classify",
+    "code_use",
+    "cluster_accuracy",
     "compare_evidence",
     "complexity",
     "coverage",
@@ -124,6 +161,7 @@ __all__ = [
     "decode_sampled",
     "diagnose",
     "dimension_rates",
+    "draw_modality",
     "effective_sample_size",
     "encode",
     "entry_scores",
@@ -133,6 +171,7 @@ __all__ = [
     "fit",
     "gaps",
     "generate",
+    "gradient_error",
     "gradient_noise",
     "great_circle",
     "imputations",
@@ -150,6 +189,7 @@ __all__ = [
     "perplexity",
     "posterior",
     "posterior_predictive",
+    "predict_modality",
     "prior",
     "prior_predictive",
     "probe",
@@ -158,6 +198,7 @@ __all__ = [
     "reconstruct",
     "sandwich",
     "slerp",
+    "subset_evidence",
     "threshold",
     "to_arviz",
     "traverse",

@@ -10,6 +10,8 @@ from pyrovae.models.hierarchical import HierarchicalVAE, Hierarchy, LadderVAE, L
 from pyrovae.models.likelihoods import Likelihood
 from pyrovae.models.markov import DeepMarkovModel, GatedTransition
 from pyrovae.models.masked import Masked
+from pyrovae.models.mixture import MixtureVAE
+from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -33,6 +35,8 @@ __all__ = [
     "Likelihood",
     "Markov",
     "Masked",
+    "MixtureVAE",
+    "MultimodalVAE",
     "Program",
     "SemiSupervisedCountVAE",
     "SemiSupervisedVAE",

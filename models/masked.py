@@ -15,7 +15,7 @@ from pyrovae.errors import PairError, ShapeError
 from pyrovae.models.distributions.columns import Columns
 from pyrovae.models.program import Program
 
-__all__ = ["Masked"]
+__all__ = ["Masked", "feasible"]
 
 
 class Masked(Program):
@@ -85,7 +85,7 @@ class _Entries(Messenger):
             ) from None
         entries = _at_entries(msg["fn"], mask)
         # A masked entry must be in the support too: its gradient is multiplied by 0, and 0 times NaN is NaN.
-        msg["value"] = torch.where(mask, msg["value"], _inside(msg["fn"], msg["value"]))
+        msg["value"] = torch.where(mask, msg["value"], feasible(msg["fn"], msg["value"]))
         msg["fn"] = entries
 
 
@@ -104,17 +104,22 @@ def _at_entries(fn: TorchDistribution, mask: Tensor) -> TorchDistribution:
     return entries.mask(mask).to_event(count)
 
 
-def _inside(fn: TorchDistribution, like: Tensor) -> Tensor:
-    """Numbers in the support of each entry, in a shape that broadcasts to the event shape."""
+def feasible(fn: TorchDistribution, like: Tensor) -> Tensor:
+    """Numbers in the support of each entry of a distribution, in a shape that broadcasts to the event shape.
+
+    Args:
+        fn: the distribution, such as a likelihood.
+        like: a tensor of the type and on the device of the result.
+    """
     if isinstance(fn, Columns):
-        return torch.cat([_inside(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
+        return torch.cat([feasible(part, like).expand(width) for part, width in zip(fn.parts, fn.widths, strict=True)])
     inner: Any = fn
     while isinstance(inner, Independent | ExpandedDistribution | MaskedDistribution):
         inner = inner.base_dist
-    return _feasible(inner.support, like)
+    return _inside(inner.support, like)
 
 
-def _feasible(support: Constraint, like: Tensor) -> Tensor:
+def _inside(support: Constraint, like: Tensor) -> Tensor:
     """A number in the support: 0 if it is discrete, else the image of 0 under torch's map onto the support."""
     zero = like.new_zeros(())
     return zero if support.is_discrete else biject_to(support)(zero if zero.is_floating_point() else zero.float())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import incomplete, mcar
+from pyrovae.data import hide_modalities, incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
@@ -21,14 +21,19 @@ from pyrovae.guides import (
     Corrupted,
     CountGuide,
     DeltaGuide,
+    ExpertsGuide,
     FlowCombiner,
     FlowGuide,
     FullNormalGuide,
     GaussianNoise,
+    GumbelCodeGuide,
+    JointGuide,
     LowRankNormalGuide,
     MarkovGuide,
     MixtureGuide,
     NormalGuide,
+    QuantisedGuide,
+    Responsibilities,
     SemiSupervisedCountGuide,
     SemiSupervisedGuide,
     SentenceEncoder,
@@ -49,6 +54,8 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
+    MixtureVAE,
+    MultimodalVAE,
     SemiSupervisedCountVAE,
     SemiSupervisedVAE,
     TextVAE,
@@ -56,6 +63,7 @@ from pyrovae.models import (
     likelihoods,
     priors,
 )
+from pyrovae.networks import CausalTransformer, Codebook, Levels
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
@@ -210,6 +218,18 @@ def semi_supervised_counts() -> Pair:
     return Pair(model, guide, pair.batch | {"y": y}, {"y": (), "u": (2,), "z": (LATENT,)})
 
 
+def mixture(*, factorised: bool = False) -> Pair:
+    """A mixture of learned normals, whose component is a latent."""
+    prior = ConditionalNormal(MLP(CLASSES, 2 * LATENT, ()))
+    likelihood, decoder = likelihoods.Bernoulli(IMAGE), MLP(LATENT, IMAGE, (7,))
+    model = MixtureVAE(priors.OneHot(CLASSES, learned=True), prior, likelihood, decoder)
+    guide = JointGuide(MLP(IMAGE, CLASSES, (7,)), NormalGuide(JointMLP([IMAGE, CLASSES], 2 * LATENT, (7,))))
+    if factorised:
+        shares = Responsibilities(model.components, model.prior)
+        guide = JointGuide(shares, NormalGuide(MLP(IMAGE, 2 * LATENT, (7,))), factorised=True)
+    return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round()}, {"c": (CLASSES,), "z": (LATENT,)})
+
+
 def autoencoder(*, denoising: bool = False) -> Pair:
     """A point-mass guide. If denoising, it is in evaluation mode, so that it gets the data that the model scores."""
     pair = vae(likelihoods.Normal(IMAGE, scale=0.5))
@@ -278,6 +298,27 @@ def masked(likelihood: likelihoods.Likelihood) -> Pair:
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
 
 
+def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False) -> Pair:
+    """A grid of 2 x 2 codes with vectors of R^3."""
+    grid, pair = (2, 2), vae(likelihoods.Bernoulli(IMAGE))
+    network = CausalTransformer(book.size, 4, 4, 2, 1)
+    prior = priors.CausalCodePrior(network, book, grid) if causal else priors.UniformCodePrior(book, grid)
+    encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
+    model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
+    return Pair(model, guide(encoder, book, grid), pair.batch, {"z": (3, *grid)})
+
+
+def modalities(combine: str, *, missing: bool = True) -> Pair:
+    """An image and a label, either of which is missing at some data points."""
+    parts: dict[str, likelihoods.Likelihood] = {"x": likelihoods.Bernoulli(IMAGE), "y": likelihoods.Label(CLASSES)}
+    decoders = {name: MLP(LATENT, part.params_shape, (7,)) for name, part in parts.items()}
+    encoders = {"x": MLP(IMAGE, 2 * LATENT, (7,)), "y": JointMLP([CLASSES], 2 * LATENT, (7,))}
+    batch = {"x": torch.rand(SIZE, *IMAGE).round(), "y": torch.arange(SIZE) % CLASSES}
+    model = MultimodalVAE(priors.StandardNormal(LATENT), parts, decoders)
+    batch = dict(hide_modalities(batch, 0.4, seed=3) if missing else batch)
+    return Pair(model, ExpertsGuide(encoders, combine), batch, {"z": (LATENT,)})
+
+
 # One line each. Every call builds a new pair.
 PAIRS: dict[str, Callable[[], Pair]] = {
     "bernoulli": lambda: vae(likelihoods.Bernoulli(IMAGE)),
@@ -313,6 +354,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "counts-normed": lambda: counts(likelihoods.ZeroInflatedNegativeBinomial(7, shares=True), normed=True),
     "counts-latent-total": lambda: counts(likelihoods.NegativeBinomial(7, shares=True), latent_total=True),
     "semi-supervised-counts": lambda: semi_supervised_counts(),
+    "mixture": lambda: mixture(),
+    "mixture-factorised": lambda: mixture(factorised=True),
     "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),
     "vamp-prior": lambda: with_prior(lambda guide: priors.VampPrior(guide.given, torch.rand(4, *IMAGE))),
     "flow-prior": lambda: with_prior(lambda _: priors.FlowPrior(LATENT, 2, (5,))),
@@ -324,8 +367,16 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
     "masked-table": lambda: masked(table()),
+    "experts-product": lambda: modalities("product"),
+    "experts-mixture": lambda: modalities("mixture"),
+    "experts-mixture-of-products": lambda: modalities("mixture-of-products"),
+    "experts-all-present": lambda: modalities("product", missing=False),
     "autoencoder": lambda: autoencoder(),
     "denoising-autoencoder": lambda: autoencoder(denoising=True),
+    "codes-nearest": lambda: coded(Codebook(8, 3, 0.9)),
+    "codes-levels": lambda: coded(Levels([3, 3, 2])),
+    "codes-gumbel": lambda: coded(Codebook(8, 3, None), GumbelCodeGuide),
+    "codes-causal": lambda: coded(Codebook(8, 3, 0.9), causal=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
     "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }
@@ -341,6 +392,7 @@ REPRESENTATIVE = [
     "semi-supervised",
     "deep-markov-flow",
     "masked-table",
+    "experts-mixture",
     "autoencoder",
     "text-lstm",
 ]

@@ -10,6 +10,7 @@ from pyrovae.models.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from pyrovae.models.likelihoods.counts import Poisson
 from pyrovae.models.likelihoods.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from pyrovae.models.likelihoods.heterogeneous import Heterogeneous
+from pyrovae.models.likelihoods.label import Label
 from pyrovae.models.likelihoods.likelihood import Likelihood
 from pyrovae.models.likelihoods.location_scale import Laplace, LocationScale, LogNormal, Normal, ScaleMode, StudentT
 from pyrovae.models.likelihoods.negative_binomial import (
@@ -27,6 +28,7 @@ __all__ = [
     "DiscretizedLogisticMixture",
     "Dispersion",
     "Heterogeneous",
+    "Label",
     "Laplace",
     "Likelihood",
     "LocationScale",

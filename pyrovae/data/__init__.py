@@ -22,6 +22,7 @@ from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.lookup import check_source
 from pyrovae.data.mapped import check_unchanged
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
+from pyrovae.data.modalities import Subsets, every_subset, flag_of, hide_modalities
 from pyrovae.data.origin import Origin
 from pyrovae.data.parquet import is_parquet
 from pyrovae.data.piano import rolls
@@ -50,6 +51,7 @@ __all__ = [
     "Scale",
     "Source",
     "Standardize",
+    "Subsets",
     "Table",
     "TokenLevel",
     "Transform",
@@ -58,9 +60,12 @@ __all__ = [
     "check_source",
     "check_unchanged",
     "chords_log_prob",
+    "every_subset",
     "excerpt",
+    "flag_of",
     "halves",
     "hide_labels",
+    "hide_modalities",
     "hot_deck",
     "incomplete",
     "load",

@@ -6,6 +6,8 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 
 from pyrovae.networks.bijections import Coupling, InverseAutoregressive
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.causal import CausalTransformer
+from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 from pyrovae.networks.joint import JointMLP
@@ -17,6 +19,8 @@ from pyrovae.networks.shape import Shape
 __all__ = [
     "MLP",
     "BackwardRNN",
+    "CausalTransformer",
+    "Codebook",
     "ConvBlock",
     "ConvDecoder",
     "ConvEncoder",
@@ -25,6 +29,7 @@ __all__ = [
     "GatedMLP",
     "InverseAutoregressive",
     "JointMLP",
+    "Levels",
     "NormedMLP",
     "ResidualConvDecoder",
     "ResidualConvEncoder",
