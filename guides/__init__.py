@@ -5,6 +5,7 @@ from pyrovae.guides.codes import GumbelCodeGuide, QuantisedGuide
 from pyrovae.guides.completed import Completed
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
+from pyrovae.guides.counts import CountGuide, SemiSupervisedCountGuide
 from pyrovae.guides.delta import DeltaGuide
 from pyrovae.guides.dirichlet import DirichletGuide
 from pyrovae.guides.empty import EmptyGuide
@@ -27,6 +28,7 @@ __all__ = [
     "Completed",
     "ConditionalGuide",
     "Corrupted",
+    "CountGuide",
     "DeltaGuide",
     "DirichletGuide",
     "EmptyGuide",
@@ -45,6 +47,7 @@ __all__ = [
     "QuantisedGuide",
     "Responsibilities",
     "PowerSphericalGuide",
+    "SemiSupervisedCountGuide",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",

@@ -2,6 +2,7 @@
 
 from pyrovae.models import distributions, likelihoods, priors
 from pyrovae.models.conditional import ConditionalVAE
+from pyrovae.models.counts import CountProgram, CountVAE, SemiSupervisedCountVAE
 from pyrovae.models.decoders import LSTMDecoder, TransformerDecoder
 from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.normal import ConditionalNormal
@@ -13,6 +14,8 @@ from pyrovae.models.mechanisms import Mechanism, SelfMasking
 from pyrovae.models.mixture import MixtureVAE
 from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.not_at_random import NotAtRandom
+from pyrovae.models.mixture import MixtureVAE
+from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -24,6 +27,8 @@ __all__ = [
     "Autoregressive",
     "ConditionalNormal",
     "ConditionalVAE",
+    "CountProgram",
+    "CountVAE",
     "DeepMarkovModel",
     "GatedTransition",
     "HierarchicalVAE",
@@ -45,6 +50,10 @@ __all__ = [
     "NotAtRandom",
     "Program",
     "SelfMasking",
+    "MixtureVAE",
+    "MultimodalVAE",
+    "Program",
+    "SemiSupervisedCountVAE",
     "SemiSupervisedVAE",
     "TextVAE",
     "TopicDecoder",

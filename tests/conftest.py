@@ -20,6 +20,7 @@ from pyrovae.guides import (
     Completed,
     ConditionalGuide,
     Corrupted,
+    CountGuide,
     DeltaGuide,
     DirichletGuide,
     ExpertsGuide,
@@ -36,6 +37,7 @@ from pyrovae.guides import (
     QuantisedGuide,
     Responsibilities,
     PowerSphericalGuide,
+    SemiSupervisedCountGuide,
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
@@ -48,6 +50,7 @@ from pyrovae.models import (
     Autoregressive,
     ConditionalNormal,
     ConditionalVAE,
+    CountVAE,
     DeepMarkovModel,
     GatedTransition,
     HierarchicalVAE,
@@ -64,6 +67,9 @@ from pyrovae.models import (
     MultimodalVAE,
     NotAtRandom,
     SelfMasking,
+    MixtureVAE,
+    MultimodalVAE,
+    SemiSupervisedCountVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -76,6 +82,7 @@ from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.shape import Shape, as_shape
 
@@ -197,6 +204,32 @@ def semi_supervised() -> Pair:
     guide = SemiSupervisedGuide(MLP(IMAGE, CLASSES, (7,)), NormalGuide(encoder))
     y = torch.where(torch.arange(SIZE) % 2 == 0, torch.arange(SIZE) % CLASSES, -1)
     return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"y": (), "z": (LATENT,)})
+
+
+def counts(likelihood: likelihoods.OverdispersedCounts, *, latent_total: bool = False, normed: bool = False) -> Pair:
+    """Counts of seven genes in two batches; totals are given or a latent, and norms are in evaluation mode."""
+    net = partial(NormedMLP, hidden=(7,)) if normed else partial(JointMLP, hidden=(7,))
+    total = priors.LogNormalTotal(2) if latent_total else None
+    model = CountVAE(priors.StandardNormal(LATENT), likelihood, net([LATENT, 2], likelihood.params_shape), total)
+    totals = net([7, 2], 2) if latent_total else None
+    guide = CountGuide(NormalGuide(net([7, 2], 2 * LATENT)), totals)
+    batch = {"x": torch.poisson(torch.rand(SIZE, 7) * 5) + 1, "batch": torch.arange(SIZE) % 2}
+    if normed:
+        model.eval(), guide.eval()
+    latent = {"z": (LATENT,)} | ({"total": ()} if latent_total else {})
+    return Pair(model, guide, batch if latent_total else batch | {"total": batch["x"].sum(-1)}, latent)
+
+
+def semi_supervised_counts() -> Pair:
+    """Types of cells, of which every other one is known."""
+    pair = counts(likelihoods.NegativeBinomial(7, shares=True))
+    conditional = ConditionalNormal(JointMLP([2, CLASSES], 2 * LATENT, (7,)))
+    style = NormalGuide(JointMLP([LATENT, CLASSES], 2 * 2, (7,)))
+    parts = pair.model.likelihood, pair.model.decoder
+    model = SemiSupervisedCountVAE(priors.StandardNormal(2), conditional, *parts, CLASSES)
+    guide = SemiSupervisedCountGuide(MLP(LATENT, CLASSES, (7,)), pair.guide.guide, style)
+    y = torch.where(torch.arange(SIZE) % 2 == 0, torch.arange(SIZE) % CLASSES, -1)
+    return Pair(model, guide, pair.batch | {"y": y}, {"y": (), "u": (2,), "z": (LATENT,)})
 
 
 def mixture(*, factorised: bool = False) -> Pair:
@@ -344,6 +377,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "poisson": lambda: drawn(likelihoods.Poisson(7)),
     "negative-binomial": lambda: drawn(likelihoods.NegativeBinomial(7)),
     "negative-binomial-predicted": lambda: drawn(likelihoods.NegativeBinomial(7, "predicted")),
+    "zero-inflated-negative-binomial": lambda: drawn(likelihoods.ZeroInflatedNegativeBinomial(7)),
     "heterogeneous": lambda: drawn(table()),
     "two-levels-bottom-up": lambda: hierarchy("bottom-up", 2),
     "hierarchy-bottom-up": lambda: hierarchy("bottom-up"),
@@ -355,6 +389,10 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conditional-on-labels": lambda: conditional(labels=True),
     "conditional-on-a-part": lambda: conditional(labels=False),
     "semi-supervised": lambda: semi_supervised(),
+    "counts": lambda: counts(likelihoods.NegativeBinomial(7, shares=True, batches=2)),
+    "counts-normed": lambda: counts(likelihoods.ZeroInflatedNegativeBinomial(7, shares=True), normed=True),
+    "counts-latent-total": lambda: counts(likelihoods.NegativeBinomial(7, shares=True), latent_total=True),
+    "semi-supervised-counts": lambda: semi_supervised_counts(),
     "mixture": lambda: mixture(),
     "mixture-factorised": lambda: mixture(factorised=True),
     "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),

@@ -7,6 +7,7 @@ from pyrovae.models.priors.flow import FlowPrior
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
 from pyrovae.models.priors.one_hot import OneHot
 from pyrovae.models.priors.standard_normal import StandardNormal
+from pyrovae.models.priors.totals import LogNormalTotal
 
 __all__ = [
     "CausalCodePrior",
@@ -14,6 +15,7 @@ __all__ = [
     "Flat",
     "FlowPrior",
     "LogisticNormal",
+    "LogNormalTotal",
     "MixtureOfNormals",
     "OneHot",
     "StandardNormal",

@@ -12,6 +12,7 @@ from pyrovae.errors import DataError
 __all__ = ["check_source"]
 
 FILES = (*SUFFIXES, ".parquet", ".txt", ".tsv")
+FILES = (*SUFFIXES, ".parquet", ".h5ad", ".txt")
 """The suffixes of files that hold data."""
 
 
