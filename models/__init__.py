@@ -14,8 +14,6 @@ from pyrovae.models.mechanisms import Mechanism, SelfMasking
 from pyrovae.models.mixture import MixtureVAE
 from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.not_at_random import NotAtRandom
-from pyrovae.models.mixture import MixtureVAE
-from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -40,19 +38,14 @@ __all__ = [
     "Likelihood",
     "Markov",
     "Masked",
+    "Mechanism",
     "MixtureOfTopics",
     "MixtureVAE",
     "MultimodalVAE",
-    "ProductOfTopics",
-    "Mechanism",
-    "MixtureVAE",
-    "MultimodalVAE",
     "NotAtRandom",
+    "ProductOfTopics",
     "Program",
     "SelfMasking",
-    "MixtureVAE",
-    "MultimodalVAE",
-    "Program",
     "SemiSupervisedCountVAE",
     "SemiSupervisedVAE",
     "TextVAE",

@@ -14,7 +14,6 @@ from pyrovae.inference.pair.tracing import sites, trace_pair
 from pyrovae.inference.training.checkpoint import load, save
 from pyrovae.inference.training.pair_weights import restore, weights
 
-
 UNORDERED = (BottomUpGuide, JointGuide, SemiSupervisedCountGuide, SemiSupervisedGuide)
 """Guides that draw labels, or in another order than the model."""
 

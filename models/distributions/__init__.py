@@ -8,8 +8,8 @@ from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_normal, precision_weighted
 from pyrovae.models.distributions.power_spherical import PowerSpherical
 from pyrovae.models.distributions.sentences import Sentences
-from pyrovae.models.distributions.uniform_mixture import UniformMixture
 from pyrovae.models.distributions.sphere import Rotational, SphericalUniform
+from pyrovae.models.distributions.uniform_mixture import UniformMixture
 from pyrovae.models.distributions.von_mises_fisher import VonMisesFisher
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
     "PowerSpherical",
     "Rotational",
     "Sentences",
-    "UniformMixture",
     "SphericalUniform",
+    "UniformMixture",
     "VonMisesFisher",
     "diagonal_normal",
     "precision_weighted",

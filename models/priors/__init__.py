@@ -6,6 +6,7 @@ from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
 from pyrovae.models.priors.one_hot import OneHot
+from pyrovae.models.priors.sphere import UniformOnSphere
 from pyrovae.models.priors.standard_normal import StandardNormal
 from pyrovae.models.priors.totals import LogNormalTotal
 
@@ -14,15 +15,12 @@ __all__ = [
     "Dirichlet",
     "Flat",
     "FlowPrior",
-    "LogisticNormal",
     "LogNormalTotal",
+    "LogisticNormal",
     "MixtureOfNormals",
     "OneHot",
     "StandardNormal",
     "UniformCodePrior",
+    "UniformOnSphere",
     "VampPrior",
 ]
-from pyrovae.models.priors.sphere import UniformOnSphere
-from pyrovae.models.priors.standard_normal import StandardNormal
-
-__all__ = ["Flat", "FlowPrior", "MixtureOfNormals", "StandardNormal", "UniformOnSphere", "VampPrior"]
