@@ -20,7 +20,7 @@ PLACES = 3
 
 def pair(codebook, guide=QuantisedGuide, *, causal=False, **options):
     """Binary vectors of 6 numbers, and three codes."""
-    network = CausalTransformer(codebook.size, PLACES, 8, 2, 1)
+    network = CausalTransformer(codebook, PLACES, 8, 2, 1)
     prior = priors.CausalCodePrior(network, codebook, PLACES) if causal else priors.UniformCodePrior(codebook, PLACES)
     model = VAE(prior, likelihoods.Bernoulli(6), MLP((codebook.dim, PLACES), 6, (16,)))
     channels = codebook.size if guide is GumbelCodeGuide else codebook.dim
@@ -166,7 +166,7 @@ def test_a_prior_is_learned_after_the_pair():
     batch = {"x": torch.eye(6)[torch.arange(200) % 2]}
     before = evaluate(model, guide, batch, num_samples=1)
     model.requires_grad_(False), guide.requires_grad_(False)
-    model.prior = priors.CausalCodePrior(CausalTransformer(3, PLACES, 8, 2, 1), codebook, PLACES)
+    model.prior = priors.CausalCodePrior(CausalTransformer(codebook, PLACES, 8, 2, 1), codebook, PLACES)
     frozen = [p.clone() for p in (*model.decoder.parameters(), *guide.parameters())]
     fit(model, guide, batch, epochs=15, batch_size=20, optim=(torch.optim.Adam, {"lr": 0.03}))
     after = evaluate(model, guide, batch, num_samples=1)
