@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyrovae import load, save
 from pyrovae.errors import SettingError, ShapeError
 from pyrovae.guides import GumbelCodeGuide, QuantisedGuide
 from pyrovae.inference import ELBO, Linear, check_pair, evaluate, fit
@@ -188,6 +189,19 @@ def test_the_temperature_follows_its_schedule_in_training_alone():
     guide.eval()
     trace_pair(model, guide, batch)
     assert guide.step == 6
+
+
+def test_a_folder_has_the_schedule_and_the_shared_codebook(tmp_path):
+    codebook = Codebook(4, 2, decay=None)
+    model, guide = pair(codebook, GumbelCodeGuide, causal=True, temperature=Linear(2.0, 1.0, 4))
+    trace_pair(model, guide, data())
+    save(tmp_path / "pair", model, guide)
+    loaded = load(tmp_path / "pair")
+    assert loaded.guide.temperature == Linear(2.0, 1.0, 4)
+    assert loaded.guide.step == 1
+    batch = data()
+    first, second = (evaluate(*two, batch, num_samples=3) for two in ((model, guide), (loaded.model, loaded.guide)))
+    assert torch.equal(first.per_datum["elbo"], second.per_datum["elbo"])
 
 
 @pytest.mark.slow
