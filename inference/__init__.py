@@ -80,8 +80,19 @@ from pyrovae.inference.tasks.modalities import (
     subset_evidence,
 )
 from pyrovae.inference.tasks.perplexity import perplexity
+from pyrovae.inference.tasks.prior_fitting import FittedPrior, fit_prior
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
+from pyrovae.inference.tasks.topics import (
+    Topics,
+    nats_per_word,
+    npmi,
+    relevance,
+    topic_diversity,
+    topic_scores,
+    topic_shares,
+    topics,
+)
 from pyrovae.inference.training.callbacks import EpochReport, StopTraining
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
@@ -101,8 +112,8 @@ __all__ = [
     "Annealing",
     "BetaTCVAE",
     "Calibration",
-    "CodeUse",
     "ClusterAccuracy",
+    "CodeUse",
     "Cyclical",
     "Diagnosis",
     "Draws",
@@ -116,6 +127,7 @@ __all__ = [
     "EvidenceEstimate",
     "FactorVAE",
     "FactorVAEScore",
+    "FittedPrior",
     "GradientError",
     "GradientNoise",
     "History",
@@ -138,6 +150,7 @@ __all__ = [
     "StopTraining",
     "SubsetEvidence",
     "Supervised",
+    "Topics",
     "Traversal",
     "Verdict",
     "WakeSleep",
@@ -150,8 +163,8 @@ __all__ = [
     "calibration",
     "check_pair",
     "classify",
-    "code_use",
     "cluster_accuracy",
+    "code_use",
     "compare_evidence",
     "complexity",
     "coverage",
@@ -169,6 +182,7 @@ __all__ = [
     "factor_vae_score",
     "features",
     "fit",
+    "fit_prior",
     "gaps",
     "generate",
     "gradient_error",
@@ -183,7 +197,9 @@ __all__ = [
     "load_weights",
     "log_evidence",
     "mutual_information_gap",
+    "nats_per_word",
     "neighbours",
+    "npmi",
     "nuts",
     "path",
     "perplexity",
@@ -196,16 +212,26 @@ __all__ = [
     "psis_khat",
     "rate_distortion",
     "reconstruct",
+    "relevance",
     "sandwich",
     "slerp",
     "subset_evidence",
     "threshold",
     "to_arviz",
+    "topic_diversity",
+    "topic_scores",
+    "topic_shares",
+    "topics",
     "traverse",
     "vary",
 ]
 
-_ESTIMATORS = {"VAEDetector": "detector", "VAEImputer": "imputer", "VAETransformer": "transformer"}
+_ESTIMATORS = {
+    "VAEDetector": "detector",
+    "VAEImputer": "imputer",
+    "VAESynthesizer": "synthesizer",
+    "VAETransformer": "transformer",
+}
 """Where each estimator is: it needs scikit-learn, and is imported when it is asked for."""
 
 

@@ -17,9 +17,12 @@ from pyrovae.data import hide_modalities, incomplete, mcar
 from pyrovae.guides import (
     BottomUpGuide,
     Combiner,
+    Completed,
     ConditionalGuide,
     Corrupted,
+    CountGuide,
     DeltaGuide,
+    DirichletGuide,
     ExpertsGuide,
     FlowCombiner,
     FlowGuide,
@@ -31,11 +34,14 @@ from pyrovae.guides import (
     MarkovGuide,
     MixtureGuide,
     NormalGuide,
+    PowerSphericalGuide,
     QuantisedGuide,
     Responsibilities,
+    SemiSupervisedCountGuide,
     SemiSupervisedGuide,
     SentenceEncoder,
     TopDownGuide,
+    VonMisesFisherGuide,
     ZeroFilled,
 )
 from pyrovae.inference import SVI
@@ -44,6 +50,7 @@ from pyrovae.models import (
     Autoregressive,
     ConditionalNormal,
     ConditionalVAE,
+    CountVAE,
     DeepMarkovModel,
     GatedTransition,
     HierarchicalVAE,
@@ -51,8 +58,14 @@ from pyrovae.models import (
     Level,
     LSTMDecoder,
     Masked,
-    MultimodalVAE,
+    Mechanism,
+    MixtureOfTopics,
     MixtureVAE,
+    MultimodalVAE,
+    NotAtRandom,
+    ProductOfTopics,
+    SelfMasking,
+    SemiSupervisedCountVAE,
     SemiSupervisedVAE,
     TextVAE,
     TransformerDecoder,
@@ -60,10 +73,12 @@ from pyrovae.models import (
     priors,
 )
 from pyrovae.networks import CausalTransformer, Codebook, Levels
+from pyrovae.networks.bags import BagEncoder
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.shape import Shape, as_shape
 
@@ -187,6 +202,32 @@ def semi_supervised() -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, *IMAGE).round(), "y": y}, {"y": (), "z": (LATENT,)})
 
 
+def counts(likelihood: likelihoods.OverdispersedCounts, *, latent_total: bool = False, normed: bool = False) -> Pair:
+    """Counts of seven genes in two batches; totals are given or a latent, and norms are in evaluation mode."""
+    net = partial(NormedMLP, hidden=(7,)) if normed else partial(JointMLP, hidden=(7,))
+    total = priors.LogNormalTotal(2) if latent_total else None
+    model = CountVAE(priors.StandardNormal(LATENT), likelihood, net([LATENT, 2], likelihood.params_shape), total)
+    totals = net([7, 2], 2) if latent_total else None
+    guide = CountGuide(NormalGuide(net([7, 2], 2 * LATENT)), totals)
+    batch = {"x": torch.poisson(torch.rand(SIZE, 7) * 5) + 1, "batch": torch.arange(SIZE) % 2}
+    if normed:
+        model.eval(), guide.eval()
+    latent = {"z": (LATENT,)} | ({"total": ()} if latent_total else {})
+    return Pair(model, guide, batch if latent_total else batch | {"total": batch["x"].sum(-1)}, latent)
+
+
+def semi_supervised_counts() -> Pair:
+    """Types of cells, of which every other one is known."""
+    pair = counts(likelihoods.NegativeBinomial(7, shares=True))
+    conditional = ConditionalNormal(JointMLP([2, CLASSES], 2 * LATENT, (7,)))
+    style = NormalGuide(JointMLP([LATENT, CLASSES], 2 * 2, (7,)))
+    parts = pair.model.likelihood, pair.model.decoder
+    model = SemiSupervisedCountVAE(priors.StandardNormal(2), conditional, *parts, CLASSES)
+    guide = SemiSupervisedCountGuide(MLP(LATENT, CLASSES, (7,)), pair.guide.guide, style)
+    y = torch.where(torch.arange(SIZE) % 2 == 0, torch.arange(SIZE) % CLASSES, -1)
+    return Pair(model, guide, pair.batch | {"y": y}, {"y": (), "u": (2,), "z": (LATENT,)})
+
+
 def mixture(*, factorised: bool = False) -> Pair:
     """A mixture of learned normals, whose component is a latent."""
     prior = ConditionalNormal(MLP(CLASSES, 2 * LATENT, ()))
@@ -216,6 +257,13 @@ def with_prior(prior: Callable[[NormalGuide], nn.Module]) -> Pair:
 def with_guide(guide: Callable[[nn.Module], nn.Module], params: int) -> Pair:
     """A dense pair with that guide, whose encoder returns `params` numbers."""
     return vae(likelihoods.Bernoulli(IMAGE))._replace(guide=guide(MLP(IMAGE, params, (7,))))
+
+
+def sphere(guide: Callable[[nn.Module], nn.Module]) -> Pair:
+    """A dense pair whose latent is on the unit sphere of `LATENT` dimensions."""
+    pair = with_guide(guide, LATENT + 1)
+    pair.model.prior = priors.UniformOnSphere(LATENT)
+    return pair
 
 
 def drawn(likelihood: likelihoods.Likelihood) -> Pair:
@@ -259,12 +307,30 @@ def markov(*, flow: bool = False) -> Pair:
     return Pair(model, guide, {"x": torch.rand(SIZE, 3, 6).round(), "within": within}, {"z": (3, LATENT)})
 
 
+def topics(decoder: nn.Module) -> Pair:
+    """Documents of 20 words, nine different ones; in evaluation mode, since batch norm couples draws in training."""
+    likelihood = likelihoods.Multinomial(9, 20)
+    prior, guide = priors.LogisticNormal(LATENT, [0.5, 1.0, 2.0]), NormalGuide(BagEncoder(9, 2 * LATENT, (7,)))
+    if decoder.simplex:
+        prior, guide = priors.Dirichlet(LATENT, 0.8), DirichletGuide(BagEncoder(9, LATENT, (7,), normalise=False))
+    batch = {"x": likelihood(torch.randn(SIZE, 9)).sample()}
+    return Pair(VAE(prior, likelihood, decoder).eval(), guide.eval(), batch, {"z": (LATENT,)})
+
+
 def masked(likelihood: likelihoods.Likelihood) -> Pair:
     """A dense pair on data drawn from the likelihood, half of which is missing."""
     first, *rest = likelihood.event_shape
     pair, encoder = drawn(likelihood), MLP((2 * first, *rest), 2 * LATENT, (7,))
     batch = incomplete(pair.batch["x"], mcar(pair.batch["x"], 0.5))
     return Pair(Masked(pair.model), ZeroFilled(NormalGuide(encoder), mask=True), batch, pair.latent)
+
+
+def not_at_random(likelihood: likelihoods.Likelihood, mechanism: nn.Module) -> Pair:
+    """The masked pair, in which the values of x decide what is missing."""
+    pair = masked(likelihood)
+    model = NotAtRandom(pair.model.model, mechanism)
+    latent = {**pair.latent, "x_missing": likelihood.event_shape}
+    return Pair(model, Completed(pair.guide, model), pair.batch, latent)
 
 
 def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False) -> Pair:
@@ -275,6 +341,8 @@ def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False
     encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
     model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
     return Pair(model, guide(encoder, book, grid), pair.batch, {"z": (3, *grid)})
+
+
 def modalities(combine: str, *, missing: bool = True) -> Pair:
     """An image and a label, either of which is missing at some data points."""
     parts: dict[str, likelihoods.Likelihood] = {"x": likelihoods.Bernoulli(IMAGE), "y": likelihoods.Label(CLASSES)}
@@ -305,6 +373,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "poisson": lambda: drawn(likelihoods.Poisson(7)),
     "negative-binomial": lambda: drawn(likelihoods.NegativeBinomial(7)),
     "negative-binomial-predicted": lambda: drawn(likelihoods.NegativeBinomial(7, "predicted")),
+    "zero-inflated-negative-binomial": lambda: drawn(likelihoods.ZeroInflatedNegativeBinomial(7)),
     "heterogeneous": lambda: drawn(table()),
     "two-levels-bottom-up": lambda: hierarchy("bottom-up", 2),
     "hierarchy-bottom-up": lambda: hierarchy("bottom-up"),
@@ -316,6 +385,10 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "conditional-on-labels": lambda: conditional(labels=True),
     "conditional-on-a-part": lambda: conditional(labels=False),
     "semi-supervised": lambda: semi_supervised(),
+    "counts": lambda: counts(likelihoods.NegativeBinomial(7, shares=True, batches=2)),
+    "counts-normed": lambda: counts(likelihoods.ZeroInflatedNegativeBinomial(7, shares=True), normed=True),
+    "counts-latent-total": lambda: counts(likelihoods.NegativeBinomial(7, shares=True), latent_total=True),
+    "semi-supervised-counts": lambda: semi_supervised_counts(),
     "mixture": lambda: mixture(),
     "mixture-factorised": lambda: mixture(factorised=True),
     "mixture-prior": lambda: with_prior(lambda _: priors.MixtureOfNormals(LATENT, 4)),
@@ -325,10 +398,14 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "low-rank-normal-guide": lambda: with_guide(partial(LowRankNormalGuide, rank=2), 12),
     "mixture-guide": lambda: with_guide(partial(MixtureGuide, components=2), 14),
     "flow-guide": lambda: with_guide(partial(FlowGuide, dim=LATENT, context=4, hidden=(5,)), 10),
+    "von-mises-fisher-guide": lambda: sphere(VonMisesFisherGuide),
+    "power-spherical-guide": lambda: sphere(PowerSphericalGuide),
     "deep-markov": lambda: markov(),
     "deep-markov-flow": lambda: markov(flow=True),
     "masked": lambda: masked(likelihoods.Normal(IMAGE, scale="predicted")),
     "masked-table": lambda: masked(table()),
+    "self-masking": lambda: not_at_random(likelihoods.Normal(IMAGE, scale="predicted"), SelfMasking(IMAGE, "large")),
+    "not-at-random": lambda: not_at_random(likelihoods.Normal(5), Mechanism(MLP(5, 5, (7,)))),
     "experts-product": lambda: modalities("product"),
     "experts-mixture": lambda: modalities("mixture"),
     "experts-mixture-of-products": lambda: modalities("mixture-of-products"),
@@ -340,6 +417,9 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "codes-gumbel": lambda: coded(Codebook(8, 3, None), GumbelCodeGuide),
     "codes-causal": lambda: coded(Codebook(8, 3, 0.9), causal=True),
     "text-lstm": lambda: text(LSTMDecoder(9, LATENT, 4, 5)),
+    "topics-product": lambda: topics(ProductOfTopics(LATENT, 9)),
+    "topics-mixture": lambda: topics(MixtureOfTopics(LATENT, 9, 4)),
+    "topics-dirichlet": lambda: topics(MixtureOfTopics(LATENT, 9, None, simplex=True)),
     "text-transformer": lambda: text(TransformerDecoder(9, LATENT, 6, 4, 2, 1)),
 }
 
@@ -354,7 +434,6 @@ REPRESENTATIVE = [
     "semi-supervised",
     "deep-markov-flow",
     "masked-table",
-    "experts-mixture",
     "autoencoder",
     "text-lstm",
 ]
