@@ -295,7 +295,7 @@ def not_at_random(likelihood: likelihoods.Likelihood, mechanism: nn.Module) -> P
 def coded(book: nn.Module, guide: type = QuantisedGuide, *, causal: bool = False) -> Pair:
     """A grid of 2 x 2 codes with vectors of R^3."""
     grid, pair = (2, 2), vae(likelihoods.Bernoulli(IMAGE))
-    network = CausalTransformer(book.size, 4, 4, 2, 1)
+    network = CausalTransformer(book, 4, 4, 2, 1)
     prior = priors.CausalCodePrior(network, book, grid) if causal else priors.UniformCodePrior(book, grid)
     encoder = MLP(IMAGE, (book.size if guide is GumbelCodeGuide else 3, *grid), (7,))
     model = VAE(prior, pair.model.likelihood, MLP((3, *grid), IMAGE, (11,)))
