@@ -125,7 +125,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--judged", type=values.whole, default=50, help="test data points whose gradients are compared; 0: none"
     )
-    p.add_argument("--gradients", type=values.positive_int, default=100, help="draws of each compared gradient")
+    p.add_argument("--gradients", type=values.positive_int, default=50, help="draws of each compared gradient")
     add_binarize(p)
     return p.parse_args(argv)
 

@@ -152,10 +152,9 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
     return VAE(prior, likelihood, words), NormalGuide(encoder)
 
 
-def run(flags: argparse.Namespace, variant: str) -> TopicModelScores:
+def run(flags: argparse.Namespace, variant: str, dataset: data.Dataset) -> TopicModelScores:
     """One variant, trained by its flags and scored."""
     torch.manual_seed(flags.seed)
-    dataset = load_data(flags, kind="bags")
     model, guide = pair(flags, variant, dataset.train)
     loss = ELBO(kl_weight=setting(flags, variant).kl_weight, analytic=True)
     adam = {"lr": flags.lr, "betas": (flags.beta1, 0.999), "weight_decay": flags.weight_decay}
@@ -215,9 +214,10 @@ def tabulate(found: Mapping[str, TopicModelScores]) -> None:
 def script(flags: argparse.Namespace) -> None:
     """Train, score and draw each variant, and compare them."""
     found: dict[str, TopicModelScores] = {}
+    dataset = load_data(flags, kind="bags")
     for variant in flags.variants:
         print(f"\n--- {variant}, {VARIANTS[variant]}")
-        found[variant] = run(derive(flags, out=flags.out / variant), variant)
+        found[variant] = run(derive(flags, out=flags.out / variant), variant, dataset)
     tabulate(found)
     write_comparison(flags.out, {name: one.entries() | {"seconds": one.seconds} for name, one in found.items()})
 

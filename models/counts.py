@@ -53,7 +53,7 @@ class CountProgram(Program):
         *,
         size: int | None = None,
     ) -> Tensor:
-        """Score `x`, or generate; `batch` is int64 `(B,)`, `total` `(B,)` with values above 0."""
+        """Score `x`, or generate; `batch` is int64 `(B,)`, `total` `(B,)` with values above 0, `size` is B."""
         given = next((tensor for tensor in (x, total, batch) if tensor is not None), None)
         with pyro.plate("data", plate_size(given, size), dim=-1):
             z = self.code()  # z ~ p(z)

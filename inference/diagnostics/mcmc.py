@@ -133,8 +133,8 @@ def nuts(
 
     Raises:
         SettingError: fewer than four draws or one chain, or another number out of range.
-        PairError: more than one data point; a latent outside the plate "data"; no
-            continuous latent.
+        PairError: more than one data point; a latent outside the plate "data"; no continuous latent; a support onto
+            which torch has no bijection, such as a sphere.
 
     References: Hoffman & Gelman (2014), The no-U-turn sampler, arXiv:1111.4246; Vehtari et al. (2021),
     arXiv:1903.08008, for R-hat.

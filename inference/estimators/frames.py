@@ -9,7 +9,7 @@ from pyrovae.data.columns import is_frame, missing_cells
 from pyrovae.data.kinds import Column
 from pyrovae.errors import DataError
 
-__all__ = ["as_frame", "decimals_of", "typed_column", "with_gap_columns"]
+__all__ = ["GAP", "as_frame", "decimals_of", "typed_column", "with_gap_columns"]
 
 GAP = "{} is missing"
 """The name of the column that says whether a cell of another one is missing."""

@@ -17,6 +17,7 @@ from pyrovae.data.columns import is_frame, missing_cells
 from pyrovae.errors import DataError
 from pyrovae.inference.draws.posterior import posterior
 from pyrovae.inference.estimators.columns import table_pair
+from pyrovae.inference.estimators.detector import SameNoise
 from pyrovae.inference.estimators.estimator import VAEEstimator
 from pyrovae.inference.estimators.frames import GAP, as_frame, decimals_of, typed_column, with_gap_columns
 from pyrovae.inference.estimators.nearness import Nearness, nearness
@@ -24,6 +25,7 @@ from pyrovae.inference.estimators.scikit_learn import check_is_fitted
 from pyrovae.inference.evidence.estimates import evaluate
 from pyrovae.inference.latent.codes import generate
 from pyrovae.inference.objectives import IWAE
+from pyrovae.inference.pair.running import MEMORY, device_of
 from pyrovae.models import priors
 
 __all__ = ["VAESynthesizer"]
@@ -105,6 +107,8 @@ class VAESynthesizer(VAEEstimator):
         build = partial(table_pair, self.table_, batch, self.latent_dim, self.hidden, scale="predicted")
         mixture = partial(priors.MixtureOfNormals, self.latent_dim, self.components)
         self._train(lambda: build(self.seed_, prior=mixture()), batch, IWAE(self.num_particles))
+        if device_of(self.model_).type != "mps":  # a float32 matrix product of a row depends slightly on the other rows
+            self.model_.double(), self.guide_.double()
         return self
 
     def sample(
@@ -154,13 +158,16 @@ class VAESynthesizer(VAEEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x, mask) of each row, `(N,)`, in nats, in the units of the columns.
 
-        A gap in a column that had none in training is left out of the score.
+        Each row gets the same noise, so its score does not depend on the other rows. A gap in a column that had none in
+        training is left out of the score.
 
         Args:
             X: a table, `(N, D)`.
         """
-        batch = self._batch(X)
-        found = evaluate(self.model_, self.guide_, batch, num_samples=self.num_samples, seed=self.seed_)
+        batch, draws = self._batch(X), self.num_samples
+        memory = max(MEMORY, 64 * (batch["x"].shape[1] + 128) * draws)  # all draws of a row at once, see `SameNoise`
+        with SameNoise():
+            found = evaluate(self.model_, self.guide_, batch, num_samples=draws, memory=memory, seed=self.seed_)
         scales = torch.tensor([math.log(column.scale or 1.0) for column in self.table_.columns])
         return (found.per_datum["log_evidence"] - (batch["mask"] * scales).sum(-1)).numpy()
 
@@ -190,11 +197,16 @@ class VAESynthesizer(VAEEstimator):
         """A table as the pair takes it, checked against the table of `fit`."""
         check_is_fitted(self)
         frame = as_frame(self._taken(X, reset=False))
-        return self.table_.encode(with_gap_columns(frame, self.gaps_))
+        batch = self.table_.encode(with_gap_columns(frame, self.gaps_))
+        return {"x": batch["x"].to(self._dtype), "mask": batch["mask"]}
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.model_.parameters()).dtype
 
     def _known(self, given: Mapping[Any, Any]) -> Batch:
         """One row, in which the given cells are observed."""
-        numbers = torch.full((1, len(self.table_.columns)), torch.nan)
+        numbers = torch.full((1, len(self.table_.columns)), torch.nan, dtype=self._dtype)
         places = {column.name: place for place, column in enumerate(self.table_.columns)}
         own = self.table_.names[: len(self.dtypes_)]
         for name, value in given.items():

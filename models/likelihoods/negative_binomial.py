@@ -39,6 +39,7 @@ class OverdispersedCounts(Likelihood):
         dispersion: `"learned"`, one parameter r per entry, or `"predicted"`, emitted by the decoder.
         shares: whether the decoder emits shares of a total; x has the shape `(G,)` then.
         batches: K for a learned r per entry and batch, which the likelihood is called with; 0 for one of all batches.
+        gates: how many further parameters the decoder emits for each entry, 1 for zero-inflated counts.
 
     Raises:
         SupportError: `dispersion` is neither; in `check`, x is not a count, or with `shares`, a data point has none.
@@ -81,7 +82,12 @@ class OverdispersedCounts(Likelihood):
 
     @abstractmethod
     def member(self, counts: dist.NegativeBinomial, *gates: Tensor) -> TorchDistribution:
-        """The distribution of one entry, event shape (), by the negative binomial and the other parameters."""
+        """The distribution of one entry, event shape ().
+
+        Args:
+            counts: the negative binomial.
+            gates: the further parameters, each `(*, *event_shape)`.
+        """
 
     def _log_mean(self, raw: Tensor, total: Tensor | None) -> Tensor:
         if not self.shares:
@@ -155,6 +161,7 @@ class NegativeBinomial(OverdispersedCounts):
         super().__init__(event_shape, dispersion, shares, batches, gates=0)
 
     def member(self, counts: dist.NegativeBinomial, *gates: Tensor) -> TorchDistribution:
+        """`counts` itself; there are no `gates`."""
         return counts
 
     def start(self, x: Tensor) -> Tensor:
@@ -187,6 +194,7 @@ class ZeroInflatedNegativeBinomial(OverdispersedCounts):
         super().__init__(event_shape, dispersion, shares, batches, gates=1)
 
     def member(self, counts: dist.NegativeBinomial, *gates: Tensor) -> TorchDistribution:
+        """A mixture of 0 and `counts`, by the logits `gates`."""
         return _ZeroInflated(counts, gate_logits=gates[0])
 
     def start(self, x: Tensor) -> Tensor:
