@@ -2,8 +2,9 @@
 
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
+from pyrovae.inference.diagnostics.codes import CodeUse, code_use
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps
-from pyrovae.inference.diagnostics.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.diagnostics.gradients import GradientError, GradientNoise, gradient_error, gradient_noise
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.diagnostics.mcmc import NUTSComparison, nuts
@@ -13,7 +14,9 @@ from pyrovae.inference.diagnostics.verdicts import Verdict
 __all__ = [
     "AggregatePosterior",
     "Calibration",
+    "CodeUse",
     "Diagnosis",
+    "GradientError",
     "GradientNoise",
     "InferenceGaps",
     "LatentSummary",
@@ -21,9 +24,11 @@ __all__ = [
     "Verdict",
     "aggregate_posterior",
     "calibration",
+    "code_use",
     "diagnose",
     "effective_sample_size",
     "gaps",
+    "gradient_error",
     "gradient_noise",
     "nuts",
     "psis_khat",

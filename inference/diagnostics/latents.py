@@ -13,6 +13,7 @@ from pyrovae.inference.pair.divergence import closed_kl, in_both_orders, margina
 from pyrovae.inference.pair.on_data import PairOnData, ScoredDraws, by_dimension, is_point
 from pyrovae.inference.pair.scoring import is_global
 from pyrovae.inference.pair.tracing import PairTrace
+from pyrovae.models.distributions.codes import CertainCodes
 from pyrovae.numeric import wide
 
 __all__ = ["ACTIVE", "LatentSummary", "Tally", "tallies"]
@@ -124,7 +125,8 @@ class Tally:
         q: Any = marginals(inner["fn"])
         p: Any = marginals(outer["fn"])
         if is_point(inner):
-            self._leave_out("a point mass has no density", "rate")
+            certain = isinstance(inner["fn"], CertainCodes)
+            self._leave_out("certain codes: see their length" if certain else "a point mass has no density", "rate")
         elif q is None or p is None:
             whose, fn = ("guide", inner["fn"]) if q is None else ("model", outer["fn"])
             self._leave_out(f"the {whose}'s {type(fn).__name__} has no marginals in closed form", "rate")

@@ -1,7 +1,7 @@
 """How far a guide can be trusted: all diagnostics that are cheap to compute, in one call and in words."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from pyrovae.errors import PairError, SettingError
 from pyrovae.inference.diagnostics import verdicts
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior_on
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
+from pyrovae.inference.diagnostics.codes import CodeUse, code_use_on
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps_on
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.latents import LatentSummary, Tally, tallies
@@ -46,6 +47,7 @@ class Diagnosis(Shown):
         latents: rates, moments, activity and correlation of each latent site.
         aggregate, calibration, gaps: the parts, None where absent.
         annealed: log p(x) by chains from the prior, None where absent.
+        codes: the codes of each latent that has some, by name.
     """
 
     size: int
@@ -58,6 +60,7 @@ class Diagnosis(Shown):
     calibration: Calibration | None
     gaps: InferenceGaps | None
     annealed: AnnealedEvidence | None = None
+    codes: dict[str, CodeUse] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -125,6 +128,7 @@ def diagnose(
         per_datum, latents = _draws(pair, num_samples, absent, progress)
         given = pair.given(pair.place(torch.arange(num_simulations) % pair.size)) if num_simulations else {}
         calibrated = partial(_calibration, pair, num_simulations, given, seed, progress)
+        codes = _codes(pair)
         aggregate = _unless_refused(absent, "aggregate posterior", partial(_aggregate, pair, progress))
         ranks = _unless_refused(absent, "calibration", calibrated)
         parts = _unless_refused(absent, "gaps", partial(_gaps, pair, num_refined, num_samples, progress))
@@ -132,8 +136,8 @@ def diagnose(
     for name, latent in latents.items():
         absent |= {f"{what} of {name}": reason for what, reason in latent.absent.items()}
     absent |= aggregate.absent if aggregate else {}
-    found = _verdicts(per_datum, latents, aggregate, ranks, parts, chains, num_samples)
-    return Diagnosis(pair.size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts, chains)
+    found = _verdicts(per_datum, latents, codes, aggregate, ranks, parts, chains, num_samples)
+    return Diagnosis(pair.size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts, chains, codes)
 
 
 def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) -> T | None:
@@ -143,6 +147,11 @@ def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) ->
     except PairError as error:
         absent[name] = str(error)
         return None
+
+
+def _codes(pair: PairOnData) -> dict[str, CodeUse]:
+    pair.rewind()
+    return code_use_on(pair)
 
 
 def _aggregate(pair: PairOnData, progress: bool) -> AggregatePosterior:
@@ -206,6 +215,7 @@ def _sums(rows: slice, chunks: Iterator[ScoredDraws], kept: dict[str, Tally]) ->
 def _verdicts(
     per_datum: dict[str, Tensor],
     latents: dict[str, LatentSummary],
+    codes: dict[str, CodeUse],
     aggregate: AggregatePosterior | None,
     ranks: Calibration | None,
     parts: InferenceGaps | None,
@@ -221,6 +231,8 @@ def _verdicts(
     found += [verdicts.of_beyond(beyond)] if beyond else []
     for name, latent in latents.items():
         found += verdicts.of_latent(name, latent)
+    for name, use in codes.items():
+        found += verdicts.of_codes(name, use)
     found += verdicts.of_aggregate(aggregate) if aggregate else []
     found += [verdicts.of_calibration(ranks)] if ranks else []
     return found + (verdicts.of_gaps(parts) if parts else [])

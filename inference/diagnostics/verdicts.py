@@ -8,17 +8,19 @@ from torch import Tensor
 
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior
 from pyrovae.inference.diagnostics.calibration import Calibration, p_text
+from pyrovae.inference.diagnostics.codes import CodeUse
 from pyrovae.inference.diagnostics.gaps import InferenceGaps
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.evidence.estimates import Estimate
 from pyrovae.inference.pair.tails import RARE, UNTRUSTED
 
-__all__ = ["Verdict", "of_aggregate", "of_beyond", "of_calibration", "of_gaps", "of_latent", "of_weights"]
+__all__ = ["Verdict", "of_aggregate", "of_beyond", "of_calibration", "of_codes", "of_gaps", "of_latent", "of_weights"]
 
 CALIBRATED = "calibration (p-value)"
 WORTH = 0.1  # the least good ratio of effective sample size to draws
 SMALL = 0.1  # nats; also the share of the rate below which a divergence is small
 CORRELATED = 0.5
+FEW_CODES = 0.1  # the share of a codebook below which its perplexity is a collapse
 UNLIKELY = 0.01  # p-value
 CONFIDENT = 1.645  # standard errors to the one-sided 95 % bound
 ENOUGH = 100  # simulations, below which a calibration that finds nothing says little
@@ -137,6 +139,9 @@ def of_latent(name: str, latent: LatentSummary) -> list[Verdict]:
     """
     found = []
     total = None
+    if latent.rate is not None and not latent.rate.any():
+        words = "nats: the guide draws it from the model's own p, so it says nothing about the guide"
+        return [Verdict(f"rate of {name}", 0.0, None, words, True)]
     if latent.rate is not None and latent.rate_error is not None:
         total = latent.rate.sum(-1).mean().item()
         error = (latent.rate_error.square().sum() / len(latent.rate) ** 2).sqrt().item()
@@ -181,6 +186,31 @@ def _correlation(name: str, correlation: Tensor, active: Tensor) -> Verdict:
     first, second = (int(among[i]) for i in divmod(int(strength.argmax()), len(among)))
     words = f"the strongest correlation over all data points: {name}[{first}] and {name}[{second}]"
     return Verdict(f"correlation in {name}", largest, None, words, largest <= CORRELATED)
+
+
+def of_codes(name: str, use: CodeUse) -> list[Verdict]:
+    """Verdicts on the codes of one latent site: how many are in use, at how many places, and how long they are.
+
+    Args:
+        name: the name of the site.
+        use: its codes over the data.
+    """
+    enough, count = use.perplexity >= FEW_CODES * use.size, int(use.varying.sum())
+    words = f"the perplexity of the codes; {use.used} of {use.size} are in use"
+    if not enough:
+        words = f"codebook collapse: {words}"
+    places = f"{count} of {use.places} places have codes that vary over the data"
+    if not count:
+        places = f"posterior collapse: {places}, {name} carries almost no information about x"
+    short = use.length <= use.uniform_length + SMALL
+    length = f"nats under the prior, {use.uniform_length:.2f} under a uniform one"
+    if not short:
+        length += ": the prior was fitted to other codes, fit it to these"
+    return [
+        Verdict(f"codes of {name}", use.perplexity, None, words, enough),
+        Verdict(f"places of {name}", count, None, places, count > 0),
+        Verdict(f"code length of {name}", use.length, None, length, short),
+    ]
 
 
 def of_aggregate(aggregate: AggregatePosterior) -> list[Verdict]:

@@ -122,7 +122,7 @@ class PairOnData:
             if is_point(site):
                 raise PairError(
                     f"An importance weight requires a density, got the guide's site '{name}', which is a point mass. "
-                    f"Write a distribution with a density there, such as NormalGuide's."
+                    "Write a distribution with a density there, such as NormalGuide's, or GumbelCodeGuide's for codes."
                 )
 
     def place(self, rows: slice | Tensor) -> Batch:

@@ -1,5 +1,6 @@
 """Distributions that torch and Pyro lack. Priors, likelihoods, models and guides are built from them."""
 
+from pyrovae.models.distributions.codes import CausalCodes, CertainCodes, CodeVectors, GumbelCodes
 from pyrovae.models.distributions.columns import Columns
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
@@ -8,18 +9,24 @@ from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_norm
 from pyrovae.models.distributions.power_spherical import PowerSpherical
 from pyrovae.models.distributions.sentences import Sentences
 from pyrovae.models.distributions.sphere import Rotational, SphericalUniform
+from pyrovae.models.distributions.uniform_mixture import UniformMixture
 from pyrovae.models.distributions.von_mises_fisher import VonMisesFisher
 
 __all__ = [
+    "CausalCodes",
+    "CertainCodes",
+    "CodeVectors",
     "Columns",
     "ConditionalNormal",
     "DiagonalMixture",
     "Flow",
+    "GumbelCodes",
     "Markov",
     "PowerSpherical",
     "Rotational",
     "Sentences",
     "SphericalUniform",
+    "UniformMixture",
     "VonMisesFisher",
     "diagonal_normal",
     "precision_weighted",
