@@ -6,7 +6,7 @@ python examples/fit_prior.py --priors flow        one of them
 
 Further flags are those of the example vae.
 
-Data: 5,000 real digits, offline. Time: 60 s of one core.
+Data: 5,000 real digits, offline. Time: 100 s of one core.
 """
 
 import argparse
@@ -107,6 +107,7 @@ def script(flags: argparse.Namespace) -> None:
     for name in flags.priors:
         print(f"\n--- {name}")
         found[name] = fitted(trained, flags, name)
+        print(found[name])
         write_pictures(replace(trained, model=found[name].model, history=found[name].history), flags.out / name)
     tabulate(found, flags)
     entries = {name: {"gain": one.gain, "elbo": one.after.elbo, "rate": one.after.rate} for name, one in found.items()}
