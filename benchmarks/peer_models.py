@@ -2,7 +2,8 @@
 
     python benchmarks/peer_models.py --pythae DIR --pytorch-vae DIR --multivae DIR --scvi DIR --pyro DIR --numpyro DIR
 
-Each DIR is a clone of the library; those that are not given are left out. The exit status is 1 where the page lacks one.
+Each DIR is a clone of the library; those that are not given are left out. The exit status is 1 where
+the page lacks one.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def registered(file: Path) -> Iterator[str]:
 
 
 def examples(folder: Path) -> Iterator[str]:
-    """The examples of Pyro or NumPyro that train networks by SVI: the name of the file, or that of its folder for `main`.
+    """The examples of Pyro or NumPyro that train networks by SVI: the file, or its folder for `main`.
 
     Args:
         folder: `examples` of a clone.
