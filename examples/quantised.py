@@ -119,6 +119,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     rising = "epochs in which the weight of the rate of gumbel rises from 0 to 1"
     p.add_argument("--warm-up", type=values.whole, default=10, help=rising)
     p.add_argument("--prior-epochs", type=values.whole, default=20, help="passes that fit the prior over codes")
+    p.add_argument("--prior-lr", type=values.positive, default=3e-3, help="learning rate of the prior over codes")
     p.add_argument("--width", type=values.positive_int, default=64, help="width of the transformer, a multiple of 4")
     p.add_argument("--layers", type=values.positive_int, default=2, help="layers of the transformer")
     p.add_argument("--dropout", type=values.below_one, default=0.1, help="dropout of the transformer")
@@ -173,9 +174,10 @@ def pair(flags: argparse.Namespace, variant: str, dataset: data.Dataset) -> tupl
 def learn_prior(flags: argparse.Namespace, trained: Trained) -> Trained:
     """Freeze the pair, and fit a causal transformer to its codes; the run folder is `flags.out`."""
     model: Any = trained.model
+    flags = argparse.Namespace(**vars(flags) | {"lr": flags.prior_lr})
     model.requires_grad_(False), trained.guide.requires_grad_(False)
     codebook, grid = model.prior.codebook, model.prior.grid
-    network = CausalTransformer(codebook.size, math.prod(grid), flags.width, 4, flags.layers, flags.dropout)
+    network = CausalTransformer(codebook, math.prod(grid), flags.width, 4, flags.layers, flags.dropout)
     model.prior = priors.CausalCodePrior(network, codebook, grid).to(trained.device)
     return train(model, trained.guide, trained.transform, trained.data, flags)
 

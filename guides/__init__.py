@@ -2,8 +2,10 @@
 
 from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.guides.codes import GumbelCodeGuide, QuantisedGuide
+from pyrovae.guides.completed import Completed
 from pyrovae.guides.conditional import ConditionalGuide
 from pyrovae.guides.corrupted import Corrupted, Erasing, GaussianNoise
+from pyrovae.guides.counts import CountGuide, SemiSupervisedCountGuide
 from pyrovae.guides.delta import DeltaGuide
 from pyrovae.guides.dirichlet import DirichletGuide
 from pyrovae.guides.empty import EmptyGuide
@@ -15,6 +17,7 @@ from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
+from pyrovae.guides.sphere import PowerSphericalGuide, VonMisesFisherGuide
 from pyrovae.guides.text import SentenceEncoder
 from pyrovae.guides.zero_filled import ZeroFilled
 
@@ -22,8 +25,10 @@ __all__ = [
     "AmortizedGuide",
     "BottomUpGuide",
     "Combiner",
+    "Completed",
     "ConditionalGuide",
     "Corrupted",
+    "CountGuide",
     "DeltaGuide",
     "DirichletGuide",
     "EmptyGuide",
@@ -39,10 +44,13 @@ __all__ = [
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
+    "PowerSphericalGuide",
     "QuantisedGuide",
     "Responsibilities",
+    "SemiSupervisedCountGuide",
     "SemiSupervisedGuide",
     "SentenceEncoder",
     "TopDownGuide",
+    "VonMisesFisherGuide",
     "ZeroFilled",
 ]

@@ -59,7 +59,7 @@ class ExpertsGuide(Program):
         self.__signature__ = signature_of(self.modalities)
 
     def given(self, **given: Tensor | None) -> TorchDistribution:
-        """q(z | x_S), batch shape `(B,)`, event shape `(D,)`; the arguments are those of a call."""
+        """q(z | x_S), batch shape `(B,)`, event shape `(D,)`; the tensors `given` are those of a call."""
         observed = observed_modalities("ExpertsGuide", self.modalities, given)
         if not observed:
             names = ", ".join(self.modalities)

@@ -80,6 +80,7 @@ from pyrovae.inference.tasks.modalities import (
     subset_evidence,
 )
 from pyrovae.inference.tasks.perplexity import perplexity
+from pyrovae.inference.tasks.prior_fitting import FittedPrior, fit_prior
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
 from pyrovae.inference.tasks.topics import (
@@ -126,6 +127,7 @@ __all__ = [
     "EvidenceEstimate",
     "FactorVAE",
     "FactorVAEScore",
+    "FittedPrior",
     "GradientError",
     "GradientNoise",
     "History",
@@ -180,6 +182,7 @@ __all__ = [
     "factor_vae_score",
     "features",
     "fit",
+    "fit_prior",
     "gaps",
     "generate",
     "gradient_error",
@@ -223,7 +226,12 @@ __all__ = [
     "vary",
 ]
 
-_ESTIMATORS = {"VAEDetector": "detector", "VAEImputer": "imputer", "VAETransformer": "transformer"}
+_ESTIMATORS = {
+    "VAEDetector": "detector",
+    "VAEImputer": "imputer",
+    "VAESynthesizer": "synthesizer",
+    "VAETransformer": "transformer",
+}
 """Where each estimator is: it needs scikit-learn, and is imported when it is asked for."""
 
 

@@ -6,8 +6,8 @@ import pyro
 from torch import Tensor, nn
 
 from pyrovae.errors import PairError
+from pyrovae.models.entries import feasible
 from pyrovae.models.likelihoods import Likelihood
-from pyrovae.models.masked import feasible
 from pyrovae.models.modalities import Modality, modality_names, observed_modalities, signature_of
 from pyrovae.models.program import Program, plate_size
 

@@ -38,13 +38,14 @@ class CausalCodePrior(Recorded, nn.Module):
 
     Train it with the pair, or afterwards: put it into the model of a trained pair, and freeze all else.
 
+        codebook = model.prior.codebook
         model.requires_grad_(False), guide.requires_grad_(False)
-        model.prior = CausalCodePrior(CausalTransformer(K, 16), model.prior.codebook, 16)
+        model.prior = CausalCodePrior(CausalTransformer(codebook, 16), codebook, 16)
         fit(model, guide, data)
 
     Args:
         network: from codes, int64 `(*, n)`, to logits `(*, n, K)`, the i-th from the codes before it alone, such as
-            `networks.CausalTransformer(K, n)`.
+            `networks.CausalTransformer(codebook, n)`.
         codebook: the vectors e_1, ..., e_K, `(K, D)`.
         grid: the shape of the grid of n codes.
 

@@ -24,6 +24,7 @@ _PACKAGES = (
     "pyrovae.guides",
     "pyrovae.data",
     "pyrovae.data.table",
+    "pyrovae.inference.objectives",
     "pyrovae.inference.estimators.columns",
 )
 """Where the suite exports its classes; the first one that exports a class gives it its name."""

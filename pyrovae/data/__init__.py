@@ -18,6 +18,7 @@ from pyrovae.data.dataset import Dataset, excerpt
 from pyrovae.data.embeddings import word_embeddings
 from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
+from pyrovae.data.h5ad import load_h5ad
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.lookup import check_source
@@ -115,6 +116,9 @@ def load(
     - `chords`: progressions of chords, drawn by a small grammar; 1,000 / 200 / 200. `x` are piano rolls, uint8
       `(N, T, 88)`, and `within`, bool `(N, T)`, is true up to the end of each.
 
+    - `cells`: counts of 500 genes in cells of six types, drawn from a known program; 1,600 / 200 / 200. `x` are counts,
+      float32 `(N, 500)`, `total` their sum, `batch` one of two batches, and `y` the type.
+
     These names are downloaded:
 
     - `chorales`: the chorales of Bach, one step for each quarter note, as piano rolls; 229 / 76 / 77.
@@ -138,6 +142,9 @@ def load(
       numbers, as in a `.csv`; or the one column of lists. Files or folders named `train...`, `test...` and perhaps
       `valid...` are the splits. One that takes more than `STREAM_LIMIT` bytes is converted once to a memory map below
       `root`, which is then like a large `.npy`.
+    - `PATH.h5ad`: counts of genes in cells, through anndata. `x` is the layer `counts`, or X without one, made dense,
+      float32 `(N, G)`; `total` is its sum over genes. A column `batch` of the cells becomes `batch`, the first of `y`,
+      `label`, `labels` and `cell_type` becomes `y`; both are numbered.
     - `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as for `unicode-names`.
     - `PATH.tsv`: bags of words in OCTIS's form: in each line the words of a document, tab, `train`, `val` or `test`,
       tab, a label. The words of `vocabulary.txt` beside it are counted. `x`, `y` and `vocabulary` as for `docstrings`.
@@ -205,6 +212,8 @@ def _load(
         raise DataError(f"level={level!r} is for unicode-names or PATH.txt, got the data set {name!r}. Leave it out.")
     if is_parquet(path):
         return load_parquet(name, path, data_root(root), valid, test, STREAM_LIMIT, max_bytes)
+    if path.suffix.lower() == ".h5ad":
+        return load_h5ad(name, path, valid, test, max_bytes)
     if path.suffix.lower() in SUFFIXES:
         return load_file(name, path, valid, test, STREAM_LIMIT, max_bytes)
     if name in NAMES and test is not None:

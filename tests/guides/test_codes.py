@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyrovae import load, save
 from pyrovae.errors import SettingError, ShapeError
 from pyrovae.guides import GumbelCodeGuide, QuantisedGuide
 from pyrovae.inference import ELBO, Linear, check_pair, evaluate, fit
@@ -20,7 +21,7 @@ PLACES = 3
 
 def pair(codebook, guide=QuantisedGuide, *, causal=False, **options):
     """Binary vectors of 6 numbers, and three codes."""
-    network = CausalTransformer(codebook.size, PLACES, 8, 2, 1)
+    network = CausalTransformer(codebook, PLACES, 8, 2, 1)
     prior = priors.CausalCodePrior(network, codebook, PLACES) if causal else priors.UniformCodePrior(codebook, PLACES)
     model = VAE(prior, likelihoods.Bernoulli(6), MLP((codebook.dim, PLACES), 6, (16,)))
     channels = codebook.size if guide is GumbelCodeGuide else codebook.dim
@@ -166,7 +167,7 @@ def test_a_prior_is_learned_after_the_pair():
     batch = {"x": torch.eye(6)[torch.arange(200) % 2]}
     before = evaluate(model, guide, batch, num_samples=1)
     model.requires_grad_(False), guide.requires_grad_(False)
-    model.prior = priors.CausalCodePrior(CausalTransformer(3, PLACES, 8, 2, 1), codebook, PLACES)
+    model.prior = priors.CausalCodePrior(CausalTransformer(codebook, PLACES, 8, 2, 1), codebook, PLACES)
     frozen = [p.clone() for p in (*model.decoder.parameters(), *guide.parameters())]
     fit(model, guide, batch, epochs=15, batch_size=20, optim=(torch.optim.Adam, {"lr": 0.03}))
     after = evaluate(model, guide, batch, num_samples=1)
@@ -188,6 +189,19 @@ def test_the_temperature_follows_its_schedule_in_training_alone():
     guide.eval()
     trace_pair(model, guide, batch)
     assert guide.step == 6
+
+
+def test_a_folder_has_the_schedule_and_the_shared_codebook(tmp_path):
+    codebook = Codebook(4, 2, decay=None)
+    model, guide = pair(codebook, GumbelCodeGuide, causal=True, temperature=Linear(2.0, 1.0, 4))
+    trace_pair(model, guide, data())
+    save(tmp_path / "pair", model, guide)
+    loaded = load(tmp_path / "pair")
+    assert loaded.guide.temperature == Linear(2.0, 1.0, 4)
+    assert loaded.guide.step == 1
+    batch = data()
+    first, second = (evaluate(*two, batch, num_samples=3) for two in ((model, guide), (loaded.model, loaded.guide)))
+    assert torch.equal(first.per_datum["elbo"], second.per_datum["elbo"])
 
 
 @pytest.mark.slow

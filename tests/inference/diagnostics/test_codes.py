@@ -29,7 +29,7 @@ class Chosen(nn.Module):
 
 def pair(*, causal=False):
     codebook = Codebook(4, 3)
-    network = CausalTransformer(4, PLACES, 8, 2, 1)
+    network = CausalTransformer(codebook, PLACES, 8, 2, 1)
     prior = priors.CausalCodePrior(network, codebook, PLACES) if causal else priors.UniformCodePrior(codebook, PLACES)
     model = VAE(prior, likelihoods.Poisson(2), MLP((3, PLACES), 2, (4,)))
     return model, QuantisedGuide(Chosen(codebook), codebook, PLACES)

@@ -13,12 +13,15 @@ from pyrovae.inference import (
     diagnose,
     draw_modality,
     evaluate,
+    gaps,
     posterior,
     predict_modality,
     subset_evidence,
+    to_arviz,
 )
 from pyrovae.models import MultimodalVAE, likelihoods, priors
 from pyrovae.recorded import Recorded
+from pyrovae.report import write_report
 
 GAIN = {"x": torch.tensor([1.5, -0.7]).double(), "w": torch.tensor([0.4, 2.0]).double()}
 SCALE = {"x": 0.6, "w": 0.9}
@@ -167,8 +170,16 @@ def test_errors(linear, batch, says):
             tool(*linear, {"x": batch["x"]}, "v")
 
 
-def test_the_tools_of_every_pair_take_it(linear, batch):
-    """Draws, and the diagnosis, of a part of the modalities."""
-    draws = posterior(*linear, {"w": batch["w"]}, 50)
+@pytest.mark.parametrize("combine", ["product", "mixture"])
+def test_the_tools_of_every_pair_take_it(linear, batch, combine, tmp_path):
+    """Draws, diagnosis, gaps and report, where the data points have different modalities."""
+    model, exact = linear
+    guide = ExpertsGuide(dict(exact.encoders.items()), combine)
+    data = {**batch, "has_w": torch.tensor([True, False, True, False, True])}
+    draws = posterior(model, guide, data, 50)
     assert draws.latents["z"].shape == (50, 5, 2)
-    assert "k-hat" in str(diagnose(*linear, {"x": batch["x"]}, num_samples=100))
+    assert to_arviz(draws).posterior["z"].shape == (1, 50, 5, 2)
+    assert "k-hat" in str(diagnose(model, guide, data, num_samples=100))
+    found = gaps(model, guide, data, num_steps=20, num_samples=50, compile=False)
+    assert found.refined.value > found.elbo.value - 0.05
+    assert write_report(model, guide, data, run=tmp_path).is_file()

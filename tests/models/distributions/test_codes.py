@@ -26,7 +26,7 @@ def vectors(codebook, codes):
 
 
 def causal(codebook):
-    return priors.CausalCodePrior(CausalTransformer(codebook.size, 4, 8, 2, 2), codebook, GRID)
+    return priors.CausalCodePrior(CausalTransformer(codebook, 4, 8, 2, 2), codebook, GRID)
 
 
 def uniform(codebook):
@@ -50,7 +50,7 @@ def test_draws_have_their_probabilities():
     codebook = Codebook(3, 2)
     prior = causal(codebook)
     with torch.no_grad():
-        prior.network.head.weight.mul_(4)
+        prior.network.bias.normal_()
     codes = all_codes(3)
     fn = prior().expand([20_000])
     drawn = fn.sample()
@@ -65,7 +65,7 @@ def test_draws_have_their_probabilities():
 
 
 def test_the_logits_of_a_code_depend_on_those_before_it_alone():
-    network = CausalTransformer(5, 6, 8, 2, 2)
+    network = CausalTransformer(Codebook(5, 3), 6, 8, 2, 2)
     codes = torch.randint(5, (3, 6))
     for place in range(6):
         other = codes.clone()
@@ -76,7 +76,7 @@ def test_the_logits_of_a_code_depend_on_those_before_it_alone():
 
 
 def test_draws_of_a_causal_distribution_have_its_batch_shape():
-    fn = CausalCodes(CausalTransformer(5, 6, 8, 2, 1), (2, 3)).expand([4])
+    fn = CausalCodes(CausalTransformer(Codebook(5, 3), 6, 8, 2, 1), (2, 3)).expand([4])
     assert fn.sample((7,)).shape == (7, 4, 2, 3)
     assert fn.log_prob(fn.sample((7,))).shape == (7, 4)
     assert fn.support.check(fn.sample()).all()

@@ -110,9 +110,9 @@ def test_channels_go_last_and_come_back():
         (lambda: Levels([1, 5]), "levels"),
         (lambda: Levels([]), "levels"),
         (lambda: Levels([5000] * 3), "product"),
-        (lambda: CausalTransformer(4, 3, 6, 4), "Write width=8"),
-        (lambda: CausalTransformer(4, 0), "length"),
-        (lambda: CausalTransformer(4, 3, dropout=2.0), "dropout"),
+        (lambda: CausalTransformer(Levels([4]), 3, 6, 4), "Write width=8"),
+        (lambda: CausalTransformer(Levels([4]), 0), "length"),
+        (lambda: CausalTransformer(Levels([4]), 3, dropout=2.0), "dropout"),
     ],
 )
 def test_a_setting_without_a_meaning_is_refused(build, words, says):
@@ -121,5 +121,5 @@ def test_a_setting_without_a_meaning_is_refused(build, words, says):
 
 
 def test_too_many_codes_are_refused(says):
-    with says(ShapeError, "at most 3 codes, got 4", "CausalTransformer(5, 4)"):
-        CausalTransformer(5, 3, 8)(torch.zeros(2, 4, dtype=torch.int64))
+    with says(ShapeError, "at most 3 codes, got 4", "CausalTransformer(codebook, 4)"):
+        CausalTransformer(Levels([5]), 3, 8)(torch.zeros(2, 4, dtype=torch.int64))
