@@ -61,7 +61,10 @@ class FittedPrior(Shown):
         names = ("elbo", "rate", "distortion", "log_evidence")
         rows = [(name, str(getattr(self.before, name)), str(getattr(self.after, name))) for name in names]
         head, after = ("", "former prior", type(self.model.prior).__name__), f"gain of the ELBO {self.gain}"
-        return Cells(rows, head, after=[f"{after}, {self.after.num_samples} draws, nats per data point"])
+        lines = [f"{after}, {self.after.num_samples} draws, nats per data point"]
+        if self.gain.value < -2 * self.gain.error:
+            lines.append("The new prior is worse than the former one: keep the model that was given.")
+        return Cells(rows, head, after=lines)
 
 
 def fit_prior(

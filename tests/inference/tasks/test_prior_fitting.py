@@ -1,6 +1,7 @@
 """A prior after the fact, against its known optimum."""
 
 import copy
+import dataclasses
 from functools import partial
 
 import pytest
@@ -105,6 +106,14 @@ def test_the_gain_is_that_of_the_test_split():
     assert "elbo" in found.history.rows[0]
     whole = fit_prior(model, guide, dataset, priors.FlowPrior(2), test={"x": parts["train"]}, **how)
     assert whole.per_datum["gain"].shape == (200,)
+
+
+def test_a_prior_that_is_worse_is_called_so():
+    model, guide, data = linear()
+    found = fit_prior(model, guide, data, priors.MixtureOfNormals(2, 1), epochs=1, compile=False, num_samples=5)
+    assert "keep the model" not in str(found)
+    per_datum = {"gain": found.per_datum["gain"] - 100}
+    assert "keep the model that was given" in str(dataclasses.replace(found, per_datum=per_datum))
 
 
 WITH_PRIORS = ["hierarchy-top-down", "ladder-bottom-up", "text-lstm", "semi-supervised", "flow-prior"]
