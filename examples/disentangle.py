@@ -1,6 +1,7 @@
-"""Disentangling: the VAE, the beta-VAE and the beta-TCVAE on sprites whose factors are known, in one table.
+"""Disentangling: objectives that ask for independent dimensions, on sprites whose factors are known, in one table.
 
-python examples/disentangle.py                                       all three, equal epochs
+python examples/disentangle.py                                       VAE, beta-VAE, beta-TCVAE, equal epochs
+python examples/disentangle.py --variants factor-vae,dip-vae-ii      FactorVAE and DIP-VAE II
 python examples/disentangle.py --variants beta-tcvae --tc-beta 10    one of them
 python examples/disentangle.py --data my.npz                         images x, and factors: arrays of integers (N,)
 
@@ -34,9 +35,11 @@ from pyrovae.examples._shared import (
 )
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import (
+    DIPVAE,
     ELBO,
     BetaTCVAE,
     Evaluation,
+    FactorVAE,
     FactorVAEScore,
     MutualInformationGap,
     Objective,
@@ -52,8 +55,13 @@ VARIANTS: dict[str, Callable[[argparse.Namespace, int], Objective]] = {
     "vae": lambda flags, size: ELBO(),
     "beta-vae": lambda flags, size: ELBO(kl_weight=flags.beta),
     "beta-tcvae": lambda flags, size: BetaTCVAE(beta=flags.tc_beta, data_size=size),
+    "factor-vae": lambda flags, size: FactorVAE(MLP(flags.latent, 1, flags.classifier), gamma=flags.gamma),
+    "dip-vae-i": lambda flags, size: DIPVAE(flags.dip, 10 * flags.dip, kind="I"),
+    "dip-vae-ii": lambda flags, size: DIPVAE(flags.dip, flags.dip, kind="II"),
 }
 """The objective of each variant, by the flags and the number of training data."""
+
+DEFAULT = "vae,beta-vae,beta-tcvae"
 
 STEPS = 10
 """Images along one dimension."""
@@ -86,12 +94,25 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, out="runs/disentangle", epochs=40)
     p.set_defaults(data="sprites", batch_size=100, lr=2e-3, schedule="cosine", evaluate=0, num_samples=20)
     p.add_argument(
-        "--variants", type=values.names(VARIANTS), default=",".join(VARIANTS), help="which objectives to compare"
+        "--variants",
+        type=values.names(VARIANTS),
+        default=DEFAULT,
+        help=f"which objectives to compare, of {', '.join(VARIANTS)}",
     )
     p.add_argument("--beta", type=values.non_negative, default=3.0, help="weight of the rate, for beta-vae")
     p.add_argument(
         "--tc-beta", type=values.non_negative, default=3.0, help="weight of the total correlation, for beta-tcvae"
     )
+    p.add_argument(
+        "--gamma", type=values.non_negative, default=2.0, help="weight of the total correlation, for factor-vae"
+    )
+    p.add_argument(
+        "--classifier",
+        type=values.integers,
+        default=[256, 256],
+        help="widths of the classifier's layers, for factor-vae",
+    )
+    p.add_argument("--dip", type=values.non_negative, default=10.0, help="weight of the covariances, for dip-vae")
     p.add_argument("--hidden", type=values.integers, default=[256, 256], help="widths of the dense layers")
     p.add_argument("--latent", type=values.positive_int, default=6, help="latent dimension")
     add_binarize(p, default="threshold")

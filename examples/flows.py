@@ -2,6 +2,7 @@
 
 python examples/flows.py                                            five variants, equal epochs
 python examples/flows.py --variants plain,vamp --components 100     two of them
+python examples/flows.py --variants plain,von-mises-fisher --latent 10      latents on a sphere of as many dimensions
 python examples/flows.py --minutes 10 --data mnist --arch gated --latent 40 --binarize static --schedule cosine \\
     --evaluate 0 --num-samples 5000                                 equal training time for each
 
@@ -9,6 +10,7 @@ Data: 5,000 real digits, offline. Time: 80 s of one core.
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -33,10 +35,20 @@ from pyrovae.examples._shared import (
     write_pictures,
     write_summary,
 )
-from pyrovae.guides import AmortizedGuide, FlowGuide, FullNormalGuide, MixtureGuide, NormalGuide
+from pyrovae.guides import (
+    AmortizedGuide,
+    FlowGuide,
+    FullNormalGuide,
+    MixtureGuide,
+    NormalGuide,
+    PowerSphericalGuide,
+    VonMisesFisherGuide,
+)
 from pyrovae.inference import ELBO, Evaluation, History
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP, GatedMLP
+
+__all__ = ["PRIORS"]
 
 CONTEXT = 64
 """Width of what the encoder passes to the flow guide besides loc and scale."""
@@ -48,6 +60,8 @@ GUIDES: dict[str, Callable[[Callable[[int], nn.Module], argparse.Namespace], Amo
     ),
     "mixture": lambda encoder, flags: MixtureGuide(encoder(4 * (2 * flags.latent + 1)), 4),
     "full": lambda encoder, flags: FullNormalGuide(encoder(flags.latent * (flags.latent + 3) // 2)),
+    "von-mises-fisher": lambda encoder, flags: VonMisesFisherGuide(encoder(flags.latent + 2)),
+    "power-spherical": lambda encoder, flags: PowerSphericalGuide(encoder(flags.latent + 2)),
 }
 """How each guide is built from `encoder(number of outputs)`."""
 
@@ -56,6 +70,7 @@ PRIORS: dict[str, Callable[[argparse.Namespace, AmortizedGuide, Tensor], nn.Modu
     "flow": lambda flags, guide, some: priors.FlowPrior(flags.latent, flags.layers, [flags.width]),
     "mixture": lambda flags, guide, some: priors.MixtureOfNormals(flags.latent, flags.components),
     "vamp": lambda flags, guide, some: priors.VampPrior(guide.given, some),
+    "sphere": lambda flags, guide, some: priors.UniformOnSphere(flags.latent + 1),
 }
 """How each prior is built; only the VampPrior uses the guide, and some data `(K, *event)` to start at."""
 
@@ -68,6 +83,8 @@ VARIANTS = {  # name: prior, guide
     "full-guide": ("normal", "full"),
     "mixture-guide": ("normal", "mixture"),
     "flow-both": ("flow", "flow"),
+    "von-mises-fisher": ("sphere", "von-mises-fisher"),
+    "power-spherical": ("sphere", "power-spherical"),
 }
 
 
@@ -124,11 +141,24 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
     network = GatedMLP if flags.arch == "gated" else MLP
     likelihood, transform = likelihoods.Bernoulli(shape), data.Binarize(flags.binarize, seed=flags.seed)
     guide = GUIDES[guide_kind](lambda outputs: network(shape, outputs, flags.hidden), flags)
-    decoder = network(flags.latent, likelihood.params_shape, flags.hidden[::-1])
+    decoder = decoder_of(flags, prior, likelihood)
     decoder.start_at(likelihood.start(data.excerpt(split["x"])))
     rows = torch.randperm(len(split["x"]))[: flags.components]
     some = transform(transform.prepare({"x": split["x"][rows]}))["x"]
     return VAE(PRIORS[prior](flags, guide, some), likelihood, decoder), guide, transform
+
+
+def decoder_of(flags: argparse.Namespace, prior: str, likelihood: likelihoods.Likelihood) -> MLP | GatedMLP:
+    """The decoder; a sphere of `latent` dimensions is in a space of one more.
+
+    A point of it has entries of about 1 / sqrt(D), and layers start for inputs of about 1: their first weights grow.
+    """
+    network, on_sphere = GatedMLP if flags.arch == "gated" else MLP, prior == "sphere"
+    decoder = network(flags.latent + on_sphere, likelihood.params_shape, flags.hidden[::-1])
+    if on_sphere:
+        with torch.no_grad():
+            next(decoder.parameters()).mul_(math.sqrt(flags.latent + 1))
+    return decoder
 
 
 def run(flags: argparse.Namespace, variant: str) -> Compared:

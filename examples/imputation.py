@@ -3,6 +3,7 @@
 python examples/imputation.py                              a medical table, half of it missing
 python examples/imputation.py --seeds 5                    the same with five masks
 python examples/imputation.py --missing mnar --rate 0.3    large values hide themselves
+python examples/imputation.py --missing mnar --rate 0.3 --mechanism large    and the model is told so
 python examples/imputation.py --data digits                images, one half of each missing
 python examples/imputation.py --data digits --missing mcar --rate 0.7
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data, plots
+from pyrovae.errors import SettingError
 from pyrovae.examples._shared import (
     Row,
     Trained,
@@ -37,9 +39,18 @@ from pyrovae.examples._shared import (
     values,
     write_summary,
 )
-from pyrovae.guides import NormalGuide, ZeroFilled
+from pyrovae.guides import Completed, NormalGuide, ZeroFilled
 from pyrovae.inference import IWAE, Estimate, Imputation, coverage, imputations, impute
-from pyrovae.models import VAE, Likelihood, Masked, likelihoods, priors
+from pyrovae.models import (
+    VAE,
+    Likelihood,
+    Masked,
+    Mechanism,
+    NotAtRandom,
+    SelfMasking,
+    likelihoods,
+    priors,
+)
 from pyrovae.networks.dense import MLP, SkipMLP
 
 if TYPE_CHECKING:
@@ -63,6 +74,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
     p = parser(__doc__, out="runs/imputation", epochs=300)
     p.add_argument("--missing", choices=(*MASKS, "halves"), help="what hides data; mcar in tables, halves in images")
+    hides = "what the model assumes of hiding, p(mask | x): nothing; that a value hides itself; that large values do; "
+    hides += "that all columns decide, by a linear map or a network (tables only)"
+    p.add_argument("--mechanism", choices=("ignored", "self", "large", "linear", "network"), help=hides)
     p.add_argument("--rate", type=values.share, default=0.5, help="the share that is missing")
     whole = "share of the training images that have no gap"
     p.add_argument("--complete", type=values.fraction, default=0.5, help=whole)
@@ -72,18 +86,36 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--hidden", type=values.integers, help="widths of the encoder's layers, for example 128,128,128")
     p.add_argument("--latent", type=values.positive_int, help="dimension of z")
     p.add_argument("--particles", type=values.positive_int, help="particles of the objective, IWAE")
-    p.set_defaults(data="breast-cancer", num_samples=1000, epochs=None, batch_size=None, lr=None)
+    p.set_defaults(data="breast-cancer", mechanism="ignored", num_samples=1000, epochs=None, batch_size=None, lr=None)
     return p.parse_args(argv)
 
 
-def pair(flags: argparse.Namespace, likelihood: Likelihood, x: Tensor, mask: Tensor) -> tuple[Masked, ZeroFilled]:
-    """p(x_observed, z), and q(z | x_observed) that sees the mask; the decoder starts at the observed marginals."""
+Pair = tuple[Masked | NotAtRandom, ZeroFilled | Completed]
+
+
+def pair(flags: argparse.Namespace, likelihood: Likelihood, x: Tensor, mask: Tensor) -> Pair:
+    """p(x_observed, z), and q(z | x_observed) that sees the mask; the decoder starts at the observed marginals.
+
+    With a mechanism, p(x_observed, x_missing, mask, z), and a guide that completes x.
+    """
     first, *rest = likelihood.event_shape
     decoder = SkipMLP(flags.latent, likelihood.params_shape, flags.hidden[:1], nn.Tanh)
     decoder.start_at(likelihood.start(data.hot_deck(x, mask, seed=flags.seed)))
     encoder = MLP((2 * first, *rest), 2 * flags.latent, flags.hidden, nn.Tanh)
     model = VAE(priors.StandardNormal(flags.latent), likelihood, decoder)
-    return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
+    guide = ZeroFilled(NormalGuide(encoder), mask=True)
+    if flags.mechanism == "ignored":
+        return Masked(model), guide
+    whole = NotAtRandom(model, mechanism(flags, mask))
+    return whole, Completed(guide, whole)
+
+
+def mechanism(flags: argparse.Namespace, mask: Tensor) -> nn.Module:
+    """p(mask | x) by the flags."""
+    width = mask.shape[1]
+    if flags.mechanism in ("self", "large"):
+        return SelfMasking(width, "large" if flags.mechanism == "large" else None).start(mask)
+    return Mechanism(nn.Linear(width, width) if flags.mechanism == "linear" else MLP(width, width, flags.hidden[:1]))
 
 
 def hide(flags: argparse.Namespace, x: Tensor, seed: int) -> Tensor:
@@ -339,6 +371,8 @@ def script(flags: argparse.Namespace) -> None:
     torch.manual_seed(flags.seed)
     dataset = load_data(flags)
     if dataset.train["x"].dim() == 4:
+        if flags.mechanism != "ignored":
+            raise SettingError(f"--mechanism {flags.mechanism} requires a table, got images. Leave it out.")
         fill_images(complete(flags, IMAGES), dataset)
     else:
         fill_table(complete(flags, TABLE), dataset)

@@ -37,6 +37,8 @@ from pyrovae.inference.pair.tails import FEWEST
 from pyrovae.report import write_report
 from pyrovae.sharing import load_run
 
+__all__ = ["loaded", "trained_anew"]
+
 SMALL = ["--epochs", "15", "--hidden", "200", "--latent", "10", "--evaluate", "200", "--num-samples", "300"]
 """The flags of the example vae without `--run`."""
 

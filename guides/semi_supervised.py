@@ -10,7 +10,7 @@ from pyrovae.guides.amortized import AmortizedGuide
 from pyrovae.models.program import Program
 from pyrovae.networks.joint import one_hot
 
-__all__ = ["SemiSupervisedGuide"]
+__all__ = ["SemiSupervisedGuide", "label_given"]
 
 # The logit of the labels that a known label excludes. Their probability is exactly 0 in float32 and float64, and so is
 # probability times logit, which would be NaN for a logit of minus infinity.
@@ -38,13 +38,22 @@ class SemiSupervisedGuide(Program):
 
     def label(self, x: Tensor, y: Tensor | None = None) -> TorchDistribution:
         """q(y | x) with batch shape `(*,)`, or the point mass at `y` where y >= 0."""
-        logits = self.classifier(x)
-        if y is None:
-            return dist.Categorical(logits=logits)
-        point = EXCLUDED * (1 - one_hot(y, logits.shape[-1], logits.dtype))
-        return dist.Categorical(logits=torch.where((y >= 0).unsqueeze(-1), point, logits))
+        return label_given(self.classifier(x), y)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         with pyro.plate("data", len(x), dim=-1):
             y = pyro.sample("y", self.label(x, y))  # y ~ q(y | x)
             return pyro.sample("z", self.guide.given(x, y))  # z ~ q(z | x, y)
+
+
+def label_given(logits: Tensor, y: Tensor | None = None) -> TorchDistribution:
+    """Categorical(y; softmax(logits)) with batch shape `(*,)`, or the point mass at `y` where y >= 0.
+
+    Args:
+        logits: `(*, K)`, those of a classifier.
+        y: int64 labels `(*,)`, -1 where unknown; None where all are.
+    """
+    if y is None:
+        return dist.Categorical(logits=logits)
+    point = EXCLUDED * (1 - one_hot(y, logits.shape[-1], logits.dtype))
+    return dist.Categorical(logits=torch.where((y >= 0).unsqueeze(-1), point, logits))

@@ -9,6 +9,7 @@ from pyrovae.inference.diagnostics import (
     Calibration,
     CodeUse,
     Diagnosis,
+    GradientError,
     GradientNoise,
     InferenceGaps,
     LatentSummary,
@@ -20,6 +21,7 @@ from pyrovae.inference.diagnostics import (
     diagnose,
     effective_sample_size,
     gaps,
+    gradient_error,
     gradient_noise,
     nuts,
     psis_khat,
@@ -38,11 +40,27 @@ from pyrovae.inference.latent.neighbours import Neighbours, neighbours
 from pyrovae.inference.latent.paths import great_circle, lerp, path, slerp
 from pyrovae.inference.latent.rates import dimension_rates
 from pyrovae.inference.latent.traversal import Traversal, attribute, interpolate, traverse, vary
-from pyrovae.inference.objectives import ELBO, IWAE, MMD, BetaTCVAE, Cyclical, Linear, Objective, Renyi, WakeSleep
+from pyrovae.inference.objectives import (
+    DIPVAE,
+    ELBO,
+    IWAE,
+    MMD,
+    BetaTCVAE,
+    Cyclical,
+    Enumerated,
+    FactorVAE,
+    Linear,
+    Objective,
+    Relaxed,
+    Renyi,
+    ScoreFunction,
+    WakeSleep,
+)
 from pyrovae.inference.pair.doctor import check_pair
 from pyrovae.inference.tasks.aggressive import Aggressive, Release
 from pyrovae.inference.tasks.anomaly import anomaly_scores, threshold
 from pyrovae.inference.tasks.augmentation import augment
+from pyrovae.inference.tasks.clustering import ClusterAccuracy, cluster_accuracy
 from pyrovae.inference.tasks.complexity import complexity
 from pyrovae.inference.tasks.compression import QuantisedPCA, RateDistortion, rate_distortion
 from pyrovae.inference.tasks.decoding import decode_beam, decode_greedy, decode_sampled
@@ -55,9 +73,26 @@ from pyrovae.inference.tasks.disentanglement import (
 from pyrovae.inference.tasks.entries import entry_scores
 from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
 from pyrovae.inference.tasks.intervals import coverage, interval
+from pyrovae.inference.tasks.modalities import (
+    SubsetEvidence,
+    draw_modality,
+    predict_modality,
+    subset_evidence,
+)
 from pyrovae.inference.tasks.perplexity import perplexity
+from pyrovae.inference.tasks.prior_fitting import FittedPrior, fit_prior
 from pyrovae.inference.tasks.representation import Accuracy, ProbeAccuracy, features, probe
 from pyrovae.inference.tasks.semi_supervised import Supervised, accuracy, classify
+from pyrovae.inference.tasks.topics import (
+    Topics,
+    nats_per_word,
+    npmi,
+    relevance,
+    topic_diversity,
+    topic_scores,
+    topic_shares,
+    topics,
+)
 from pyrovae.inference.training.callbacks import EpochReport, StopTraining
 from pyrovae.inference.training.checkpoint import load_weights
 from pyrovae.inference.training.fit import fit
@@ -65,6 +100,7 @@ from pyrovae.inference.training.history import History
 from pyrovae.inference.training.svi import SVI
 
 __all__ = [
+    "DIPVAE",
     "ELBO",
     "IWAE",
     "MMD",
@@ -76,18 +112,23 @@ __all__ = [
     "Annealing",
     "BetaTCVAE",
     "Calibration",
+    "ClusterAccuracy",
     "CodeUse",
     "Cyclical",
     "Diagnosis",
     "Draws",
     "EagerWarning",
+    "Enumerated",
     "EpochReport",
     "Estimate",
     "Evaluation",
     "EvidenceBounds",
     "EvidenceComparison",
     "EvidenceEstimate",
+    "FactorVAE",
     "FactorVAEScore",
+    "FittedPrior",
+    "GradientError",
     "GradientNoise",
     "History",
     "Imputation",
@@ -102,10 +143,14 @@ __all__ = [
     "ProbeAccuracy",
     "QuantisedPCA",
     "RateDistortion",
+    "Relaxed",
     "Release",
     "Renyi",
+    "ScoreFunction",
     "StopTraining",
+    "SubsetEvidence",
     "Supervised",
+    "Topics",
     "Traversal",
     "Verdict",
     "WakeSleep",
@@ -118,6 +163,7 @@ __all__ = [
     "calibration",
     "check_pair",
     "classify",
+    "cluster_accuracy",
     "code_use",
     "compare_evidence",
     "complexity",
@@ -128,6 +174,7 @@ __all__ = [
     "decode_sampled",
     "diagnose",
     "dimension_rates",
+    "draw_modality",
     "effective_sample_size",
     "encode",
     "entry_scores",
@@ -135,8 +182,10 @@ __all__ = [
     "factor_vae_score",
     "features",
     "fit",
+    "fit_prior",
     "gaps",
     "generate",
+    "gradient_error",
     "gradient_noise",
     "great_circle",
     "imputations",
@@ -148,27 +197,41 @@ __all__ = [
     "load_weights",
     "log_evidence",
     "mutual_information_gap",
+    "nats_per_word",
     "neighbours",
+    "npmi",
     "nuts",
     "path",
     "perplexity",
     "posterior",
     "posterior_predictive",
+    "predict_modality",
     "prior",
     "prior_predictive",
     "probe",
     "psis_khat",
     "rate_distortion",
     "reconstruct",
+    "relevance",
     "sandwich",
     "slerp",
+    "subset_evidence",
     "threshold",
     "to_arviz",
+    "topic_diversity",
+    "topic_scores",
+    "topic_shares",
+    "topics",
     "traverse",
     "vary",
 ]
 
-_ESTIMATORS = {"VAEDetector": "detector", "VAEImputer": "imputer", "VAETransformer": "transformer"}
+_ESTIMATORS = {
+    "VAEDetector": "detector",
+    "VAEImputer": "imputer",
+    "VAESynthesizer": "synthesizer",
+    "VAETransformer": "transformer",
+}
 """Where each estimator is: it needs scikit-learn, and is imported when it is asked for."""
 
 

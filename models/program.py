@@ -4,13 +4,14 @@ from abc import ABCMeta
 from typing import Any
 
 import pyro
+from pyro import poutine
 from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.recorded import Recorded
 
-__all__ = ["Program", "plate_size"]
+__all__ = ["Program", "plate_size", "reopened"]
 
 
 class _ProgramMeta(ABCMeta, type(PyroModule)):  # type: ignore[misc]
@@ -49,3 +50,13 @@ def plate_size(x: Tensor | None, size: int | None) -> int:
     if size not in (None, given) or not given:
         raise PairError(f"A model requires data, or a size of at least 1, got size={size} and {given} data points.")
     return given
+
+
+def reopened(size: int) -> pyro.plate:
+    """The plate "data", for further sites of a program that calls another one, whose own plate is closed already.
+
+    Args:
+        size: the number of data points, that of the plate before.
+    """
+    with poutine.block(hide=["data"]):  # a trace holds the site of a plate once
+        return pyro.plate("data", size, dim=-1)

@@ -41,8 +41,8 @@ HEAD = f"""# Versions that were tried
 `make matrix` writes this page. For each row it makes an environment with pip, installs the wheel there, and runs fast
 tests. "Lowest" takes the lowest version of each package that `setup.cfg` allows, "newest" what pip chooses. "Part" is
 the tests that depend on torch and Pyro most: models, guides, `fit`, the compiler, and the contract of every pair; "all"
-is every fast test (`make matrix TESTS=all`). Continuous integration runs models, guides and pairs with the lowest
-versions, and all fast tests with the newest (`make test`).
+is every fast test (`make matrix TESTS=all`). Continuous integration runs the part with the lowest versions, and all
+fast tests with the newest (`make test`).
 
 With torch 2.8 the tests of rolled loops are skipped: its `scan` gives wrong numbers, so loops over time are rolled from
 torch 2.14 on.

@@ -80,7 +80,7 @@ def test_no_command_is_left_untested():
 
 def test_the_pair_in_the_readme_runs_as_printed(tmp_path):
     (code,) = (text for kind, text in BLOCKS if kind == "python")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert re.search(r"log_evidence +-\d+\.\d\d ± \d\.\d\d", done.stdout)
 
@@ -141,5 +141,5 @@ assert len(pyro.get_param_store()) == 0
 heavy = {"matplotlib", "torchvision", "PIL", "sklearn", "mlxtend", "pandas", "arviz"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -96,7 +96,7 @@ def _add_results(p: Flags, out: str, closing: bool) -> None:
 
 
 def _add_data(p: Flags) -> None:
-    sources = f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy, .npz, .csv or .txt file"
+    sources = f"one of {', '.join(data.NAMES)}, folder:PATH, or a .npy, .npz, .csv, .txt or .tsv file"
     p.add_argument("--data", default="digits", help=sources)
     p.add_argument("--root", help="folder of the data files; by default, $PYROVAE_DATA or the user's cache")
     p.add_argument(

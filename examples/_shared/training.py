@@ -36,13 +36,14 @@ __all__ = [
 ]
 
 
-Kind = Literal["numbers", "images", "sentences", "sequences"]
+Kind = Literal["numbers", "images", "sentences", "bags", "sequences"]
 """What data points are."""
 
 WRITE = {
     "numbers": "--data digits, or a table: --data table.csv",
     "images": "--data digits, or --data folder:PATH",
     "sentences": "--data unicode-names, or --data lines.txt",
+    "bags": "--data docstrings, or --data corpus.tsv",
     "sequences": "--data chords",
 }
 """Data of each kind, for the error."""
@@ -106,7 +107,7 @@ def load_data(flags: argparse.Namespace, *, kind: Kind = "numbers", labels: bool
 def _kind_of(dataset: Dataset) -> Kind:
     """What the data points of a data set are."""
     if dataset.vocabulary is not None:
-        return "sentences"
+        return "bags" if dataset.train["x"].is_floating_point() else "sentences"
     if "within" in dataset.train:
         return "sequences"
     return "images" if dataset.train["x"].dim() == 4 else "numbers"

@@ -112,12 +112,18 @@ def explain(error: Exception) -> Explanation:
     Args:
         error: what capturing or compiling the function raised.
     """
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
-    message = f"Runs eagerly, not compiled: {_reason(error)}."
+    first: BaseException = error
+    while not (frames := _own_frames(first)) and first.__context__ and not isinstance(first, PyrovaeError):
+        first = first.__context__  # torch 2.8 fails while it handles the error that a program's line gave
+    message = f"Runs eagerly, not compiled: {_reason(first if frames else error)}."
     if not frames:
         return Explanation(message, __file__, 1)
     own = frames[-1]
     return Explanation(f"{message}\n  {own.filename}:{own.lineno}: {own.line}", own.filename, own.lineno or 1)
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
 
 
 def lacking_names() -> str:
@@ -126,7 +132,7 @@ def lacking_names() -> str:
     return names and f"torch {torch.__version__} has no {names}, which compiling needs; torch 2.8 to 2.14 have it"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     causes: list[BaseException] = [error]
     while following := causes[-1].__cause__ or getattr(causes[-1], "inner_exception", None):
         if following in causes:

@@ -4,7 +4,7 @@ from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregat
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
 from pyrovae.inference.diagnostics.codes import CodeUse, code_use
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps
-from pyrovae.inference.diagnostics.gradients import GradientNoise, gradient_noise
+from pyrovae.inference.diagnostics.gradients import GradientError, GradientNoise, gradient_error, gradient_noise
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.diagnostics.mcmc import NUTSComparison, nuts
@@ -16,6 +16,7 @@ __all__ = [
     "Calibration",
     "CodeUse",
     "Diagnosis",
+    "GradientError",
     "GradientNoise",
     "InferenceGaps",
     "LatentSummary",
@@ -27,6 +28,7 @@ __all__ = [
     "diagnose",
     "effective_sample_size",
     "gaps",
+    "gradient_error",
     "gradient_noise",
     "nuts",
     "psis_khat",

@@ -1,6 +1,9 @@
-"""How noisy an objective's gradient is: the signal-to-noise ratio that the guide learns from."""
+"""How noisy an objective's gradient is: the signal-to-noise ratio that the guide learns from, and its bias."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import pyro
 import torch
@@ -18,7 +21,7 @@ from pyrovae.inference.pair.running import device_of, evaluating, seeded, unchan
 from pyrovae.inference.pair.tracing import trace_pair
 from pyrovae.inference.pair.values import check_observed
 
-__all__ = ["GradientNoise", "gradient_noise"]
+__all__ = ["GradientError", "GradientNoise", "gradient_error", "gradient_noise"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +47,40 @@ class GradientNoise(Shown):
         return Cells(rows)
 
 
+@dataclass(frozen=True, repr=False)
+class GradientError(Shown):
+    """The gradient g of an objective beside the mean gradient h of a reference, over all parameters of the guide.
+
+    Attributes:
+        norm: |E h|, the length of the reference.
+        bias: |E g - E h|, with the noise of both means subtracted; 0 where it is less than that noise.
+        noise: the length that the noise of both means alone would give |E g - E h|.
+        scale: the standard deviation of g: the root of the sum of the variances of its entries.
+    """
+
+    norm: float
+    bias: float
+    noise: float
+    scale: float
+
+    def cells(self) -> Cells:
+        rows = [(name, f"{getattr(self, name):.3g}") for name in ("norm", "bias", "noise", "scale")]
+        return Cells(rows)
+
+
+class _Drawn(NamedTuple):
+    """The mean of some gradients, and the sum of the variances of their entries."""
+
+    mean: Tensor
+    variance: float
+    count: int
+
+    @property
+    def square(self) -> float:
+        """|E g|^2 without the noise of the mean."""
+        return max(self.mean.square().sum().item() - self.variance / self.count, 0.0)
+
+
 def gradient_noise(
     model: ProgramLike, guide: nn.Module, batch: Batch, objective: Objective, *, num_samples: int = 100, seed: int = 0
 ) -> GradientNoise:
@@ -67,34 +104,93 @@ def gradient_noise(
 
     References: Rainforth et al. (2018), Tighter variational bounds are not necessarily better, arXiv:1802.04537.
     """
+    (drawn,) = _drawn("gradient_noise", model, guide, batch, [objective], num_samples, seed)
+    return GradientNoise(drawn.square**0.5, drawn.variance**0.5)
+
+
+def gradient_error(
+    model: ProgramLike,
+    guide: nn.Module,
+    batch: Batch,
+    objective: Objective,
+    reference: Objective,
+    *,
+    num_samples: int = 100,
+    seed: int = 0,
+) -> GradientError:
+    """Compare the gradient of an objective on one batch with that of another one, such as `Enumerated(10)`.
+
+    Both are drawn several times; nothing is learned, and the global random state is left alone. With a reference whose
+    gradient is that of the ELBO, `bias` is that of the objective's estimator.
+
+    Args:
+        model, guide: the pair.
+        batch: named tensors, as the programs get them.
+        objective: whose gradient is judged, such as `Relaxed(0.5)`.
+        reference: an objective without bias.
+        num_samples: how often each gradient is drawn.
+        seed: the seed of the draws.
+
+    Raises:
+        SettingError, PairError, DataError, NonFiniteError, SupportError: as in `gradient_noise`.
+    """
+    g, h = _drawn("gradient_error", model, guide, batch, [objective, reference], num_samples, seed)
+    noise = (g.variance + h.variance) / num_samples
+    bias = max((g.mean - h.mean).square().sum().item() - noise, 0.0)
+    return GradientError(h.square**0.5, bias**0.5, noise**0.5, g.variance**0.5)
+
+
+def _drawn(
+    what: str,
+    model: ProgramLike,
+    guide: nn.Module,
+    batch: Batch,
+    objectives: Sequence[Objective],
+    num_samples: int,
+    seed: int,
+) -> list[_Drawn]:
+    """The gradients of each objective, drawn from the same random state."""
     check_count("num_samples", num_samples, 2, write=100)
-    if not isinstance(objective, Objective):
-        raise SettingError(f"objective requires an Objective, got {type(objective).__name__}. Write ELBO().")
+    for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise SettingError(f"objective requires an Objective, got {type(objective).__name__}. Write ELBO().")
     parameters = [p for module in modules(guide) for p in module.parameters() if p.requires_grad]
     if not parameters:
-        raise PairError("gradient_noise requires a guide with parameters, a module, got none. Write NormalGuide(...).")
-    batch = entered("gradient_noise", batch, unchanged, model, guide)
+        raise PairError(f"{what} requires a guide with parameters, a module, got none. Write NormalGuide(...).")
+    batch = entered(what, batch, unchanged, model, guide)
     device = device_of(model, guide)
     with seeded(seed, device), evaluating(model, guide):
         pair = trace_pair(model, guide, batch, data_size=batch_size(batch))
         check_plates(model, guide, pair, batch_size(batch), batch_size(batch))
         check_observed(model, pair)
+    run = partial(call, model, batch), partial(call, guide, batch)
+    found = []
+    for objective in objectives:
+        with seeded(seed, device), local_params(model, guide), pyro.validation_enabled(False):
+            found.append(
+                _moments(what, partial(_gradient, objective, *run, batch_size(batch), parameters), num_samples)
+            )
+    return found
 
-    def gradient() -> Tensor:
-        loss = objective.differentiable_loss(lambda: call(model, batch), lambda: call(guide, batch))
-        parts = torch.autograd.grad(loss / batch_size(batch), parameters)
-        return torch.cat([part.flatten() for part in parts]).cpu().double()
 
-    with seeded(seed, device), local_params(model, guide), pyro.validation_enabled(False):
-        total = square = torch.zeros((), dtype=torch.float64)
-        for _ in range(num_samples):
-            g = gradient()
-            total, square = total + g, square + g.square()
+def _gradient(
+    objective: Objective, model: ProgramLike, guide: ProgramLike, size: int, parameters: list[nn.Parameter]
+) -> Tensor:
+    loss = objective.differentiable_loss(model, guide)
+    parts = torch.autograd.grad(loss / size, parameters)
+    return torch.cat([part.flatten() for part in parts]).cpu().double()
+
+
+def _moments(what: str, gradient: Callable[[], Tensor], num_samples: int) -> _Drawn:
+    total = square = torch.zeros((), dtype=torch.float64)
+    for _ in range(num_samples):
+        g = gradient()
+        total, square = total + g, square + g.square()
     if not (total.isfinite().all() and square.isfinite().all()):
         raise NonFiniteError(
-            f"gradient_noise requires finite gradients, got NaN or infinite ones in {num_samples} draws. "
+            f"{what} requires finite gradients, got NaN or infinite ones in {num_samples} draws. "
             "check_pair(model, guide, batch) names the site."
         )
     mean = total / num_samples
     variance = ((square / num_samples - mean.square()).sum() * num_samples / (num_samples - 1)).clamp_min(0).item()
-    return GradientNoise(max(mean.square().sum().item() - variance / num_samples, 0.0) ** 0.5, variance**0.5)
+    return _Drawn(mean, variance, num_samples)

@@ -16,6 +16,7 @@ from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data import Batch
 from pyrovae.display import Cells, Shown, shortened
 from pyrovae.errors import PairError
+from pyrovae.inference.evidence.vector import bijection
 from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -132,8 +133,8 @@ def nuts(
 
     Raises:
         SettingError: fewer than four draws or one chain, or another number out of range.
-        PairError: more than one data point; a latent outside the plate "data"; no
-            continuous latent.
+        PairError: more than one data point; a latent outside the plate "data"; no continuous latent; a support onto
+            which torch has no bijection, such as a sphere.
 
     References: Hoffman & Gelman (2014), The no-U-turn sampler, arXiv:1111.4246; Vehtari et al. (2021),
     arXiv:1903.08008, for R-hat.
@@ -158,6 +159,9 @@ def nuts(
         if pair.size != 1:
             raise PairError(f'nuts requires one data point, got {pair.size}. Write nuts(model, guide, {{"x": x[:1]}}).')
         pair.require_independent()
+        for inner, _ in pair.traces.latent().values():
+            if not inner["fn"].support.is_discrete:
+                bijection(inner)
         return _measure(pair, kernel, num_samples, num_warmup, num_chains, progress)
 
 

@@ -17,6 +17,7 @@ from pyrovae.inference.pair.contract import ProgramLike, Site, call
 from pyrovae.models import Program
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
+from pyrovae.models.distributions.uniform_mixture import UniformMixture
 
 __all__ = ["Refined", "shifted"]
 
@@ -89,6 +90,9 @@ def shifted(fn: TorchDistribution, name: str, shift: Shift) -> TorchDistribution
         return Flow(shifted(fn.base, name, shift), fn.steps, *_context(fn, name, shift))
     if isinstance(fn, Markov) and fn.context:
         return Markov(fn.step, fn.start, fn.within, *_context(fn, name, shift))
+    if isinstance(fn, UniformMixture):
+        scale = _shifted(fn.scale, constraints.positive, f"{name}_scale", shift)
+        return UniformMixture(shift(f"{name}_loc", fn.loc), scale, fn.available)
     wanted = {k: c for k, c in fn.arg_constraints.items() if not (k in REDUNDANT and _has_better(fn))}
     if isinstance(fn, TransformedDistribution) and not wanted:
         return dist.TransformedDistribution(shifted(fn.base_dist, name, shift), fn.transforms)

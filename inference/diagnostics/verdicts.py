@@ -139,6 +139,9 @@ def of_latent(name: str, latent: LatentSummary) -> list[Verdict]:
     """
     found = []
     total = None
+    if latent.rate is not None and not latent.rate.any():
+        words = "nats: the guide draws it from the model's own p, so it says nothing about the guide"
+        return [Verdict(f"rate of {name}", 0.0, None, words, True)]
     if latent.rate is not None and latent.rate_error is not None:
         total = latent.rate.sum(-1).mean().item()
         error = (latent.rate_error.square().sum() / len(latent.rate) ** 2).sqrt().item()

@@ -1,7 +1,7 @@
 """The columns of a table in a pair: a likelihood for each, and the features that an encoder sees."""
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Literal, Self
 
 import torch
 from pyro.distributions import Categorical
@@ -19,30 +19,41 @@ from pyrovae.recorded import Recorded
 
 __all__ = ["Features", "table_likelihood", "table_pair", "typical_rows"]
 
-_LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
-    "real": lambda _: likelihoods.Normal(1),
-    "positive": lambda _: likelihoods.LogNormal(1),
-    "count": lambda _: likelihoods.NegativeBinomial(1),
-    "ordinal": lambda values: likelihoods.Ordinal(1, max(values, 2)),
-    "category": lambda values: likelihoods.Categorical(1, max(values, 2)),
-    "date": lambda _: likelihoods.Normal(1),
+_LIKELIHOODS: dict[str, Callable[[int, likelihoods.ScaleMode], Likelihood]] = {
+    "real": lambda _, scale: likelihoods.Normal(1, scale, min_scale=_LEAST[scale]),
+    "positive": lambda _, scale: likelihoods.LogNormal(1, scale, min_scale=_LEAST[scale]),
+    "count": lambda _, scale: likelihoods.NegativeBinomial(1, scale),
+    "ordinal": lambda values, _: likelihoods.Ordinal(1, max(values, 2)),
+    "category": lambda values, _: likelihoods.Categorical(1, max(values, 2)),
+    "date": lambda _, scale: likelihoods.Normal(1, scale, min_scale=_LEAST[scale]),
 }
-"""From the number of values of a column to its likelihood, by the kind of the column."""
+"""From the number of values of a column, and how scales are made, to its likelihood, by the kind of the column."""
+
+_LEAST: dict[Any, float] = {"learned": 0.0, "predicted": 0.02}
+"""The least scale, in standard deviations of the column: a predicted scale could memorise single values."""
 
 
-def table_likelihood(table: Table) -> likelihoods.Heterogeneous:
+def table_likelihood(table: Table, scale: Literal["learned", "predicted"] = "learned") -> likelihoods.Heterogeneous:
     """p(x | z) of a row of a table: a likelihood for each column, by its kind.
 
     Args:
         table: the kinds of the columns.
+        scale: whether scales and dispersions are one parameter per column, or emitted by the decoder.
     """
     return likelihoods.Heterogeneous(
-        {str(column.name): _LIKELIHOODS[column.kind](len(column.values)) for column in table.columns}
+        {str(column.name): _LIKELIHOODS[column.kind](len(column.values), scale) for column in table.columns}
     )
 
 
 def table_pair(
-    table: Table, batch: Batch, latent_dim: int, hidden: Sequence[int], seed: int
+    table: Table,
+    batch: Batch,
+    latent_dim: int,
+    hidden: Sequence[int],
+    seed: int,
+    *,
+    scale: Literal["learned", "predicted"] = "learned",
+    prior: nn.Module | None = None,
 ) -> tuple[Masked, ZeroFilled]:
     """A pair of the rows of a table with gaps: p(z) prod_c p_c(x_c | decoder(z)) and q(z | x_observed, mask).
 
@@ -54,14 +65,16 @@ def table_pair(
         latent_dim: the dimensions of z.
         hidden: the widths of the encoder's hidden layers.
         seed: of the rows that fill the gaps where the decoder starts.
+        scale: as in `table_likelihood`.
+        prior: p(z); standard normal if None.
     """
     x, mask = batch["x"], batch["mask"]
-    likelihood = table_likelihood(table)
+    likelihood = table_likelihood(table, scale)
     decoder = SkipMLP(latent_dim, likelihood.params_shape, hidden[:1], nn.Tanh)
     decoder.start_at(likelihood.start(hot_deck(x, mask, seed=seed)))
     features = Features(table).fitted(x, mask)
     encoder = nn.Sequential(features, MLP(features.size, 2 * latent_dim, hidden, nn.Tanh))
-    model = VAE(priors.StandardNormal(latent_dim), likelihood, decoder)
+    model = VAE(prior or priors.StandardNormal(latent_dim), likelihood, decoder)
     return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
 
 

@@ -17,7 +17,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import Site
 from pyrovae.inference.pair.tracing import innermost, sites
 
-__all__ = ["LatentVector"]
+__all__ = ["LatentVector", "bijection"]
 
 
 class LatentVector:
@@ -70,7 +70,7 @@ class _Block(NamedTuple):
 
     def pack(self, site: Site, num_chains: int) -> Tensor:
         """The numbers `(C, B, stop - start)` of a site, whose value is `(C, *plates, B, *event)`."""
-        u = _transform(site).inv(site["value"])
+        u = bijection(site).inv(site["value"])
         data = u.dim() - len(self.event) - 1
         rows = u.shape[data]
         u = u.reshape(num_chains, *self.plates, rows, *self.event).movedim(1 + len(self.plates), 1)
@@ -98,7 +98,7 @@ class _SiteValues:
         block = self.blocks.get(site["name"])
         if block is None:
             return None
-        transform, u = _transform(site), block.unpack(self.u)
+        transform, u = bijection(site), block.unpack(self.u)
         value = transform(u)
         log_det = sum_rightmost(transform.log_abs_det_jacobian(u, value), -2 - len(block.plates))
         self.log_det = self.log_det + log_det.reshape(len(u), -1, log_det.shape[-1]).sum(1)
@@ -111,15 +111,22 @@ class _SiteValues:
 def _blocks(latents: Mapping[str, Site], depth: int) -> Iterator[_Block]:
     stop = 0
     for name, site in latents.items():
-        shape = tuple(_transform(site).inv(site["value"]).shape)
+        shape = tuple(bijection(site).inv(site["value"]).shape)
         dims = len(site["fn"].batch_shape)
         plates, event = (1,) * (depth - dims) + shape[: dims - 1], shape[dims:]
         start, stop = stop, stop + math.prod(plates + event)
         yield _Block(name, plates, event, start, stop, dims)
 
 
-def _transform(site: Site) -> Any:
-    """The bijection from unconstrained numbers, which Hamiltonian dynamics require, onto the support of a site."""
+def bijection(site: Site) -> Any:
+    """The bijection from unconstrained numbers, which Hamiltonian dynamics require, onto the support of a site.
+
+    Args:
+        site: a latent site.
+
+    Raises:
+        PairError: the latent is discrete, or torch has no such bijection, as for a sphere.
+    """
     try:
         support = site["fn"].support
         if not support.is_discrete:

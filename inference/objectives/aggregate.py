@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -12,11 +13,11 @@ from pyrovae.checks import check_count
 from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.objectives.particles import Particles, draw_particles
+from pyrovae.inference.objectives.requirements import one_factorised_latent
 from pyrovae.inference.objectives.schedules import Schedule, at, check_weight
 from pyrovae.inference.pair.contract import Site
 from pyrovae.inference.pair.divergence import factors
-from pyrovae.inference.pair.scoring import Layout
-from pyrovae.inference.pair.tracing import PairTrace, sites
+from pyrovae.inference.pair.tracing import sites
 
 __all__ = ["MMD", "BetaTCVAE", "Decomposition", "mean_discrepancy"]
 
@@ -61,7 +62,7 @@ class BetaTCVAE(Objective):
         data_size: int,
     ) -> None:
         couples = "which estimates q(z) by the codes of the whole batch"
-        super().__init__(independent=True, requirements=[_has_one_factorised_latent], couples=couples)
+        super().__init__(independent=True, requirements=[partial(one_factorised_latent, "BetaTCVAE")], couples=couples)
         for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
             check_weight(name, weight)
         check_count("data_size", data_size)
@@ -82,7 +83,8 @@ class BetaTCVAE(Objective):
         ((name, level),) = particles.terms.levels.items()
         site = sites(particles.pair.guide)[name]
         # q(z_i | x_j) of each dimension, (B, B, D)
-        pairs = _factors(site).log_prob(site["value"].unsqueeze(1)).flatten(2)
+        dimensions = factors(site, "guide", "BetaTCVAE", "Write ELBO(kl_weight=...).")
+        pairs = dimensions.log_prob(site["value"].unsqueeze(1)).flatten(2)
         count = math.log(self.data_size * len(pairs))
         log_q = pairs.sum(-1).logsumexp(1) - count
         log_product = (pairs.logsumexp(1) - count).sum(-1)
@@ -91,24 +93,6 @@ class BetaTCVAE(Objective):
 
     def extra_repr(self) -> str:
         return f"{self.alpha}, {self.beta}, {self.gamma}, data_size={self.data_size}"
-
-
-def _has_one_factorised_latent(pair: PairTrace, layout: Layout) -> None:
-    guide = sites(pair.guide)
-    if len(guide) != 1 or layout.depth != 1:
-        names = ", ".join(map(repr, guide))
-        raise PairError(
-            f"BetaTCVAE requires one latent, directly in the plate 'data', got {names} in the guide. Write "
-            "ELBO(kl_weight=...)."
-        )
-    for site in guide.values():
-        _factors(site)
-
-
-def _factors(site: Site) -> Any:
-    return factors(
-        site, "guide", "BetaTCVAE", "Draw from Normal(loc, scale).to_event(1), or write ELBO(kl_weight=...)."
-    )
 
 
 class MMD(Objective):

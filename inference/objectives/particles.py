@@ -23,6 +23,7 @@ class Particles(NamedTuple):
         full_size: the number of all data points, of which the batch is a sample.
         depth: how many dimensions the plates of the pair take.
         free: a run of the model by itself, for the objectives that need one.
+        discrete: the terms of draws that are discrete, where those of `terms` are relaxed.
     """
 
     pair: PairTrace
@@ -30,6 +31,7 @@ class Particles(NamedTuple):
     full_size: int
     depth: int
     free: Trace | None = None
+    discrete: Terms | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -12,7 +12,15 @@ from pyrovae.inference.pair.divergence import factors
 from pyrovae.inference.pair.scoring import Layout, is_global
 from pyrovae.inference.pair.tracing import PairTrace, sites, unscaled_log_prob
 
-__all__ = ["Requirement", "check_factors", "check_independent", "check_reparameterised", "check_scales", "is_scaled"]
+__all__ = [
+    "Requirement",
+    "check_factors",
+    "check_independent",
+    "check_reparameterised",
+    "check_scales",
+    "is_scaled",
+    "one_factorised_latent",
+]
 
 Requirement = Callable[[PairTrace, Layout], None]
 """Raises PairError where one run of a pair, or its layout, shows that an objective cannot train the pair."""
@@ -90,7 +98,8 @@ def check_reparameterised(what: str, pair: PairTrace) -> None:
         if not site["fn"].has_rsample and unscaled_log_prob(site).requires_grad:
             raise PairError(
                 f"{what} requires differentiable draws, got the guide's site '{name}', which draws from "
-                f"{type(site['fn']).__name__}. Train with WakeSleep(num_particles=10) or pyro.infer.TraceGraph_ELBO(). "
+                f"{type(site['fn']).__name__}. Train with Enumerated(), ScoreFunction(num_particles=8), "
+                "WakeSleep(num_particles=10) or pyro.infer.TraceGraph_ELBO(). "
                 'Or sum the latent out: remove it from the guide, and mark it with infer={"enumerate": "parallel"} in '
                 "the model."
             )
@@ -110,3 +119,25 @@ def check_factors(what: str, instead: str, pair: PairTrace) -> None:
     for inner, outer in pair.latent().values():
         factors(inner, "guide", what, instead)
         factors(outer, "model", what, instead)
+
+
+def one_factorised_latent(what: str, pair: PairTrace, layout: Layout) -> None:
+    """The guide has one latent, directly in the plate "data", and it is a product over its dimensions.
+
+    Args:
+        what: the name of the objective, for the error.
+        pair: a run of both programs.
+        layout: its layout.
+
+    Raises:
+        PairError: there are several latents or none, an inner plate, or the distribution is not a product.
+    """
+    guide = sites(pair.guide)
+    if len(guide) != 1 or layout.depth != 1:
+        names = ", ".join(map(repr, guide))
+        raise PairError(
+            f"{what} requires one latent, directly in the plate 'data', got {names} in the guide. Write "
+            "ELBO(kl_weight=...)."
+        )
+    for site in guide.values():
+        factors(site, "guide", what, "Draw from Normal(loc, scale).to_event(1), or write ELBO(kl_weight=...).")

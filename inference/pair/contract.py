@@ -1,7 +1,8 @@
 """The contract of a pair: how every tool calls a model p(x, z) and a guide q(z | x).
 
 A batch is a dict of named tensors that share their leading dimension, one row for each data point. A program gets the
-tensors that its signature names. The data are in one plate, `"data"`, at dim=-1, whose size is that of the batch.
+tensors that its signature names; a module whose arguments depend on how it is built states them in `__signature__`. The
+data are in one plate, `"data"`, at dim=-1, whose size is that of the batch.
 """
 
 import inspect
@@ -222,7 +223,8 @@ def _takes_any(program: ProgramLike) -> bool:
 
 
 def _parameters(program: ProgramLike) -> list[inspect.Parameter]:
-    function = program.forward if isinstance(program, nn.Module) else program
+    states = hasattr(program, "__signature__")  # a module whose arguments are known when it is built
+    function = program.forward if isinstance(program, nn.Module) and not states else program
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -52,7 +52,8 @@ class PutMeans(Messenger):
         if msg["is_observed"] or msg["done"] or site_is_subsample(msg) or not self.chosen(msg["name"]):
             return
         try:
-            mean = msg["fn"].mode if isinstance(msg["fn"], dist.Categorical) else msg["fn"].mean
+            labels = isinstance(msg["fn"], dist.Categorical | dist.OneHotCategorical)
+            mean = msg["fn"].mode if labels else msg["fn"].mean
         except NotImplementedError:
             mean = None
         if mean is None or mean.isnan().all():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions.constraints import Constraint, boolean, independent, integer_interval
 
-from pyrovae.data import Batch
+from pyrovae.data import Batch, flag_of
 from pyrovae.errors import NonFiniteError, SupportError
 from pyrovae.inference.pair.contract import ProgramLike, Site, takes
 from pyrovae.inference.pair.labels import check_labels
@@ -163,7 +163,12 @@ class DataRules:
         observed = {
             name: site
             for name, site in traces.observed().items()
-            if name in batch and ((masked and name == "x") or _same_values(site["value"], batch[name]))
+            if name in batch
+            and (
+                (masked and name == "x")
+                or _flag(model, name, batch) is not None
+                or _same_values(site["value"], batch[name])
+            )
         }
         supports = {name: _support(site) for name, site in drawn.items() if name in batch and not site["is_observed"]}
         labels = {name: support for name, support in supports.items() if support is not None and support.is_discrete}
@@ -203,11 +208,13 @@ class DataRules:
                 _check_given(name, data[name], support)
 
     def _scored(self, name: str, site: Site, batch: Batch) -> Tensor:
-        """The values that the site scores: entries that a mask hides count as those of the run, which are inside."""
-        if not self.masked or name != "x" or "mask" not in batch:
-            return batch[name]
-        mask = batch["mask"].bool().expand(batch[name].shape)
-        return torch.where(mask, batch[name], site["value"][:1].to(batch[name].dtype))
+        """The values that the site scores: what a mask or a flag hides counts as that of the run, which is inside."""
+        shown = _flag(self.model, name, batch)
+        if self.masked and name == "x" and "mask" in batch:
+            shown = batch["mask"].bool().expand(batch[name].shape)
+        return (
+            batch[name] if shown is None else torch.where(shown, batch[name], site["value"][:1].to(batch[name].dtype))
+        )
 
     def _check_values(self, name: str, site: Site, value: Tensor, rows: slice | Tensor) -> None:
         check_finite_values(name, value, rows)
@@ -225,6 +232,14 @@ class DataRules:
         if self.masked and "mask" in batch:
             return int(batch["mask"].bool().expand(batch["x"].shape).sum())
         return batch["x"].numel()
+
+
+def _flag(model: ProgramLike, name: str, batch: Batch) -> Tensor | None:
+    """Where a batch tells that a modality was observed, `(B, 1, ...)`; None if it does not tell."""
+    flag = flag_of(name)
+    if flag not in batch or not takes(model, flag):
+        return None
+    return batch[flag].bool().reshape(-1, *[1] * (batch[name].dim() - 1))
 
 
 def _same_values(value: Tensor, given: Tensor) -> bool:

@@ -30,6 +30,8 @@ from pyrovae.inference.pair.scoring import run_pair, scores
 from pyrovae.inference.pair.tracing import innermost, sites
 from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.models.distributions.columns import Columns
+from pyrovae.models.not_at_random import MISSING
+from pyrovae.networks.joint import one_hot
 from pyrovae.numeric import wide
 
 __all__ = ["Imputation", "imputations", "impute"]
@@ -178,8 +180,9 @@ def imputations(
         compile=compile,
         progress=progress,
     )
-    x, drawn = draws.observed["x"], draws.predictive["x"]
-    return torch.where(draws.given["mask"].bool().expand_as(x), x.to(drawn.dtype), drawn)
+    drawn = draws.latents[MISSING] if MISSING in draws.latents else draws.predictive["x"]
+    x, mask = draws.observed["x"], (draws.observed | draws.given)["mask"]
+    return torch.where(mask.bool().expand_as(x), x.to(drawn.dtype), drawn)
 
 
 def _checked(
@@ -263,8 +266,12 @@ def _score(model: ProgramLike, guide: ProgramLike, batch: Batch, count: int, *, 
     weights = WeightSums.of(log_weight)
     by_w, by_square = (log_weight - weights.logs[0]).exp(), (2 * log_weight - weights.logs[1]).exp()
     first, second = [], []
-    for part in _parts(sites(pair.model)["x"]["fn"]):
-        f = _statistic(part, tuple(table.shape), depth)
+    found, whole = sites(pair.model), tuple(table.shape)
+    parts = _parts(found["x"]["fn"])
+    # Where p(mask | x) scored values that complete x, they and not their means have the weights.
+    drawn = _values(parts, found[MISSING]["value"]) if MISSING in found else map(_statistic, parts)
+    for f, part in zip(drawn, parts, strict=True):
+        f = _over_draws(f, part, whole, depth)
         if enumerated:
             given = (table - log_weight).exp().to(f.dtype)
             f = (given.reshape(*given.shape, *[1] * (f.dim() - given.dim())) * f).sum(enumerated)
@@ -291,9 +298,24 @@ def _is_category(fn: TorchDistribution) -> bool:
     return isinstance(innermost(fn), dist.Categorical)
 
 
-def _statistic(fn: TorchDistribution, shape: tuple[int, ...], depth: int) -> Tensor:
-    """What is averaged: the mean of each entry, or the probabilities of its values, `(*shape, *event)`."""
-    f = innermost(fn).probs if _is_category(fn) else fn.mean
-    batch, event = tuple(fn.batch_shape), f.shape[len(fn.batch_shape) :]
+def _statistic(fn: TorchDistribution) -> Tensor:
+    """What is averaged: the mean of each entry, or the probabilities of its values, `(*batch, *event)`."""
+    return innermost(fn).probs if _is_category(fn) else fn.mean
+
+
+def _values(parts: list[TorchDistribution], x: Tensor) -> list[Tensor]:
+    """The entries of each part of x, or one-hot vectors of its categories."""
+    widths = [part.event_shape[0] for part in parts]
+    entries = x.split(widths, -1) if len(parts) > 1 else [x]
+    return [
+        one_hot(value, innermost(part).probs.shape[-1], innermost(part).probs.dtype) if _is_category(part) else value
+        for part, value in zip(parts, entries, strict=True)
+    ]
+
+
+def _over_draws(f: Tensor, fn: TorchDistribution, shape: tuple[int, ...], depth: int) -> Tensor:
+    """What is averaged, for each draw and data point, `(*shape, *event)`."""
+    batch = tuple(f.shape[: len(fn.batch_shape)])
+    event = f.shape[len(batch) :]
     batch = (1,) * (depth + 1 - len(batch)) + batch
     return f.reshape(*batch[:-depth], batch[-1], *event).expand(*shape, *event)

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from pyrovae.errors import PairError
 from pyrovae.inference.compile.precision import PRECISIONS, precise
+from pyrovae.inference.objectives.objective import Tracked
 from pyrovae.inference.pair.contract import ProgramLike, modules
 from pyrovae.inference.training.fused import FusedUpdate, members_of
 from pyrovae.inference.training.gradients import Gradients, LossGradients, check_loss, loss_functions, reported
@@ -56,7 +57,8 @@ class SVI(pyro.infer.SVI):
     guarded. While one of them changes, Pyro takes the steps.
 
     With a torch optimizer the parameters are those of the modules, whatever Pyro's setting `module_local_params` is.
-    The first run finds them; an instance that lacks some of them trains the others, with a warning. A step whose loss
+    The first run finds them, and those of the objective, such as FactorVAE's classifier, are added. An instance that
+    lacks some of them trains the others, with a warning. A step whose loss
     is not finite changes no parameter.
 
     Args:
@@ -277,7 +279,7 @@ class SVI(pyro.infer.SVI):
 
     def _first_step(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The first step finds the parameters by itself: the pair runs once, as under Pyro."""
-        for owned in {p for module in modules(self.model, self.guide) for p in module.parameters()}:
+        for owned in {p for module in modules(self.model, self.guide, *self._learning) for p in module.parameters()}:
             owned.grad = None
         with discovering(self.model, self.guide) as found, precise(self.precision):
             loss, _ = LossGradients(self.objective, [])(self.model, self.guide, args, kwargs)
@@ -295,7 +297,7 @@ class SVI(pyro.infer.SVI):
 
     def _made_of(self, found: Discovery) -> TorchSteps:
         """The steps of the pair, whose parameters are known."""
-        named = found.named | unregistered(self.model, self.guide, known=found.named)
+        named = found.named | unregistered(self.model, self.guide, *self._learning, known=found.named)
         optimizer, parameters = make_optimizer(self.optim, named, self.model, self.guide), list(named)
         if isinstance(optimizer, Optimizer):
             held = {id(member.parameter) for member in members_of(optimizer, parameters)}
@@ -310,10 +312,21 @@ class SVI(pyro.infer.SVI):
             return FusedSteps(graphs, gradients, optimizer, self.clip_norm)
         return EagerUpdateSteps(graphs, gradients, optimizer, self.clip_norm, reduce)
 
+    @property
+    def _learning(self) -> list[Tracked]:
+        """The objective, where it has parameters of its own, such as a classifier."""
+        objective = self.objective
+        return [objective] if isinstance(objective, Tracked) and any(True for _ in objective.parameters()) else []
+
     def _made_for_pyro(self) -> PyroSteps | None:
         """The steps of a Pyro optimizer, which find their parameters by themselves."""
         if not isinstance(self.optim, PyroOptim):
             return None
+        if self._learning:
+            raise PairError(
+                f"{type(self.objective).__name__} has parameters of its own, and requires a torch optimizer, which "
+                f"trains them too, got {type(self.optim).__name__}. Write optim=partial(torch.optim.Adam, lr=1e-3)."
+            )
         if isinstance(self.reduce, OverProcesses):
             raise PairError(
                 "Several processes require a torch optimizer. Write optim=partial(torch.optim.Adam, lr=1e-3)."

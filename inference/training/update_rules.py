@@ -141,8 +141,8 @@ class _ClippedAdam(FusedRule):
         return _moments(parameter, count)
 
     def settings(self, group: dict[str, Any]) -> tuple:
-        names = "eps", "weight_decay", "clip_norm", "centered_variance"
-        return (*map(float, group["betas"]), *(group[name] for name in names))
+        fixed = *group["betas"], group["eps"], group["weight_decay"], group["clip_norm"]
+        return *map(float, fixed), self._centred(group)
 
     def factors(self, counts: Tensor, rate: Tensor, group: dict[str, Any]) -> list[Tensor]:
         first, second = _corrections(counts, group)
@@ -162,10 +162,13 @@ class _ClippedAdam(FusedRule):
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * parameter
         new_first = first * beta1 + (1 - beta1) * gradient
-        centred = gradient - new_first if group["centered_variance"] else gradient
+        centred = gradient - new_first if self._centred(group) else gradient
         new_second = second * beta2 + (1 - beta2) * centred * centred
         new = parameter - size * new_first / (new_second.sqrt() + group["eps"])
         return [(first, new_first), (second, new_second), (parameter, new)]
+
+    def _centred(self, group: dict[str, Any]) -> bool:
+        return group.get("centered_variance", False)  # Pyro 1.9.1 has no such setting
 
 
 def _moments(parameter: Tensor, count: Tensor) -> dict[str, Tensor]:

@@ -6,7 +6,11 @@ from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_normal, precision_weighted
+from pyrovae.models.distributions.power_spherical import PowerSpherical
 from pyrovae.models.distributions.sentences import Sentences
+from pyrovae.models.distributions.sphere import Rotational, SphericalUniform
+from pyrovae.models.distributions.uniform_mixture import UniformMixture
+from pyrovae.models.distributions.von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "CausalCodes",
@@ -18,7 +22,12 @@ __all__ = [
     "Flow",
     "GumbelCodes",
     "Markov",
+    "PowerSpherical",
+    "Rotational",
     "Sentences",
+    "SphericalUniform",
+    "UniformMixture",
+    "VonMisesFisher",
     "diagonal_normal",
     "precision_weighted",
 ]

@@ -23,13 +23,13 @@ def diagonal_normal(params: Tensor, event_dim: int = 1) -> TorchDistribution:
 
 
 class ConditionalNormal(Recorded, nn.Module):
-    """p(z | h) = prod_d Normal(z_d; loc_d(h), scale_d(h)): `conditional(h) -> p(z | h)`.
+    """p(z | h) = prod_d Normal(z_d; loc_d(h), scale_d(h)): `conditional(h) -> p(z | h)`, h one or several tensors.
 
     The scale is bounded away from 0 and infinity.
 
     Args:
         network: a map from h to loc and raw scale, stacked along the first event dimension: `(*, *h) -> (*, 2 D)`, or
-            `(*, 2 C, H, W)` for spatial latents.
+            `(*, 2 C, H, W)` for spatial latents. It takes as many inputs as the conditional is called with.
         event_dim: the number of event dimensions of z, 1 for `(D,)`, 3 for `(C, H, W)`.
     """
 
@@ -37,8 +37,8 @@ class ConditionalNormal(Recorded, nn.Module):
         super().__init__()
         self.network, self.event_dim = network, event_dim
 
-    def forward(self, h: Tensor) -> TorchDistribution:
-        return diagonal_normal(self.network(h), self.event_dim)
+    def forward(self, *h: Tensor) -> TorchDistribution:
+        return diagonal_normal(self.network(*h), self.event_dim)
 
 
 def precision_weighted(*normals: TorchDistribution) -> TorchDistribution:

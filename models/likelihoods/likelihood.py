@@ -22,14 +22,15 @@ class Likelihood(Recorded, nn.Module, ABC):
     number of parameters per entry. A family puts the settings that `repr` shows after the event shape into `settings`.
 
     Args:
-        event_shape: shape of one data point, `(1, 28, 28)` or `30`.
+        event_shape: shape of one data point, `(1, 28, 28)` or `30`; `()` for a single number without dimensions.
         params_per_entry: how many parameters the decoder emits for each entry of x.
     """
 
     def __init__(self, event_shape: Shape, params_per_entry: int = 1) -> None:
         super().__init__()
-        self.event_shape, self.params_per_entry = as_shape(event_shape), params_per_entry
-        first, *rest = self.event_shape
+        self.event_shape = () if event_shape == () else as_shape(event_shape)
+        self.params_per_entry = params_per_entry
+        first, *rest = self.event_shape or (1,)
         self.params_shape: tuple[int, ...] = (params_per_entry * first, *rest)
         self.settings: dict[str, Any] = {}
 

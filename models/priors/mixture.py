@@ -11,7 +11,7 @@ from pyrovae.checks import check_count
 from pyrovae.errors import PairError
 from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.networks.shape import LARGEST
-from pyrovae.numeric import bounded_scale
+from pyrovae.numeric import bounded_scale, raw_scale
 from pyrovae.recorded import Recorded
 
 __all__ = ["MixtureOfNormals", "VampPrior"]
@@ -33,6 +33,20 @@ class MixtureOfNormals(Recorded, nn.Module):
         self.loc = nn.Parameter(torch.randn(components, dim))
         self.raw_scale = nn.Parameter(torch.zeros(components, dim))
         self.logits = nn.Parameter(torch.zeros(components))
+
+    @torch.no_grad()
+    def start(self, codes: Tensor) -> None:
+        """Set the means to codes that are drawn at random, and the scales to the spread of the codes around them.
+
+        Args:
+            codes: codes of data, `(N, D)`, such as draws of q(z | x).
+        """
+        components, dim = self.loc.shape
+        rows = torch.randint(len(codes), (components,), device=codes.device)
+        spread = codes.std(0, correction=0) * components ** (-1 / dim)
+        self.loc.copy_(codes[rows])
+        self.raw_scale.copy_(raw_scale(spread).expand_as(self.raw_scale))
+        self.logits.zero_()
 
     def forward(self) -> TorchDistribution:
         return DiagonalMixture(self.loc, bounded_scale(self.raw_scale), self.logits)

@@ -10,17 +10,21 @@ from pathlib import Path
 
 from pyrovae.checks import BYTES, check_count
 from pyrovae.data import sound, tokens
+from pyrovae.data.bags import load_corpus
 from pyrovae.data.batch import Batch
 from pyrovae.data.by_length import ByLength
 from pyrovae.data.chords import chords_log_prob
 from pyrovae.data.dataset import Dataset, excerpt
+from pyrovae.data.embeddings import word_embeddings
 from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
+from pyrovae.data.h5ad import load_h5ad
 from pyrovae.data.labels import hide_labels
 from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.lookup import check_source
 from pyrovae.data.mapped import check_unchanged
 from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
+from pyrovae.data.modalities import Subsets, every_subset, flag_of, hide_modalities
 from pyrovae.data.origin import Origin
 from pyrovae.data.parquet import is_parquet
 from pyrovae.data.piano import rolls
@@ -49,6 +53,7 @@ __all__ = [
     "Scale",
     "Source",
     "Standardize",
+    "Subsets",
     "Table",
     "TokenLevel",
     "Transform",
@@ -57,9 +62,12 @@ __all__ = [
     "check_source",
     "check_unchanged",
     "chords_log_prob",
+    "every_subset",
     "excerpt",
+    "flag_of",
     "halves",
     "hide_labels",
+    "hide_modalities",
     "hot_deck",
     "incomplete",
     "load",
@@ -70,6 +78,7 @@ __all__ = [
     "sound",
     "tokens",
     "waveform",
+    "word_embeddings",
     "write_wav",
 ]
 
@@ -102,8 +111,13 @@ def load(
       1,000 / 2,000.
     - `unicode-names`: the names of Unicode's characters, which come with Python: about 30,000 phrases, 2,000 of them
       for validation and 2,000 for testing. `x` are sentences, int64 `(N, T)`, and the set has a `vocabulary`.
+    - `docstrings`: the docstrings of Python's standard library as bags of words; about 2,500 / 310 / 310. `x` are
+      counts, float32 `(N, V)`, `vocabulary.words` names their columns, and `y` is the module.
     - `chords`: progressions of chords, drawn by a small grammar; 1,000 / 200 / 200. `x` are piano rolls, uint8
       `(N, T, 88)`, and `within`, bool `(N, T)`, is true up to the end of each.
+
+    - `cells`: counts of 500 genes in cells of six types, drawn from a known program; 1,600 / 200 / 200. `x` are counts,
+      float32 `(N, 500)`, `total` their sum, `batch` one of two batches, and `y` the type.
 
     These names are downloaded:
 
@@ -128,7 +142,12 @@ def load(
       numbers, as in a `.csv`; or the one column of lists. Files or folders named `train...`, `test...` and perhaps
       `valid...` are the splits. One that takes more than `STREAM_LIMIT` bytes is converted once to a memory map below
       `root`, which is then like a large `.npy`.
+    - `PATH.h5ad`: counts of genes in cells, through anndata. `x` is the layer `counts`, or X without one, made dense,
+      float32 `(N, G)`; `total` is its sum over genes. A column `batch` of the cells becomes `batch`, the first of `y`,
+      `label`, `labels` and `cell_type` becomes `y`; both are numbered.
     - `PATH.txt`: sentences, one a line, in UTF-8; each is taken once. `x` and `vocabulary` as for `unicode-names`.
+    - `PATH.tsv`: bags of words in OCTIS's form: in each line the words of a document, tab, `train`, `val` or `test`,
+      tab, a label. The words of `vocabulary.txt` beside it are counted. `x`, `y` and `vocabulary` as for `docstrings`.
 
     The user's own data, unless already split, are shuffled with a fixed seed; a tenth is held out for testing and a
     tenth for validation. A `.npy` of more than `STREAM_LIMIT` bytes is memory-mapped and never read as a whole: it is
@@ -186,10 +205,15 @@ def _load(
         raise DataError(f"size={size!r} resizes images of folder:PATH only, got the data set {name!r}. Leave it out.")
     if path.suffix.lower() == ".txt":
         return load_text(name, path, level or "word", valid, test, max_bytes)
+    if path.suffix.lower() == ".tsv":
+        _refuse_split(name, valid, test)
+        return load_corpus(name, path, max_bytes)
     if level is not None and name != "unicode-names":
         raise DataError(f"level={level!r} is for unicode-names or PATH.txt, got the data set {name!r}. Leave it out.")
     if is_parquet(path):
         return load_parquet(name, path, data_root(root), valid, test, STREAM_LIMIT, max_bytes)
+    if path.suffix.lower() == ".h5ad":
+        return load_h5ad(name, path, valid, test, max_bytes)
     if path.suffix.lower() in SUFFIXES:
         return load_file(name, path, valid, test, STREAM_LIMIT, max_bytes)
     if name in NAMES and test is not None:
@@ -198,3 +222,10 @@ def _load(
     if name == "unicode-names":
         return load_unicode_names(valid, level or "word")
     return load_public(name, root, download, valid)
+
+
+def _refuse_split(name: str, valid: int | None, test: int | None) -> None:
+    """Refuse the size of a split where the documents come split."""
+    for split, count in {"valid": valid, "test": test}.items():
+        if count is not None:
+            raise DataError(f"{name} comes with a {split} split of its own, got {split}={count}. Leave it out.")

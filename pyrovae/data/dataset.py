@@ -31,7 +31,8 @@ class Dataset:
         classes: the names of the labels 0, 1, ... in `y`, where known.
         streamed: whether the tensors are views of a memory-mapped file. Then only the batches that are used are read,
             and the tensors should stay on the CPU.
-        vocabulary: for sentences, the `Vocabulary` that decodes `x`: `vocabulary.decode(x)`.
+        vocabulary: for sentences, the `Vocabulary` that decodes `x`: `vocabulary.decode(x)`; for bags of words, the one
+            whose `words` are the columns of `x`.
         origin: what `load` was given, by which a run folder finds the set again; None for a set of one's own.
     """
 

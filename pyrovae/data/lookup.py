@@ -11,7 +11,7 @@ from pyrovae.errors import DataError
 
 __all__ = ["check_source"]
 
-FILES = (*SUFFIXES, ".parquet", ".txt")
+FILES = (*SUFFIXES, ".parquet", ".h5ad", ".txt", ".tsv")
 """The suffixes of files that hold data."""
 
 

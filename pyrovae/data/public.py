@@ -4,7 +4,9 @@ import os
 from functools import partial
 from pathlib import Path
 
+from pyrovae.data.bags import load_docstrings
 from pyrovae.data.bundled import load_breast_cancer, load_digits, load_photos
+from pyrovae.data.cells import load_cells
 from pyrovae.data.chorales import load_chorales
 from pyrovae.data.chords import load_chords
 from pyrovae.data.dataset import Dataset
@@ -19,8 +21,10 @@ _OFFLINE = {
     "photos": load_photos,
     "sprites": load_sprites,
     "chords": load_chords,
+    "cells": load_cells,
     "breast-cancer": load_breast_cancer,
     "unicode-names": load_unicode_names,
+    "docstrings": load_docstrings,
 }
 
 NAMES = (*_OFFLINE, "chorales", *DOWNLOADED)

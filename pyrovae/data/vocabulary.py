@@ -63,6 +63,28 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The tokens without PAD, BOS, EOS and UNK: the columns of `count`."""
+        return self.tokens[len(SPECIAL) :]
+
+    def count(self, documents: Sequence[str]) -> Tensor:
+        """How often each of the V `words` comes in each document: float32 `(N, V)`. Other words are not counted.
+
+        Args:
+            documents: N texts.
+
+        Raises:
+            DataError: they are no list of texts.
+        """
+        column = {token: i for i, token in enumerate(self.words)}
+        counts = torch.zeros(len(documents), len(column))
+        for row, document in zip(counts, _sentences(documents), strict=True):
+            for token, count in Counter(tokenize(document, self.level)).items():
+                if token in column:
+                    row[column[token]] = count
+        return counts
+
     def encode(self, sentences: Sequence[str], width: int | None = None) -> Tensor:
         """Sentences as numbers, int64 `(N, T)`: each ends with EOS and is padded.
 

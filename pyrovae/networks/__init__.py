@@ -4,6 +4,7 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 `(S, B)`: one call evaluates S samples of B data points.
 """
 
+from pyrovae.networks.bags import BagEncoder, UnitBatchNorm
 from pyrovae.networks.bijections import Coupling, InverseAutoregressive
 from pyrovae.networks.blocks import ConvBlock, DenseBlock
 from pyrovae.networks.causal import CausalTransformer
@@ -11,6 +12,7 @@ from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
 from pyrovae.networks.shape import Shape
@@ -18,6 +20,7 @@ from pyrovae.networks.shape import Shape
 __all__ = [
     "MLP",
     "BackwardRNN",
+    "BagEncoder",
     "CausalTransformer",
     "Codebook",
     "ConvBlock",
@@ -29,8 +32,10 @@ __all__ = [
     "InverseAutoregressive",
     "JointMLP",
     "Levels",
+    "NormedMLP",
     "ResidualConvDecoder",
     "ResidualConvEncoder",
     "Shape",
     "SkipMLP",
+    "UnitBatchNorm",
 ]

@@ -10,6 +10,7 @@ from pyrovae.plots.figure import PALETTE, save
 from pyrovae.plots.images import grid, mosaic, paths, reconstructions, table
 from pyrovae.plots.latent import attribute, latent_map, manifold, neighbours, traversals
 from pyrovae.plots.piano import piano_rolls
+from pyrovae.plots.topics import topic_bars
 
 __all__ = [
     "PALETTE",
@@ -31,5 +32,6 @@ __all__ = [
     "save",
     "step_losses",
     "table",
+    "topic_bars",
     "traversals",
 ]

@@ -102,7 +102,7 @@ def test_an_example_runs_as_its_script_does(example, digits, tmp_path, capsys, m
 
 
 def test_the_module_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "pyrovae", "lits"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-m", "pyrovae", "lits"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "'list'" in done.stderr
 

@@ -1,5 +1,7 @@
 """Disentangling: scores of known factors."""
 
+import pytest
+
 
 def test_disentangle_scores_the_factors(example, tmp_path):
     flags = ["--epochs", "3", "--batch-size", "250", "--hidden", "64", "--latent", "4", "--lr", "0.01"]
@@ -16,6 +18,16 @@ def test_disentangle_scores_the_factors(example, tmp_path):
     assert result["beta-tcvae"]["rate"]["value"] < result["vae"]["rate"]["value"]
     assert "FactorVAE" in done.stdout
     assert done.pictures() == {"gaps", "factors"}
+
+
+@pytest.mark.slow
+def test_disentangle_with_a_classifier_and_with_covariances(example, tmp_path):
+    flags = ["--epochs", "3", "--batch-size", "250", "--hidden", "64", "--latent", "4", "--lr", "0.01"]
+    variants = ["factor-vae", "dip-vae-i", "dip-vae-ii"]
+    done = example("disentangle.py", *flags, "--classifier", "32", "--variants", ",".join(variants), folder=tmp_path)
+    result = done.comparison()
+    assert list(result) == variants
+    assert all(0 < row["mig"] < 1 for row in result.values())
 
 
 def test_disentangle_takes_labels_for_factors(example, digits, tmp_path):

@@ -4,7 +4,7 @@ FEW = ["--epochs", "2", "--batch-size", "250", "--hidden", "32", "--width", "16"
 
 
 def test_flows_compares_priors_and_posteriors(example, digits, tmp_path):
-    variants = ["plain", "vamp", "flow-prior", "flow-guide"]
+    variants = ["plain", "vamp", "flow-prior", "flow-guide", "von-mises-fisher", "power-spherical"]
     flags = ["--data", digits, "--layers", "2", "--variants", ",".join(variants), "--schedule", "cosine"]
     done = example("flows.py", *FEW, *flags, folder=tmp_path)
     result = done.comparison()

@@ -30,7 +30,7 @@ def test_serve_onnx_trains_exports_and_serves_without_torch(example, digits, tmp
     assert done.stdout.count("equal to the pair up to 1e-5") == 2
     assert done.pictures() == {"served"}
     code = ALONE.format(source=inspect.getsource(serve_onnx.serve))
-    server = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    server = subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert server.returncode == 0, server.stderr
 
 

@@ -44,7 +44,7 @@ ORDER = [
 HOLD_ROOMS = {"pyrovae", "pyrovae.inference"}
 
 # What a module gives without exporting it: the version, and estimators that need scikit-learn, imported when asked for.
-UNLISTED = {None, "__version__", "VAEDetector", "VAEImputer", "VAETransformer"}
+UNLISTED = {None, "__version__", "VAEDetector", "VAEImputer", "VAESynthesizer", "VAETransformer"}
 
 
 def rank(name):

@@ -38,5 +38,5 @@ def test_a_command_over_two_lines_is_one_command():
 
 def test_the_index_imports_no_torch():
     code = "import sys, pyrovae.gallery as g; assert g.examples(); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -56,7 +56,7 @@ print(eagerly[0])
 
 
 def hide(*names):
-    done = subprocess.run([sys.executable, "-c", CODE, *names], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-P", "-c", CODE, *names], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "Runs eagerly, not compiled: torch " in done.stdout
 

@@ -58,6 +58,8 @@ def test_what_cannot_be_captured_runs_eagerly_with_one_warning(fn, reason):
 def test_no_compiler(monkeypatch):
     from torch._inductor import config, cpp_builder, exc
 
+    importlib.import_module("pyrovae.inference.compile.lowering.cpp")  # keeps the function that is replaced below
+
     def missing(**_):
         raise exc.InvalidCxxCompiler
 
@@ -152,6 +154,22 @@ def test_the_cause_of_an_error_gives_the_reason():
     error = RuntimeError("lowering failed")
     error.__cause__ = InvalidCxxCompiler()
     assert "C++ compiler" in explain(error).message
+
+
+def test_an_error_that_torch_raises_while_it_handles_one_names_the_first():
+    """torch 2.8 has such an error: its tracer reads `args[0]` of an exception without arguments."""
+    handler = compile(
+        "try:\n    run()\nexcept ValueError:\n    raise IndexError('tuple index')", torch.__file__, "exec"
+    )
+
+    def run():
+        raise ValueError("get a value out of a tensor")
+
+    with pytest.raises(IndexError) as caught:
+        exec(handler, {"run": run})
+    why = explain(caught.value.with_traceback(caught.tb.tb_next))
+    assert "needs the value of a tensor" in why.message
+    assert (why.filename, why.line) == (__file__, run.__code__.co_firstlineno + 1)
 
 
 def test_an_unsteady_function_is_one_that_cannot_be_captured():

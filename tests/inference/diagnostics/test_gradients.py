@@ -9,7 +9,7 @@ from torch import nn
 
 from pyrovae.errors import DataError, NonFiniteError, PairError, SettingError, ShapeError
 from pyrovae.guides import NormalGuide
-from pyrovae.inference import ELBO, IWAE, GradientNoise, gradient_noise
+from pyrovae.inference import ELBO, IWAE, GradientNoise, gradient_error, gradient_noise
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks import MLP
 
@@ -90,3 +90,25 @@ def test_a_batch_of_another_kind_is_refused_by_name(says):
             gradient_noise(model, guide, batch, ELBO(), num_samples=2)
     with says(NonFiniteError, "requires finite gradients", "check_pair"):
         gradient_noise(model, guide, {"x": x * 1e30}, ELBO(), num_samples=2)
+
+
+def test_the_error_of_a_gradient_against_the_exact_one(pair):
+    """The reference has gradient 2 in loc and 0 elsewhere; a rate weighted by 2 adds its own gradient, 2 in loc too.
+
+    KL = (loc^2 + scale^2) / 2 - log scale + ...; at loc 1 and scale^2 = 1/2 its gradient is 1 in loc, and -1/2 in
+    log scale times d log scale / d raw.
+    """
+    model, guide, batch = pair
+    same = gradient_error(model, guide, batch, ELBO(10), ELBO(50), num_samples=60)
+    assert same.norm == pytest.approx(2, rel=0.1)
+    assert same.bias < 2.5 * same.noise
+    assert same.scale == pytest.approx(gradient_noise(model, guide, batch, ELBO(10), num_samples=60).scale)
+    doubled = gradient_error(model, guide, batch, ELBO(50, kl_weight=2.0), ELBO(50), num_samples=60)
+    rate = torch.distributions.kl_divergence(guide.given(batch["x"]).base_dist, torch.distributions.Normal(0.0, 1.0))
+    wanted = torch.cat([g.flatten() for g in torch.autograd.grad(rate.sum(), list(guide.parameters()))])
+    assert doubled.bias == pytest.approx(wanted.norm().item(), rel=0.15)
+
+
+def test_the_reference_is_an_objective(pair, says):
+    with says(SettingError, "objective requires an Objective"):
+        gradient_error(*pair, ELBO(), None)

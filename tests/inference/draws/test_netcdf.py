@@ -137,7 +137,7 @@ except OutputError as error:
 
 def test_a_file_that_would_not_fit_is_refused_and_the_process_lives(tmp_path):
     """HDF5 crashes when it meets the end of the room in the middle of an array."""
-    command = [sys.executable, "-c", LIMITED, str(tmp_path / "draws.nc")]
+    command = [sys.executable, "-P", "-c", LIMITED, str(tmp_path / "draws.nc")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "cannot write 'draws.nc'" in done.stdout

@@ -10,7 +10,7 @@ from pyrovae import inference
 from pyrovae.errors import MissingExtraError
 
 
-@pytest.mark.parametrize("name", ["VAEDetector", "VAEImputer", "VAETransformer"])
+@pytest.mark.parametrize("name", ["VAEDetector", "VAEImputer", "VAESynthesizer", "VAETransformer"])
 def test_without_scikit_learn_it_says_what_to_install(name, monkeypatch, says):
     for module in [n for n in sys.modules if n.startswith("pyrovae.inference.estimators.")]:
         monkeypatch.delitem(sys.modules, module)

@@ -9,7 +9,23 @@ import torch
 from pyro.infer import RenyiELBO
 
 from pyrovae.errors import CheckpointError
-from pyrovae.inference import ELBO, IWAE, MMD, SVI, BetaTCVAE, Linear, Objective, Renyi, WakeSleep, fit
+from pyrovae.inference import (
+    DIPVAE,
+    ELBO,
+    IWAE,
+    MMD,
+    SVI,
+    BetaTCVAE,
+    Enumerated,
+    FactorVAE,
+    Linear,
+    Objective,
+    Relaxed,
+    Renyi,
+    ScoreFunction,
+    WakeSleep,
+    fit,
+)
 from pyrovae.inference.objectives.particles import draw_particles
 
 
@@ -191,7 +207,10 @@ def test_an_objective_without_a_bound_cannot_be_made():
         Unbounded()
 
 
-@pytest.mark.parametrize("kind", [ELBO, IWAE, MMD, BetaTCVAE, Renyi, WakeSleep])
+@pytest.mark.parametrize(
+    "kind",
+    [ELBO, IWAE, MMD, BetaTCVAE, DIPVAE, Enumerated, FactorVAE, Relaxed, Renyi, ScoreFunction, WakeSleep],
+)
 def test_only_the_bound_is_defined_by_a_subclass(kind):
     concrete = {"differentiable_loss", "loss", "advance", "elbo", "draw", "check", "track", "collect"}
     assert not concrete & set(vars(kind))

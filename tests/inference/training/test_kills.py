@@ -44,7 +44,7 @@ SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 def begin(folder, kind):
     """Start a training, and wait until it trains."""
     code = TRAIN.format(pairs=str(Path(__file__).parents[2] / "conftest.py"))
-    command = [sys.executable, "-c", code, str(folder), kind]
+    command = [sys.executable, "-P", "-c", code, str(folder), kind]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "begun\n", process.communicate()[1]
     return process
@@ -111,7 +111,7 @@ print("ended")
 
     for last in range(1, 100):
         run = tmp_path / str(last)
-        done = subprocess.run([sys.executable, "-c", code, str(run), str(last)], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-P", "-c", code, str(run), str(last)], capture_output=True, text=True)
         assert load(run / "checkpoint.pt")["step"] in (0, 1)
         if done.stdout:
             break

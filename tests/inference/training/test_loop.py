@@ -109,7 +109,7 @@ fit(model, guide, split(2000), epochs={epochs}, batch_size=50, progress=False, c
 
 def train(folder, *, epochs=6, compile=False):
     code = TRAIN.format(here=str(Path(__file__).parent), epochs=epochs, compile=compile)
-    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-P", "-c", code, str(folder)], stderr=subprocess.PIPE, text=True)
 
 
 def finish(process):

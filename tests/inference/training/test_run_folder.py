@@ -148,7 +148,7 @@ with RunFolder(Path(sys.argv[1])).held():
 
 
 def test_one_training_at_a_time(tmp_path, table_pair, split, quick):
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-P", "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(OutputError, match=f"process {process.pid} on .*, which has trained there since 20"):
@@ -270,7 +270,9 @@ except OutputError as error:
 def test_a_file_that_cannot_be_written_leaves_the_old_ones(limit, value, tmp_path):
     """A limit on the size of a file is what a full disk is; without handles none is opened."""
     code = LIMITED.format(here=str(Path(__file__).parent), limit=limit, value=value)
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "cannot write" in done.stdout
     assert len(load(tmp_path / "checkpoint.pt")["history"]["rows"]) == 1

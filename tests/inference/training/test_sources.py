@@ -270,7 +270,7 @@ def test_kills_in_the_middle_of_an_epoch(tmp_path, same_state, state_of):
 
     def run(folder, last):
         return subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / folder), str(last)], capture_output=True, text=True
+            [sys.executable, "-P", "-c", code, str(tmp_path / folder), str(last)], capture_output=True, text=True
         )
 
     assert run("whole", 0).returncode == 0

@@ -255,7 +255,7 @@ def test_kills_of_a_stream(tmp_path, same_state, state_of):
     code = TRAIN.format(here=str(Path(__file__).parent))
 
     def begin(folder):
-        process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-P", "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "begun\n"
         return process
 

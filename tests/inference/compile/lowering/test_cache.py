@@ -142,7 +142,7 @@ def test_a_cache_cut_in_half_is_compiled_around_without_noise(share, tmp_path):
 
     def compiled(folder, said):
         env = os.environ | {cache.FOLDER: str(folder)}
-        done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True, timeout=200)
+        done = subprocess.run([sys.executable, "-P", "-c", CODE], env=env, capture_output=True, text=True, timeout=200)
         assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
         assert "Traceback" not in done.stderr
         assert said in (None, "are broken" in done.stderr)
