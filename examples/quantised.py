@@ -8,7 +8,7 @@ python examples/quantised.py --codes 32 --levels 8,8      another number of code
 A first run trains each pair under a uniform prior. A second one freezes it and fits a causal transformer to its codes,
 p(c) = prod_i p(c_i | c_1, ..., c_(i-1)). The ELBO is that of the codes themselves: distortion and code length.
 
-Data: 5,000 real digits, offline. Time: 2 min of one core.
+Data: 5,000 real digits, offline.
 """
 
 import argparse
@@ -102,7 +102,7 @@ class CodeScores(NamedTuple):
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__, out="runs/quantised", epochs=40)
+    p = parser(__doc__, out="runs/quantised", epochs=30)
     p.add_argument("--variants", type=values.names(VARIANTS), default="vq,fsq", help="which guides to compare")
     p.add_argument("--arch", choices=("mlp", "conv"), default="mlp", help="architecture of the networks")
     p.add_argument("--codes", type=values.positive_int, default=16, help="number of codes of a data point, for mlp")
@@ -118,7 +118,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--temperature", type=values.positive, default=0.5, help=cooled)
     rising = "epochs in which the weight of the rate of gumbel rises from 0 to 1"
     p.add_argument("--warm-up", type=values.whole, default=10, help=rising)
-    p.add_argument("--prior-epochs", type=values.whole, default=20, help="passes that fit the prior over codes")
+    p.add_argument("--prior-epochs", type=values.whole, default=15, help="passes that fit the prior over codes")
     p.add_argument("--prior-lr", type=values.positive, default=3e-3, help="learning rate of the prior over codes")
     p.add_argument("--width", type=values.positive_int, default=64, help="width of the transformer, a multiple of 4")
     p.add_argument("--layers", type=values.positive_int, default=2, help="layers of the transformer")
