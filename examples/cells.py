@@ -114,7 +114,10 @@ def script(flags: argparse.Namespace) -> None:
     cells = counted(flags, load_data(flags))
     classes = int(cells.train["y"].max()) + 1 if "y" in cells.train else 0
     model, guide = build(flags, cells.train, classes)
-    known, loss, rows, entries = cells, None, [], {}
+    known: data.Dataset = cells
+    loss: Any = None
+    rows: list[Row] = []
+    entries: dict[str, Any] = {}
     if flags.labels:
         known = replace(cells, train=data.hide_labels(cells.train, flags.labels, seed=flags.seed))
         loss = Supervised(flags.alpha)
