@@ -96,7 +96,7 @@ def trained_error(args: argparse.Namespace, told: str, x: Tensor, seed: int) -> 
     loss = IWAE(20)
     fit(
         model, guide, batch, epochs=epochs, batch_size=args.batch_size, optim=optim, loss=loss, scheduler=decay,
-        seed=seed, progress=False,
+        seed=seed, progress=False, compile=None if args.steps > 1000 else False,
     )  # fmt: skip
     found = impute(model, guide, batch, num_samples=args.draws, seed=seed)
     evidence = evaluate(model, guide, batch, num_samples=args.draws, seed=seed).log_evidence

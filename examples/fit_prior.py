@@ -6,7 +6,7 @@ python examples/fit_prior.py --priors flow        one of them
 
 Further flags are those of the example vae.
 
-Data: 5,000 real digits, offline. Time: 60 s of one core.
+Data: 5,000 real digits, offline. Time: 100 s of one core.
 """
 
 import argparse
@@ -89,10 +89,10 @@ def fitted(trained: Trained, flags: argparse.Namespace, name: str) -> FittedPrio
 def tabulate(found: dict[str, FittedPrior], flags: argparse.Namespace) -> None:
     """Print a row for the former prior, and one for each new prior."""
     former = next(iter(found.values())).before
-    print(f"\n{'prior':<10}{'gain':>16}{'ELBO':>17}{'rate':>16}{'log-evidence':>34}{'time':>9}{'epochs':>8}")
-    print(f"{'former':<10}{'':>16}{former.elbo!s:>17}{former.rate!s:>16}{former.log_evidence!s:>34}")
+    print(f"\n{'prior':<10}{'gain':>16}{'ELBO':>17}{'rate':>16}{'log-evidence':>38}{'time':>9}{'epochs':>8}")
+    print(f"{'former':<10}{'':>16}{former.elbo!s:>17}{former.rate!s:>16}{former.log_evidence!s:>38}")
     for name, one in found.items():
-        numbers = f"{one.gain!s:>16}{one.after.elbo!s:>17}{one.after.rate!s:>16}{one.after.log_evidence!s:>34}"
+        numbers = f"{one.gain!s:>16}{one.after.elbo!s:>17}{one.after.rate!s:>16}{one.after.log_evidence!s:>38}"
         print(f"{name:<10}{numbers}{one.history.seconds:>7.0f} s{len(one.history.rows):>8}")
     print(f"nats per test data point, {flags.num_samples} draws per data point; gain of the ELBO on the same draws")
 
@@ -107,6 +107,7 @@ def script(flags: argparse.Namespace) -> None:
     for name in flags.priors:
         print(f"\n--- {name}")
         found[name] = fitted(trained, flags, name)
+        print(found[name])
         write_pictures(replace(trained, model=found[name].model, history=found[name].history), flags.out / name)
     tabulate(found, flags)
     entries = {name: {"gain": one.gain, "elbo": one.after.elbo, "rate": one.after.rate} for name, one in found.items()}

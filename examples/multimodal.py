@@ -4,7 +4,7 @@ python examples/multimodal.py                                  product of expert
 python examples/multimodal.py --combine product --rate 0.5     half of the images and labels are missing in training
 python examples/multimodal.py --data mnist --combine product   the full MNIST
 
-Data: 5,000 real digits with labels, offline. Time: 60 s of one core.
+Data: 5,000 real digits with labels, offline. Time: 80 s of one core.
 """
 
 import argparse

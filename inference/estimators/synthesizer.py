@@ -127,8 +127,7 @@ class VAESynthesizer(VAEEstimator):
             seed: the seed of the draws.
 
         Raises:
-            DataError: `given` names an unknown column or category.
-            NonFiniteError: no draw has a weight: what is given has no probability.
+            DataError: `given` names an unknown column or category, or a gap where the training data had none.
         """
         check_is_fitted(self)
         size = check_count("size", size, write=100)

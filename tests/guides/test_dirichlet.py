@@ -39,7 +39,7 @@ class Identity(TopicDecoder):
     """Each word is a topic of its own, so the Dirichlet prior is conjugate."""
 
     def __init__(self, words):
-        super().__init__(words, words, simplex=True, dropout=0.0)
+        super().__init__(words, words, None, simplex=True, dropout=0.0)
 
     def mixed(self, shares):
         return shares.log()

@@ -92,7 +92,7 @@ def test_settings(says):
     with says(SettingError, "dropout", "1.5"):
         MixtureOfTopics(3, 5, dropout=1.5)
     with pytest.raises(TypeError, match="abstract"):
-        TopicDecoder(3, 5, simplex=False, dropout=0.0)
+        TopicDecoder(3, 5, None, simplex=False, dropout=0.0)
 
 
 def test_repr():
