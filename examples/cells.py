@@ -43,7 +43,7 @@ LIKELIHOODS = {"nb": likelihoods.NegativeBinomial, "zinb": likelihoods.ZeroInfla
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__, out="runs/cells", epochs=60)
+    p = parser(__doc__, out="runs/cells", epochs=40)
     p.set_defaults(data="cells", patience=15)
     p.add_argument("--likelihood", choices=LIKELIHOODS, default="nb", help="negative binomial, or zero-inflated")
     p.add_argument("--total", choices=("given", "latent"), default="given", help="the total count of a cell")
