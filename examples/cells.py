@@ -43,7 +43,7 @@ LIKELIHOODS = {"nb": likelihoods.NegativeBinomial, "zinb": likelihoods.ZeroInfla
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__, out="runs/cells", epochs=60)
+    p = parser(__doc__, out="runs/cells", epochs=40)
     p.set_defaults(data="cells", patience=15)
     p.add_argument("--likelihood", choices=LIKELIHOODS, default="nb", help="negative binomial, or zero-inflated")
     p.add_argument("--total", choices=("given", "latent"), default="given", help="the total count of a cell")
@@ -114,7 +114,10 @@ def script(flags: argparse.Namespace) -> None:
     cells = counted(flags, load_data(flags))
     classes = int(cells.train["y"].max()) + 1 if "y" in cells.train else 0
     model, guide = build(flags, cells.train, classes)
-    known, loss, rows, entries = cells, None, [], {}
+    known: data.Dataset = cells
+    loss: Any = None
+    rows: list[Row] = []
+    entries: dict[str, Any] = {}
     if flags.labels:
         known = replace(cells, train=data.hide_labels(cells.train, flags.labels, seed=flags.seed))
         loss = Supervised(flags.alpha)

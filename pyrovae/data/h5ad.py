@@ -59,7 +59,8 @@ def _read(anndata: Any, path: Path, max_bytes: int) -> tuple[dict[str, np.ndarra
     cells = anndata.read_h5ad(path)
     place = "layers['counts']" if "counts" in cells.layers else "X"
     x = _counts(cells.layers.get("counts", cells.X), place, path)
-    arrays, classes = {"x": x, "total": x.sum(-1)}, None
+    arrays: dict[str, np.ndarray] = {"x": x, "total": x.sum(-1)}
+    classes: tuple[str, ...] | None = None
     if "batch" in cells.obs:
         arrays["batch"], _ = _numbered(cells.obs["batch"], "batch", path)
     if label := next((column for column in LABELS if column in cells.obs), None):

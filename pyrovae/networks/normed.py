@@ -1,7 +1,6 @@
 """Dense networks with batch normalisation, of one or several inputs."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import cast
 
 import torch
@@ -49,9 +48,9 @@ class NormedMLP(Recorded, nn.Module):
         momentum = check_fraction("momentum", momentum, write=0.01)
         self.inputs = JointMLP(in_shapes, hidden[0], hidden=())
         layers: list[nn.Module] = []
-        for width, wider in pairwise([*hidden, None]):
+        for number, width in enumerate(hidden):
+            layers += [nn.Linear(hidden[number - 1], width)] if number else []
             layers += [nn.BatchNorm1d(width, eps=1e-3, momentum=momentum), nn.ReLU(), nn.Dropout(dropout)]
-            layers += [] if wider is None else [nn.Linear(width, wider)]
         self.layers = nn.Sequential(*layers)
         self.head = JointMLP([hidden[-1]], self.out_shape, hidden=())
 

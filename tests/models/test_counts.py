@@ -148,6 +148,7 @@ def few_labels():
     return model, SemiSupervisedCountGuide(MLP(LATENT, 2, (8,)), *guide)
 
 
+@pytest.mark.slow
 def test_few_labels_tell_all_types(labelled):
     batch, told = labelled
     model, guide = few_labels()
