@@ -13,6 +13,7 @@ from pyrovae.inference.diagnostics.gaps import InferenceGaps
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.evidence.estimates import Estimate
 from pyrovae.inference.pair.tails import RARE, UNTRUSTED
+from pyrovae.models.not_at_random import MISSING
 
 __all__ = ["Verdict", "of_aggregate", "of_beyond", "of_calibration", "of_codes", "of_gaps", "of_latent", "of_weights"]
 
@@ -139,7 +140,7 @@ def of_latent(name: str, latent: LatentSummary) -> list[Verdict]:
     """
     found = []
     total = None
-    if latent.rate is not None and not latent.rate.any():
+    if name == MISSING and latent.rate is not None and not latent.rate.any():
         words = "nats: the guide draws it from the model's own p, so it says nothing about the guide"
         return [Verdict(f"rate of {name}", 0.0, None, words, True)]
     if latent.rate is not None and latent.rate_error is not None:

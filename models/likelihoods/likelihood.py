@@ -28,7 +28,8 @@ class Likelihood(Recorded, nn.Module, ABC):
 
     def __init__(self, event_shape: Shape, params_per_entry: int = 1) -> None:
         super().__init__()
-        self.event_shape = () if event_shape == () else as_shape(event_shape)
+        single = isinstance(event_shape, tuple) and not event_shape
+        self.event_shape = () if single else as_shape(event_shape)
         self.params_per_entry = params_per_entry
         first, *rest = self.event_shape or (1,)
         self.params_shape: tuple[int, ...] = (params_per_entry * first, *rest)

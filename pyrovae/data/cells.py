@@ -35,7 +35,7 @@ def load_cells(valid: int | None) -> Dataset:
     return Dataset(train, first(held, valid), test, "cells", source, names)
 
 
-def _weights(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def _weights(rng: "np.random.Generator") -> tuple[np.ndarray, ...]:
     """base `(G,)`, one row for each type, programme and batch, and r `(G,)`: most genes are rare, few mark a type."""
     base, r = 1.3 * rng.standard_normal(GENES), np.exp(0.7 + 0.7 * rng.standard_normal(GENES))
     types = 1.5 * rng.standard_normal((TYPES, GENES)) * (rng.random((TYPES, GENES)) < 0.1)
@@ -44,7 +44,7 @@ def _weights(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
 
 
 def _draw_cells(
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
     size: int,
     base: np.ndarray,
     types: np.ndarray,

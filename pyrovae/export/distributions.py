@@ -39,7 +39,7 @@ def code(site: Site) -> Tensor:
 
 
 def _mean(fn: Any) -> Tensor:
-    if isinstance(fn, dist.Categorical):
+    if isinstance(fn, dist.Categorical | dist.OneHotCategorical):
         return fn.mode
     if isinstance(fn, Flow):
         z = fn.base.mean

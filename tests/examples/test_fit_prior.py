@@ -15,4 +15,4 @@ def test_fit_prior_trains_and_compares(example, digits, tmp_path):
 
 def test_fit_prior_requires_a_finished_run(example, tmp_path):
     done = example("fit_prior.py", "--run", str(tmp_path / "none"), folder=tmp_path, code=2)
-    assert "requires a run" in done.stderr
+    assert "requires the folder of a training" in done.stderr

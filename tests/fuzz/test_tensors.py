@@ -153,9 +153,8 @@ CONSTRUCTORS = {
     "StandardNormal": lambda k: (priors.StandardNormal, {"dim": k.count()}),
     "Flat": lambda k: (priors.Flat, {"dim": k.count()}),
 }
-EVENTS = [
-    name for name in likelihoods.__all__ if name not in ("Heterogeneous", "Likelihood", "LocationScale", "ScaleMode")
-]
+OTHERS = {"Dispersion", "Heterogeneous", "Likelihood", "LocationScale", "OverdispersedCounts", "ScaleMode"}
+EVENTS = [name for name in likelihoods.__all__ if name not in OTHERS]
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
@@ -172,7 +171,7 @@ def test_likelihoods(name, kinds, fuzz):
     own = {"event_shape": kinds.shape(3, (2, 2), [4]), "scale": kinds.Kind(*scales)}
     own |= {"values": kinds.count(2, 5), "levels": kinds.count(2, 9), "components": kinds.count()}
     own |= {"min_scale": kinds.real(0.0, 0.1, refused=(-1.0,)), "dispersion": kinds.choice("learned", "predicted")}
-    own |= {"relaxed": kinds.flag()}
+    own |= {"relaxed": kinds.flag(), "classes": kinds.count(2, 5), "words": kinds.count(2, 5)}
     names = inspect.signature(kind).parameters
     case = kinds.case(kind, **{name: value for name, value in own.items() if name in names}, examples=30)
     fuzz(case)
