@@ -13,6 +13,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -64,7 +65,7 @@ def built(trained: Trained, flags: argparse.Namespace, name: str) -> nn.Module:
     if name == "vamp":
         bounds = None if isinstance(trained.transform, Standardize) else (0.0, 1.0)
         return priors.VampPrior(trained.guide.given, some, bounds)
-    (latent,) = trained.model.prior().event_shape
+    (latent,) = cast(Any, trained.model.prior)().event_shape
     return PRIORS[name](argparse.Namespace(**vars(flags) | {"latent": latent}), trained.guide, some)
 
 

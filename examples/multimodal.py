@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrovae import data, plots
 from pyrovae.examples._shared import (
@@ -110,7 +110,10 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[MultimodalVAE, E
     parts: dict[str, Any] = {"x": likelihoods.Bernoulli(shape), "y": likelihoods.Label(classes)}
     decoders = {name: MLP(latent, part.params_shape, flags.hidden[::-1]) for name, part in parts.items()}
     decoders["x"].start_at(parts["x"].start(data.excerpt(split["x"])))
-    encoders = {"x": MLP(shape, 2 * latent, flags.hidden), "y": JointMLP([classes], 2 * latent, flags.hidden[:1])}
+    encoders: dict[str, nn.Module] = {
+        "x": MLP(shape, 2 * latent, flags.hidden),
+        "y": JointMLP([classes], 2 * latent, flags.hidden[:1]),
+    }
     mixed = flags.prior == "mixture"
     prior = priors.MixtureOfNormals(latent, flags.components) if mixed else priors.StandardNormal(latent)
     return MultimodalVAE(prior, parts, decoders), ExpertsGuide(encoders, flags.combine)

@@ -143,7 +143,7 @@ def networks(
 ) -> tuple[nn.Module, Any, tuple[int, ...]]:
     """An encoder to `(emitted, *grid)`, a decoder from `(dim, *grid)`, and the grid."""
     if flags.arch == "mlp":
-        grid = (flags.codes,)
+        grid: tuple[int, ...] = (flags.codes,)
         return MLP(shape, (emitted, *grid), flags.hidden), MLP((dim, *grid), params, flags.hidden[::-1]), grid
     half = [(size + 1) // 2 for size in shape[1:]]
     grid = tuple((size + 1) // 2 for size in half)

@@ -1,6 +1,6 @@
 """The guide of data that are missing not at random: z from what was observed, then what is missing from z."""
 
-from typing import Any
+from typing import Any, cast
 
 import pyro
 from pyro import poutine
@@ -41,7 +41,7 @@ class Completed(Program):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         with poutine.trace() as run:
             self.guide(x, mask)  # z ~ q(z | x_observed)
-        drawn = {name: site["value"] for name, site in run.trace.nodes.items() if is_drawn(site)}
+        drawn = {name: cast(Tensor, site["value"]) for name, site in run.trace.nodes.items() if is_drawn(site)}
         (model,) = self._model
         entries = model.entries(drawn, x)
         with reopened(len(x)):

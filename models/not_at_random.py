@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
@@ -67,14 +67,15 @@ class NotAtRandom(Program):
         observed = None if x is None else _whole(x, mask)
         with Entries(observed, MISSING) as entries:  # x_missing ~ p(x | z), x_observed ~ p(x | z)
             complete = self._run(x, size, given)
-        if observed is not None:
-            complete = torch.where(observed, x, entries.drawn)
+        missing = cast(Tensor, entries.drawn)
+        if x is not None and observed is not None:
+            complete = torch.where(observed, x, missing)
         with reopened(plate_size(x, size)):
             masks = _fitting(self.mechanism(complete), complete)
             shown = None if observed is None else observed.to(complete.dtype)
             mask = pyro.sample("mask", masks, obs=shown)  # mask ~ p(mask | x)
             if observed is None:  # what the mask hides is that part of x
-                hidden = torch.where(mask.bool(), entries.drawn, complete)
+                hidden = torch.where(mask.bool(), missing, complete)
                 pyro.sample(MISSING, dist.Delta(hidden, event_dim=len(masks.event_shape)))
         return complete
 
@@ -97,7 +98,7 @@ class NotAtRandom(Program):
                 f"Completed requires a guide that draws each latent of the model, got none at {lacking}. Write "
                 f"pyro.sample({lacking[0]!r}, ...) in the guide."
             )
-        return run.trace.nodes["x"]["fn"]
+        return cast(TorchDistribution, run.trace.nodes["x"]["fn"])
 
     def _run(self, x: Tensor | None, size: int | None, given: Mapping[str, Any]) -> Any:
         offered = {"x": x, "size": size, **given}

@@ -126,10 +126,16 @@ class ProductOfTopics(TopicDecoder):
 
     def mixed(self, shares: Tensor) -> Tensor:
         total = shares @ self.weight()
-        return total + self.shift if self.norm is None else self.norm(total)
+        if self.norm is not None:
+            return self.norm(total)
+        return total if self.shift is None else total + self.shift
 
     def scores(self) -> Tensor:
-        alone = self.weight() + self.shift if self.norm is None else self.norm.averaged(self.weight())
+        alone = self.weight()
+        if self.norm is not None:
+            alone = self.norm.averaged(alone)
+        elif self.shift is not None:
+            alone = alone + self.shift
         return alone.log_softmax(-1)
 
     @torch.no_grad()

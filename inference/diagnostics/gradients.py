@@ -73,12 +73,12 @@ class _Drawn(NamedTuple):
 
     mean: Tensor
     variance: float
-    count: int
+    num_samples: int
 
     @property
     def square(self) -> float:
         """|E g|^2 without the noise of the mean."""
-        return max(self.mean.square().sum().item() - self.variance / self.count, 0.0)
+        return max(self.mean.square().sum().item() - self.variance / self.num_samples, 0.0)
 
 
 def gradient_noise(

@@ -19,7 +19,7 @@ from pyrovae.recorded import Recorded
 
 __all__ = ["Features", "table_likelihood", "table_pair", "typical_rows"]
 
-_LIKELIHOODS: dict[str, Callable[[int, likelihoods.ScaleMode], Likelihood]] = {
+_LIKELIHOODS: dict[str, Callable[[int, Literal["learned", "predicted"]], Likelihood]] = {
     "real": lambda _, scale: likelihoods.Normal(1, scale, min_scale=_LEAST[scale]),
     "positive": lambda _, scale: likelihoods.LogNormal(1, scale, min_scale=_LEAST[scale]),
     "count": lambda _, scale: likelihoods.NegativeBinomial(1, scale),

@@ -210,7 +210,7 @@ def _draw_enumerated(model: Callable[[], Any], guide: Callable[[], Any], num_par
 class _Soft(dist.OneHotCategorical):
     """log p(c) = sum_k c_k log p_k for c in the simplex; at its corners, that of the categorical distribution."""
 
-    support = constraints.simplex
+    support: Any = constraints.simplex
     has_rsample = True
 
     def log_prob(self, value: Tensor) -> Tensor:

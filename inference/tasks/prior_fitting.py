@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +121,7 @@ def fit_prior(
     if hasattr(prior, "start"):
         step = -(-filled("fit_prior", train) // CODES)
         some = take(train, torch.arange(0, filled("fit_prior", train), step))
-        prior.start(encode(model, guide, some, transform=transform, mean=False, seed=seed)[latent])
+        cast(Any, prior).start(encode(model, guide, some, transform=transform, mean=False, seed=seed)[latent])
     with _held(model, guide):
         history = fit(
             _Around(renewed, prior),
@@ -168,7 +168,8 @@ def _renewed(model: nn.Module, prior: nn.Module) -> nn.Module:
 def _check_prior(model: nn.Module, renewed: nn.Module, guide: ProgramLike, data: Any, transform: Any) -> str:
     """The name of the latent that the prior draws, where the new prior has its shape and its support."""
     with on_data("fit_prior", model, guide, data, transform, single=True) as pair:
-        former, new, drawn = model.prior(), renewed.prior(), pair.traces.latent()
+        former, new = (cast(Any, one.prior)() for one in (model, renewed))
+        drawn = pair.traces.latent()
         alike = [n for n, site in sites(pair.traces.model).items() if site["fn"].event_shape == former.event_shape]
         first = next(name for name in alike if name in drawn)
     if former.event_shape != new.event_shape:

@@ -100,13 +100,13 @@ def _dataset(
     if labels is not None and classes is not None:
         everything["y"] = torch.tensor([classes.index(label) for label in labels])
     kept = x.sum(1) > 0
-    parts = [
+    train, valid, test = (
         {key: t[kept & torch.tensor([one == split for one in splits])] for key, t in everything.items()}
         for split in ("train", "valid", "test")
-    ]
+    )
     if empty := len(x) - int(kept.sum()):
         source += f"; {empty:,} without a counted word left out"
-    return Dataset(*parts, name, source, classes, vocabulary=vocabulary)
+    return Dataset(train, valid, test, name, source, classes, vocabulary=vocabulary)
 
 
 def load_docstrings(valid: int | None = None) -> Dataset:
