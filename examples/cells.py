@@ -5,7 +5,7 @@ python examples/cells.py --likelihood zinb --total latent       zero-inflated, t
 python examples/cells.py --labels 60                            60 cells with a type, and the types of all others
 python examples/cells.py --data cells.h5ad --report             your own AnnData file
 
-Data: 2,000 cells drawn from a known program, offline. Time: 1 min of one core.
+Data: 2,000 cells drawn from a known program, offline. Time: 20 s of one core.
 """
 
 import argparse
@@ -43,7 +43,7 @@ LIKELIHOODS = {"nb": likelihoods.NegativeBinomial, "zinb": likelihoods.ZeroInfla
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of this example."""
-    p = parser(__doc__, out="runs/cells", epochs=40)
+    p = parser(__doc__, out="runs/cells", epochs=60)
     p.set_defaults(data="cells", patience=15)
     p.add_argument("--likelihood", choices=LIKELIHOODS, default="nb", help="negative binomial, or zero-inflated")
     p.add_argument("--total", choices=("given", "latent"), default="given", help="the total count of a cell")

@@ -8,7 +8,7 @@ A document is a bag of words x. Its topics have the shares softmax(z), with a lo
 Dirichlet distribution: p(x, z) = Normal(z; mu, s^2) Multinomial(x; p(shares)). The table has the coherence of the
 topics on test documents (NPMI), their diversity, and nats per word.
 
-Data: docstrings of Python's standard library, offline. Time: 1 min of one core.
+Data: docstrings of Python's standard library, offline. Time: 40 s of one core.
 """
 
 import argparse
