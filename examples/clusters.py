@@ -6,7 +6,7 @@ python examples/clusters.py --data mnist --epochs 20         the digits of MNIST
 
 The labels serve for the accuracy alone.
 
-Data: 5,000 real digits, offline. Time: 3 min of one core.
+Data: 5,000 real digits, offline. Time: 2 min of one core.
 """
 
 import argparse

@@ -8,7 +8,7 @@ python examples/quantised.py --codes 32 --levels 8,8      another number of code
 A first run trains each pair under a uniform prior. A second one freezes it and fits a causal transformer to its codes,
 p(c) = prod_i p(c_i | c_1, ..., c_(i-1)). The ELBO is that of the codes themselves: distortion and code length.
 
-Data: 5,000 real digits, offline.
+Data: 5,000 real digits, offline. Time: 100 s of one core.
 """
 
 import argparse
