@@ -182,7 +182,8 @@ def load(
     given = {"name": name, "root": root, "valid": valid, "test": test, "size": size, "level": level}
     try:
         found = _load(name, root, download, valid, test, size, level, max_bytes)
-        return replace(found, origin=Origin.of(given | {"max_bytes": max_bytes}, found.splits, found.streamed))
+        given |= {"max_bytes": max_bytes}
+        return replace(found, origin=Origin.of(given, found.splits, found.streamed, named=name in NAMES))
     except (OSError, UnicodeError) as error:  # a folder that may not be read, a name too long, a disk that fails
         raise DataError(f"{name!r} cannot be read: {type(error).__name__}: {error}.") from error
 

@@ -33,18 +33,19 @@ class Origin:
     digest: str
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any], splits: Splits, streamed: bool) -> "Origin":
+    def of(cls, arguments: Mapping[str, Any], splits: Splits, streamed: bool, *, named: bool = False) -> "Origin":
         """The origin of a data set.
 
         Args:
             arguments: what `load` was given.
             splits: what it gave.
             streamed: whether it is mapped from a file.
+            named: whether `load` was given the name of a data set; otherwise it is a path, which becomes absolute.
         """
         plain = {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in arguments.items()}
         kind, colon, rest = plain["name"].rpartition("folder:")
         path = Path(rest).expanduser()
-        if path.exists():
+        if path.exists() and not named:
             plain["name"] = f"{kind}{colon}{path.resolve()}"
         if plain.get("root") is not None:
             plain["root"] = str(Path(plain["root"]).expanduser().resolve())

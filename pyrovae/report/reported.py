@@ -14,6 +14,7 @@ from pyrovae.inference.pair.entry import entered
 from pyrovae.inference.pair.on_data import is_point
 from pyrovae.inference.pair.running import batches, device_of, evaluating, seeded
 from pyrovae.inference.pair.tracing import trace_pair
+from pyrovae.models.distributions.codes import CertainCodes
 from pyrovae.report.album import Camera
 
 __all__ = ["ReportedPair"]
@@ -35,6 +36,7 @@ class ReportedPair:
         given: the tensors of the batch that the model is given.
         codes: the code of each data point at each latent site, in the order of the model.
         density: whether the guide has a density. A point mass has none, so there is no evidence and nothing to draw.
+        judged: whether `diagnose` can judge the guide, which has a density, or codes that are certain given x.
         camera: how data points are shown.
         classes: the names of the labels 0, 1, ...
         seed: the seed of every draw.
@@ -47,6 +49,7 @@ class ReportedPair:
     given: Batch
     codes: dict[str, Tensor]
     density: bool
+    judged: bool
     camera: Camera
     classes: tuple[str, ...]
     seed: int
@@ -79,9 +82,10 @@ class ReportedPair:
         size = batch_size(batch)
         codes = {n: drawn[n] for n in pair.latent() if n in drawn and drawn[n].dim() and len(drawn[n]) == size}
         given = {n: t for n, t in batch.items() if takes(model, n) and n not in (*observed, *drawn)}
-        density = not any(is_point(inner) for inner, _ in pair.latent().values())
+        points = [inner for inner, _ in pair.latent().values() if is_point(inner)]
+        density, judged = not points, all(isinstance(inner["fn"], CertainCodes) for inner in points)
         names, camera = tuple(map(str, classes)), Camera.of(batch[site])
-        return cls(model, guide, batch, site, given, codes, density, camera, names, seed)
+        return cls(model, guide, batch, site, given, codes, density, judged, camera, names, seed)
 
     @property
     def x(self) -> Tensor:

@@ -112,7 +112,7 @@ def _sections(
         *(_made(f"Latent map of {latent}", partial(sections.latent_map, pair, latent)) for latent in maps),
         *(_made(f"Traversals of {latent}", partial(sections.traversals, pair, latent)) for latent in maps),
         _made("Posterior draws", lambda: sections.draws(pair) if pair.density else None),
-        _made("Trust", lambda: sections.trust(trust or _diagnosed(pair)) if pair.density else None),
+        _made("Trust", lambda: sections.trust(trust or _diagnosed(pair)) if pair.judged else None),
         _made("Evidence", lambda: sections.evidence(measured, comparison) if pair.density else None),
         sections.glossary(),
     ]

@@ -14,7 +14,7 @@ EPOCHS = 5000
 
 
 def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) -> Section:
-    """The headline numbers and the facts of a run. A guide without a density has the distortion alone.
+    """The headline numbers and the facts of a run. A guide that is a point mass has the distortion alone.
 
     Args:
         pair: the pair.
@@ -29,7 +29,8 @@ def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) ->
         ("distortion", measured.distortion, "−E log p(x|z), what the code leaves open"),
         ("log-evidence", measured.log_evidence, how),
     ]
-    shown = [tile for tile in tiles if pair.density or tile[0] == "distortion"]
+    known = ["distortion", *["ELBO", "rate"] * pair.judged, *["log-evidence"] * pair.density]
+    shown = [tile for tile in tiles if tile[0] in known]
     return {"kind": "overview", "title": "The run", "tiles": shown, "facts": facts}
 
 

@@ -26,6 +26,12 @@ def test_a_bare_folder_is_told_to_say_folder(tmp_path, says):
         load(tmp_path)
 
 
+def test_a_folder_of_the_name_of_a_data_set_changes_nothing(tmp_path, monkeypatch):
+    (tmp_path / "chords").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load("chords").origin.arguments["name"] == "chords"
+
+
 def test_size_is_for_folders_only(says):
     with says(DataError, "size=28", "folder:PATH", "digits"):
         load("digits", size=28)

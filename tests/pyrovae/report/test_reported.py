@@ -4,6 +4,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 
+from pyrovae.report import write_report
 from pyrovae.report.reported import ReportedPair
 
 
@@ -24,3 +25,18 @@ def test_sites_before_stay_and_sites_after_follow():
     reported = ReportedPair.of(model, guide, {"x": x}, lambda batch: batch, (), 0)
     b = torch.randn(3, 2)
     torch.testing.assert_close(reported.decoded([4, 4, 1], {"b": b}), x[[4, 4, 1]] + 310 * b)
+
+
+def test_codes_that_are_certain_have_a_bound_and_a_diagnosis(all_pairs, tmp_path):
+    """Their ELBO is one; a point mass of an autoencoder has none, and neither has importance weights."""
+    for name, density, judged in (
+        ("codes-gumbel", True, True),
+        ("codes-causal", False, True),
+        ("autoencoder", False, False),
+    ):
+        pair = all_pairs[name]()
+        reported = ReportedPair.of(pair.model, pair.guide, pair.batch, None, (), 0)
+        assert (reported.density, reported.judged) == (density, judged)
+    pair = all_pairs["codes-causal"]()
+    page = write_report(pair.model, pair.guide, pair.batch, run=tmp_path).read_text()
+    assert all(words in page for words in ("ELBO", "codes of z", "code length of z"))
