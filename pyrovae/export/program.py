@@ -62,7 +62,13 @@ def to_program(part: Part, *, tolerance: float = TOLERANCE) -> ExportedProgram:
 def _tidy(program: ExportedProgram) -> None:
     """Drop operations without a use and gradients of constants, and refuse random numbers."""
     graph = program.graph_module.graph
-    graph.eliminate_dead_code()
+    try:
+        graph.eliminate_dead_code()
+    except SystemError as error:  # torch 2.14 loses track of an operation that several unused ones share
+        raise ExportError(
+            f"An export requires a program whose unused operations torch can remove, got one where it fails: {error}. "
+            "Export the programs inside, such as decoder(model.model, guide.guide, batch) of a NotAtRandom."
+        ) from error
     program.graph_module.recompile()
     for name, constant in program.constants.items():
         if isinstance(constant, Tensor):
