@@ -17,7 +17,7 @@ from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
 from pyrovae.networks.shape import Shape
-from pyrovae.networks.windows import glimpse, place
+from pyrovae.networks.windows import box, glimpse, place
 
 __all__ = [
     "MLP",
@@ -41,6 +41,7 @@ __all__ = [
     "Shape",
     "SkipMLP",
     "UnitBatchNorm",
+    "box",
     "glimpse",
     "place",
 ]

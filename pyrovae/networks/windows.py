@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrovae.networks.shape import as_image_shape
 
-__all__ = ["glimpse", "place"]
+__all__ = ["box", "glimpse", "place"]
 
 
 def place(image: Tensor, where: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -61,3 +61,19 @@ def _hats(points: Tensor, pixels: int) -> Tensor:
     """The weight of each pixel of [-1, 1] in the bilinear interpolation at points `(*, n)`: `(*, n, pixels)`."""
     steps = (points.unsqueeze(-1) - _centres(pixels, points)) * (pixels / 2)
     return (1 - steps.abs()).clamp_min(0)
+
+
+def box(where: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Left, top, width and height of a window in pixels, `(*, 3) -> (*, 4)`; the canvas is from 0 to W and 0 to H.
+
+    Args:
+        where: (log s, x, y), `(*, 3)`, as in `place`.
+        shape: the shape of the canvas, `(C, H, W)`.
+
+    Raises:
+        ShapeError: `shape` has not three sizes.
+    """
+    _, high, wide = as_image_shape(shape, "box")
+    scale, x, y = where.exp()[..., 0], where[..., 1], where[..., 2]
+    corner = [(x + 1 - scale) * wide / 2, (y + 1 - scale) * high / 2]
+    return torch.stack([*corner, scale * wide, scale * high], -1)
