@@ -52,6 +52,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, out="runs/objects", epochs=10)
     p.set_defaults(batch_size=64, lr=2e-3, schedule="cosine", num_samples=100)
     p.add_argument("--canvases", type=values.positive_int, default=10_000, help="number of canvases to train on")
+    p.add_argument("--tested", type=values.positive_int, default=5_000, help="number of canvases to test on")
     p.add_argument("--side", type=values.positive_int, default=50, help="pixels of the side of a canvas")
     p.add_argument("--most", type=values.whole, default=2, help="largest number of digits on a canvas")
     p.add_argument("--steps", type=values.positive_int, default=3, help="largest number of objects of the model, N")
@@ -70,7 +71,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def scattered(flags: argparse.Namespace) -> data.Dataset:
     """Canvases of the digits of each split; the digits of the test canvases are those of no other split."""
     digits = load_data(flags, kind="images")
-    sizes = {"train": flags.canvases, "valid": 500, "test": 5_000}
+    sizes = {"train": flags.canvases, "valid": 500, "test": flags.tested}
     splits: dict[str, Any] = {
         name: data.canvases(split["x"], sizes[name], side=flags.side, most=flags.most, seed=flags.seed + number)
         for number, (name, split) in enumerate(digits.splits.items())
