@@ -58,10 +58,10 @@ class ObjectsGuide(Program):
         with pyro.plate("data", len(x), dim=-1):
             counted, located = self.looks(x)
             pres = pyro.sample("z_pres", counted)  # pres ~ q(pres | x)
-            q = present(pres, located, model.where())
+            q = _present(pres, located, model.where())
             where = pyro.sample("z_where", q)  # where_i ~ q(where_i | x), or p(where_i)
             seen = glimpse(x.unsqueeze(-4), where, self.glimpse_shape)
-            q = present(pres, diagonal_normal(self.encoder(seen)), model.what())
+            q = _present(pres, diagonal_normal(self.encoder(seen)), model.what())
             what = pyro.sample("z_what", q)  # what_i ~ q(what_i | where_i, x), or p(what_i)
         return {"z_pres": pres, "z_where": where, "z_what": what}
 
@@ -72,7 +72,7 @@ class ObjectsGuide(Program):
             x: `(B, C, H, W)`.
         """
         (model,) = self._model
-        prior = normal(model.where())
+        prior = _normal(model.where())
         unexplained, found = torch.ones_like(x[:, :1]), []
         for _ in range(model.presences().event_shape[0]):
             params = self.locator(unexplained * x)
@@ -89,14 +89,14 @@ class ObjectsGuide(Program):
         return f"glimpse_shape={self.glimpse_shape}, priors of {type(self._model[0]).__name__}"
 
 
-def present(pres: Tensor, q: TorchDistribution, p: TorchDistribution) -> TorchDistribution:
+def _present(pres: Tensor, q: TorchDistribution, p: TorchDistribution) -> TorchDistribution:
     """prod_i of q where pres_i is 1, and of p where it is 0; diagonal normals, event shape `(N, D)`."""
-    there, q, p = pres.unsqueeze(-1) > 0, normal(q), normal(p)
+    there, q, p = pres.unsqueeze(-1) > 0, _normal(q), _normal(p)
     loc, scale = torch.where(there, q.loc, p.loc), torch.where(there, q.scale, p.scale)
     return dist.Normal(loc, scale).to_event(2)
 
 
-def normal(fn: TorchDistribution) -> dist.Normal:
+def _normal(fn: TorchDistribution) -> dist.Normal:
     """The normals that a diagonal normal is made of."""
     base = getattr(fn, "base_dist", fn)
     if not isinstance(base, dist.Normal):

@@ -57,8 +57,8 @@ class ObjectsVAE(Program):
     def forward(self, x: Tensor | None = None, *, size: int | None = None) -> Tensor:
         with pyro.plate("data", plate_size(x, size), dim=-1):
             pres = pyro.sample("z_pres", self.presences())  # pres ~ p(pres)
-            where = pyro.sample("z_where", each(self.where(), pres))  # where_i ~ p(where_i)
-            what = pyro.sample("z_what", each(self.what(), pres))  # what_i ~ p(what_i)
+            where = pyro.sample("z_where", _each(self.where(), pres))  # where_i ~ p(where_i)
+            what = pyro.sample("z_what", _each(self.what(), pres))  # what_i ~ p(what_i)
             return pyro.sample("x", self.likelihood(self.canvas(pres, where, what)), obs=x)  # x ~ p(x | canvas)
 
     def canvas(self, pres: Tensor, where: Tensor, what: Tensor) -> Tensor:
@@ -76,6 +76,6 @@ class ObjectsVAE(Program):
         return f"background={self.background:g}" if self.background else ""
 
 
-def each(prior: TorchDistribution, pres: Tensor) -> TorchDistribution:
+def _each(prior: TorchDistribution, pres: Tensor) -> TorchDistribution:
     """prod_i p(z_i), event shape `(N, D)`, of a prior p(z_i) and presences `(*, N)`."""
     return prior.expand(pres.shape[-1:]).to_event(1)

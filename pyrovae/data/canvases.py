@@ -12,7 +12,7 @@ __all__ = ["canvases"]
 ROWS = 4096
 """How many canvases are drawn at once."""
 
-TRIES = 200
+TRIES = 1000
 """How often canvases are drawn again before objects are found not to fit."""
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-SMALL = ["--canvases", "128", "--hidden", "16", "--channels", "4", "--glimpse", "8", "--side", "40", "--latent", "3"]
+SMALL = ["--canvases", "128", "--hidden", "16", "--channels", "4", "--glimpse", "8", "--latent", "3"]
 
 
 @pytest.mark.parametrize("objective", ["enumerated", "score"])
