@@ -1,5 +1,6 @@
 """Objects on canvases: trained by both objectives, and counted."""
 
+import numpy as np
 import pytest
 
 SMALL = ["--canvases", "128", "--hidden", "16", "--channels", "4", "--glimpse", "8", "--latent", "3"]
@@ -23,5 +24,7 @@ def test_digits_without_room(example, tmp_path, digits):
 
 
 def test_data_without_validation(example, tmp_path):
-    done = example("objects.py", *SMALL, "--valid", "0", folder=tmp_path, code=2)
+    np.savez(tmp_path / "few.npz", x=np.eye(28, dtype=np.uint8).reshape(1, 28, 28).repeat(30, 0))
+    flags = ["--data", str(tmp_path / "few.npz"), "--valid", "0"]
+    done = example("objects.py", *SMALL, *flags, folder=tmp_path / "run", code=2)
     assert "--valid 500" in done.stderr
