@@ -56,7 +56,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--side", type=values.positive_int, default=50, help="pixels of the side of a canvas")
     p.add_argument("--most", type=values.whole, default=2, help="largest number of digits on a canvas")
     p.add_argument("--steps", type=values.positive_int, default=3, help="largest number of objects of the model, N")
-    p.add_argument("--success", type=values.below_one, default=0.3, help="chance of a further object, a priori")
+    p.add_argument("--success", type=values.below_one, default=0.1, help="chance of a further object, a priori")
     p.add_argument("--objective", choices=OBJECTIVES, default="enumerated", help="gradient of the number of objects")
     p.add_argument("--particles", type=values.positive_int, default=1, help="draws for each number, or in all")
     p.add_argument("--latent", type=values.positive_int, default=20, help="dimension of what")
@@ -64,7 +64,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--channels", type=values.integers, default=[8, 16, 32], help="channels of the locator")
     p.add_argument("--glimpse", type=values.positive_int, default=20, help="pixels of the side of a glimpse")
     p.add_argument("--scale", type=values.positive, default=0.3, help="standard deviation of a pixel")
-    p.add_argument("--object-size", type=values.positive, default=0.42, help="side of an object, canvas = 1, a priori")
+    p.add_argument("--object-size", type=values.positive, default=0.56, help="side of an object, canvas = 1, a priori")
     return p.parse_args(argv)
 
 
