@@ -16,6 +16,7 @@ from pyrovae.guides.joint import JointGuide, Responsibilities
 from pyrovae.guides.markov import Combiner, FlowCombiner, MarkovGuide
 from pyrovae.guides.mixture import MixtureGuide
 from pyrovae.guides.normal import FullNormalGuide, LowRankNormalGuide, NormalGuide
+from pyrovae.guides.objects import ObjectsGuide
 from pyrovae.guides.semi_supervised import SemiSupervisedGuide
 from pyrovae.guides.sphere import PowerSphericalGuide, VonMisesFisherGuide
 from pyrovae.guides.text import SentenceEncoder
@@ -44,6 +45,7 @@ __all__ = [
     "MarkovGuide",
     "MixtureGuide",
     "NormalGuide",
+    "ObjectsGuide",
     "PowerSphericalGuide",
     "QuantisedGuide",
     "Responsibilities",

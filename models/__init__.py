@@ -14,6 +14,7 @@ from pyrovae.models.mechanisms import Mechanism, SelfMasking
 from pyrovae.models.mixture import MixtureVAE
 from pyrovae.models.multimodal import MultimodalVAE
 from pyrovae.models.not_at_random import NotAtRandom
+from pyrovae.models.objects import ObjectsVAE
 from pyrovae.models.program import Program
 from pyrovae.models.semi_supervised import SemiSupervisedVAE
 from pyrovae.models.text import Autoregressive, LanguageModel, TextVAE
@@ -43,6 +44,7 @@ __all__ = [
     "MixtureVAE",
     "MultimodalVAE",
     "NotAtRandom",
+    "ObjectsVAE",
     "ProductOfTopics",
     "Program",
     "SelfMasking",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.errors import PairError
 from pyrovae.inference.pair.contract import Site
+from pyrovae.models.distributions.presences import Presences
 
 __all__ = ["ChangeDraws", "PutMeans", "PutValues"]
 
@@ -34,7 +35,7 @@ class PutValues(Messenger):
 
 
 class PutMeans(Messenger):
-    """Replaces a draw by the mean of its distribution, or by the most probable label.
+    """Replaces a draw by the mean of its distribution, or by the most probable label or count.
 
     Args:
         chosen: a function from the name of a site to whether its draw is replaced.
@@ -52,7 +53,7 @@ class PutMeans(Messenger):
         if msg["is_observed"] or msg["done"] or site_is_subsample(msg) or not self.chosen(msg["name"]):
             return
         try:
-            labels = isinstance(msg["fn"], dist.Categorical | dist.OneHotCategorical)
+            labels = isinstance(msg["fn"], dist.Categorical | dist.OneHotCategorical | Presences)
             mean = msg["fn"].mode if labels else msg["fn"].mean
         except NotImplementedError:
             mean = None

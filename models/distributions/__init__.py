@@ -7,6 +7,7 @@ from pyrovae.models.distributions.markov import Markov
 from pyrovae.models.distributions.mixture import DiagonalMixture
 from pyrovae.models.distributions.normal import ConditionalNormal, diagonal_normal, precision_weighted
 from pyrovae.models.distributions.power_spherical import PowerSpherical
+from pyrovae.models.distributions.presences import Presences
 from pyrovae.models.distributions.sentences import Sentences
 from pyrovae.models.distributions.sphere import Rotational, SphericalUniform
 from pyrovae.models.distributions.uniform_mixture import UniformMixture
@@ -23,6 +24,7 @@ __all__ = [
     "GumbelCodes",
     "Markov",
     "PowerSpherical",
+    "Presences",
     "Rotational",
     "Sentences",
     "SphericalUniform",

@@ -4,7 +4,9 @@ from pyrovae.models.priors.codes import CausalCodePrior, UniformCodePrior
 from pyrovae.models.priors.dirichlet import Dirichlet, LogisticNormal
 from pyrovae.models.priors.flat import Flat
 from pyrovae.models.priors.flow import FlowPrior
+from pyrovae.models.priors.geometric import Geometric
 from pyrovae.models.priors.mixture import MixtureOfNormals, VampPrior
+from pyrovae.models.priors.normal import Normal
 from pyrovae.models.priors.one_hot import OneHot
 from pyrovae.models.priors.sphere import UniformOnSphere
 from pyrovae.models.priors.standard_normal import StandardNormal
@@ -15,9 +17,11 @@ __all__ = [
     "Dirichlet",
     "Flat",
     "FlowPrior",
+    "Geometric",
     "LogNormalTotal",
     "LogisticNormal",
     "MixtureOfNormals",
+    "Normal",
     "OneHot",
     "StandardNormal",
     "UniformCodePrior",

@@ -13,6 +13,7 @@ from pyrovae.data import sound, tokens
 from pyrovae.data.bags import load_corpus
 from pyrovae.data.batch import Batch
 from pyrovae.data.by_length import ByLength
+from pyrovae.data.canvases import canvases
 from pyrovae.data.chords import chords_log_prob
 from pyrovae.data.dataset import Dataset, excerpt
 from pyrovae.data.embeddings import word_embeddings
@@ -59,6 +60,7 @@ __all__ = [
     "Transform",
     "Trim",
     "Vocabulary",
+    "canvases",
     "check_source",
     "check_unchanged",
     "chords_log_prob",

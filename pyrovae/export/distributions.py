@@ -12,6 +12,7 @@ from pyrovae.inference.pair.contract import Site
 from pyrovae.inference.pair.tracing import innermost
 from pyrovae.models.distributions.flow import Flow
 from pyrovae.models.distributions.markov import Markov
+from pyrovae.models.distributions.presences import Presences
 
 __all__ = ["code", "parameters"]
 
@@ -39,7 +40,7 @@ def code(site: Site) -> Tensor:
 
 
 def _mean(fn: Any) -> Tensor:
-    if isinstance(fn, dist.Categorical | dist.OneHotCategorical):
+    if isinstance(fn, dist.Categorical | dist.OneHotCategorical | Presences):
         return fn.mode
     if isinstance(fn, Flow):
         z = fn.base.mean

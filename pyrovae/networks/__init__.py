@@ -4,6 +4,7 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 `(S, B)`: one call evaluates S samples of B data points.
 """
 
+from pyrovae.networks.attention import Attention
 from pyrovae.networks.bags import BagEncoder, UnitBatchNorm
 from pyrovae.networks.bijections import Coupling, InverseAutoregressive
 from pyrovae.networks.blocks import ConvBlock, ConvHead, DenseBlock
@@ -16,9 +17,11 @@ from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
 from pyrovae.networks.shape import Shape
+from pyrovae.networks.windows import box, glimpse, place
 
 __all__ = [
     "MLP",
+    "Attention",
     "BackwardRNN",
     "BagEncoder",
     "CausalTransformer",
@@ -39,4 +42,7 @@ __all__ = [
     "Shape",
     "SkipMLP",
     "UnitBatchNorm",
+    "box",
+    "glimpse",
+    "place",
 ]

@@ -4,6 +4,7 @@ Images are `(N, C, H, W)`; C is 1 or 3. Values in [0, 1] are black to white; oth
 Colours are safe for colour-blind readers. matplotlib is imported when the first figure is made.
 """
 
+from pyrovae.plots.boxes import boxes
 from pyrovae.plots.curves import curves, dots, lines, step_losses
 from pyrovae.plots.diagnostics import detection, heat, ranks
 from pyrovae.plots.figure import PALETTE, save
@@ -15,6 +16,7 @@ from pyrovae.plots.topics import topic_bars
 __all__ = [
     "PALETTE",
     "attribute",
+    "boxes",
     "curves",
     "detection",
     "dots",

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from object_pairs import objects
+from small_pair import CLASSES, IMAGE, LATENT, SIZE, Pair
+from torch import nn
 
 from pyrovae.data import hide_modalities, incomplete, mcar
 from pyrovae.guides import (
@@ -75,17 +76,6 @@ from pyrovae.networks.joint import JointMLP
 from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.shape import Shape, as_shape
-
-IMAGE, LATENT, SIZE, CLASSES = (1, 12, 10), 3, 6, 4
-
-
-class Pair(NamedTuple):
-    """A pair of the suite, a batch for it, and the event shape of each latent."""
-
-    model: nn.Module
-    guide: nn.Module
-    batch: dict[str, Tensor]
-    latent: dict[str, tuple[int, ...]]
 
 
 def vae(likelihood: likelihoods.Likelihood, *, conv: bool = False) -> Pair:
@@ -365,6 +355,8 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "masked-table": lambda: masked(table()),
     "self-masking": lambda: not_at_random(likelihoods.Normal(IMAGE, scale="predicted"), SelfMasking(IMAGE, "large")),
     "not-at-random": lambda: not_at_random(likelihoods.Normal(5), Mechanism(MLP(5, 5, (7,)))),
+    "objects": lambda: objects(likelihoods.Normal(IMAGE, scale=0.3)),
+    "objects-bernoulli": lambda: objects(likelihoods.Bernoulli(IMAGE), learned=True),
     "experts-product": lambda: modalities("product"),
     "experts-mixture": lambda: modalities("mixture"),
     "experts-mixture-of-products": lambda: modalities("mixture-of-products"),
