@@ -115,6 +115,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
     def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings()
 
+    def _scaling(self, table: np.ndarray) -> None:
+        """None: all columns have the same likelihood, whose density the score and the rows of a code require."""
+
     def _after_training(self, batch: Batch) -> None:
         device = device_of(self.model_)
         codes = encode(self.model_, self.guide_, {name: tensor[:2].to(device) for name, tensor in batch.items()})

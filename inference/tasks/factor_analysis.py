@@ -159,6 +159,8 @@ def _fitted(
 ) -> tuple[Tensor, Tensor, Tensor, int]:
     """Location, loadings and scale of standardised rows, and the number of steps."""
     loc, loadings, scale = _start(x, seen, num_factors)
+    if bool(seen.all()):
+        return loc, *_fitted_complete(x.T @ x / len(x), loadings, scale, num_steps, tolerance, least)
     last = -math.inf
     for step in range(1, num_steps + 1):
         mean, covariance, evidence = _posterior(x, seen, loc, loadings, scale)
@@ -167,6 +169,30 @@ def _fitted(
         last = evidence.mean().item()
         loc, loadings, scale = _maximised(x, seen, mean, covariance, least)
     return loc, loadings, scale, num_steps
+
+
+def _fitted_complete(
+    covariance: Tensor, loadings: Tensor, scale: Tensor, num_steps: int, tolerance: float, least: float
+) -> tuple[Tensor, Tensor, int]:
+    """The same of rows without gaps, whose covariance says all."""
+    last, variance, eye = -math.inf, covariance.diagonal(), torch.eye(loadings.shape[1]).to(loadings)
+    for step in range(1, num_steps + 1):
+        unit = loadings / scale[:, None]
+        root = torch.linalg.cholesky(eye + unit.T @ unit)
+        inner = torch.cholesky_inverse(root)
+        slope = unit / scale[:, None] @ inner
+        joint = covariance @ slope
+        second = inner + slope.T @ joint
+        log_det = 2 * (scale.log().sum() + root.diagonal().log().sum())
+        trace = (variance / scale**2).sum() - (unit / scale[:, None] * joint).sum()
+        evidence = -0.5 * (log_det + trace).item()
+        if evidence - last < tolerance:
+            return loadings, scale, step
+        last = evidence
+        weights = torch.linalg.solve(second, joint.T).T
+        scale = (variance - (weights * joint).sum(1)).clamp_min(least**2).sqrt()
+        loadings = weights @ torch.linalg.cholesky(second)
+    return loadings, scale, num_steps
 
 
 def _start(x: Tensor, seen: Tensor, num_factors: int) -> tuple[Tensor, Tensor, Tensor]:

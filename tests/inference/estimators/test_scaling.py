@@ -1,0 +1,69 @@
+"""Columns as the detector sees them: bent reals, few values as categories, and values that were never seen."""
+
+import numpy as np
+import pytest
+
+from pyrovae.errors import DataError
+from pyrovae.inference import VAEDetector
+from pyrovae.inference.estimators.scaling import FEW, ColumnScaling
+from pyrovae.models import likelihoods
+
+QUICK = {"latent_dim": 2, "hidden": (8,), "epochs": 2, "num_samples": 4, "random_state": 0, "device": "cpu"}
+
+
+def table(size=200, seed=0):
+    """Reals, few values, reals with a heavy tail, two values, one value."""
+    draw = np.random.default_rng(seed)
+    columns = [
+        draw.normal(5, 3, size),
+        draw.integers(0, 7, size) / 2,
+        np.exp(3 * draw.normal(size=size)),
+        draw.integers(0, 2, size),
+        np.full(size, 4.0),
+    ]
+    return np.stack(columns, 1)
+
+
+def test_columns_come_in_blocks():
+    scaling = ColumnScaling.of(table())
+    assert scaling.order.tolist() == [0, 2, 3, 4, 1]
+    likelihood = scaling.likelihood()
+    assert [type(part) for part in likelihood.columns] == [likelihoods.Normal, *[likelihoods.Categorical] * 2]
+    assert likelihood.widths == [2, 2, 1]
+    assert likelihood.params_shape == (2 + 2 * 3 + 8,)
+
+
+def test_reals_are_bent_and_standardised_and_order_is_kept():
+    rows = table()
+    scaled = ColumnScaling.of(rows)(rows)
+    assert scaled[:, :2].mean(0) == pytest.approx(0, abs=1e-9)
+    assert scaled[:, :2].std(0) == pytest.approx(1)
+    assert (np.argsort(scaled[:, 1]) == np.argsort(rows[:, 2])).all()
+    assert np.abs(scaled[:, 1]).max() < np.abs((rows[:, 2] - rows[:, 2].mean()) / rows[:, 2].std()).max()
+
+
+def test_few_values_are_numbered_and_a_new_one_is_the_last():
+    scaling = ColumnScaling.of(table())
+    rows = table()[:3]
+    rows[:, 1], rows[:, 3], rows[:, 4] = [0.0, 3.0, 0.7], [0, 1, 2], [4.0, 5.0, -1e9]
+    scaled = scaling(rows)
+    assert scaled[:, 4].tolist() == [0, 6, 7]
+    assert scaled[:, 2].tolist() == [0, 1, 2]
+    assert scaled[:, 3].tolist() == [0, 1, 1]
+    assert len(scaling.values[1]) == 7 <= FEW
+
+
+def test_a_new_value_is_an_anomaly_and_its_column_is_named():
+    detector = VAEDetector(**QUICK).fit(table())
+    clean, new = table(50, seed=1), table(50, seed=1)
+    new[:, 1] = 9.5
+    assert detector.score_samples(new).max() < np.median(detector.score_samples(clean))
+    assert (detector.explain(new).argmax(1) == 1).mean() > 0.9
+
+
+def test_errors_are_of_numbers_alone(says):
+    detector = VAEDetector(**QUICK, kind="error").fit(table())
+    assert not detector.scaling_.has_categories
+    assert np.isfinite(detector.score_samples(table())).all()
+    with says(DataError, "fitted with kind='error'", "VAEDetector(kind='error').fit(table)"):
+        VAEDetector(**QUICK).fit(table()).set_params(kind="error").score_samples(table())
