@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyrovae.data import Batch, hot_deck
 from pyrovae.data.kinds import Column
 from pyrovae.data.table import Table
-from pyrovae.guides import NormalGuide, ZeroFilled
+from pyrovae.guides import FullNormalGuide, NormalGuide, ZeroFilled
 from pyrovae.inference.estimators.linear_start import factors_of, start_decoder
 from pyrovae.inference.pair.tracing import innermost
 from pyrovae.inference.tasks.factor_analysis import FactorAnalysis
@@ -57,6 +57,7 @@ def table_pair(
     *,
     scale: Literal["learned", "predicted"] = "learned",
     prior: nn.Module | None = None,
+    full: bool = False,
 ) -> tuple[Masked, ZeroFilled]:
     """A pair of the rows of a table with gaps: p(z) prod_c p_c(x_c | decoder(z)) and q(z | x_observed, mask).
 
@@ -70,15 +71,17 @@ def table_pair(
         seed: of the rows that fill the gaps where the decoder starts.
         scale: as in `table_likelihood`.
         prior: p(z); standard normal if None.
+        full: whether q(z | x) has a full covariance, which the linear model with gaps requires, in place of scales.
     """
     x, mask = batch["x"], batch["mask"]
     likelihood = table_likelihood(table, scale)
     decoder = SkipMLP(latent_dim, likelihood.params_shape, hidden[:1], nn.Tanh)
-    encoder = TableEncoder(Features(table).fitted(x, mask), latent_dim, hidden)
+    encoder = TableEncoder(Features(table).fitted(x, mask), latent_dim, hidden, full=full)
     found = encoder.start_linear(x, mask)
     start_decoder(decoder, likelihood, encoder.features.undone(found), hot_deck(x, mask, seed=seed))
     model = VAE(prior or priors.StandardNormal(latent_dim), likelihood, decoder)
-    return Masked(model), ZeroFilled(NormalGuide(encoder), mask=True)
+    guide = FullNormalGuide(encoder) if full else NormalGuide(encoder)
+    return Masked(model), ZeroFilled(guide, mask=True)
 
 
 def typical_rows(model: Masked, z: Tensor) -> Tensor:
@@ -95,19 +98,20 @@ def typical_rows(model: Masked, z: Tensor) -> Tensor:
 
 
 class TableEncoder(Recorded, nn.Module):
-    """The posterior of factor analysis plus a dense network, `(*, 2 D) -> (*, 2 K)`; the latter starts at 0.
+    """The posterior of factor analysis plus a dense network, `(*, 2 D) -> (*, P)`; the latter starts at 0.
 
     Args:
         features: what it sees of a row.
         latent_dim: K.
         hidden: the widths of the hidden layers.
+        full: whether to emit a full covariance, as in `FactorPosterior`.
     """
 
-    def __init__(self, features: "Features", latent_dim: int, hidden: Sequence[int]) -> None:
+    def __init__(self, features: "Features", latent_dim: int, hidden: Sequence[int], *, full: bool = False) -> None:
         super().__init__()
         self.features = features
-        self.linear = FactorPosterior(max(1, len(features.places)), latent_dim)
-        self.mlp = MLP(features.size, 2 * latent_dim, hidden, nn.Tanh)
+        self.linear = FactorPosterior(max(1, len(features.places)), latent_dim, full=full)
+        self.mlp = MLP(features.size, self.linear.size, hidden, nn.Tanh)
 
     @torch.no_grad()
     def start_linear(self, x: Tensor, mask: Tensor) -> FactorAnalysis:
@@ -130,7 +134,7 @@ class TableEncoder(Recorded, nn.Module):
         return found
 
     def forward(self, x: Tensor) -> Tensor:
-        """The parameters of q(z | x), `(*, 2 K)`.
+        """The parameters of q(z | x), `(*, P)`.
 
         Args:
             x: rows and their mask, `(*, 2 D)`.

@@ -28,9 +28,6 @@ from pyrovae.numeric import wide
 
 __all__ = ["SameNoise", "VAEDetector"]
 
-COLUMNS = "columns"
-"""The name of the likelihood that has a factor for each column, by the values in it."""
-
 _OF_NUMBERS = ("error", "error+rate", "complexity")
 """Kinds of score that have no meaning for missing cells and categories."""
 
@@ -77,7 +74,7 @@ class VAEDetector(OutlierMixin, NumericEstimator):
     epochs: int = 20
     batch_size: int = 256
     patience: int = 3
-    likelihood: str | Callable[[int], Likelihood] = COLUMNS
+    likelihood: str | Callable[[int], Likelihood] = "columns"
     kind: str = "elbo"
     num_samples: int = 32
     contamination: float = 0.05
@@ -149,7 +146,7 @@ class VAEDetector(OutlierMixin, NumericEstimator):
             )
 
     def _scaling(self, table: np.ndarray) -> ColumnScaling | None:
-        if self.likelihood != COLUMNS:
+        if self.likelihood != "columns" or self.standardize is False:
             return None
         return ColumnScaling.of(table, 0 if self.kind in _OF_NUMBERS else FEW)
 

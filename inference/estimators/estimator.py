@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from pyrovae.checks import check_count, check_counts, check_number, check_positive
 from pyrovae.data import Batch, Table
@@ -24,6 +25,9 @@ from pyrovae.inference.training.history import History
 
 __all__ = ["VAEEstimator"]
 
+_DRAWS = 10
+"""So many draws judge a pair at least."""
+
 _FEWEST = 10
 """So many rows are held out at least; a table of fewer than three times as many holds none out."""
 
@@ -38,12 +42,13 @@ class VAEEstimator(BaseEstimator, ABC):
     Args:
         latent_dim: the dimensions of z.
         hidden: the widths of the encoder's hidden layers.
-        epochs: the number of passes over the data.
+        epochs: the largest number of passes over the data; 0 keeps the pair as it starts, at factor analysis.
         batch_size: the number of rows per step.
         learning_rate: the learning rate of Adam.
-        validation_fraction: the share of the rows, in [0, 0.5], that choose the number of epochs: a first pair is
+        validation_fraction: the share of the rows, in [0, 0.5], that choose the number of epochs. A first pair is
             trained on the other rows until the ELBO of these rises no more, and a second one on all rows for as many
-            epochs. At least 10 rows are held out. 0, or a table of fewer than 30 rows, trains for all `epochs`.
+            epochs; for none where the gain is within its standard error over the rows. At least 10 rows are held out.
+            0, or a table of fewer than 30 rows, trains for all `epochs`.
         patience: how many epochs without a higher ELBO of the held-out rows end the first training.
         compile: whether to compile the steps; None compiles beside the first 512 steps, as in `inference.fit`.
         device: "auto", "cpu", "cuda" or "mps".
@@ -141,8 +146,9 @@ class VAEEstimator(BaseEstimator, ABC):
         Raises:
             SettingError: one has no meaning.
         """
-        for name in ("latent_dim", "epochs", "batch_size", "patience", *counts):
+        for name in ("latent_dim", "batch_size", "patience", *counts):
             check_count(name, getattr(self, name))
+        check_count("epochs", self.epochs, 0)
         check_number("validation_fraction", self.validation_fraction, 0, 0.5, write=0.1)
         check_counts("hidden", self.hidden, fewest=0)
         check_positive("learning_rate", self.learning_rate, write=1e-3)
@@ -161,18 +167,24 @@ class VAEEstimator(BaseEstimator, ABC):
         self.history_ = self._fit(self.model_, self.guide_, data, loss, epochs) if epochs else History()
 
     def _chosen_epochs(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch, loss: Any) -> int:
-        """The epoch with the highest ELBO of held-out rows; 0 if that is the start."""
+        """The epoch with the highest ELBO of held-out rows; 0 where its gain over the start is within its error."""
         train, valid = _split(data, self.validation_fraction, self.seed_)
-        if not len(valid["x"]):
+        if not self.epochs or not len(valid["x"]):
             return self.epochs
         model, guide = self._built(build, train)
         device = choose_device(self.device)
         for part in modules(model, guide):
             part.to(device)
-        start = evaluate(model, guide, valid, num_samples=_particles(loss), transform=unchanged, seed=self.seed_)
+        before = self._judged(model, guide, valid, loss)
         history = self._fit(model, guide, train, loss, self.epochs, valid=valid, patience=self.patience)
-        measure = "log_evidence" if "log_evidence" in history.rows[0] else "elbo"
-        return history.best_epoch if max(history[measure]) > getattr(start, measure).value else 0
+        gain = self._judged(model, guide, valid, loss) - before
+        return history.best_epoch or 0 if gain.mean() > gain.std() / len(gain) ** 0.5 else 0
+
+    def _judged(self, model: Any, guide: Any, valid: Batch, loss: Any) -> Tensor:
+        """The bound on log p(x) of each held-out row, by which epochs are chosen."""
+        particles = getattr(loss, "num_particles", 1)
+        found = evaluate(model, guide, valid, num_samples=max(particles, _DRAWS), transform=unchanged, seed=self.seed_)
+        return found.per_datum["elbo" if particles == 1 else "log_evidence"]
 
     def _built(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch) -> tuple[Any, Any]:
         with seeded(self.seed_, torch.device("cpu")):
@@ -204,7 +216,3 @@ def _split(data: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
         return data, {name: tensor[:0] for name, tensor in data.items()}
     rest, few = order[held:].sort().values, order[:held].sort().values
     return tuple({name: tensor[rows] for name, tensor in data.items()} for rows in (rest, few))  # type: ignore[return-value]
-
-
-def _particles(loss: Any) -> int:
-    return getattr(loss, "num_particles", 1)

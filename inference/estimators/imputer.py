@@ -69,7 +69,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
         self.table_ = self._learn_table(rows, self.kinds)
         batch = self.table_.encode(rows)
         self._train(
-            lambda part: table_pair(self.table_, part, self.latent_dim, self.hidden, self.seed_),
+            lambda part: table_pair(self.table_, part, self.latent_dim, self.hidden, self.seed_, full=True),
             batch,
             IWAE(self.num_particles),
         )

@@ -30,6 +30,7 @@ from pyrovae.networks.dense import SkipMLP
 __all__ = ["LIKELIHOODS", "NumericEstimator"]
 
 LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
+    "columns": partial(likelihoods.Normal, scale="each"),
     "normal": partial(likelihoods.Normal, scale="each"),
     "normal-predicted": partial(likelihoods.Normal, scale="predicted"),
     "laplace": likelihoods.Laplace,
@@ -37,7 +38,10 @@ LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
     "bernoulli-grey": partial(likelihoods.Bernoulli, relaxed=True),
     "continuous-bernoulli": likelihoods.ContinuousBernoulli,
 }
-"""The likelihoods that have a name: from D, the number of columns, to the likelihood of a row."""
+"""The likelihoods that have a name: from D, the number of columns, to the likelihood of a row.
+
+"columns" is that of real columns; `VAEDetector` takes others as categories (`ColumnScaling`).
+"""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -163,7 +167,8 @@ class NumericEstimator(VAEEstimator, ABC):
         """The mean and the scale of each column, and its scaling where each has a likelihood of its own."""
         self.scaling_ = self._scaling(table) if self.pair is None else None
         likelihood = None if self.pair else self._likelihood(table.shape[1])
-        reals = likelihood is None or isinstance(likelihood, (likelihoods.Normal, likelihoods.Laplace))
+        families = (likelihoods.Normal, likelihoods.Laplace, likelihoods.Heterogeneous)
+        reals = likelihood is None or isinstance(likelihood, families)
         standardize = reals if self.standardize is None else self.standardize
         self.mean_, self.scale_ = np.zeros(table.shape[1]), np.ones(table.shape[1])
         if standardize:

@@ -12,7 +12,7 @@ from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 from pyrovae.networks.joint import JointMLP
-from pyrovae.networks.linear import FactorPosterior
+from pyrovae.networks.linear import FactorEncoder, FactorPosterior
 from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
@@ -29,6 +29,7 @@ __all__ = [
     "ConvEncoder",
     "Coupling",
     "DenseBlock",
+    "FactorEncoder",
     "FactorPosterior",
     "GatedMLP",
     "InverseAutoregressive",
