@@ -115,9 +115,9 @@ class TableEncoder(Recorded, nn.Module):
 
     @torch.no_grad()
     def start_linear(self, x: Tensor, mask: Tensor) -> FactorAnalysis:
-        """Set it to the posterior of the factor analysis of the numbers in a row, and return that, one row per column.
+        """Set it to the posterior of the factor analysis of the reals in a row, and return that, one row per column.
 
-        Categories have loadings of 0 there.
+        Reals are real and positive numbers and dates; the other columns have loadings of 0.
 
         Args:
             x, mask: the training rows and which of their cells are observed, `(N, D)`.
@@ -127,7 +127,7 @@ class TableEncoder(Recorded, nn.Module):
         count, places = len(self.features.columns), self.features.places
         found = FactorAnalysis(torch.zeros(count), torch.zeros(count, self.linear.latent_dim), torch.ones(count), 0)
         if places:
-            numbers, seen = self.features.of_numbers(torch.cat([x, mask.to(x.dtype)], -1)).chunk(2, -1)
+            numbers, seen = self.features.of_reals(torch.cat([x, mask.to(x.dtype)], -1)).chunk(2, -1)
             own = factors_of(numbers, self.linear.latent_dim, seen.bool())
             self.linear.start_at(own.loc, own.loadings, own.scale)
             found.loc[places], found.loadings[places], found.scale[places] = own.loc, own.loadings, own.scale
@@ -140,7 +140,7 @@ class TableEncoder(Recorded, nn.Module):
             x: rows and their mask, `(*, 2 D)`.
         """
         emitted = self.mlp(self.features(x))
-        return self.linear(self.features.of_numbers(x)) + emitted if self.features.places else emitted
+        return self.linear(self.features.of_reals(x)) + emitted if self.features.places else emitted
 
 
 class Features(Recorded, nn.Module):
@@ -161,7 +161,9 @@ class Features(Recorded, nn.Module):
         super().__init__()
         self.columns, width = table.columns, len(table.columns)
         self.size = 2 * len(self.columns) + sum(max(0, len(c.values) - 1) for c in self.columns if _is_category(c))
-        self.places = [place for place, column in enumerate(table.columns) if not _is_category(column)]
+        self.places = [
+            place for place, column in enumerate(table.columns) if column.kind in ("real", "positive", "date")
+        ]
         self.register_buffer("loc", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
 
@@ -186,8 +188,8 @@ class Features(Recorded, nn.Module):
         x, mask = x.chunk(2, -1)
         return torch.cat([self._feature(place, x, mask) for place in range(len(self.columns))] + [mask], -1)
 
-    def of_numbers(self, x: Tensor) -> Tensor:
-        """The features of the numbers alone, and their mask, `(*, 2 D')`; D' columns are no categories.
+    def of_reals(self, x: Tensor) -> Tensor:
+        """The features of the reals alone, and their mask, `(*, 2 D')`, where D' columns are real, positive or dates.
 
         Args:
             x: rows and their mask, `(*, 2 D)`.

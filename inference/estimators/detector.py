@@ -18,6 +18,7 @@ from pyrovae.errors import DataError
 from pyrovae.inference.estimators.numeric import NumericEstimator
 from pyrovae.inference.estimators.scaling import FEW, ColumnScaling
 from pyrovae.inference.estimators.scikit_learn import OutlierMixin
+from pyrovae.inference.estimators.trimming import kept_rows
 from pyrovae.inference.pair.contract import Site, modules
 from pyrovae.inference.pair.running import MEMORY, device_of
 from pyrovae.inference.pair.tracing import innermost
@@ -49,10 +50,12 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         latent_dim, hidden, epochs, batch_size, learning_rate, validation_fraction, patience, compile, device,
             random_state, verbose: as in `VAEEstimator`.
         likelihood: as in `NumericEstimator`, or "columns": in a table of numbers, a column of at most 20 different
-            values is categorical, and a value that was not in the training rows is a category of its own. The other
-            columns become asinh((x - median) / width), standardised, where width is that of the quartiles, and are
-            normal with a scale for each. For the kinds "error", "error+rate" and "complexity", all columns are.
+            values is categorical, and a value that was not in the training rows is a category of its own; the other
+            columns are normal with a scale for each. For the kinds "error", "error+rate" and "complexity", all are.
         standardize, pair, loss, kinds: as in `NumericEstimator`.
+        trim: the share of the training rows, in [0, 0.9], that is not learned from where the likelihood is "columns":
+            those that a linear model finds most surprising, so that anomalies among the training rows spoil less. Set
+            0 where all training rows are known to be normal and each counts.
         kind: the kind of score, as in `anomaly_scores`.
         num_samples: the number of draws per row.
         contamination: the share of the training rows that `predict` calls anomalous, in [0, 0.5].
@@ -71,12 +74,13 @@ class VAEDetector(OutlierMixin, NumericEstimator):
     """
 
     latent_dim: int = 2
-    epochs: int = 20
+    epochs: int = 0
     batch_size: int = 256
     patience: int = 3
     likelihood: str | Callable[[int], Likelihood] = "columns"
+    trim: float = 0.1
     kind: str = "elbo"
-    num_samples: int = 32
+    num_samples: int = 10
     contamination: float = 0.05
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -135,6 +139,7 @@ class VAEDetector(OutlierMixin, NumericEstimator):
 
     def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings("num_samples")
+        check_number("trim", self.trim, 0, 0.9, write=0.1)
         check_number("contamination", self.contamination, 0, 0.5, write=0.05)
         if self.kind not in SCORES:
             raise DataError(f"VAEDetector knows no kind {self.kind!r}. Choose from {', '.join(map(repr, SCORES))}.")
@@ -149,6 +154,11 @@ class VAEDetector(OutlierMixin, NumericEstimator):
         if self.likelihood != "columns" or self.standardize is False:
             return None
         return ColumnScaling.of(table, 0 if self.kind in _OF_NUMBERS else FEW)
+
+    def _learned_from(self, x: Tensor) -> Tensor:
+        if self.scaling_ is None:
+            return torch.ones(len(x), dtype=torch.bool)
+        return kept_rows(x, self.scaling_.num_reals, self.latent_dim, self.trim)
 
     def _after_training(self, batch: Batch) -> None:
         rows = {name: tensor.to(device_of(self.model_)) for name, tensor in batch.items()}

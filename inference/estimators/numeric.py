@@ -124,7 +124,7 @@ class NumericEstimator(VAEEstimator, ABC):
         self.table_ = Table(tuple(Column.of(name, cells, "real") for name, cells in zip(names, table.T, strict=True)))
         self._learn_scale(table)
         batch = {"x": self._tensor(table)}
-        self._train(self._pair, batch, self.loss)
+        self._train(self._pair, {"x": batch["x"][self._learned_from(batch["x"])]}, self.loss)
         return batch
 
     @abstractmethod
@@ -144,6 +144,14 @@ class NumericEstimator(VAEEstimator, ABC):
 
         Args:
             table: the training rows, `(N, D)`.
+        """
+
+    @abstractmethod
+    def _learned_from(self, x: Tensor) -> Tensor:
+        """Which rows of a table of numbers to learn from, bool `(N,)`.
+
+        Args:
+            x: the training rows as the pair takes them, `(N, D)`.
         """
 
     @abstractmethod

@@ -13,30 +13,22 @@ __all__ = ["FEW", "ColumnScaling"]
 FEW = 20
 """A column with at most so many different values has a probability for each of them in place of a density."""
 
-_NORMAL_IQR = 1.349
-"""The distance between the quartiles of a normal of scale 1."""
-
 
 @dataclass(frozen=True)
 class ColumnScaling:
     """How a detector scales the columns of a table of numbers, by what the training rows hold.
 
-    A real column becomes asinh((x - center) / width), standardised, where center is its median and width that of its
-    quartiles. This is about linear near the median and a logarithm far from it, so a few large values do not set the
-    scale of all others.
+    A real column becomes (x - mean) / scale.
 
     A column of at most `FEW` values becomes the place of its value, from 0, and any other value gets the place after
     the last.
 
     Attributes:
-        center, width: of the columns, `(D,)`.
-        mean, scale: of the columns after asinh, `(D,)`.
+        mean, scale: of the columns, `(D,)`; 1 is the scale of a constant one.
         values: the values of each column, none for a real one.
         order: the columns in the order of the pair, `(D,)`: reals, then columns of up to two values, then the others.
     """
 
-    center: np.ndarray
-    width: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
     values: tuple[np.ndarray, ...]
@@ -52,18 +44,19 @@ class ColumnScaling:
         """
         found = [np.unique(column) for column in table.T]
         values = tuple(column if len(column) <= few else column[:0] for column in found)
-        center, width = np.median(table, 0), np.subtract(*np.quantile(table, (0.75, 0.25), axis=0)) / _NORMAL_IQR
-        _, spread = column_scales(table)
-        width = np.where(width > 1e-3 * spread, width, spread)
-        mean, scale = column_scales(np.arcsinh((table - center) / width))
         blocks = [0 if len(column) == 0 else 1 if len(column) <= 2 else 2 for column in values]
         order = np.argsort(blocks, kind="stable")
-        return cls(center, width, mean, scale, values, order)
+        return cls(*column_scales(table), values, order)
+
+    @property
+    def num_reals(self) -> int:
+        """The number of real columns, which come first in `order`."""
+        return sum(len(column) == 0 for column in self.values)
 
     @property
     def has_categories(self) -> bool:
         """Whether a column is one of few values."""
-        return any(len(column) for column in self.values)
+        return self.num_reals < len(self.values)
 
     def __call__(self, table: np.ndarray) -> np.ndarray:
         """Rows as the pair takes them, `(N, D)`, their columns in `order`.
@@ -71,7 +64,7 @@ class ColumnScaling:
         Args:
             table: finite numbers, `(N, D)`.
         """
-        scaled = (np.arcsinh((table - self.center) / self.width) - self.mean) / self.scale
+        scaled = (table - self.mean) / self.scale
         for place, values in enumerate(self.values):
             if len(values):
                 at = np.searchsorted(values, table[:, place]).clip(max=len(values) - 1)
@@ -91,7 +84,7 @@ class ColumnScaling:
         counts = [len(values) for values in self.values]
         few = [count for count in counts if count > 2]
         blocks: dict[str, Likelihood] = {}
-        if reals := counts.count(0):
+        if reals := self.num_reals:
             blocks["reals"] = likelihoods.Normal(reals, "each")
         if two := len(counts) - reals - len(few):
             blocks["two values"] = likelihoods.Categorical(two, 3)

@@ -118,6 +118,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
     def _scaling(self, table: np.ndarray) -> None:
         """None: all columns have the same likelihood, whose density the score and the rows of a code require."""
 
+    def _learned_from(self, x: Tensor) -> Tensor:
+        return torch.ones(len(x), dtype=torch.bool)
+
     def _after_training(self, batch: Batch) -> None:
         device = device_of(self.model_)
         codes = encode(self.model_, self.guide_, {name: tensor[:2].to(device) for name, tensor in batch.items()})
