@@ -30,21 +30,31 @@ def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None) -> Facto
 
 
 @torch.no_grad()
-def start_linear(decoder: SkipMLP, encoder: SkipMLP, likelihood: Likelihood, x: Tensor) -> None:
+def start_linear(
+    decoder: SkipMLP, encoder: SkipMLP, likelihood: Likelihood, x: Tensor, *, trained: bool = True
+) -> None:
     """Start a pair of complete rows at the factor analysis of the columns whose likelihood has a location and a scale.
 
     At the start the ELBO of these columns is their exact log p(x), and the others have their marginals, whatever z is.
-    Where no column has a location, the networks keep their random weights.
+    Where no column has a location, the networks keep their random weights if they are to be trained; if not, x does not
+    depend on z.
 
     Args:
         decoder: a network `(*, K) -> (*, *likelihood.params_shape)`.
         encoder: a network `(*, D) -> (*, 2 K)`.
         likelihood: the likelihood of a row.
         x: the training rows, `(N, D)`.
+        trained: whether training follows.
     """
     decoder.start_at(likelihood.start(x))
     places = [place for place, has in enumerate(_has_location(likelihood)) if has]
+    if not places and trained:
+        return
     if not places:
+        for network in (decoder, encoder):
+            network.skip.weight.zero_()
+            _silence(network)
+        encoder.start_at(torch.zeros(encoder.out_shape))
         return
     own = factors_of(x[:, places], decoder.skip.in_features)
     loc, loadings, scale = torch.zeros_like(x[0]), x.new_zeros(x.shape[1], own.loadings.shape[1]), torch.ones_like(x[0])

@@ -191,7 +191,7 @@ class NumericEstimator(VAEEstimator, ABC):
         likelihood.check(x)
         decoder = SkipMLP(self.latent_dim, likelihood.params_shape, list(self.hidden)[::-1], nn.Tanh)
         encoder = SkipMLP(x.shape[1], 2 * self.latent_dim, list(self.hidden), nn.Tanh)
-        start_linear(decoder, encoder, likelihood, x)
+        start_linear(decoder, encoder, likelihood, x, trained=self.epochs > 0)
         return VAE(priors.StandardNormal(self.latent_dim), likelihood, decoder), NormalGuide(encoder)
 
     def _batch(self, X: Any) -> dict[str, Tensor]:

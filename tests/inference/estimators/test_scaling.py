@@ -59,6 +59,15 @@ def test_a_new_value_is_an_anomaly_and_its_column_is_named():
     assert (detector.explain(new).argmax(1) == 1).mean() > 0.9
 
 
+def test_without_training_a_table_of_few_values_has_its_marginals():
+    rows = table()[:, [1, 3]]
+    detector = VAEDetector(epochs=0, trim=0.0, random_state=0, device="cpu").fit(rows)
+    counts = [{value: (rows[:, place] == value).sum() + 1 for value in np.unique(rows[:, place])} for place in (0, 1)]
+    shares = [np.log([counts[place][value] for value in rows[:, place]]) for place in (0, 1)]
+    exact = shares[0] - np.log(len(rows) + 8) + shares[1] - np.log(len(rows) + 3)
+    assert detector.score_samples(rows) == pytest.approx(exact, abs=1e-5)
+
+
 def test_errors_are_of_numbers_alone(says):
     detector = VAEDetector(**QUICK, kind="error").fit(table())
     assert not detector.scaling_.has_categories
