@@ -26,7 +26,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
     likelihood, and q(z | x_observed) = Normal(encoder(x, mask)). Both are trained by `IWAE`.
 
     Args:
-        latent_dim, batch_size, compile, device, random_state, verbose: as in `VAEEstimator`.
+        latent_dim, batch_size, validation_fraction, patience, compile, device, random_state, verbose: as in
+            `VAEEstimator`.
         hidden: the widths of the encoder's hidden layers; the decoder is a linear map plus one layer of the first
             width.
         kinds: the kinds of some columns by name: real, positive, count, ordinal, category or date; types and values of

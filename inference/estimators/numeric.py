@@ -53,8 +53,9 @@ class NumericEstimator(VAEEstimator, ABC):
     are scored by their observed cells.
 
     Args:
-        latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
-            `VAEEstimator`; the decoder has the widths of the encoder's hidden layers in reverse order.
+        latent_dim, hidden, epochs, batch_size, learning_rate, validation_fraction, patience, compile, device,
+            random_state, verbose: as in `VAEEstimator`; the decoder has the widths of the encoder's hidden layers in
+            reverse order.
         likelihood: a name in `LIKELIHOODS`, or a function `D -> Likelihood`.
         standardize: whether to scale each column to mean 0 and standard deviation 1, and a constant column to 0; None
             does so where the likelihood has a location and a scale on all reals, and with a `pair`.

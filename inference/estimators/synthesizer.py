@@ -52,7 +52,8 @@ class VAESynthesizer(VAEEstimator):
     Nothing here makes a table private: `nearness` measures how near draws lie to training rows, and that is all.
 
     Args:
-        latent_dim, batch_size, compile, device, random_state, verbose: as in `VAEEstimator`.
+        latent_dim, batch_size, validation_fraction, patience, compile, device, random_state, verbose: as in
+            `VAEEstimator`.
         hidden: the widths of the encoder's hidden layers; the decoder is a linear map plus one layer of the first
             width.
         kinds: the kinds of some columns by name, as in `VAEImputer`.

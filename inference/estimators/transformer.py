@@ -33,8 +33,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         make_pipeline(VAETransformer(latent_dim=10), LogisticRegression()).fit(X, y)
 
     Args:
-        latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
-            `VAEEstimator`.
+        latent_dim, hidden, epochs, batch_size, learning_rate, validation_fraction, patience, compile, device,
+            random_state, verbose: as in `VAEEstimator`.
         likelihood, standardize, loss, kinds: as in `NumericEstimator`.
         pair: as in `NumericEstimator`; its codes are its latent sites concatenated, as in `inference.features`.
 
