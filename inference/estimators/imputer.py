@@ -23,9 +23,9 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
         VAEImputer().fit_transform(frame)  # a data frame: the same columns, index and types, without gaps
 
     p(x, z) = Normal(z; 0, 1) prod_c p_c(x_c | decoder(z)), where the kind of a column (`data.Table`) decides its
-    likelihood, and q(z | x_observed) = Normal(encoder(x, mask)), with a full covariance. Both are trained by `IWAE`. They
-    start at factor analysis of the real columns, which with gaps too is exact, and held-out rows choose how far training
-    leaves it.
+    likelihood, and q(z | x_observed) = Normal(encoder(x, mask)), with a full covariance. Both are trained by `IWAE`.
+    They start at factor analysis of the real columns, which is exact with gaps too, and held-out rows choose how far
+    training leaves it.
 
     Args:
         latent_dim, batch_size, validation_fraction, patience, compile, device, random_state, verbose: as in
@@ -103,8 +103,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
     def interval(self, X: Any, level: float = 0.9, num_imputations: int = 199) -> tuple[Any, Any]:
         """The ends of a central interval of each missing number, as two tables; for categories they mean nothing.
 
-        On scikit-learn's breast cancer table with half of the cells hidden, intervals of 90 % hold 88 % of them, the mean
-        over three masks: with so many columns for the rows, the scales that are learned are a little too small.
+        On scikit-learn's breast cancer table with half of the cells hidden, intervals of 90 % hold 88 % of them, the
+        mean over three masks: with so many columns for the rows, the scales that are learned are a little too small.
 
         Args:
             X: a data frame or an array `(N, D)`, with gaps.
