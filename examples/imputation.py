@@ -3,7 +3,7 @@
 python examples/imputation.py                              a medical table, half of it missing
 python examples/imputation.py --seeds 5                    the same with five masks
 python examples/imputation.py --missing mnar --rate 0.3    large values hide themselves
-python examples/imputation.py --missing mnar --rate 0.3 --mechanism large    and the model is told so
+python examples/imputation.py --missing mnar --rate 0.3 --mechanism large
 python examples/imputation.py --data digits                images, one half of each missing
 python examples/imputation.py --data digits --missing mcar --rate 0.7
 
@@ -39,19 +39,11 @@ from pyrovae.examples._shared import (
     values,
     write_summary,
 )
-from pyrovae.guides import Completed, NormalGuide, ZeroFilled
-from pyrovae.inference import IWAE, Estimate, Imputation, coverage, imputations, impute
-from pyrovae.models import (
-    VAE,
-    Likelihood,
-    Masked,
-    Mechanism,
-    NotAtRandom,
-    SelfMasking,
-    likelihoods,
-    priors,
-)
-from pyrovae.networks.dense import MLP, SkipMLP
+from pyrovae.guides import Completed, FullNormalGuide, NormalGuide, ZeroFilled
+from pyrovae.inference import IWAE, Estimate, Imputation, coverage, factor_analysis, imputations, impute
+from pyrovae.inference.estimators.linear_start import factors_of, start_decoder
+from pyrovae.models import VAE, Likelihood, Masked, Mechanism, NotAtRandom, SelfMasking, likelihoods, priors
+from pyrovae.networks import MLP, FactorEncoder, SkipMLP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +51,9 @@ if TYPE_CHECKING:
 MASKS: dict[str, Callable[..., Tensor]] = {"mcar": data.mcar, "mar": data.mar, "mnar": data.mnar}
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Levels of the intervals."""
+
+ROUNDS = 10
+"""Of the imputation by trees, as in missForest."""
 
 DRAWS = 99
 """Number of imputations that the intervals are computed from."""
@@ -83,6 +78,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--seeds", type=values.positive_int, default=1, help="number of masks and trainings of a table, from --seed on"
     )
+    p.add_argument("--trees", type=values.positive_int, default=100, help="trees of the missForest-like imputation")
     p.add_argument("--hidden", type=values.integers, help="widths of the encoder's layers, for example 128,128,128")
     p.add_argument("--latent", type=values.positive_int, help="dimension of z")
     p.add_argument("--particles", type=values.positive_int, help="particles of the objective, IWAE")
@@ -94,20 +90,36 @@ Pair = tuple[Masked | NotAtRandom, ZeroFilled | Completed]
 
 
 def pair(flags: argparse.Namespace, likelihood: Likelihood, x: Tensor, mask: Tensor) -> Pair:
-    """p(x_observed, z), and q(z | x_observed) that sees the mask; the decoder starts at the observed marginals.
+    """p(x_observed, z), and q(z | x_observed) that sees the mask.
+
+    It starts at the marginals of images, and at the factor analysis of a table.
 
     With a mechanism, p(x_observed, x_missing, mask, z), and a guide that completes x.
     """
     first, *rest = likelihood.event_shape
     decoder = SkipMLP(flags.latent, likelihood.params_shape, flags.hidden[:1], nn.Tanh)
-    decoder.start_at(likelihood.start(data.hot_deck(x, mask, seed=flags.seed)))
-    encoder = MLP((2 * first, *rest), 2 * flags.latent, flags.hidden, nn.Tanh)
+    filled = data.hot_deck(x, mask, seed=flags.seed)
+    if rest:
+        decoder.start_at(likelihood.start(filled))
+        guide = ZeroFilled(NormalGuide(MLP((2 * first, *rest), 2 * flags.latent, flags.hidden, nn.Tanh)), mask=True)
+    else:
+        guide = linear_guide(flags, likelihood, decoder, x, mask, filled)
     model = VAE(priors.StandardNormal(flags.latent), likelihood, decoder)
-    guide = ZeroFilled(NormalGuide(encoder), mask=True)
     if flags.mechanism == "ignored":
         return Masked(model), guide
     whole = NotAtRandom(model, mechanism(flags, mask))
     return whole, Completed(guide, whole)
+
+
+def linear_guide(
+    flags: argparse.Namespace, likelihood: Likelihood, decoder: SkipMLP, x: Tensor, mask: Tensor, filled: Tensor
+) -> ZeroFilled:
+    """A guide of tables that starts at the exact one of factor analysis, as the decoder does."""
+    found = factors_of(x, flags.latent, mask)
+    start_decoder(decoder, likelihood, found, filled)
+    encoder = FactorEncoder(x.shape[1], flags.latent, flags.hidden, full=True)
+    encoder.start_at(found.loc, found.loadings, found.scale)
+    return ZeroFilled(FullNormalGuide(encoder), mask=True)
 
 
 def mechanism(flags: argparse.Namespace, mask: Tensor) -> nn.Module:
@@ -128,22 +140,22 @@ def hide(flags: argparse.Namespace, x: Tensor, seed: int) -> Tensor:
 # ---------------------------------------------------------------------------------------------- imputations
 
 
-def usual_imputations(x: Tensor, seen: Tensor, test: Tensor, mask: Tensor, *, small: bool) -> dict[str, Tensor]:
+def usual_imputations(x: Tensor, seen: Tensor, test: Tensor, mask: Tensor, *, trees: int) -> dict[str, Tensor]:
     """The test data as scikit-learn fills them in, trained on `x` with the mask `seen`: by name, `(N, D)`.
 
-    With `small`, the methods are included that take long on many columns.
+    With trees, the slow methods are included: IterativeImputer with BayesianRidge, and with so many trees.
     """
     from sklearn.ensemble import ExtraTreesRegressor
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.experimental import enable_iterative_imputer  # noqa: F401
     from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 
-    trees = ExtraTreesRegressor(20, min_samples_leaf=2, random_state=0)
+    forest = ExtraTreesRegressor(trees, random_state=0)
     methods: dict[str, Any] = {"mean": SimpleImputer(keep_empty_features=True)}
     methods["KNNImputer"] = KNNImputer(n_neighbors=10, weights="distance", keep_empty_features=True)
-    if small:
+    if trees:
         methods["IterativeImputer"] = IterativeImputer(max_iter=20, random_state=0)
-        methods["missForest-like"] = IterativeImputer(trees, max_iter=4, random_state=0)
+        methods["missForest-like"] = IterativeImputer(forest, max_iter=ROUNDS, random_state=0)
     result = {}
     for name, method in methods.items():
         with warnings.catch_warnings():
@@ -245,7 +257,9 @@ def fill_mask(flags: argparse.Namespace, dataset: data.Dataset, x: Tensor) -> Fi
     filled = {"VAE": impute(model, guide, batch, **options).x}
     draws = imputations(model, guide, batch, DRAWS, **options)
     print(f"        imputed in {time.perf_counter() - start:.0f} s")
-    filled |= usual_imputations(x, mask, x, mask, small=True)
+    for factors in dict.fromkeys((flags.latent, x.shape[1] - 1)):
+        filled[f"factor analysis, {factors}"] = factor_analysis(x, factors, mask).impute(x, mask)
+    filled |= usual_imputations(x, mask, x, mask, trees=flags.trees)
     covered = {level: coverage(draws, x, level, where=~mask) for level in LEVELS}
     errors = {name: squared_error(one, x, mask) for name, one in filled.items()}
     print("        " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), flush=True)
@@ -343,7 +357,7 @@ def fill_test(flags: argparse.Namespace, trained: Trained) -> FilledImages:
     found = impute(trained.model, trained.guide, test, **options)
     draws = imputations(trained.model, trained.guide, test, DRAWS, **options)
     few = {name: tensor[:4000] for name, tensor in whole.items()}
-    usual = usual_imputations(data.Scale()(few)["x"], few["mask"], truth, mask, small=False)
+    usual = usual_imputations(data.Scale()(few)["x"], few["mask"], truth, mask, trees=0)
     errors = {name: squared_error(one, truth, mask) for name, one in ({"VAE": found.x} | usual).items()}
     varying = data.excerpt(whole["x"]).std(0) > 0.1
     covered = {

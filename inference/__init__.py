@@ -71,6 +71,7 @@ from pyrovae.inference.tasks.disentanglement import (
     mutual_information_gap,
 )
 from pyrovae.inference.tasks.entries import entry_scores
+from pyrovae.inference.tasks.factor_analysis import FactorAnalysis, factor_analysis
 from pyrovae.inference.tasks.imputation import Imputation, imputations, impute
 from pyrovae.inference.tasks.intervals import coverage, interval
 from pyrovae.inference.tasks.modalities import (
@@ -125,6 +126,7 @@ __all__ = [
     "EvidenceBounds",
     "EvidenceComparison",
     "EvidenceEstimate",
+    "FactorAnalysis",
     "FactorVAE",
     "FactorVAEScore",
     "FittedPrior",
@@ -179,6 +181,7 @@ __all__ = [
     "encode",
     "entry_scores",
     "evaluate",
+    "factor_analysis",
     "factor_vae_score",
     "features",
     "fit",

@@ -8,18 +8,28 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
-from pyrovae.checks import check_count, check_counts, check_positive
+from pyrovae.checks import check_count, check_counts, check_number, check_positive
 from pyrovae.data import Batch, Table
 from pyrovae.data.columns import is_frame
 from pyrovae.errors import DataError
 from pyrovae.inference.estimators.folder import load_estimator, save_estimator
 from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_random_state, validate_data
-from pyrovae.inference.pair.running import seeded
+from pyrovae.inference.evidence.estimates import evaluate
+from pyrovae.inference.pair.contract import modules
+from pyrovae.inference.pair.running import seeded, unchanged
 from pyrovae.inference.training.device import choose_device
 from pyrovae.inference.training.fit import fit
+from pyrovae.inference.training.history import History
 
 __all__ = ["VAEEstimator"]
+
+_DRAWS = 10
+"""So many draws judge a pair at least."""
+
+_FEWEST = 10
+"""So many rows are held out at least; a table of fewer than three times as many holds none out."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -32,9 +42,14 @@ class VAEEstimator(BaseEstimator, ABC):
     Args:
         latent_dim: the dimensions of z.
         hidden: the widths of the encoder's hidden layers.
-        epochs: the number of passes over the data.
+        epochs: the largest number of passes over the data; 0 keeps the pair as it starts, at factor analysis.
         batch_size: the number of rows per step.
         learning_rate: the learning rate of Adam.
+        validation_fraction: the share of the rows, in [0, 0.5], that choose the number of epochs. A first pair is
+            trained on the other rows until the ELBO of these rises no more, and a second one on all rows for as many
+            epochs; for none where the gain is within its standard error over the rows. At least 10 rows are held out.
+            0, or a table of fewer than 30 rows, trains for all `epochs`.
+        patience: how many epochs without a higher ELBO of the held-out rows end the first training.
         compile: whether to compile the steps; None compiles beside the first 512 steps, as in `inference.fit`.
         device: "auto", "cpu", "cuda" or "mps".
         random_state: the seed of weights and noise, an int, a `numpy.random.RandomState`, or None.
@@ -54,6 +69,8 @@ class VAEEstimator(BaseEstimator, ABC):
     epochs: int = 100
     batch_size: int = 64
     learning_rate: float = 1e-3
+    validation_fraction: float = 0.1
+    patience: int = 10
     compile: bool | None = None
     device: str = "auto"
     random_state: Any = None
@@ -129,21 +146,56 @@ class VAEEstimator(BaseEstimator, ABC):
         Raises:
             SettingError: one has no meaning.
         """
-        for name in ("latent_dim", "epochs", "batch_size", *counts):
+        for name in ("latent_dim", "batch_size", "patience", *counts):
             check_count(name, getattr(self, name))
+        check_count("epochs", self.epochs, 0)
+        check_number("validation_fraction", self.validation_fraction, 0, 0.5, write=0.1)
         check_counts("hidden", self.hidden, fewest=0)
         check_positive("learning_rate", self.learning_rate, write=1e-3)
 
-    def _train(self, build: Callable[[], tuple[Any, Any]], data: Batch, loss: Any) -> None:
-        """Draw the seed, build a pair under it, and train the pair."""
+    def _train(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch, loss: Any) -> None:
+        """Draw the seed, choose the number of epochs by held-out rows, and train a pair of all rows for so many.
+
+        Args:
+            build: from training data to a fresh pair.
+            data: the training data.
+            loss: the objective.
+        """
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        epochs = self._chosen_epochs(build, data, loss)
+        self.model_, self.guide_ = self._built(build, data)
+        self.history_ = self._fit(self.model_, self.guide_, data, loss, epochs) if epochs else History()
+
+    def _chosen_epochs(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch, loss: Any) -> int:
+        """The epoch with the highest ELBO of held-out rows; 0 where its gain over the start is within its error."""
+        train, valid = _split(data, self.validation_fraction, self.seed_)
+        if not self.epochs or not len(valid["x"]):
+            return self.epochs
+        model, guide = self._built(build, train)
+        device = choose_device(self.device)
+        for part in modules(model, guide):
+            part.to(device)
+        before = self._judged(model, guide, valid, loss)
+        history = self._fit(model, guide, train, loss, self.epochs, valid=valid, patience=self.patience)
+        gain = self._judged(model, guide, valid, loss) - before
+        return history.best_epoch or 0 if gain.mean() > gain.std() / len(gain) ** 0.5 else 0
+
+    def _judged(self, model: Any, guide: Any, valid: Batch, loss: Any) -> Tensor:
+        """The bound on log p(x) of each held-out row, by which epochs are chosen."""
+        particles = getattr(loss, "num_particles", 1)
+        found = evaluate(model, guide, valid, num_samples=max(particles, _DRAWS), transform=unchanged, seed=self.seed_)
+        return found.per_datum["elbo" if particles == 1 else "log_evidence"]
+
+    def _built(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch) -> tuple[Any, Any]:
         with seeded(self.seed_, torch.device("cpu")):
-            self.model_, self.guide_ = build()
-        self.history_ = fit(
-            self.model_,
-            self.guide_,
+            return build(data)
+
+    def _fit(self, model: Any, guide: Any, data: Batch, loss: Any, epochs: int, **held: Any) -> History:
+        return fit(
+            model,
+            guide,
             data,
-            epochs=self.epochs,
+            epochs=epochs,
             batch_size=self.batch_size,
             optim=(torch.optim.Adam, {"lr": self.learning_rate}),
             loss=loss,
@@ -151,4 +203,16 @@ class VAEEstimator(BaseEstimator, ABC):
             device=choose_device(self.device),
             progress=self.verbose,
             compile=self.compile,
+            **held,
         )
+
+
+def _split(data: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
+    """The rows to train on, and those that are held out: none of a table that is small."""
+    size = len(data["x"])
+    held = max(_FEWEST, round(size * fraction)) if fraction and size >= 3 * _FEWEST else 0
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    if not held:
+        return data, {name: tensor[:0] for name, tensor in data.items()}
+    rest, few = order[held:].sort().values, order[:held].sort().values
+    return tuple({name: tensor[rows] for name, tensor in data.items()} for rows in (rest, few))  # type: ignore[return-value]

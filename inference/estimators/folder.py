@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from pyrovae.blueprint import pack
 from pyrovae.errors import FolderError
-from pyrovae.inference.estimators.columns import Features
+from pyrovae.inference.estimators.columns import Features, TableEncoder
+from pyrovae.inference.estimators.scaling import ColumnScaling
 from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_is_fitted
 from pyrovae.inference.training.history import History
 from pyrovae.sharing.card import Card
@@ -63,7 +64,7 @@ def load_estimator(kind: type[E], folder: str | os.PathLike[str]) -> E:
     Raises:
         FolderError: the folder is broken, or holds no such estimator.
     """
-    roots, _ = read_folder(folder, [Features])
+    roots, _ = read_folder(folder, [Features, TableEncoder, ColumnScaling])
     if roots.get("estimator") != kind.__name__:
         got = roots.get("estimator", "a pair alone")
         raise FolderError(f"{kind.__name__}.load requires a folder that {kind.__name__}.save wrote, got {got!r:.80}.")

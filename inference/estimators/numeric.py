@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrovae.data import Batch, Table
 from pyrovae.data.columns import columns_of, is_frame, missing_cells, plain_cells
@@ -19,23 +19,29 @@ from pyrovae.errors import DataError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.estimators.columns import table_pair
 from pyrovae.inference.estimators.estimator import VAEEstimator
+from pyrovae.inference.estimators.linear_start import start_linear
+from pyrovae.inference.estimators.scaling import ColumnScaling
 from pyrovae.inference.estimators.scikit_learn import check_is_fitted, validate_data
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.running import device_of
 from pyrovae.models import VAE, Likelihood, likelihoods, priors
-from pyrovae.networks.dense import MLP
+from pyrovae.networks.dense import SkipMLP
 
 __all__ = ["LIKELIHOODS", "NumericEstimator"]
 
 LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
-    "normal": likelihoods.Normal,
+    "columns": partial(likelihoods.Normal, scale="each"),
+    "normal": partial(likelihoods.Normal, scale="each"),
     "normal-predicted": partial(likelihoods.Normal, scale="predicted"),
     "laplace": likelihoods.Laplace,
     "bernoulli": likelihoods.Bernoulli,
     "bernoulli-grey": partial(likelihoods.Bernoulli, relaxed=True),
     "continuous-bernoulli": likelihoods.ContinuousBernoulli,
 }
-"""The likelihoods that have a name: from D, the number of columns, to the likelihood of a row."""
+"""The likelihoods that have a name: from D, the number of columns, to the likelihood of a row.
+
+"columns" is that of real columns; `VAEDetector` takes others as categories (`ColumnScaling`).
+"""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,8 +53,9 @@ class NumericEstimator(VAEEstimator, ABC):
     are scored by their observed cells.
 
     Args:
-        latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
-            `VAEEstimator`; the decoder has the widths of the encoder's hidden layers in reverse order.
+        latent_dim, hidden, epochs, batch_size, learning_rate, validation_fraction, patience, compile, device,
+            random_state, verbose: as in `VAEEstimator`; the decoder has the widths of the encoder's hidden layers in
+            reverse order.
         likelihood: a name in `LIKELIHOODS`, or a function `D -> Likelihood`.
         standardize: whether to scale each column to mean 0 and standard deviation 1, and a constant column to 0; None
             does so where the likelihood has a location and a scale on all reals, and with a `pair`.
@@ -90,7 +97,7 @@ class NumericEstimator(VAEEstimator, ABC):
         rows = self._taken(X, reset=True)
         mixed = self.pair is None and (self.kinds is not None or _is_mixed(rows))
         self._check_parameters(mixed=mixed)
-        self.mixed_ = mixed
+        self.mixed_, self.scaling_ = mixed, None
         batch = self._fit_table(rows) if mixed else self._fit_numbers(X)
         self._after_training(batch)
         return self
@@ -108,8 +115,7 @@ class NumericEstimator(VAEEstimator, ABC):
         self.mean_ = np.array([column.loc for column in table.columns])
         self.scale_ = np.array([column.scale or 1.0 for column in table.columns])
         batch = table.encode(rows)
-        build = partial(table_pair, table, batch, self.latent_dim, self.hidden)
-        self._train(lambda: build(self.seed_), batch, self.loss)
+        self._train(lambda part: table_pair(table, part, self.latent_dim, self.hidden, self.seed_), batch, self.loss)
         return batch
 
     def _fit_numbers(self, X: Any) -> Batch:
@@ -117,11 +123,10 @@ class NumericEstimator(VAEEstimator, ABC):
         table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         names = list(X.columns) if is_frame(X) else range(table.shape[1])
         self.table_ = Table(tuple(Column.of(name, cells, "real") for name, cells in zip(names, table.T, strict=True)))
-        likelihood = self._likelihood(table.shape[1])
-        self._learn_scale(table, likelihood)
-        x = self._tensor(table)
-        self._train(lambda: self.pair(x) if self.pair else self._pair(likelihood, x), {"x": x}, self.loss)
-        return {"x": x}
+        self._learn_scale(table)
+        batch = {"x": self._tensor(table)}
+        self._train(self._pair, {"x": batch["x"][self._learned_from(batch["x"])]}, self.loss)
+        return batch
 
     @abstractmethod
     def _check_parameters(self, *, mixed: bool) -> None:
@@ -135,10 +140,29 @@ class NumericEstimator(VAEEstimator, ABC):
         """
 
     @abstractmethod
+    def _scaling(self, table: np.ndarray) -> ColumnScaling | None:
+        """How each column of a table of numbers is scaled, where it has a likelihood of its own; None where it has not.
+
+        Args:
+            table: the training rows, `(N, D)`.
+        """
+
+    @abstractmethod
+    def _learned_from(self, x: Tensor) -> Tensor:
+        """Which rows of a table of numbers to learn from, bool `(N,)`.
+
+        Args:
+            x: the training rows as the pair takes them, `(N, D)`.
+        """
+
+    @abstractmethod
     def _after_training(self, batch: Batch) -> None:
         """What a kind of estimator learns from the training data once the pair is trained."""
 
     def _likelihood(self, width: int) -> Likelihood:
+        """p(x | z) of a row of numbers."""
+        if self.scaling_ is not None:
+            return self.scaling_.likelihood()
         if callable(self.likelihood):
             return self.likelihood(width)
         if self.likelihood not in LIKELIHOODS:
@@ -148,19 +172,27 @@ class NumericEstimator(VAEEstimator, ABC):
             )
         return LIKELIHOODS[self.likelihood](width)
 
-    def _learn_scale(self, table: np.ndarray, likelihood: Likelihood) -> None:
-        """The mean and the scale of each column."""
-        reals = self.pair is not None or isinstance(likelihood, (likelihoods.Normal, likelihoods.Laplace))
+    def _learn_scale(self, table: np.ndarray) -> None:
+        """The mean and the scale of each column, and its scaling where each has a likelihood of its own."""
+        self.scaling_ = self._scaling(table) if self.pair is None else None
+        likelihood = None if self.pair else self._likelihood(table.shape[1])
+        families = (likelihoods.Normal, likelihoods.Laplace, likelihoods.Heterogeneous)
+        reals = likelihood is None or isinstance(likelihood, families)
         standardize = reals if self.standardize is None else self.standardize
         self.mean_, self.scale_ = np.zeros(table.shape[1]), np.ones(table.shape[1])
         if standardize:
             self.mean_, self.scale_ = column_scales(table)
 
-    def _pair(self, likelihood: Likelihood, x: Tensor) -> tuple[ProgramLike, ProgramLike]:
+    def _pair(self, batch: Batch) -> tuple[ProgramLike, ProgramLike]:
+        """The pair of a table of numbers, started at factor analysis where the likelihood has locations."""
+        x = batch["x"]
+        if self.pair is not None:
+            return self.pair(x)
+        likelihood = self._likelihood(x.shape[1])
         likelihood.check(x)
-        decoder = MLP(self.latent_dim, likelihood.params_shape, list(self.hidden)[::-1])
-        decoder.start_at(likelihood.start(x))
-        encoder = MLP(x.shape[1], 2 * self.latent_dim, list(self.hidden))
+        decoder = SkipMLP(self.latent_dim, likelihood.params_shape, list(self.hidden)[::-1], nn.Tanh)
+        encoder = SkipMLP(x.shape[1], 2 * self.latent_dim, list(self.hidden), nn.Tanh)
+        start_linear(decoder, encoder, likelihood, x, trained=self.epochs > 0)
         return VAE(priors.StandardNormal(self.latent_dim), likelihood, decoder), NormalGuide(encoder)
 
     def _batch(self, X: Any) -> dict[str, Tensor]:
@@ -183,7 +215,8 @@ class NumericEstimator(VAEEstimator, ABC):
             )
 
     def _tensor(self, table: np.ndarray) -> Tensor:
-        return torch.tensor((table - self.mean_) / self.scale_, dtype=torch.get_default_dtype())
+        scaled = self.scaling_(table) if self.scaling_ is not None else (table - self.mean_) / self.scale_
+        return torch.tensor(scaled, dtype=torch.get_default_dtype())
 
     def _table(self, x: Tensor) -> Any:
         """Rows of the pair, `(N, D)`, in the units of the table: an array, or a data frame as in `fit`."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -53,7 +52,8 @@ class VAESynthesizer(VAEEstimator):
     Nothing here makes a table private: `nearness` measures how near draws lie to training rows, and that is all.
 
     Args:
-        latent_dim, batch_size, compile, device, random_state, verbose: as in `VAEEstimator`.
+        latent_dim, batch_size, validation_fraction, patience, compile, device, random_state, verbose: as in
+            `VAEEstimator`.
         hidden: the widths of the encoder's hidden layers; the decoder is a linear map plus one layer of the first
             width.
         kinds: the kinds of some columns by name, as in `VAEImputer`.
@@ -104,12 +104,15 @@ class VAESynthesizer(VAEEstimator):
         self.table_ = self._learn_table(whole, _kinds(frame, self.kinds or {}))
         batch = self.table_.encode(whole)
         self.low_, self.high_ = _ranges(self.table_, whole)
-        build = partial(table_pair, self.table_, batch, self.latent_dim, self.hidden, scale="predicted")
-        mixture = partial(priors.MixtureOfNormals, self.latent_dim, self.components)
-        self._train(lambda: build(self.seed_, prior=mixture()), batch, IWAE(self.num_particles))
+        self._train(self._pair, batch, IWAE(self.num_particles))
         if device_of(self.model_).type != "mps":  # a float32 matrix product of a row depends slightly on the other rows
             self.model_.double(), self.guide_.double()
         return self
+
+    def _pair(self, batch: Batch) -> tuple[Any, Any]:
+        """The pair of the rows, with a mixture as p(z)."""
+        prior = priors.MixtureOfNormals(self.latent_dim, self.components)
+        return table_pair(self.table_, batch, self.latent_dim, self.hidden, self.seed_, scale="predicted", prior=prior)
 
     def sample(
         self, size: int = 1, *, given: Mapping[Any, Any] | None = None, proposals: int = 10_000, seed: int = 0

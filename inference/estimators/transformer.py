@@ -33,8 +33,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
         make_pipeline(VAETransformer(latent_dim=10), LogisticRegression()).fit(X, y)
 
     Args:
-        latent_dim, hidden, epochs, batch_size, learning_rate, compile, device, random_state, verbose: as in
-            `VAEEstimator`.
+        latent_dim, hidden, epochs, batch_size, learning_rate, validation_fraction, patience, compile, device,
+            random_state, verbose: as in `VAEEstimator`.
         likelihood, standardize, loss, kinds: as in `NumericEstimator`.
         pair: as in `NumericEstimator`; its codes are its latent sites concatenated, as in `inference.features`.
 
@@ -114,6 +114,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
 
     def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings()
+
+    def _scaling(self, table: np.ndarray) -> None:
+        """None: all columns have the same likelihood, whose density the score and the rows of a code require."""
+
+    def _learned_from(self, x: Tensor) -> Tensor:
+        return torch.ones(len(x), dtype=torch.bool)
 
     def _after_training(self, batch: Batch) -> None:
         device = device_of(self.model_)

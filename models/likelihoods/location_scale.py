@@ -96,6 +96,29 @@ class LocationScale(Likelihood):
             self.raw_scale.data.copy_(raw_scale(scale) if self.mode == "each" else torch.zeros(()))
         return torch.cat([loc, raw_scale(scale)]) if self.mode == "predicted" else loc
 
+    def match_factors(self, loc: Tensor, loadings: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Bias `(*params_shape,)` and weight `(*params_shape, K)` of a linear decoder with these factors.
+
+        It sets the scale that is a parameter: with one scale for each entry, p(x | z) is then
+        Normal(x_d; loc_d + (W z)_d, scale_d), or the member of another family with that location and spread. Call
+        `start` before, which sets the unit.
+
+        Args:
+            loc: the locations at z = 0, `(D,)`.
+            loadings: W, `(D, K)`.
+            scale: the standard deviations given z, `(D,)`.
+        """
+        raw = raw_scale(scale / (self.unit * self.spread_at_1))
+        if self.mode == "each":
+            self.raw_scale.data.copy_(raw)
+        elif self.mode == "learned":
+            overall = scale.square().mean().sqrt()
+            self.raw_scale.data.copy_(raw_scale(overall / (self.unit * self.spread_at_1)))
+        bias, weight = loc / self.unit, loadings / self.unit
+        if self.mode == "predicted":
+            bias, weight = torch.cat([bias, raw]), torch.cat([weight, torch.zeros_like(weight)])
+        return bias, weight
+
 
 class Normal(LocationScale):
     """p(x | z) = prod_i Normal(x_i; loc_i, scale_i).

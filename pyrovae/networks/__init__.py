@@ -13,6 +13,7 @@ from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.dense import MLP, GatedMLP, SkipMLP
 from pyrovae.networks.joint import JointMLP
+from pyrovae.networks.linear import FactorEncoder, FactorPosterior
 from pyrovae.networks.normed import NormedMLP
 from pyrovae.networks.recurrent import BackwardRNN
 from pyrovae.networks.residual import ResidualConvDecoder, ResidualConvEncoder
@@ -32,6 +33,8 @@ __all__ = [
     "ConvHead",
     "Coupling",
     "DenseBlock",
+    "FactorEncoder",
+    "FactorPosterior",
     "GatedMLP",
     "InverseAutoregressive",
     "JointMLP",

@@ -22,7 +22,7 @@ def table(size=20):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"epochs": 0}, ["epochs requires a whole number of at least 1", "0"]),
+        ({"epochs": -1}, ["epochs requires a whole number of at least 0", "-1"]),
         ({"latent_dim": 2.5}, ["latent_dim requires a whole number", "2.5"]),
         ({"batch_size": -1}, ["batch_size requires a whole number of at least 1", "-1"]),
         ({"hidden": (8, 0)}, ["hidden requires whole numbers of at least 1"]),

@@ -167,8 +167,8 @@ def test_the_same_seed_gives_the_same(frame):
 def test_it_says_what_is_wrong(frame, says):
     with says(DataError, "'height'", "no value at all"):
         fitted(frame.assign(height=np.nan))
-    with says(SettingError, "epochs requires a whole number of at least 1", "0"):
-        fitted(frame, epochs=0)
+    with says(SettingError, "epochs requires a whole number of at least 0", "-1"):
+        fitted(frame, epochs=-1)
     with pytest.raises(NotFittedError):
         VAEImputer().transform(frame)
     for empty in (frame.head(0), frame[[]]):

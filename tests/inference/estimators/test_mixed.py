@@ -93,7 +93,7 @@ def test_a_row_that_contradicts_itself_is_an_anomaly():
     assert (detector.predict(clean) == 1).mean() > 0.8
     assert (detector.predict(odd) == -1).mean() > 0.8
     explained = detector.explain(clean.assign(city=pd.Series([None] * 60, dtype=object)))
-    assert (explained[:, 2] == 0).all()
+    assert (explained.iloc[:, 2] == 0).all()
     assert explained.shape == (60, 5)
     training = people(300)
     assert np.abs(np.ma.masked_array(detector.explain(training), training.isna()).mean(0)).max() < 1e-8
