@@ -1,0 +1,44 @@
+"""Verdicts on what simulations show, each with its consequence and what to do next.
+
+The tests of a diagnosis are calibration, joint calibration, prior-data conflict, predictive checks and the local test.
+Each has a level of 1 %, divided by its number of p-values, so a right pair raises a false alarm in at most 5 %.
+"""
+
+from pyrovae.inference.diagnostics.conflict import PriorDataConflict
+from pyrovae.inference.diagnostics.joint import JointRanks
+from pyrovae.inference.diagnostics.verdicts import ENOUGH, UNLIKELY, Verdict
+
+__all__ = ["of_conflict", "of_joint"]
+
+FEW = 50  # data points, below which a comparison that finds nothing says little
+
+
+def of_joint(joint: JointRanks) -> Verdict:
+    """The verdict on the ranks of joint quantities.
+
+    Args:
+        joint: the ranks, as `calibration` gives them.
+    """
+    p, words = joint.p_value, joint.words(UNLIKELY)
+    good: bool | None = p >= UNLIKELY
+    count = len(next(iter(joint.ranks.values())))
+    if not good:
+        words += "; take a richer guide, train longer, or recalibrate(...) the intervals"
+    elif count < ENOUGH:
+        good, words = None, f"{words}, as far as {count} simulations can tell (num_simulations=500)"
+    return Verdict("joint ranks (p-value)", p, None, words, good)
+
+
+def of_conflict(conflict: PriorDataConflict) -> Verdict:
+    """The verdict on the comparison of the data with simulated data.
+
+    Args:
+        conflict: the comparison.
+    """
+    p, words = conflict.p_value, conflict.words(UNLIKELY)
+    good: bool | None = p >= UNLIKELY
+    if not good:
+        words += ", so calibration does not speak for these data; mend the model, predictive_check says where"
+    elif conflict.size < FEW:
+        good, words = None, f"{words}, as far as {conflict.size} data points can tell"
+    return Verdict("data conflict (p-value)", p, None, words, good)
