@@ -1,6 +1,5 @@
 """Prior-data conflict: whether data look like those that the model simulates, by what the guide says about both."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from pyrovae.inference.pair.scoring import run_pair
 __all__ = ["PriorDataConflict", "conflict_on", "energy_p_value"]
 
 MOST = 1000  # data points of each kind: the test takes the distance of each pair
-PERMUTATIONS = 999
+PERMUTATIONS, FIRST = 999, 49
 MOST_ROWS = 250  # data points per call
 
 
@@ -115,7 +114,8 @@ def _profile(pair: PairOnData, rows: Tensor, num_samples: int) -> Profile:
 def energy_p_value(ours: Tensor, theirs: Tensor) -> float:
     """The p-value of the permutation test that two samples have the same distribution, by their energy distance.
 
-    The distance is 2 E|X - Y| - E|X - X'| - E|Y - Y'| in columns of unit variance. The test is exact at any size.
+    The distance is 2 E|X - Y| - E|X - X'| - E|Y - Y'| in columns of unit variance. The test is exact at any size. Where
+    the first 49 permutations already show a p-value above 0.06, it stops at them.
 
     Args:
         ours: `(N, D)`.
@@ -124,12 +124,27 @@ def energy_p_value(ours: Tensor, theirs: Tensor) -> float:
     both = torch.cat([ours, theirs]).double()
     spread = both.std(0, correction=0)
     both = (both[:, spread > 1e-12] / spread[spread > 1e-12]).contiguous()
-    apart_by = torch.cdist(both, both)
-    labels = torch.zeros(1 + PERMUTATIONS, len(both), dtype=torch.float64)
-    labels[0, : len(ours)] = 1
-    chosen = torch.rand(PERMUTATIONS, len(both)).argsort(1)[:, : len(ours)]
-    labels[1:].scatter_(1, chosen, 1.0)
+    apart_by, size = torch.cdist(both, both), len(ours)
+    measured = _energy(apart_by, torch.arange(len(both))[None, :size])[0]
+    least = measured - 1e-9 * measured.abs()
+    above = count = 0
+    for more in (FIRST, PERMUTATIONS - FIRST):
+        chosen = torch.rand(more, len(both)).argsort(1)[:, :size]
+        above, count = above + int((_energy(apart_by, chosen) >= least).sum()), count + more
+        if above > FIRST // 20:
+            break
+    return (1 + above) / (1 + count)
+
+
+def _energy(apart_by: Tensor, chosen: Tensor) -> Tensor:
+    """The energy distance between some points and all others, `(K,)`.
+
+    Args:
+        apart_by: the distances of all pairs.
+        chosen: the numbers of the points, `(K, N)`.
+    """
+    (count, n), total = chosen.shape, len(apart_by)
+    labels = torch.zeros(count, total, dtype=torch.float64).scatter_(1, chosen, 1.0)
     inner, across = ((labels @ apart_by) * labels).sum(1), labels @ apart_by.sum(1)
-    outer, n, m = apart_by.sum() - 2 * across + inner, len(ours), len(theirs)
-    energy = 2 * (across - inner) / (n * m) - inner / n**2 - outer / m**2
-    return (energy >= energy[0] - 1e-9 * math.fabs(energy[0].item())).double().mean().item()
+    outer, m = apart_by.sum() - 2 * across + inner, total - n
+    return 2 * (across - inner) / (n * m) - inner / n**2 - outer / m**2
