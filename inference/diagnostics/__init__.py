@@ -3,11 +3,16 @@
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
 from pyrovae.inference.diagnostics.codes import CodeUse, code_use
+from pyrovae.inference.diagnostics.conflict import PriorDataConflict
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps
 from pyrovae.inference.diagnostics.gradients import GradientError, GradientNoise, gradient_error, gradient_noise
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
+from pyrovae.inference.diagnostics.joint import JointRanks
 from pyrovae.inference.diagnostics.latents import LatentSummary
 from pyrovae.inference.diagnostics.mcmc import NUTSComparison, nuts
+from pyrovae.inference.diagnostics.predictive import PredictiveCheck, predictive_check
+from pyrovae.inference.diagnostics.recalibration import Recalibration, recalibrate
+from pyrovae.inference.diagnostics.simulations import Profile
 from pyrovae.inference.diagnostics.trust import Diagnosis, diagnose
 from pyrovae.inference.diagnostics.verdicts import Verdict
 
@@ -19,8 +24,13 @@ __all__ = [
     "GradientError",
     "GradientNoise",
     "InferenceGaps",
+    "JointRanks",
     "LatentSummary",
     "NUTSComparison",
+    "PredictiveCheck",
+    "PriorDataConflict",
+    "Profile",
+    "Recalibration",
     "Verdict",
     "aggregate_posterior",
     "calibration",
@@ -31,5 +41,7 @@ __all__ = [
     "gradient_error",
     "gradient_noise",
     "nuts",
+    "predictive_check",
     "psis_khat",
+    "recalibrate",
 ]

@@ -6,9 +6,10 @@ Each has a level of 1 %, divided by its number of p-values, so a right pair rais
 
 from pyrovae.inference.diagnostics.conflict import PriorDataConflict
 from pyrovae.inference.diagnostics.joint import JointRanks
+from pyrovae.inference.diagnostics.predictive import PredictiveCheck
 from pyrovae.inference.diagnostics.verdicts import ENOUGH, UNLIKELY, Verdict
 
-__all__ = ["of_conflict", "of_joint"]
+__all__ = ["of_conflict", "of_joint", "of_predictive"]
 
 FEW = 50  # data points, below which a comparison that finds nothing says little
 
@@ -42,3 +43,16 @@ def of_conflict(conflict: PriorDataConflict) -> Verdict:
     elif conflict.size < FEW:
         good, words = None, f"{words}, as far as {conflict.size} data points can tell"
     return Verdict("data conflict (p-value)", p, None, words, good)
+
+
+def of_predictive(check: PredictiveCheck) -> Verdict:
+    """The verdict on statistics of the data.
+
+    Args:
+        check: the result of `predictive_check`.
+    """
+    p, words = check.p_value, check.words(UNLIKELY)
+    good = p >= UNLIKELY
+    if not good:
+        words += "; the model does not draw such data, take another likelihood, decoder or prior"
+    return Verdict("predictive check (p-value)", p, None, words, good)

@@ -21,6 +21,7 @@ from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps_on
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.joint import Function
 from pyrovae.inference.diagnostics.latents import LatentSummary, Tally, tallies
+from pyrovae.inference.diagnostics.predictive import PredictiveCheck, Statistic, predictive_check
 from pyrovae.inference.diagnostics.verdicts import Verdict
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
@@ -51,6 +52,7 @@ class Diagnosis(Shown):
         annealed: log p(x) by chains from the prior, None where absent.
         codes: the codes of each latent that has some, by name.
         conflict: the comparison of the data with data that the model simulates, None where absent.
+        predictive: the statistics of the data beside those of data drawn anew, None where none was asked for.
     """
 
     size: int
@@ -65,6 +67,7 @@ class Diagnosis(Shown):
     annealed: AnnealedEvidence | None = None
     codes: dict[str, CodeUse] = field(default_factory=dict)
     conflict: PriorDataConflict | None = None
+    predictive: PredictiveCheck | None = None
 
     @property
     def good(self) -> bool:
@@ -92,6 +95,7 @@ def diagnose(
     num_refined: int = 0,
     annealing: Annealing | None = None,
     functions: Mapping[str, Function] | None = None,
+    statistics: Mapping[str, Statistic] | None = None,
     transform: Transform | None = None,
     memory: int = MEMORY,
     seed: int = 0,
@@ -112,6 +116,7 @@ def diagnose(
             it out.
         annealing: the path of chains from the prior, which estimate log p(x) without the guide; None leaves them out.
         functions: functions of latents and batch that the calibration ranks too, as in `calibration`.
+        statistics: statistics of the data that are compared with those of data drawn anew, as in `predictive_check`.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of the draws; the global random state is left alone.
@@ -144,9 +149,11 @@ def diagnose(
         absent |= {f"{what} of {name}": reason for what, reason in latent.absent.items()}
     absent |= aggregate.absent if aggregate else {}
     absent |= {"calibration": ranks.words()} if ranks and not ranks.p_values else {}
+    again = {"transform": transform, "memory": memory, "seed": seed, "progress": progress}
+    check = predictive_check(model, guide, data, statistics, **again) if statistics else None
     found = _verdicts(per_datum, latents, codes, aggregate, ranks, parts, chains, num_samples)
-    found += _findings(ranks, conflict)
-    known = (per_datum, latents, aggregate, ranks, parts, chains, codes, conflict)
+    found += _findings(ranks, conflict, check)
+    known = (per_datum, latents, aggregate, ranks, parts, chains, codes, conflict, check)
     return Diagnosis(pair.size, num_samples, found, absent, *known)
 
 
@@ -198,10 +205,13 @@ def _conflict(pair: PairOnData, ranks: Calibration | None) -> PriorDataConflict 
     return conflict_on(pair, ranks.profile, ranks.num_samples)
 
 
-def _findings(ranks: Calibration | None, conflict: PriorDataConflict | None) -> list[Verdict]:
-    """The verdicts on joint ranks and on the comparison of the data with simulated data, where they are present."""
+def _findings(
+    ranks: Calibration | None, conflict: PriorDataConflict | None, check: PredictiveCheck | None
+) -> list[Verdict]:
+    """The verdicts on joint ranks, on simulated data beside the data, and on statistics, where they are present."""
     found = [findings.of_joint(ranks.joint)] if ranks and ranks.joint else []
-    return found + ([findings.of_conflict(conflict)] if conflict else [])
+    found += [findings.of_conflict(conflict)] if conflict else []
+    return found + ([findings.of_predictive(check)] if check else [])
 
 
 def _gaps(pair: PairOnData, num_refined: int, num_samples: int, progress: bool) -> InferenceGaps:
