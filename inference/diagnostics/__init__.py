@@ -9,6 +9,7 @@ from pyrovae.inference.diagnostics.gradients import GradientError, GradientNoise
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.joint import JointRanks
 from pyrovae.inference.diagnostics.latents import LatentSummary
+from pyrovae.inference.diagnostics.local import LocalTest, local_test
 from pyrovae.inference.diagnostics.mcmc import NUTSComparison, nuts
 from pyrovae.inference.diagnostics.predictive import PredictiveCheck, predictive_check
 from pyrovae.inference.diagnostics.recalibration import Recalibration, recalibrate
@@ -26,6 +27,7 @@ __all__ = [
     "InferenceGaps",
     "JointRanks",
     "LatentSummary",
+    "LocalTest",
     "NUTSComparison",
     "PredictiveCheck",
     "PriorDataConflict",
@@ -40,6 +42,7 @@ __all__ = [
     "gaps",
     "gradient_error",
     "gradient_noise",
+    "local_test",
     "nuts",
     "predictive_check",
     "psis_khat",

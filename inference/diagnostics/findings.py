@@ -1,7 +1,7 @@
 """Verdicts on what simulations show, each with its consequence and what to do next.
 
-The tests of a diagnosis are calibration, joint calibration, prior-data conflict, predictive checks and the local test.
-Each has a level of 1 %, divided by its number of p-values, so a right pair raises a false alarm in at most 5 %.
+The tests of a diagnosis are calibration, joint ranks, prior-data conflict and predictive checks. Each has a level
+of 1 %, divided by the number of its p-values (Bonferroni). So all together raise an alarm for at most 4 % of right pairs.
 """
 
 from pyrovae.inference.diagnostics.conflict import PriorDataConflict
@@ -24,7 +24,7 @@ def of_joint(joint: JointRanks) -> Verdict:
     good: bool | None = p >= UNLIKELY
     count = len(next(iter(joint.ranks.values())))
     if not good:
-        words += "; take a richer guide, train longer, or recalibrate(...) the intervals"
+        words += "; take a richer guide, train longer, or recalibrate(...); local_test says at which data points"
     elif count < ENOUGH:
         good, words = None, f"{words}, as far as {count} simulations can tell (num_simulations=500)"
     return Verdict("joint ranks (p-value)", p, None, words, good)
