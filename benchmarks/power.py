@@ -3,8 +3,8 @@
     python benchmarks/power.py                       # ten seeds for each defect, a hundred for each right pair
     python benchmarks/power.py --peers               # in an environment that has sbi 0.26 too
 
-All programs are small, with an exact posterior. An alarm is a verdict that is not good. The table gives the share of seeds
-with an alarm: of the whole diagnosis, and of each test in it.
+All programs are small, with an exact posterior. An alarm is a verdict that is not good. The table gives the share of
+seeds with an alarm: in the whole diagnosis, and in each of its tests.
 """
 
 import argparse

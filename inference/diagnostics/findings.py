@@ -1,7 +1,8 @@
 """Verdicts on what simulations show, each with its consequence and what to do next.
 
 The tests of a diagnosis are calibration, joint ranks, prior-data conflict and predictive checks. Each has a level
-of 1 %, divided by the number of its p-values (Bonferroni). So all together raise an alarm for at most 4 % of right pairs.
+of 1 %, divided by the number of its p-values (Bonferroni), so together they raise an alarm for at most 4 % of right
+pairs.
 """
 
 from pyrovae.inference.diagnostics.conflict import PriorDataConflict
