@@ -61,6 +61,16 @@ class Calibration(Shown):
         every = torch.cat(list(self.p_values.values()))
         return min(1.0, every.min().item() * len(every))
 
+    def pit(self) -> dict[str, Tensor]:
+        """Ranks as numbers in (0, 1), uniform if calibrated: `(N, D)` by latent site, `(N,)` of joint quantities.
+
+        ArviZ draws them: `az.plot_ecdf(found.pit()["z"][:, 0].numpy(), cdf=uniform.cdf, difference=True)`, `uniform`
+        being that of scipy.stats.
+        """
+        found = {name: (ranks.double() + 0.5) / (self.num_samples + 1) for name, ranks in self.ranks.items()}
+        joint = self.joint.ranks if self.joint else {}
+        return found | {n: (r.double() + 0.5) / (self.joint.num_samples[n] + 1) for n, r in joint.items() if self.joint}
+
     def coverage(self, latent: str, level: float = 0.9) -> Tensor:
         """The share of simulated latents in the guide's central intervals, in each dimension, `(D,)`.
 

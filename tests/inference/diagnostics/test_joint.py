@@ -130,3 +130,11 @@ def test_references_follow_x_and_say_nothing_about_their_own_z(ppca):
     near, scale = references(noise, z)  # more columns than data points, none of which says anything
     assert abs(torch.corrcoef(torch.stack([near[:, 0], z[:, 0]]))[0, 1]) < 0.15
     assert (scale > 0).all()
+
+
+def test_ranks_as_numbers_between_0_and_1(ppca):
+    found = calibration(ppca.model, ppca.guide(), 30, num_samples=9)
+    pit = found.pit()
+    assert set(pit) == {"z", LOG_P, LOG_Q, DISTANCE}
+    torch.testing.assert_close(pit["z"], (found.ranks["z"] + 0.5) / 10.0, check_dtype=False)
+    assert all(part.min() > 0 and part.max() < 1 for part in pit.values())
