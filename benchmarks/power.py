@@ -1,7 +1,6 @@
 """The power of `diagnose`: planted defects of guides and of data that it finds, and false alarms on right pairs.
 
     python benchmarks/power.py                       # ten seeds for each defect, a hundred for each right pair
-    python benchmarks/power.py --peers               # in an environment that has sbi 0.26 too
 
 All programs are small, with an exact posterior. An alarm is a verdict that is not good. The table gives the share of
 seeds with an alarm: in the whole diagnosis, and in each of its tests.
