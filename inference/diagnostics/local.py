@@ -1,6 +1,6 @@
 """The local classifier two-sample test: at which data points a guide is not the posterior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,9 +105,9 @@ def local_test(
         latent = {name: sites(trace)[name] for name in pair.traces.latent()}
         shape, depth = (1, num_simulations), pair.layout.depth
         z = torch.cat([by_dimension(site["value"], site, shape, depth)[0] for site in latent.values()], -1)
-        x, (other,) = _drawn(pair, 1)
+        x, (other,) = _drawn(pair, 1, simulated)
     with on_data("local_test", model, guide, data, transform, memory=memory, seed=seed + 2) as pair:
-        at, draws = _drawn(pair, num_samples)
+        at, draws = _drawn(pair, num_samples, simulated)
         x, at = _narrowed(x, at)
         asked = torch.cat([at.expand(num_samples, *at.shape), draws], -1).flatten(0, 1)
         both = torch.stack([z.double().cpu(), other])
@@ -135,13 +135,13 @@ def _quadratic() -> Callable[[], Any]:
     return make
 
 
-def _drawn(pair: PairOnData, count: int) -> tuple[Tensor, Tensor]:
-    """The data of a pair as vectors, `(N, P)`, and draws of the guide, `(count, N, D)`."""
+def _drawn(pair: PairOnData, count: int, names: Iterable[str]) -> tuple[Tensor, Tensor]:
+    """The tensors of some names in the data of a pair, `(N, P)`, and draws of the guide, `(count, N, D)`."""
     x, z = [], []
     for _, batch in pair.batches(MOST_ROWS):
         run = run_pair(lambda: None, lambda b=batch: call(pair.guide, b, data_size=pair.size), count, pair.layout.depth)
         shape, found = (count, batch_size(batch)), drawn_sites(pair, run.guide).values()
-        x.append(flattened(batch))
+        x.append(flattened({name: batch[name] for name in names}))
         z.append(torch.cat([by_dimension(s["value"], s, shape, pair.layout.depth).double().cpu() for s in found], -1))
     return torch.cat(x), torch.cat(z, 1)
 
