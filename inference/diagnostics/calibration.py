@@ -1,15 +1,20 @@
 """Simulation-based calibration of a guide: the rank of a simulated latent among the guide's draws."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.display import Cells, Shown, shortened
+from pyrovae.inference.diagnostics.joint import Function, JointRanks
+from pyrovae.inference.diagnostics.ranks import PER_BIN, central_share, chi_square_p_values, ranks_among
+from pyrovae.inference.diagnostics.simulations import JointTally, Profile, apart
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -20,8 +25,6 @@ from pyrovae.inference.pair.tracing import sites
 
 __all__ = ["Calibration", "calibration", "p_text"]
 
-MOST_BINS = 20
-PER_BIN = 5  # expected ranks in a bin; with fewer the chi-square approximation fails
 SIGMAS = 3.0
 MOST_ROWS = 1000  # data points per call
 
@@ -34,17 +37,48 @@ class Calibration(Shown):
         ranks: the number of the L draws of q(z | x_n) that are below z_n, `(N, D)` by latent site, int64.
         p_values: p-values of the chi-square test of uniformity in each dimension, `(D,)` by latent site.
         num_samples: L.
+        joint: the ranks of joint quantities; None where the guide is a point.
+        points: the latent sites at which all draws are alike, which have no test, with the share of simulated latents
+            that equal the point.
+        profile: what the guide says about each simulated data point.
     """
 
     ranks: dict[str, Tensor]
     p_values: dict[str, Tensor]
     num_samples: int
+    joint: JointRanks | None = None
+    points: dict[str, float] = field(default_factory=dict)
+    profile: Profile | None = None
 
     @property
     def p_value(self) -> float:
-        """The p-value of the hypothesis that all ranks are uniform: the smallest times their number (Bonferroni)."""
+        """The p-value of the hypothesis that all ranks are uniform: the smallest times their number (Bonferroni).
+
+        NaN where the guide is a point at every site.
+        """
+        if not self.p_values:
+            return math.nan
         every = torch.cat(list(self.p_values.values()))
         return min(1.0, every.min().item() * len(every))
+
+    def pit(self) -> dict[str, Tensor]:
+        """Ranks as numbers in (0, 1), uniform if calibrated: `(N, D)` by latent site, `(N,)` of joint quantities.
+
+        ArviZ draws them: `az.plot_ecdf(found.pit()["z"][:, 0].numpy(), cdf=uniform.cdf, difference=True)`, `uniform`
+        being that of scipy.stats.
+        """
+        found = {name: (ranks.double() + 0.5) / (self.num_samples + 1) for name, ranks in self.ranks.items()}
+        joint = self.joint.ranks if self.joint else {}
+        return found | {n: (r.double() + 0.5) / (self.joint.num_samples[n] + 1) for n, r in joint.items() if self.joint}
+
+    def coverage(self, latent: str, level: float = 0.9) -> Tensor:
+        """The share of simulated latents in the guide's central intervals, in each dimension, `(D,)`.
+
+        Args:
+            latent: the name of a latent site.
+            level: the share of the guide's draws in an interval, from 0 to 1.
+        """
+        return central_share(self.ranks[latent], self.num_samples, level)
 
     def shape(self, latent: str) -> tuple[Tensor, Tensor]:
         """How many standard errors the variance and the mean of the ranks are off in each dimension, `(D,)` each.
@@ -67,11 +101,13 @@ class Calibration(Shown):
         Args:
             threshold: the p-value below which ranks are not uniform; Bonferroni divides it by their number.
         """
+        if not self.p_values:
+            return f"the guide is {self._pointed()}: a point and not a posterior, so there are no ranks to test"
         every = torch.cat(list(self.p_values.values()))
         bad = every < threshold / len(every)
         if not bad.any():
             return "the ranks of simulated latents are uniform: the guide is calibrated on the model's own data"
-        spread, off = (torch.cat(parts)[bad] for parts in zip(*map(self.shape, self.ranks), strict=True))
+        spread, off = (torch.cat(parts)[bad] for parts in zip(*map(self.shape, self.p_values), strict=True))
         found = {
             "too narrow": (spread > SIGMAS) & (spread > off.abs()),
             "too wide": (spread < -SIGMAS) & (-spread > off.abs()),
@@ -82,6 +118,16 @@ class Calibration(Shown):
             ", ".join(said) or f"of the wrong shape in {int(bad.sum())} of {len(every)} dimensions"
         )
 
+    def _pointed(self) -> str:
+        return ", ".join(f"certain of {n}, which has {100 * s:.0f} % of the values" for n, s in self.points.items())
+
+    def consequence(self) -> str:
+        """What the ranks mean for the 90 % intervals of the dimension where they are furthest off, in a few words."""
+        shares = {(name, d): share for name in self.p_values for d, share in enumerate(self.coverage(name).tolist())}
+        name, d = max(shares, key=lambda one: abs(shares[one] - 0.9))
+        place = name if len(self.p_values[name]) == 1 else f"{name}[{d}]"
+        return f"90 % intervals of {place} hold {100 * shares[name, d]:.0f} %"
+
     def misses(self, threshold: float = 0.01) -> bool:
         """Whether the guide fails to draw where the latents are: it is too narrow, shifted, or of the wrong shape.
 
@@ -91,8 +137,8 @@ class Calibration(Shown):
             threshold: as in `words`.
         """
         every = torch.cat(list(self.p_values.values()))
-        spread = torch.cat([self.shape(name)[0] for name in self.ranks])
-        off = torch.cat([self.shape(name)[1] for name in self.ranks])
+        spread = torch.cat([self.shape(name)[0] for name in self.p_values])
+        off = torch.cat([self.shape(name)[1] for name in self.p_values])
         wide = (spread < -SIGMAS) & (-spread > off.abs())
         return bool(((every < threshold / len(every)) & ~wide).any())
 
@@ -106,8 +152,9 @@ class Calibration(Shown):
         shown, more = shortened(rows)
         notes = [
             f"variance and mean of the ranks in standard errors from uniform ones; {count:,} simulations",
-            f"p-value {p_text(self.p_value)}: {self.words()}",
+            f"p-value {p_text(self.p_value)}: {self.words()}" if self.p_values else self.words(),
         ]
+        notes += [f"jointly, p-value {p_text(self.joint.p_value)}: {self.joint.words()}"] if self.joint else []
         return Cells(shown, ("dimension", "p-value", "variance", "mean"), after=[*more, *notes])
 
 
@@ -127,20 +174,26 @@ def calibration(
     *,
     num_samples: int = 99,
     given: Batch | None = None,
+    functions: Mapping[str, Function] | None = None,
     memory: int = MEMORY,
     seed: int = 0,
     progress: bool = False,
 ) -> Calibration:
-    """Simulate z_n and x_n from the model, draw z from q(z | x_n), and rank z_n among the draws in each dimension.
+    """Simulate z_n and x_n from the model, draw z from q(z | x_n), and rank z_n among the draws.
 
-    This judges the guide on the model's own data, where it may do worse or better than on yours. Equal values, such as
-    equal labels, are ranked at random.
+    The ranks are those of each dimension, and of joint quantities (`JointRanks`): log p(x, z), log q(z | x), the
+    distance to a reference point near E[z | x], and functions of yours. This judges the guide on the model's own data,
+    where it may do worse or better than on yours. Equal values, such as equal labels, are ranked at random. A guide
+    whose draws are all alike, such as one of certain codes, is a point and not a posterior, and has no test.
 
     Args:
         model, guide: the pair; the model takes an argument `size`.
         num_simulations: N, the number of simulated data points.
         num_samples: L, draws per data point. Choose L + 1 with many divisors: the bins of the test are then equal.
         given: what the model conditions on, such as `y`, at least N rows.
+        functions: functions of latents and batch whose values are ranked too, by name, such as
+            `{"norm": lambda z, batch: z["z"].square().sum(-1)}`. They get the latents as `(S, B, D)` by name, and
+            return `(S, B)`.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of the simulations and the draws; the global random state is left alone.
         progress: show a bar over the simulated data points.
@@ -149,7 +202,7 @@ def calibration(
         SettingError: fewer than 25 simulations or 4 draws.
         PairError: a latent outside the plate "data"; a model that does not
             generate.
-        ShapeError: too few rows are given.
+        ShapeError: too few rows are given; a function returns another shape.
 
     References: Talts et al. (2018), Validating Bayesian inference algorithms with simulation-based calibration,
     arXiv:1804.06788; Yao et al. (2018), arXiv:1802.02538, for guides.
@@ -159,47 +212,72 @@ def calibration(
     data, simulated = simulate("calibration", model, guide, num_simulations, given or {}, seed)
     with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as pair:
         pair.require_independent()
-        drawn = {name: site for name, site in sites(simulated).items() if name in pair.traces.latent()}
-        shape, depth = (1, num_simulations), pair.layout.depth
-        truth = {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
-        ranks = _all_ranks(pair, truth, num_samples, progress)
-    return Calibration(ranks, {name: _p_values(r, num_samples) for name, r in ranks.items()}, num_samples)
+        return _ranked(pair, simulated, num_samples, functions or {}, progress)
 
 
-def _all_ranks(pair: PairOnData, truth: dict[str, Tensor], count: int, progress: bool) -> dict[str, Tensor]:
-    """The ranks of the true latents `(N, D)` among `count` draws of the guide for each data point, `(N, D)`."""
-    parts: dict[str, list[Tensor]] = {}
-    rows = max(1, pair.memory // (64 * count * max(t.shape[1] for t in truth.values())))
+@dataclass
+class _Tally:
+    """Collects ranks over batches of simulated data.
+
+    Attributes:
+        pair: the pair on simulated data.
+        truth: the simulated latents, `(N, D)` by name.
+        ranks: by name.
+        alike: whether all draws so far were the same at each data point, by name.
+        hits: how many of the first draws equal the truth, by name.
+    """
+
+    pair: PairOnData
+    truth: dict[str, Tensor]
+    ranks: dict[str, list[Tensor]] = field(default_factory=dict)
+    alike: dict[str, bool] = field(default_factory=dict)
+    hits: dict[str, float] = field(default_factory=dict)
+
+    def add(self, where: slice, batch: Batch, drawn: Trace, num_samples: int) -> None:
+        """Rank the true latents of some rows among the draws of the guide for them."""
+        depth, shape = self.pair.layout.depth, (num_samples, batch_size(batch))
+        latent = self.pair.traces.latent()
+        for name, site in sites(drawn).items():
+            if name in latent:
+                draws, truth = by_dimension(site["value"], site, shape, depth), self.truth[name][where]
+                self.ranks.setdefault(name, []).append(ranks_among(draws, truth))
+                self.alike[name] = self.alike.get(name, True) and bool((draws == draws[:1]).all())
+                hits = (draws[0] == truth).double().mean(-1).sum().item()
+                self.hits[name] = self.hits.get(name, 0.0) + hits / self.pair.size
+
+    def points(self) -> dict[str, float]:
+        """The share of simulated latents that a guide of points has right, at each site where its draws are alike."""
+        return {name: self.hits[name] for name, alike in self.alike.items() if alike}
+
+    def result(self) -> dict[str, Tensor]:
+        """All ranks so far."""
+        return {name: torch.cat(part).cpu() for name, part in self.ranks.items()}
+
+
+def _ranked(
+    pair: PairOnData, simulated: Trace, num_samples: int, functions: Mapping[str, Function], progress: bool
+) -> Calibration:
+    """The ranks of the simulated latents among draws of the guide."""
+    drawn = {name: site for name, site in sites(simulated).items() if name in pair.traces.latent()}
+    shape, depth = (1, pair.size), pair.layout.depth
+    truth = {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
+    tally, draw = _Tally(pair, truth), partial(_draws, pair, num_samples)
+    rows = max(1, pair.memory // (64 * num_samples * max(t.shape[1] for t in truth.values())))
+    with apart(pair, pair.seed + 1):
+        joint = JointTally(pair, drawn, truth, functions)
     with progress_bar(progress, pair.size, "data point") as bar:
         for where, batch in pair.batches(min(rows, MOST_ROWS)):
-            for name, draws in _draws(pair, batch, count).items():
-                parts.setdefault(name, []).append(_ranks(draws, truth[name][where]))
+            run = draw(batch)
+            tally.add(where, batch, run, num_samples)
+            with apart(pair, pair.seed + 2 + where.start):
+                joint.add(where, batch, run, num_samples)
             bar.update(batch_size(batch))
-    return {name: torch.cat(part).cpu() for name, part in parts.items()}
+    ranks, points = tally.result(), tally.points()
+    p_values = {name: chi_square_p_values(r, num_samples) for name, r in ranks.items() if name not in points}
+    found = None if points else joint.result()
+    return Calibration(ranks, p_values, num_samples, found, points, joint.profiles.result())
 
 
-def _draws(pair: PairOnData, batch: Batch, count: int) -> dict[str, Tensor]:
-    """Draws of the guide at each latent, `(L, B, D)`."""
-    depth, shape = pair.layout.depth, (count, batch_size(batch))
-    drawn = run_pair(lambda: None, partial(call, pair.guide, batch), count, depth)
-    latent = {name: site for name, site in sites(drawn.guide).items() if name in pair.traces.latent()}
-    return {name: by_dimension(site["value"], site, shape, depth) for name, site in latent.items()}
-
-
-def _ranks(draws: Tensor, truth: Tensor) -> Tensor:
-    """The number of draws `(L, B, D)` below the truth `(B, D)`, plus a random number of those equal to it."""
-    equal = (draws == truth).sum(0)
-    return (draws < truth).sum(0) + (torch.rand(equal.shape, device=equal.device) * (equal + 1)).long()
-
-
-def _p_values(ranks: Tensor, num_samples: int) -> Tensor:
-    """p-values of the chi-square test that each column is uniform on {0 ... L}, `(D,)`."""
-    levels, most = num_samples + 1, min(MOST_BINS, len(ranks) // PER_BIN)
-    bins = max(b for b in range(1, most + 1) if levels % b == 0)
-    if bins < 2:  # the number of ranks is prime, so the bins differ in width
-        bins = min(most, levels)
-    edges = torch.arange(levels) * bins // levels
-    expected = len(ranks) * edges.bincount(minlength=bins).double() / levels
-    counts = torch.stack([(edges[ranks] == b).sum(0) for b in range(bins)]).double()
-    statistic = ((counts - expected[:, None]).square() / expected[:, None]).sum(0)
-    return torch.special.gammaincc(torch.full_like(statistic, (bins - 1) / 2), statistic / 2)
+def _draws(pair: PairOnData, num_samples: int, batch: Batch) -> Trace:
+    """A run of the guide with L draws."""
+    return run_pair(lambda: None, partial(call, pair.guide, batch), num_samples, pair.layout.depth).guide

@@ -1,6 +1,6 @@
 """How far a guide can be trusted: all diagnostics that are cheap to compute, in one call and in words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TypeVar
@@ -12,13 +12,16 @@ from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError, SettingError
-from pyrovae.inference.diagnostics import verdicts
+from pyrovae.inference.diagnostics import findings, verdicts
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior, aggregate_posterior_on
 from pyrovae.inference.diagnostics.calibration import Calibration, calibration
 from pyrovae.inference.diagnostics.codes import CodeUse, code_use_on
+from pyrovae.inference.diagnostics.conflict import PriorDataConflict, conflict_on
 from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps_on
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
+from pyrovae.inference.diagnostics.joint import Function
 from pyrovae.inference.diagnostics.latents import LatentSummary, Tally, tallies
+from pyrovae.inference.diagnostics.predictive import PredictiveCheck, Statistic, predictive_check
 from pyrovae.inference.diagnostics.verdicts import Verdict
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Sums, summary
@@ -48,6 +51,8 @@ class Diagnosis(Shown):
         aggregate, calibration, gaps: the parts, None where absent.
         annealed: log p(x) by chains from the prior, None where absent.
         codes: the codes of each latent that has some, by name.
+        conflict: the comparison of the data with data that the model simulates, None where absent.
+        predictive: the statistics of the data beside those of data drawn anew, None where none was asked for.
     """
 
     size: int
@@ -61,6 +66,8 @@ class Diagnosis(Shown):
     gaps: InferenceGaps | None
     annealed: AnnealedEvidence | None = None
     codes: dict[str, CodeUse] = field(default_factory=dict)
+    conflict: PriorDataConflict | None = None
+    predictive: PredictiveCheck | None = None
 
     @property
     def good(self) -> bool:
@@ -87,6 +94,8 @@ def diagnose(
     num_simulations: int = 500,
     num_refined: int = 0,
     annealing: Annealing | None = None,
+    functions: Mapping[str, Function] | None = None,
+    statistics: Mapping[str, Statistic] | None = None,
     transform: Transform | None = None,
     memory: int = MEMORY,
     seed: int = 0,
@@ -106,6 +115,8 @@ def diagnose(
         num_refined: data points for which the guide is refined, to split the inference gap; this takes longer. 0 leaves
             it out.
         annealing: the path of chains from the prior, which estimate log p(x) without the guide; None leaves them out.
+        functions: functions of latents and batch that the calibration ranks too, as in `calibration`.
+        statistics: statistics of the data that are compared with those of data drawn anew, as in `predictive_check`.
         transform: what training applied to a batch; `pyrovae.data.Scale()` if None.
         memory: about how many bytes a chunk of draws may take.
         seed: the seed of the draws; the global random state is left alone.
@@ -127,17 +138,23 @@ def diagnose(
     with on_data("diagnose", model, guide, data, transform, memory=memory, seed=seed) as pair:
         per_datum, latents = _draws(pair, num_samples, absent, progress)
         given = pair.given(pair.place(torch.arange(num_simulations) % pair.size)) if num_simulations else {}
-        calibrated = partial(_calibration, pair, num_simulations, given, seed, progress)
+        calibrated = partial(_calibration, pair, num_simulations, given, functions, seed, progress)
         codes = _codes(pair)
         aggregate = _unless_refused(absent, "aggregate posterior", partial(_aggregate, pair, progress))
         ranks = _unless_refused(absent, "calibration", calibrated)
+        conflict = _conflict(pair, ranks)
         parts = _unless_refused(absent, "gaps", partial(_gaps, pair, num_refined, num_samples, progress))
         chains = _unless_refused(absent, "AIS from the prior", partial(_chains, pair, annealing, progress))
     for name, latent in latents.items():
         absent |= {f"{what} of {name}": reason for what, reason in latent.absent.items()}
     absent |= aggregate.absent if aggregate else {}
+    absent |= {"calibration": ranks.words()} if ranks and not ranks.p_values else {}
+    again = {"transform": transform, "memory": memory, "seed": seed, "progress": progress}
+    check = predictive_check(model, guide, data, statistics, **again) if statistics else None
     found = _verdicts(per_datum, latents, codes, aggregate, ranks, parts, chains, num_samples)
-    return Diagnosis(pair.size, num_samples, found, absent, per_datum, latents, aggregate, ranks, parts, chains, codes)
+    found += _findings(ranks, conflict, check)
+    known = (per_datum, latents, aggregate, ranks, parts, chains, codes, conflict, check)
+    return Diagnosis(pair.size, num_samples, found, absent, *known)
 
 
 def _unless_refused(absent: dict[str, str], name: str, part: Callable[[], T]) -> T | None:
@@ -159,12 +176,42 @@ def _aggregate(pair: PairOnData, progress: bool) -> AggregatePosterior:
     return aggregate_posterior_on(pair, progress=progress)
 
 
-def _calibration(pair: PairOnData, num_simulations: int, given: Batch, seed: int, progress: bool) -> Calibration:
+def _calibration(
+    pair: PairOnData,
+    num_simulations: int,
+    given: Batch,
+    functions: Mapping[str, Function] | None,
+    seed: int,
+    progress: bool,
+) -> Calibration:
     if not num_simulations:
         raise PairError("not requested (num_simulations=500)")
     return calibration(
-        pair.model, pair.guide, num_simulations, given=given, memory=pair.memory, seed=seed, progress=progress
+        pair.model,
+        pair.guide,
+        num_simulations,
+        given=given,
+        functions=functions,
+        memory=pair.memory,
+        seed=seed,
+        progress=progress,
     )
+
+
+def _conflict(pair: PairOnData, ranks: Calibration | None) -> PriorDataConflict | None:
+    if ranks is None or ranks.profile is None:
+        return None
+    pair.rewind()
+    return conflict_on(pair, ranks.profile, ranks.num_samples)
+
+
+def _findings(
+    ranks: Calibration | None, conflict: PriorDataConflict | None, check: PredictiveCheck | None
+) -> list[Verdict]:
+    """The verdicts on joint ranks, on simulated data beside the data, and on statistics, where they are present."""
+    found = [findings.of_joint(ranks.joint)] if ranks and ranks.joint else []
+    found += [findings.of_conflict(conflict)] if conflict else []
+    return found + ([findings.of_predictive(check)] if check else [])
 
 
 def _gaps(pair: PairOnData, num_refined: int, num_samples: int, progress: bool) -> InferenceGaps:
@@ -234,7 +281,7 @@ def _verdicts(
     for name, use in codes.items():
         found += verdicts.of_codes(name, use)
     found += verdicts.of_aggregate(aggregate) if aggregate else []
-    found += [verdicts.of_calibration(ranks)] if ranks else []
+    found += [verdicts.of_calibration(ranks)] if ranks and ranks.p_values else []
     return found + (verdicts.of_gaps(parts) if parts else [])
 
 

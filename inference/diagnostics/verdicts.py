@@ -15,16 +15,31 @@ from pyrovae.inference.evidence.estimates import Estimate
 from pyrovae.inference.pair.tails import RARE, UNTRUSTED
 from pyrovae.models.not_at_random import MISSING
 
-__all__ = ["Verdict", "of_aggregate", "of_beyond", "of_calibration", "of_codes", "of_gaps", "of_latent", "of_weights"]
+__all__ = [
+    "ENOUGH",
+    "UNLIKELY",
+    "Verdict",
+    "of_aggregate",
+    "of_beyond",
+    "of_calibration",
+    "of_codes",
+    "of_gaps",
+    "of_latent",
+    "of_weights",
+]
 
-CALIBRATED = "calibration (p-value)"
+P_VALUE = "(p-value)"  # how the names of tests end
 WORTH = 0.1  # the least good ratio of effective sample size to draws
 SMALL = 0.1  # nats; also the share of the rate below which a divergence is small
 CORRELATED = 0.5
 FEW_CODES = 0.1  # the share of a codebook below which its perplexity is a collapse
-UNLIKELY = 0.01  # p-value
 CONFIDENT = 1.645  # standard errors to the one-sided 95 % bound
-ENOUGH = 100  # simulations, below which a calibration that finds nothing says little
+
+UNLIKELY = 0.01
+"""The p-value below which a test of a diagnosis is an alarm."""
+
+ENOUGH = 100
+"""Simulations, below which a calibration that finds nothing says little."""
 
 
 class Verdict(NamedTuple):
@@ -48,7 +63,7 @@ class Verdict(NamedTuple):
     def cells(self) -> tuple[str, str, str, str]:
         """Its row of a table: a mark, the name, the number, and the words."""
         number = f"{self.value:.3g}" if self.error is None else f"{self.value:.2f} ± {self.error:.2f}"
-        number = p_text(self.value) if self.name == CALIBRATED else number
+        number = p_text(self.value) if self.name.endswith(P_VALUE) else number
         return {True: "", False: "!", None: "?"}[self.good], self.name, number, self.verdict
 
     def __str__(self) -> str:
@@ -252,9 +267,11 @@ def of_calibration(calibration: Calibration) -> Verdict:
     p, words = calibration.p_value, calibration.words(UNLIKELY)
     good: bool | None = p >= UNLIKELY
     count = len(next(iter(calibration.ranks.values())))
-    if good and count < ENOUGH:
+    if not good:
+        words += f": {calibration.consequence()}; train longer, take a richer guide, or recalibrate(...)"
+    elif count < ENOUGH:
         good, words = None, f"{words}, as far as {count} simulations can tell (num_simulations=500)"
-    return Verdict(CALIBRATED, p, None, words, good)
+    return Verdict(f"calibration {P_VALUE}", p, None, words, good)
 
 
 def of_gaps(gaps: InferenceGaps) -> list[Verdict]:

@@ -37,7 +37,12 @@ def trust(found: Diagnosis) -> Section:
         "text": text,
         "checks": checks,
         "absent": [{"name": name, "reason": reason} for name, reason in found.absent.items()],
-        "bars": [*_khat_bars(found), *_rate_bars(found), *_rank_bars(found.calibration)],
+        "bars": [
+            *_khat_bars(found),
+            *_rate_bars(found),
+            *_rank_bars(found.calibration),
+            *_joint_bars(found.calibration),
+        ],
     }
 
 
@@ -82,12 +87,33 @@ def _rank_bars(calibration: Calibration | None) -> list[dict[str, Any]]:
     levels = calibration.num_samples + 1
     width = -(-levels // min(levels, RANKS))
     for site, ranks in calibration.ranks.items():
+        if site in calibration.points:
+            continue
         counts = torch.bincount(ranks.flatten() // width, minlength=levels // width)
         words = f"Ranks of simulated {subscripted(site)} among draws of the guide. For a calibrated guide all bars are "
         words += "as high as the dashed line. High ends mean that it is too narrow, a hill that it is too wide."
         title, names = f"Calibration of {subscripted(site)}", [str(i * width) for i in range(len(counts))]
         level = ranks.numel() * width / levels
         bars.append({"title": title, "values": counts.tolist(), "names": names, "words": words, "level": level})
+    return bars
+
+
+def _joint_bars(calibration: Calibration | None) -> list[dict[str, Any]]:
+    """The ranks of joint quantities of simulated x and z."""
+    if calibration is None or calibration.joint is None:
+        return []
+    joint, bars = calibration.joint, []
+    for name, ranks in joint.ranks.items():
+        levels = joint.num_samples[name] + 1
+        width = -(-levels // min(levels, RANKS))
+        counts = torch.bincount(ranks // width, minlength=-(-levels // width))
+        words = f"Ranks of {name} of simulated data and latents among draws of the guide. 90 % regions hold "
+        words += f"{100 * joint.coverage(name):.0f} %. For a calibrated guide all bars are as high as the dashed line."
+        names = [str(i * width) for i in range(len(counts))]
+        level = len(ranks) * width / levels
+        bars.append(
+            {"title": f"Ranks of {name}", "values": counts.tolist(), "names": names, "words": words, "level": level}
+        )
     return bars
 
 

@@ -27,6 +27,10 @@ def test_every_verdict_is_a_check(ppca, guide):
     assert sum(bars["k-hat"]["values"]) == 20  # those below 0 and above 2 are in the bars at the ends
     ranks = bars["Calibration of z"]
     assert sum(ranks["values"]) == pytest.approx(ranks["level"] * len(ranks["values"]))
+    for name, held in found.calibration.joint.ranks.items():
+        joint = bars[f"Ranks of {name}"]
+        assert sum(joint["values"]) == len(held) == pytest.approx(joint["level"] * len(joint["values"]))
+        assert f"90 % regions hold {100 * found.calibration.joint.coverage(name):.0f} %" in joint["words"]
 
 
 def test_what_cannot_be_told_is_counted_apart(ppca, guide):
