@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.display import Cells, Shown
+from pyrovae.display import Cells, Shown, plus_minus
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.pair.contract import ProgramLike
@@ -59,7 +59,7 @@ class EvidenceBounds(Shown):
         rows = [
             ("upper bound", str(self.upper.log_evidence)),
             ("lower bound", str(self.lower.log_evidence)),
-            ("gap", f"{self.gap.value:.3f} ± {self.gap.error:.3f}"),
+            ("gap", str(self.gap)),
         ]
         for name, label in (("log_evidence", f"{samples:,} draws"), ("elbo", "ELBO")):
             rows.append((label, f"{getattr(self.evaluation, name)}, {_below(*self.shortfall(name))}"))
@@ -68,7 +68,7 @@ class EvidenceBounds(Shown):
 
 def _below(low: Estimate, high: Estimate) -> str:
     """Where an estimate lies between the bounds, or below both."""
-    least, most = (f"{abs(bound.value):.3f} ± {bound.error:.3f}" for bound in (low, high))
+    least, most = (plus_minus(abs(bound.value), bound.error) for bound in (low, high))
     if low.value >= 0 or high.value < 0:
         return f"{'below' if low.value >= 0 else 'above'} log p(x) by {least} to {most}"
     return f"above the lower bound by {least}, below the upper one by {most}"

@@ -13,7 +13,7 @@ import torch
 import pyrovae.inference
 from pyrovae import plots
 from pyrovae.data import Dataset, Table
-from pyrovae.display import Cells, Shown, shortened
+from pyrovae.display import Cells, Shown, plus_minus, shortened
 from pyrovae.inference import History, evaluate, log_evidence
 from pyrovae.inference.evidence.estimates import Estimate
 
@@ -85,7 +85,7 @@ def test_an_evaluation_is_its_table_everywhere(evaluation):
     assert repr(evaluation) == str(evaluation)
     assert "tensor" not in repr(evaluation)
     html = evaluation._repr_html_()
-    assert html.count("<tr>") == 5
+    assert html.count("<tr>") == 7
     assert str(evaluation.elbo) in html
 
 
@@ -96,7 +96,7 @@ def test_an_evidence_shows_khat(ppca, evaluation):
     value, error = narrow
     assert narrow == (value, error) == Estimate(value, error)
     assert narrow.unreliable > 0.5
-    assert repr(narrow) == str(narrow) == f"{value:.2f} ± {error:.2f} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
+    assert repr(narrow) == str(narrow) == f"{plus_minus(value, error)} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
     assert "k-hat > 0.7: 0 %" in str(evaluation)
     few = log_evidence(ppca.model, ppca.guide(), data, num_samples=10)
     assert "k-hat" not in str(few)

@@ -90,9 +90,9 @@ def test_a_model_that_observes_another_thing_than_it_was_given(ppca, says):
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.5, 2.0, "below log p(x) by 0.500 ± 0.100 to 2.000 ± 0.200"),
-        (-10.7, 3.2, "above the lower bound by 10.700 ± 0.100, below the upper one by 3.200 ± 0.200"),
-        (-3.0, -1.0, "above log p(x) by 3.000 ± 0.100 to 1.000 ± 0.200"),
+        (0.5, 2.0, "below log p(x) by 0.50 ± 0.10 to 2.00 ± 0.20"),
+        (-10.7, 3.2, "above the lower bound by 10.70 ± 0.10, below the upper one by 3.20 ± 0.20"),
+        (-3.0, -1.0, "above log p(x) by 3.00 ± 0.10 to 1.00 ± 0.20"),
     ],
 )
 def test_no_amount_is_negative(low, high, words):
