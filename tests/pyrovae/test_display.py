@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import math
 import pickle
 import warnings
 
@@ -180,3 +181,20 @@ def test_a_notebook_shows_each_result_once():
     assert kinds[4:6] == [[], [["image/png", "text/plain"]]]
     assert "Warning" not in str(outputs[6])
     assert "3/3" in str(outputs[6])
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-88.91834, 0.00421, "-88.9183 ± 0.0042"),
+        (-88.91834, 0.0996, "-88.92 ± 0.10"),
+        (-88.91834, 4.21, "-88.9 ± 4.2"),
+        (12345.6, 123.4, "12346 ± 123"),
+        (1.5, 1e-9, "1.500000 ± < 0.000001"),
+        (1.5, 0.0, "1.50 ± 0"),
+        (1.5, math.nan, "1.50 ± -"),
+        (math.nan, math.nan, "- ± -"),
+    ],
+)
+def test_a_value_has_the_digits_of_its_error(value, error, text):
+    assert plus_minus(value, error) == text
