@@ -37,7 +37,7 @@ from pyrovae.examples._shared import (
 from pyrovae.guides import BottomUpGuide, Corrupted, GaussianNoise, TopDownGuide
 from pyrovae.inference import ELBO
 from pyrovae.models import ConditionalNormal, HierarchicalVAE, LadderVAE, Level, Likelihood, likelihoods, priors
-from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.blocks import ConvBlock, ConvHead, DenseBlock
 from pyrovae.networks.dense import MLP, GatedMLP
 from pyrovae.networks.shape import Shape, as_shape
 
@@ -106,9 +106,9 @@ def dense_normal(width: int, latent: int) -> ConditionalNormal:
     return ConditionalNormal(DenseBlock(width, 2 * latent, width))
 
 
-def spatial_normal(given: Sequence[int], event: Sequence[int], hidden: int) -> ConditionalNormal:
-    """The normal of a latent `(C, H, W)`, by a convolutional block on a state of that size."""
-    return ConditionalNormal(ConvBlock(given, (2 * event[0], *event[1:]), hidden), event_dim=3)
+def spatial_normal(given: Sequence[int], channels: int) -> ConditionalNormal:
+    """The normal of a latent of that many channels, by a 1x1 convolution on a state of its size."""
+    return ConditionalNormal(ConvHead(given, 2 * channels), event_dim=3)
 
 
 def chain(flags: argparse.Namespace, likelihood: Likelihood) -> tuple[HierarchicalVAE, list[Shape]]:
@@ -138,7 +138,7 @@ def conv_ladder(flags: argparse.Namespace, likelihood: Likelihood) -> tuple[Ladd
     events = [(channels, *size) for channels, size in zip(below, sizes, strict=True)]
     states = [(flags.width, *size) for size in sizes]
     levels = [
-        Level(spatial_normal(here, event, flags.width), ConvBlock(here, beneath, flags.width, side=event[0]))
+        Level(spatial_normal(here, event[0]), ConvBlock(here, beneath, flags.width, side=event[0]))
         for event, here, beneath in zip(events, states, [states[0], *states[:-1]], strict=True)
     ]
     first, decoder = MLP(top, states[-1], [8 * flags.width]), ConvBlock(states[0], likelihood.params_shape, flags.width)
@@ -173,7 +173,7 @@ def conv_top_down(model: Hierarchy, events: list[Shape], shape: Shape, width: in
     encoders: list[nn.Module] = [
         ConvBlock(wide, narrow, width) for wide, narrow in pairwise([as_shape(shape), *states])
     ]
-    messages = [spatial_normal(state, event, width) for state, event in zip(states, below, strict=True)]
+    messages = [spatial_normal(state, event[0]) for state, event in zip(states, below, strict=True)]
     hidden = 8 * width
     return TopDownGuide(model, [*encoders, MLP(states[-1], hidden, [])], [*messages, normal(hidden, top, hidden)])
 

@@ -100,9 +100,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--prior", choices=("normal", "mixture"), default="normal", help="p(z); the mixture is learned")
     p.add_argument("--components", type=values.positive_int, default=200, help="normals of a learned mixture")
     p.add_argument("--warm-up", type=values.whole, default=10, help="epochs in which the weight of the rate rises to 1")
+    weight = f"how often log p(y | z) counts in training; {LABEL_WEIGHT} in Wu & Goodman (2018)"
+    p.add_argument("--label-weight", type=values.positive, default=1.0, help=weight)
     add_binarize(p)
     p.set_defaults(schedule="cosine", lr=2e-3, num_samples=200)
-    return p.parse_args(argv)
+    flags = p.parse_args(argv)
+    if flags.particles > 1 and flags.label_weight != 1:
+        p.error("--label-weight requires one particle: the bound of several has no weights. Leave --particles out.")
+    return flags
 
 
 def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[MultimodalVAE, ExpertsGuide]:
@@ -132,7 +137,7 @@ def run(flags: argparse.Namespace) -> Found:
     loss = (
         IWAE(flags.particles)
         if flags.particles > 1
-        else ELBO(kl_weight=rising_weight(dataset, flags, epochs=flags.warm_up))
+        else ELBO(kl_weight=rising_weight(dataset, flags, epochs=flags.warm_up), site_weights={"y": flags.label_weight})
     )
     trained = replace(train(model, guide, shown, dataset, flags, loss=loss), transform=whole)
     trained = replace(trained, test=whole.prepare(dataset.test))

@@ -8,15 +8,15 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pyrovae.checks import check_choice
 from pyrovae.data.modalities import every_subset
-from pyrovae.errors import DataError, PairError
+from pyrovae.errors import PairError
 from pyrovae.models.distributions.normal import diagonal_normal, precision_weighted
 from pyrovae.models.distributions.uniform_mixture import UniformMixture
 from pyrovae.models.modalities import Modality, modality_names, observed_modalities, signature_of
 from pyrovae.models.program import Program
-from pyrovae.numeric import has_values
 
 __all__ = ["ExpertsGuide"]
 
@@ -27,9 +27,11 @@ Combination = Literal["product", "mixture", "mixture-of-products"]
 class ExpertsGuide(Program):
     """q(z | x_S) of the modalities S that a data point has, from one expert for each: e_m(z | x_m), a diagonal normal.
 
-    - `"product"`: Normal(z; 0, I) prod_{m in S} e_m(z | x_m), normalised. With nothing observed it is Normal(z; 0, I).
+    - `"product"`: Normal(z; 0, I) prod_{m in S} e_m(z | x_m), normalised.
     - `"mixture"`: 1/|S| sum_{m in S} e_m(z | x_m).
     - `"mixture-of-products"`: the mean over all non-empty subsets A of S of prod_{m in A} e_m(z | x_m), normalised.
+
+    A data point with nothing observed has its exact posterior, Normal(z; 0, I), under each of them.
 
     A draw of a mixture is one of a component, its density that of the whole mixture, and several draws of a data point
     take the components in turn (`models.distributions.UniformMixture`).
@@ -44,7 +46,6 @@ class ExpertsGuide(Program):
     Raises:
         SettingError: no modality, a name that is taken, or another combination.
         PairError: in a call, no modality, or a tensor that is none.
-        DataError: in a call, a data point without any modality, for a mixture.
         ShapeError: in a call, a flag that is not `(B,)`.
 
     References: Wu & Goodman (2018), arXiv:1802.05335, for the product (MVAE); Shi et al. (2019), arXiv:1911.03393, for
@@ -67,7 +68,6 @@ class ExpertsGuide(Program):
         experts = {name: diagonal_normal(self.encoders[name](part.filled())) for name, part in observed.items()}
         if self.combine == "product":
             return _product(experts, observed)
-        _require_one(self.combine, observed)
         size = 1 if self.combine == "mixture" else len(experts)
         return _mixture(experts, observed, size)
 
@@ -97,12 +97,17 @@ def _where_present(expert: dist.Normal, present: Tensor | None) -> dist.Normal:
 def _mixture(
     experts: Mapping[str, TorchDistribution], observed: Mapping[str, Modality], size: int
 ) -> TorchDistribution:
-    """The mixture of the products over all subsets of at most `size` experts."""
+    """The mixture of the products over all subsets of at most `size` experts; the prior where there are none."""
     subsets = [subset for subset in every_subset(list(experts)) if len(subset) <= size]
     products = [precision_weighted(*(experts[name] for name in subset)).base_dist for subset in subsets]
     present = {name: _everywhere(part) for name, part in observed.items()}
     available = torch.stack([torch.stack([present[name] for name in subset]).all(0) for subset in subsets], -1)
     loc, scale = (torch.stack([getattr(part, of) for part in products], -2) for of in ("loc", "scale"))
+    if all(part.present is not None for part in observed.values()):  # else each data point has an expert
+        loc, scale = (
+            functional.pad(part, (0, 0, 0, 1), value=of_prior) for part, of_prior in ((loc, 0.0), (scale, 1.0))
+        )
+        available = torch.cat([available, ~available.any(-1, keepdim=True)], -1)
     return UniformMixture(loc, scale, available)
 
 
@@ -111,16 +116,3 @@ def _everywhere(part: Modality) -> Tensor:
     if part.present is not None:
         return part.present
     return torch.ones(len(part.value), dtype=torch.bool, device=part.value.device)
-
-
-def _require_one(combine: str, observed: Mapping[str, Modality]) -> None:
-    """Each data point has a modality; a step that is compiled, or on a GPU, does not look."""
-    flags = [part.present for part in observed.values()]
-    if any(flag is None or flag.device.type != "cpu" or not has_values(flag) for flag in flags):
-        return
-    empty = ~torch.stack([flag for flag in flags if flag is not None]).any(0)
-    if empty.any():
-        raise DataError(
-            f"A {combine} requires a modality of each data point, got {int(empty.sum())} of {len(empty)} "
-            'without any. Drop these rows, or write ExpertsGuide(encoders, "product"), which is then the prior.'
-        )

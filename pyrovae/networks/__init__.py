@@ -6,7 +6,7 @@ Every network here maps `(*, *in_shape)` to `(*, *out_shape)` for any number of 
 
 from pyrovae.networks.bags import BagEncoder, UnitBatchNorm
 from pyrovae.networks.bijections import Coupling, InverseAutoregressive
-from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.blocks import ConvBlock, ConvHead, DenseBlock
 from pyrovae.networks.causal import CausalTransformer
 from pyrovae.networks.codebooks import Codebook, Levels
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
@@ -26,6 +26,7 @@ __all__ = [
     "ConvBlock",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvHead",
     "Coupling",
     "DenseBlock",
     "GatedMLP",

@@ -16,7 +16,7 @@ from pyrovae.errors import ShapeError
 from pyrovae.networks.shape import as_image_shape, as_shape
 from pyrovae.recorded import Recorded
 
-__all__ = ["ConvBlock", "DenseBlock"]
+__all__ = ["ConvBlock", "ConvHead", "DenseBlock"]
 
 
 class DenseBlock(Recorded, nn.Module):
@@ -112,13 +112,40 @@ class ConvBlock(Recorded, nn.Module):
         cast(Tensor, self.outer.bias).copy_(output.mean((-2, -1)))
 
 
+class ConvHead(Recorded, nn.Module):
+    """W * act(h), a 1x1 convolution from a state to the parameters of a latent: `(*, C, H, W) -> (*, C', H, W)`.
+
+    It costs a tenth of a residual block, so it suits a ladder of many levels whose states come from blocks. Its weights
+    start at a third of a block's scale, which keeps the first normals near N(0, 1).
+
+    Args:
+        in_shape: `(C, H, W)` of the state h.
+        out_channels: C', such as twice the channels of a latent, for a mean and a scale.
+        activation: the nonlinearity, a module class.
+    """
+
+    def __init__(
+        self, in_shape: Sequence[int], out_channels: int, activation: Callable[[], nn.Module] = nn.ReLU
+    ) -> None:
+        super().__init__()
+        self.in_shape = as_image_shape(in_shape, "ConvHead")
+        self.activation = activation()
+        self.outer = nn.Conv2d(self.in_shape[0], check_count("out_channels", out_channels), 1)
+        _keep_scale(self, 1 / 3)
+
+    def forward(self, h: Tensor) -> Tensor:
+        lead = h.shape[:-3]
+        out = self.outer(self.activation(h.reshape(-1, *self.in_shape)))
+        return out.reshape(*lead, *out.shape[1:])
+
+
 @torch.no_grad()
-def _keep_scale(block: nn.Module) -> None:
-    """Draw weights of variance 1 / fan-in, which keep the scale of a signal along many blocks (LeCun et al. 1998).
+def _keep_scale(block: nn.Module, scale: float = 1.0) -> None:
+    """Draw weights of variance scale^2 / fan-in; 1 keeps the scale of a signal along many blocks (LeCun et al. 1998).
 
     torch's default variance is a third of that. The signal would fade, and x would hardly depend on a latent far up a
     ladder.
     """
     for part in block.children():
         if isinstance(part, nn.Linear | nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, nonlinearity="linear")
+            nn.init.kaiming_normal_(part.weight, nonlinearity="linear").mul_(scale)

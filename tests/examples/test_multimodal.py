@@ -25,3 +25,9 @@ def test_multimodal_takes_subsets_and_several_draws(example, digits, tmp_path):
 def test_multimodal_refuses_other_subsets(example, digits, tmp_path):
     done = example("multimodal.py", "--data", digits, "--subsets", "x+v", folder=tmp_path, code=2)
     assert "subsets of x and y" in done.stderr
+
+
+def test_multimodal_weighs_labels_of_single_draws(example, digits, tmp_path):
+    flags = ["--data", digits, "--label-weight", "50", "--particles", "2"]
+    done = example("multimodal.py", *flags, folder=tmp_path, code=2)
+    assert "--label-weight requires one particle" in done.stderr

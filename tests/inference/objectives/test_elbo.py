@@ -2,6 +2,7 @@
 
 import math
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -46,6 +47,8 @@ def test_weights_by_hand(ppca, loss, tracked):
         ELBO(free_bits=0.01): likelihood - rate.mean(),
         ELBO(kl_weight=3.0, capacity=2.0): likelihood - 3 * (rate.mean() - 2).abs(),
         ELBO(kl_weight=Linear(0.5, 1.0, 10)): likelihood - 0.5 * rate,
+        ELBO(site_weights={"x": 3.0}): 3 * likelihood - rate,
+        ELBO(site_weights={"x": 0.5}, kl_weight=2.0): likelihood / 2 - 2 * rate,
     }
     for objective, bound in by_hand.items():
         objective.loss(ppca.model, guide, data["x"])
@@ -85,6 +88,28 @@ def test_arguments_that_make_no_sense(says):
         for wrong in (-1.0, math.nan, math.inf, "1"):
             with says(SettingError, name):
                 ELBO(**{name: wrong})
+
+
+@pytest.mark.parametrize("name", ["z", "y"])
+def test_weights_are_of_observed_sites(name, ppca, loss, says):
+    data, guide = ppca.data(6), ppca.guide(0.3, 1.2)
+    with says(PairError, "observed sites", f"'{name}'", "x"):
+        loss(ELBO(site_weights={name: 2.0}), ppca.model, guide, data["x"])
+
+
+def test_weights_of_sites_under_a_latent_that_is_summed_out(loss, says):
+    def model(x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            c = pyro.sample("c", dist.Bernoulli(torch.tensor(0.3)), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(z + c, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+    with says(PairError, "draws each latent", "'c'", "site_weights"):
+        loss(ELBO(site_weights={"x": 2.0}), model, guide, torch.randn(4))
 
 
 def test_free_bits_per_dimension_require_a_product(ppca, says):

@@ -178,6 +178,41 @@ def test_rounding_is_no_difference(scale):
     check_pair(model, NormalGuide(MLP(500, 40, (300,))), {"x": 100 * torch.randn(7, 500)})
 
 
+def narrow_chain(network, scale=1e-6):
+    """z2 ~ N(0, I), z1 ~ N(network(z2), scale^2), x ~ N(z1, 1), and a guide that draws the same."""
+
+    def top_down(rows):
+        z2 = pyro.sample("z2", dist.Normal(torch.zeros(rows, 20), 1.0).to_event(1))
+        return pyro.sample("z1", dist.Normal(network(z2), scale).to_event(1))
+
+    def model(x=None, *, size=None):
+        rows = len(x) if size is None else size
+        with pyro.plate("data", rows, dim=-1):
+            pyro.sample("x", dist.Normal(top_down(rows), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            top_down(len(x))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("mix", [None, *MIXES.values()], ids=[None, *MIXES])
+def test_a_latent_narrower_than_rounding_is_told_from_a_mixture(mix, says):
+    """Rounding changes log p(z1 | z2) by nats; a network that mixes rows or draws changes it by far more."""
+    weight = torch.randn(20, 300)
+
+    def rounded(z):  # another order of the same sum where several draws are scored together
+        return z @ weight if z.dim() == 2 else z.flip(-1) @ weight.flip(0)
+
+    model, guide = narrow_chain(rounded if mix is None else Mixing(mix, 20, 300).requires_grad_(False))
+    if mix is None:
+        check_pair(model, guide, {"x": torch.randn(7, 300)})
+    else:
+        with says(PairError, "site 'z1'"):
+            check_pair(model, guide, {"x": torch.randn(7, 300)})
+
+
 def test_a_shared_latent_may_depend_on_all_rows():
     def model(x=None, *, size=None, data_size=None):
         mu = pyro.sample("mu", dist.Normal(torch.tensor(0.0), 1.0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyrovae.errors import ShapeError
-from pyrovae.networks.blocks import ConvBlock, DenseBlock
+from pyrovae.networks.blocks import ConvBlock, ConvHead, DenseBlock
 
 
 @pytest.mark.parametrize("lead", [(), (4,), (2, 4)])
@@ -51,3 +51,17 @@ def test_training_starts_near_the_data():
 def test_a_size_that_is_neither_half_nor_double(says):
     with says(ShapeError, "stays, halves or doubles", "(3, 6, 6)", "(3, 4, 4)"):
         ConvBlock((3, 6, 6), (3, 4, 4), 4)
+
+
+@pytest.mark.parametrize("lead", [(), (4,), (2, 4)])
+def test_a_head_is_one_linear_map_at_each_pixel(lead):
+    head, h = ConvHead((3, 6, 5), 2), torch.randn(*lead, 3, 6, 5)
+    by_pixel = (
+        torch.einsum("oc,...chw->...ohw", head.outer.weight[:, :, 0, 0], h.relu()) + head.outer.bias[:, None, None]
+    )
+    torch.testing.assert_close(head(h), by_pixel)
+
+
+def test_a_head_starts_at_a_third_of_the_scale_of_a_block():
+    torch.manual_seed(0)
+    assert 20 * ConvHead((400, 1, 1), 400).outer.weight.std().item() == pytest.approx(1 / 3, rel=0.02)
