@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data
+from pyrovae.display import plus_minus
 from pyrovae.guides import Completed, NormalGuide, ZeroFilled
 from pyrovae.inference import IWAE, evaluate, fit, impute
 from pyrovae.models import VAE, Masked, Mechanism, NotAtRandom, SelfMasking, likelihoods, priors
@@ -144,10 +145,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             start, cpu = time.perf_counter(), time.process_time()
             found = [trained_error(args, told, x, seed) for seed in range(args.seeds)]
             errors, evidence = (np.array(part) for part in zip(*found, strict=True))
-            spread = f" ± {errors.std(ddof=1):.3f}" if len(errors) > 1 else ""
+            mean = plus_minus(errors.mean(), errors.std(ddof=1)) if len(errors) > 1 else f"{errors.mean():.3f}"
             each = (time.perf_counter() - start) / args.seeds, (time.process_time() - cpu) / args.seeds
             print(
-                f"  {told:<8} {errors.mean():.3f}{spread}   {np.round(errors, 3).tolist()}   evidence "
+                f"  {told:<8} {mean}   {np.round(errors, 3).tolist()}   evidence "
                 f"{evidence.mean():.2f}   {each[0]:.0f} s, {each[1]:.0f} s of one core, each",
                 flush=True,
             )

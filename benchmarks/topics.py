@@ -25,6 +25,7 @@ import torch
 from topic_peers import Found
 
 from pyrovae import data
+from pyrovae.display import plus_minus
 from pyrovae.examples import topics as example
 from pyrovae.inference import ELBO, evaluate, fit, nats_per_word, relevance, topic_scores, topics
 
@@ -105,7 +106,7 @@ def measured(dataset: data.Dataset, corpus: str, method: str, count: int, seed: 
 
 def cell(values: list[float]) -> str:
     """A mean over seeds, and their standard deviation."""
-    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+    return plus_minus(mean(values), stdev(values)) if len(values) > 1 else f"{mean(values):.3f}"
 
 
 def table(lines: list[Json]) -> str:

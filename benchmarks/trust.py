@@ -20,7 +20,7 @@ import torch
 
 from pyrovae import data, plots
 from pyrovae.examples import iwae, vae
-from pyrovae.inference import Annealing, annealed, diagnose, load_weights, nuts
+from pyrovae.inference import Annealing, Estimate, annealed, diagnose, load_weights, nuts
 
 PAIRS = {"vae": (vae, []), "iwae": (iwae, ["--particles", "1"])}  # the example, and the flags of its pair
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if trust.gaps is not None:
         split = trust.gaps
         total, error = exact.value - split.elbo.value, (exact.error**2 + split.elbo.error**2) ** 0.5
-        print(f"\n{split}\napproximation + amortisation {split.inference}; annealed - ELBO {total:.2f} ± {error:.2f}")
+        print(f"\n{split}\napproximation + amortisation {split.inference}; annealed - ELBO {Estimate(total, error)}")
     if trust.calibration is not None and args.ranks:
         plots.save(plots.ranks(trust.calibration.ranks["z"], trust.calibration.num_samples), args.ranks)
     one = {name: tensor[:1] for name, tensor in test.items()}

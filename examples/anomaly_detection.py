@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.errors import DataError
 from pyrovae.examples._shared import (
     Trained,
@@ -129,7 +130,7 @@ def tabulate(table: Mapping[str, Sequence[Detection]], columns: Sequence[str], t
         values = np.array([one.auroc for one in row])
         error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         parts = "".join(f"{value:>8.3f}" for value in values)
-        mean = f"{values.mean():.3f} ± {error:.3f}"
+        mean = plus_minus(values.mean(), error)
         print(f"  {name:<22}{parts}{mean:>17}{np.mean([one.auprc for one in row]):>14.3f}")
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from pyrovae import data
+from pyrovae.display import plus_minus
 from pyrovae.errors import DataError
 from pyrovae.examples._shared import (
     Row,
@@ -105,7 +106,7 @@ def build(flags: argparse.Namespace, split: data.Batch, classes: int) -> tuple[n
 def accuracy_row(share: float, size: int) -> Row:
     """The accuracy of q(y | x), with its binomial standard error."""
     error = 100 * math.sqrt(share * (1 - share) / size)
-    return Row("accuracy", f"{share:.2%} ± {error:.2f}", "types of test cells, never seen")
+    return Row("accuracy", f"{plus_minus(100 * share, error)} %", "types of test cells, never seen")
 
 
 def script(flags: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.examples._shared import (
     Row,
     Trained,
@@ -184,7 +185,7 @@ def run(
     trained = train(model, guide, transform(flags), dataset, flags, loss=objective)
     measured = score(trained, flags)
     found = cluster_accuracy(model, guide, trained.test, transform=trained.transform)
-    share = f"{found.value:.2%} ± {100 * found.error:.2f}"
+    share = f"{plus_minus(100 * found.value, 100 * found.error)} %"
     rows = [Row("accuracy", share, f"of {found.used} clusters, all test data, labels matched one to one")]
     write_summary(trained, measured, flags, rows=rows, entries={"variant": variant} | entries(found))
     write_pictures(trained, flags.out)
@@ -198,11 +199,11 @@ def entries(found: ClusterAccuracy) -> dict[str, Any]:
 
 def tabulate(found: Mapping[str, Clustered]) -> None:
     """Print a row for each variant, and the legend."""
-    print(f"\n{'':<18}{'accuracy':>18}{'clusters':>10}{'ELBO':>17}{'evidence':>17}{'time':>8}")
+    print(f"\n{'':<18}{'accuracy':>18}{'clusters':>10}{'ELBO':>20}{'evidence':>20}{'time':>8}")
     for variant, (measured, accuracy, trained) in found.items():
-        share = f"{accuracy.value:.2%} ± {100 * accuracy.error:.2f}"
+        share = f"{plus_minus(100 * accuracy.value, 100 * accuracy.error)} %"
         print(
-            f"{variant:<18}{share:>18}{accuracy.used:>10}{measured.elbo!s:>17}{measured.log_evidence!s:>17}"
+            f"{variant:<18}{share:>18}{accuracy.used:>10}{measured.elbo!s:>20}{measured.log_evidence!s:>20}"
             f"{trained.seconds:>6.0f} s"
         )
     print(LEGEND)

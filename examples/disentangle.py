@@ -161,11 +161,11 @@ def tabulate(found: Mapping[str, Disentangled]) -> None:
     """Print a row for each variant, and the legend."""
     factors = list(next(iter(found.values())).gap.gaps)
     heads = "".join(f"{name:>{len(name) + 2}}" for name in factors)
-    print(f"\n{'':<12}{'ELBO':>16}{'rate':>15}{'MIG':>7}{heads}{'FactorVAE':>11}{'active':>8}{'time':>8}")
+    print(f"\n{'':<12}{'ELBO':>19}{'rate':>17}{'MIG':>7}{heads}{'FactorVAE':>11}{'active':>8}{'time':>8}")
     for variant, (measured, gap, votes, trained) in found.items():
         gaps = "".join(f"{gap.gaps[name]:>{len(name) + 2}.2f}" for name in factors)
         print(
-            f"{variant:<12}{measured.elbo!s:>16}{measured.rate!s:>15}{gap.value:>7.2f}{gaps}{votes.value:>11.2f}"
+            f"{variant:<12}{measured.elbo!s:>19}{measured.rate!s:>17}{gap.value:>7.2f}{gaps}{votes.value:>11.2f}"
             f"{int(votes.active.sum()):>8}{trained.seconds:>6.0f} s"
         )
     print(LEGEND.format(chance=1 / len(factors)))

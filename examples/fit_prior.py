@@ -90,10 +90,10 @@ def fitted(trained: Trained, flags: argparse.Namespace, name: str) -> FittedPrio
 def tabulate(found: dict[str, FittedPrior], flags: argparse.Namespace) -> None:
     """Print a row for the former prior, and one for each new prior."""
     former = next(iter(found.values())).before
-    print(f"\n{'prior':<10}{'gain':>16}{'ELBO':>17}{'rate':>16}{'log-evidence':>38}{'time':>9}{'epochs':>8}")
-    print(f"{'former':<10}{'':>16}{former.elbo!s:>17}{former.rate!s:>16}{former.log_evidence!s:>38}")
+    print(f"\n{'prior':<10}{'gain':>18}{'ELBO':>20}{'rate':>18}{'log-evidence':>40}{'time':>9}{'epochs':>8}")
+    print(f"{'former':<10}{'':>18}{former.elbo!s:>20}{former.rate!s:>18}{former.log_evidence!s:>40}")
     for name, one in found.items():
-        numbers = f"{one.gain!s:>16}{one.after.elbo!s:>17}{one.after.rate!s:>16}{one.after.log_evidence!s:>38}"
+        numbers = f"{one.gain!s:>18}{one.after.elbo!s:>20}{one.after.rate!s:>18}{one.after.log_evidence!s:>40}"
         print(f"{name:<10}{numbers}{one.history.seconds:>7.0f} s{len(one.history.rows):>8}")
     print(f"nats per test data point, {flags.num_samples} draws per data point; gain of the ELBO on the same draws")
 

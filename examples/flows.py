@@ -191,11 +191,11 @@ def epochs_in(flags: argparse.Namespace, variant: str) -> int:
 
 def tabulate(flags: argparse.Namespace, found: Mapping[str, Compared]) -> None:
     """Print a row for each variant."""
-    print(f"\n{'variant':<14}{'ELBO':>17}{'log-evidence':>18}{'k-hat>0.7':>11}{'rate':>16}{'time':>10}{'epochs':>8}")
+    print(f"\n{'variant':<14}{'ELBO':>20}{'log-evidence':>20}{'k-hat>0.7':>11}{'rate':>18}{'time':>10}{'epochs':>8}")
     for name, (measured, history) in found.items():
         print(
-            f"{name:<14}{measured.elbo!s:>17}{measured.log_evidence!s:>18}{measured.unreliable:>11.0%}"
-            f"{measured.rate!s:>16}{history.seconds:>8.0f} s{len(history.rows):>8}"
+            f"{name:<14}{measured.elbo!s:>20}{measured.log_evidence!s:>20}{measured.unreliable:>11.0%}"
+            f"{measured.rate!s:>18}{history.seconds:>8.0f} s{len(history.rows):>8}"
         )
     print(
         f"nats per test data point; log-evidence with {flags.num_samples} draws per data point, "

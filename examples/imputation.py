@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.errors import SettingError
 from pyrovae.examples._shared import (
     Row,
@@ -278,8 +279,8 @@ def column_names(flags: argparse.Namespace, x: Tensor) -> list[str]:
 
 def mean_and_error(values: Sequence[float]) -> str:
     """The mean, and its standard error where there are several values."""
-    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{error}"
+    mean, several = float(np.mean(values)), len(values) > 1
+    return plus_minus(mean, np.std(values, ddof=1) / len(values) ** 0.5) if several else f"{mean:.3f}"
 
 
 # ---------------------------------------------------------------------------------------------------- images

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.examples._shared import (
     Row,
     Trained,
@@ -188,7 +189,7 @@ def rows(found: Found) -> list[Row]:
     label = found.evidence.conditional(["y"], ["x"])
     return [
         *parts,
-        Row("-log p(y|x)", f"{-label.value:.3f} ± {label.error:.3f}", "nats per label, the difference of two rows"),
+        Row("-log p(y|x)", plus_minus(-label.value, label.error), "nats per label, the difference of two rows"),
         Row(
             "MVAE's loss",
             f"{found.weighted:.2f}",

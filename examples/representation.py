@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.examples._shared import (
     Row,
     Trained,
@@ -183,7 +184,7 @@ def tabulate_accuracies(
     print(f"\naccuracy of a support-vector machine, {size} test data points, {choices}")
     print(f"  {'':<22}" + "".join(f"{f'{labels} labels':>17}" for labels in flags.labels))
     for name, row in table.items():
-        print(f"  {name:<22}" + "".join(f"{f'{100 * p:.1f} ± {100 * error:.1f} %':>17}" for p, error in row.values()))
+        print(f"  {name:<22}" + "".join(f"{f'{plus_minus(100 * p, 100 * error)} %':>17}" for p, error in row.values()))
 
 
 def trial(flags: argparse.Namespace, trained: Trained, labels: int, seed: int) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.examples._shared import (
     Row,
     Trained,
@@ -135,7 +136,7 @@ def accuracy_rows(table: Mapping[int, float], size: int) -> list[Row]:
     return [
         Row(
             f"{labels} labels",
-            f"{p:.2%} ± {100 * math.sqrt(p * (1 - p)) / math.sqrt(size):.2f}",
+            f"{plus_minus(100 * p, 100 * math.sqrt(p * (1 - p)) / math.sqrt(size))} %",
             "accuracy, all test data",
         )
         for labels, p in table.items()

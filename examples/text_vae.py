@@ -250,11 +250,11 @@ def sentences(trained: Trained, seed: int) -> str:
 
 def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores]) -> None:
     """Print a row for each variant, and the legend."""
-    print(f"\n{'':<11}{'evidence':>16}{'perplexity':>15}{'rate':>14}{'information':>13}{'active':>10}{'time':>8}")
+    print(f"\n{'':<11}{'evidence':>19}{'perplexity':>17}{'rate':>17}{'information':>13}{'active':>10}{'time':>8}")
     for variant, (measured, per_token, told, active, seconds) in found.items():
-        codes = f"{measured.rate!s:>14}{told:>z13.2f}{f'{active} of {flags.latent}':>10}"
-        codes = " " * 37 if variant == "lm" else codes
-        print(f"{variant:<11}{measured.log_evidence!s:>16}{per_token!s:>15}{codes}{seconds:>6.0f} s")
+        codes = f"{measured.rate!s:>17}{told:>z13.2f}{f'{active} of {flags.latent}':>10}"
+        codes = " " * 40 if variant == "lm" else codes
+        print(f"{variant:<11}{measured.log_evidence!s:>19}{per_token!s:>17}{codes}{seconds:>6.0f} s")
     print(LEGEND.format(draws=flags.num_samples))
 
 

@@ -1,13 +1,20 @@
 """How results show themselves: one table of cells, as text in a console and as HTML in a notebook."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-__all__ = ["Cells", "Shown", "shortened"]
+__all__ = ["Cells", "Shown", "plus_minus", "rounded", "shortened"]
 
 MOST = 20
+
+FINEST = 6
+"""Decimals that are printed at most."""
+
+PLAIN = 2
+"""Decimals of a number whose error is unknown or zero."""
 
 
 class Cells(NamedTuple):
@@ -76,3 +83,38 @@ def shortened(rows: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], l
         rows: the rows of a table without its head.
     """
     return rows[:MOST], ([f"and {len(rows) - MOST} more"] if len(rows) > MOST else [])
+
+
+def plus_minus(value: float, error: float) -> str:
+    """A value and its error, such as "-88.9183 ± 0.0042": two digits of the error, and the value to the same decimal.
+
+    An error below 0.0000005 prints as "< 0.000001", one that is exactly zero as "0", one that is unknown as "-".
+
+    Args:
+        value: the estimate; NaN prints as "-".
+        error: its standard error, or another spread; NaN where it is unknown.
+    """
+    if math.isnan(value) or not math.isfinite(error):
+        return f"{rounded(value, error)} ± -"
+    if error == 0:
+        return f"{rounded(value, error)} ± 0"
+    shown = f"{error:.{_decimals(error)}f}"
+    return f"{rounded(value, error)} ± {shown if float(shown) else f'< {10**-FINEST:.{FINEST}f}'}"
+
+
+def rounded(value: float, error: float) -> str:
+    """A value with as many decimals as its error has digits that count; two where the error says nothing.
+
+    Args:
+        value: a number; NaN prints as "-".
+        error: its standard error.
+    """
+    return "-" if math.isnan(value) else f"{value:.{_decimals(error)}f}"
+
+
+def _decimals(error: float) -> int:
+    """The decimals of two significant digits."""
+    if not math.isfinite(error) or error == 0:
+        return PLAIN
+    exponent = int(f"{abs(error):.1e}".split("e")[1])  # after rounding: 0.0996 counts as 0.10
+    return min(max(1 - exponent, 0), FINEST)

@@ -82,7 +82,7 @@ def test_the_pair_in_the_readme_runs_as_printed(tmp_path):
     (code,) = (text for kind, text in BLOCKS if kind == "python")
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"log_evidence +-\d+\.\d\d ± \d\.\d\d", done.stdout)
+    assert re.search(r"log_evidence +-\d+\.\d+ ± \d\.\d+", done.stdout)
 
 
 def anchors(page):

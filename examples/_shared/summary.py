@@ -70,7 +70,7 @@ def write_summary(
     hidden = {*hide, *(["k-hat > 0.7"] if "log-evidence" in hide else [])}
     for name, value, unit in _table(trained, measured, refined, rows, bits):
         if name not in hidden:
-            print(f"  {name:<13}{value:>18}   {unit}")
+            print(f"  {name:<13}{value:>20}   {unit}")
     content = _content(trained, measured, flags, refined) | dict(entries or {})
     if is_relaxed(trained.model):
         print(RELAXED)
@@ -140,9 +140,9 @@ def _unit(trained: Trained) -> str:
 def _evidence(evidence: Estimate, how: str, dims: float | None) -> list[Row]:
     """The rows of a log-evidence, and of its bits per number where a data point has `dims` numbers."""
     rows = [Row("log-evidence", str(Estimate(*evidence)), how)]
+    rows += [Row(*note) for note in getattr(evidence, "notes", [])]
     if dims:
-        value, error = evidence.bits_per_dim(dims)
-        rows.append(Row("bits/dim", f"{value:.3f} ± {error:.3f}", f"-log-evidence / ({dims} log 2)"))
+        rows.append(Row("bits/dim", str(evidence.bits_per_dim(dims)), f"-log-evidence / ({dims} log 2)"))
     return rows
 
 
@@ -197,10 +197,13 @@ def _content(
     }
 
 
-def _entry(estimate: Estimate) -> dict[str, float]:
-    """An estimate as an entry; a log-evidence by importance sampling has the share that k-hat distrusts beside it."""
-    trust = {"unreliable": estimate.unreliable} if isinstance(estimate, EvidenceEstimate) else {}
-    return estimate._asdict() | trust
+def _entry(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as an entry; a log-evidence by importance sampling has its bias, interval and k-hat beside it."""
+    if not isinstance(estimate, EvidenceEstimate):
+        return estimate._asdict()
+    low, high = estimate.interval
+    beside = {"bias": estimate.bias._asdict(), "interval": [low, high], "flagged": estimate.flagged}
+    return estimate._asdict() | {"unreliable": estimate.unreliable} | beside
 
 
 def _gap_entries(refined: InferenceGaps) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class InferenceGaps(Shown):
     Attributes:
         inference: log p(x) - ELBO(q).
         approximation, amortisation: its parts. What the optimisation leaves undone counts as approximation.
-        log_evidence: the importance-sampled estimate of log p(x) with q*, a lower bound in expectation.
+        log_evidence: the importance-sampled estimate of log p(x) with q*, a lower bound in expectation, with its bias.
+            That bias is part of `inference` and `approximation`, which are too low by as much.
         elbo: the ELBO of the guide.
         refined: the ELBO of q*.
         rise: how much the ELBO of q* rose in the last fifth of the steps; near 0 if they sufficed.
@@ -45,7 +46,8 @@ class InferenceGaps(Shown):
         family: in words, which parameters were free.
         num_samples: draws per data point.
         per_datum: `inference`, `approximation`, `amortisation`, `log_evidence`, `elbo`, `refined`, `rate`, and
-            `*_error` of each; from 21 draws on, `khat` of the weights of q*; all `(N,)`.
+            `*_error` of each; from 21 draws on, `khat` of the weights of q* and `log_evidence_bias` with its error; all
+            `(N,)`.
     """
 
     inference: Estimate
@@ -63,7 +65,9 @@ class InferenceGaps(Shown):
     def cells(self) -> Cells:
         names = ("log_evidence", "elbo", "refined", "inference", "approximation", "amortisation")
         after = [f"nats per data point, {self.num_samples} draws; free for each data point: {self.family}"]
-        return Cells([(name, str(getattr(self, name))) for name in names], after=after, words=(0, 1))
+        rows = [(name, str(getattr(self, name))) for name in names]
+        beside = [(f"  {name}", f"{number}, {words}") for name, number, words in self.log_evidence.notes]
+        return Cells([*rows[:1], *beside, *rows[1:]], after=after, words=(0, 1))
 
 
 def gaps(
@@ -189,7 +193,7 @@ def _compare(pair: PairOnData, refined: Refined, batch: Batch, num_samples: int)
     parts["amortisation"] = _difference(parts["refined"], parts["elbo"])
     values = {name: value.cpu() for name, (value, _) in parts.items()}
     values |= {f"{name}_error": error.cpu() for name, (_, error) in parts.items()}
-    return values | ({"khat": ours["khat"].cpu()} if "khat" in ours else {})
+    return values | {name: ours[name].cpu() for name in ours if name == "khat" or "_bias" in name}
 
 
 def _difference(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -201,7 +205,7 @@ def _sums(pair: PairOnData, guide: ProgramLike, batch: Batch, num_samples: int) 
     tail_of = num_samples if num_samples >= FEWEST else 0
     parts = (Sums.of(pair.score(batch, n, guide).terms, tail_of=tail_of) for n in portions(num_samples, draws))
     sums = reduce(Sums.merge, parts)
-    return sums.per_datum() | ({"khat": sums.tail.khat} if sums.tail else {})
+    return sums.per_datum() | sums.by_tail()
 
 
 def _family(pair: PairOnData) -> str:
@@ -213,5 +217,5 @@ def _family(pair: PairOnData) -> str:
 def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> InferenceGaps:
     names = ("inference", "approximation", "amortisation", "elbo", "refined", "rate")
     estimates: dict[str, Any] = {name: summary(per_datum, name) for name in names}
-    estimates["log_evidence"] = EvidenceEstimate.of(per_datum)
+    estimates["log_evidence"] = EvidenceEstimate.of(per_datum, num_samples)
     return InferenceGaps(**estimates, rise=rise, family=family, num_samples=num_samples, per_datum=per_datum)

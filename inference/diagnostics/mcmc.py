@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_fraction, check_positive
 from pyrovae.data import Batch
-from pyrovae.display import Cells, Shown, shortened
+from pyrovae.display import Cells, Shown, plus_minus, shortened
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.vector import bijection
 from pyrovae.inference.pair.contract import ProgramLike, Site, call
@@ -75,7 +75,7 @@ class NUTSComparison(Shown):
         rows = []
         for name in self.draws:
             for d in range(len(self.mean[name])):
-                both = [f"{m[name][d]:.2f} ± {_shown(s[name][d], '.2f')}" for m, s in self._moments()]
+                both = [plus_minus(m[name][d].item(), s[name][d].item()) for m, s in self._moments()]
                 numbers = [_shown(getattr(self, column)[name][d], form) for column, form in _SHOWN.items()]
                 rows.append((f"{name}[{d}]", *both, *numbers))
         shown, more = shortened(rows)

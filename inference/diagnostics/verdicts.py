@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.display import plus_minus
 from pyrovae.inference.diagnostics.aggregate import AggregatePosterior
 from pyrovae.inference.diagnostics.calibration import Calibration, p_text
 from pyrovae.inference.diagnostics.codes import CodeUse
@@ -62,7 +63,7 @@ class Verdict(NamedTuple):
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """Its row of a table: a mark, the name, the number, and the words."""
-        number = f"{self.value:.3g}" if self.error is None else f"{self.value:.2f} ± {self.error:.2f}"
+        number = f"{self.value:.3g}" if self.error is None else plus_minus(self.value, self.error)
         number = p_text(self.value) if self.name.endswith(P_VALUE) else number
         return {True: "", False: "!", None: "?"}[self.good], self.name, number, self.verdict
 

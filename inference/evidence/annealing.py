@@ -170,15 +170,18 @@ def anneal(
     annealing: Annealing,
     *,
     simulated: Trace | None = None,
+    num_warmup: int = 0,
     compile: bool | None = None,
     progress: bool = False,
 ) -> list[AnnealedEvidence]:
-    """Go forwards from pi_0 and, where the latents of the data are known, also backwards from these.
+    """Go forwards from pi_0 and, where a draw of p(z | x) is known or made, also backwards from it.
 
     Args:
         pair: the pair on its data.
         annealing: the chains, temperatures and start.
         simulated: the trace of the model that drew the data, whose latents are exact draws of p(z | x).
+        num_warmup: the transitions that one forward chain of each data point, chosen by its weight, makes at p(x, z) to
+            become such a draw, nearly; 0 for none.
         compile: whether to replay one compiled graph per leapfrog step; by default where that pays.
         progress: whether to show a progress bar.
 
@@ -186,7 +189,7 @@ def anneal(
         SettingError: `annealing` is something else.
 
     Returns:
-        The estimate from below and, with `simulated`, the one from above.
+        The estimate from below and, with `simulated` or `num_warmup`, the one from above.
     """
     if not isinstance(annealing, Annealing):
         raise SettingError(f"annealing requires an Annealing, got {annealing!r}. Write Annealing(num_chains=16).")
@@ -196,7 +199,7 @@ def anneal(
     ends = None if simulated is None else path.find(pair.data, simulated)
     rows, _ = chunk_sizes(pair.first, annealing.num_chains, pair.memory)
     forward, backward = [], []
-    total = math.ceil(pair.size / rows) * _stops(annealing, both=ends is not None)
+    total = math.ceil(pair.size / rows) * _stops(annealing, both=ends is not None or num_warmup > 0)
     with progress_bar(progress, total, "temperature") as bar:
         if compiled:
             bar.set_postfix_str("compiling")
@@ -205,8 +208,9 @@ def anneal(
             tuned = chains.tune()
             u = path.draw(batch, annealing.num_chains)
             forward.append(chains.walk(u, annealing.temperatures, tuned))
-            if ends is not None:
-                u = ends[:, where].expand_as(u)
+            if ends is not None or num_warmup:
+                last = chains.settled(forward[-1], tuned, num_warmup) if ends is None else ends[:, where]
+                u = last.expand_as(u)
                 backward.append(chains.walk(u, annealing.temperatures[::-1], tuned[::-1]))
     return [_measured(forward, annealing), *([_measured(backward, annealing, -1)] if backward else [])]
 
@@ -222,10 +226,11 @@ def _stops(annealing: Annealing, both: bool) -> int:
 
 
 class _Walk(NamedTuple):
-    """The result of a walk: the log-weights `(C, B)`, and the mean acceptance rate `(B,)`."""
+    """The result of a walk: the log-weights `(C, B)`, the mean acceptance rate `(B,)`, and the last u `(C, B, K)`."""
 
     log_weights: Tensor
     acceptance: Tensor
+    u: Tensor
 
 
 class _Chains(NamedTuple):
@@ -276,7 +281,16 @@ class _Chains(NamedTuple):
                 rates.append(rate.mean(0))
             self.arrived()
         acceptance = torch.stack(rates).mean(0) if rates else torch.full_like(log_weights[0], math.nan)
-        return _Walk(log_weights.cpu(), acceptance.cpu())
+        return _Walk(log_weights.cpu(), acceptance.cpu(), point.u)
+
+    def settled(self, walk: _Walk, tuned: Sequence[Tensor], num_warmup: int) -> Tensor:
+        """One end of a walk for each data point, chosen by its weight and moved at temperature 1, `(1, B, K)`."""
+        chosen = walk.log_weights.softmax(0).T.multinomial(1).to(walk.u.device)  # (B, 1)
+        u = walk.u.gather(0, chosen.T.unsqueeze(-1).expand(1, -1, walk.u.shape[-1]))
+        point = self.path.point(u, self.batch)
+        for _ in range(num_warmup):
+            point, _ = transition(self.path, point, self.batch, 1.0, tuned[-1], self.annealing.num_leapfrog)
+        return point.u
 
 
 def _measured(walks: list[_Walk], annealing: Annealing, sign: int = 1) -> AnnealedEvidence:

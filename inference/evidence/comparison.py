@@ -1,5 +1,6 @@
 """Several estimators of log p(x) in one table, on given and on simulated data."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
-from pyrovae.display import Cells, Shown
+from pyrovae.display import Cells, Shown, rounded
 from pyrovae.errors import PairError
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, annealed
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
@@ -46,10 +47,12 @@ class ComparisonRow:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Its row of a table: data, estimator, estimate, effective sample size, seconds, note."""
+        """Its row of a table: data, estimator, estimate, bias, effective sample size, seconds, note."""
         size = "" if self.effective_sample_size is None else f"{self.effective_sample_size:,.1f}"
         estimate = "-" if self.estimate is None else str(Estimate(*self.estimate))
-        return self.data, self.estimator, estimate, size, f"{self.seconds:.1f}", self.note
+        found = getattr(self.estimate, "bias", None)
+        bias = "" if found is None or math.isnan(found.value) else rounded(*found)
+        return self.data, self.estimator, estimate, bias, size, f"{self.seconds:.1f}", self.note
 
     def __str__(self) -> str:
         return "  ".join(self.cells).rstrip()
@@ -75,8 +78,8 @@ class EvidenceComparison(Shown):
         return next(row for row in self.rows if row.data == key[0] and row.estimator.startswith(key[1]))
 
     def cells(self) -> Cells:
-        head = ("data", "estimator", "nats per data point", "ESS", "seconds", "note")
-        return Cells([row.cells for row in self.rows], head, words=(0, 1, 5))
+        head = ("data", "estimator", "nats per data point", "bias", "ESS", "seconds", "note")
+        return Cells([row.cells for row in self.rows], head, words=(0, 1, 6))
 
 
 def compare_evidence(
@@ -181,9 +184,9 @@ def _sides(bounds: EvidenceBounds) -> list[ComparisonRow]:
     notes = []
     for name in ("elbo", "log_evidence"):
         low, high = bounds.shortfall(name)
-        notes.append(f"below log p(x) by {low.value:.3f} to {high.value:.3f}")
+        notes.append(f"below log p(x) by {rounded(low.value, low.error)} to {rounded(high.value, high.error)}")
     walks, draws = bounds.seconds
-    name, note = "the same backwards, upper bound", f"gap {bounds.gap.value:.3f} ± {bounds.gap.error:.3f}"
+    name, note = "the same backwards, upper bound", f"gap {bounds.gap}"
     upper = bounds.upper
     return [
         *_sampled("simulated", bounds.evaluation, draws, notes),

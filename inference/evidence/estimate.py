@@ -1,4 +1,4 @@
-"""One estimate: a mean over the data with its Monte Carlo error, and what k-hat says of a log-evidence."""
+"""One estimate: a mean over the data with its Monte Carlo error, and the bias and interval of a log-evidence."""
 
 import math
 from typing import NamedTuple
@@ -6,9 +6,17 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pyrovae.checks import check_positive
-from pyrovae.inference.pair.tails import UNTRUSTED
+from pyrovae.display import plus_minus, rounded
+from pyrovae.inference.evidence.bias import mean_bias
+from pyrovae.inference.pair.tails import RARE, UNTRUSTED, tail_length
 
 __all__ = ["Estimate", "EvidenceEstimate", "summary"]
+
+NORMAL = 1.96
+"""Half the width of a 95 % interval, in standard errors."""
+
+ONE_SIDED = 1.645
+"""Standard errors of the mean k-hat below 0.7: where there are fewer, it may be above."""
 
 
 class Estimate(NamedTuple):
@@ -23,7 +31,7 @@ class Estimate(NamedTuple):
     error: float
 
     def __str__(self) -> str:
-        return f"{_shown(self.value)} ± {_shown(self.error)}" + (f" ({self.trust})" if self.trust else "")
+        return plus_minus(*self) + (f" ({self.trust})" if self.trust else "")
 
     def __repr__(self) -> str:
         return str(self)
@@ -35,14 +43,14 @@ class Estimate(NamedTuple):
         return "" if math.isnan(share) else f"k-hat > {UNTRUSTED}: {100 * share:.0f} %"
 
     def shifted(self, gain: float) -> "Estimate":
-        """The estimate of a mean that is greater by a number; what k-hat says of it stays.
+        """The estimate of a mean that is greater by a number; its bias and what k-hat says of it stay.
 
         Args:
             gain: the number.
         """
         moved = self._replace(value=self.value + gain)
         if isinstance(moved, EvidenceEstimate):
-            moved.unreliable = getattr(self, "unreliable", math.nan)
+            vars(moved).update(vars(self))
         return moved
 
     def bits_per_dim(self, dims: float) -> "Estimate":
@@ -59,25 +67,61 @@ class Estimate(NamedTuple):
 
 
 class EvidenceEstimate(Estimate):
-    """An estimate of log p(x) by importance sampling; printed with the share of the data points that k-hat distrusts.
+    """An estimate of log p(x) by importance sampling, with its bias; printed with the share that k-hat distrusts.
+
+    Error, bias and interval are those of the mean over the given data: they measure the randomness of the draws, not
+    that of the data. With fewer than 21 draws, bias and interval are unknown: NaN.
 
     Attributes:
         unreliable: the share of the data points with k-hat above 0.7; NaN where k-hat is unknown.
+        bias: how far the mean of log 1/S sum w is from log p(x), a negative number, with its own error: see
+            `pyrovae.inference.evidence.bias`.
+        flagged: whether k-hat forbids an interval: it is above 0.7 for more than 5 % of the data points, or its mean
+            over the data may be, by its standard error. The bias is then a guess.
     """
 
     unreliable: float = math.nan
+    bias: Estimate = Estimate(math.nan, math.nan)
+    flagged: bool = False
 
     @classmethod
-    def of(cls, per_datum: dict[str, Tensor]) -> "EvidenceEstimate":
-        """The mean of `log_evidence` over the data, with the share of the data points that k-hat distrusts.
+    def of(cls, per_datum: dict[str, Tensor], num_samples: int) -> "EvidenceEstimate":
+        """The mean of `log_evidence` over the data, its bias, and what k-hat says of it.
 
         Args:
-            per_datum: `log_evidence`, `log_evidence_error` and, where it is known, `khat`, `(N,)` each.
+            per_datum: `log_evidence`, `log_evidence_error` and, where they are known, `khat`, `log_evidence_bias` and
+                `log_evidence_bias_error`, `(N,)` each.
+            num_samples: S, the draws of each data point.
         """
         estimate = cls(*summary(per_datum, "log_evidence"))
         if "khat" in per_datum:
             estimate.unreliable = (per_datum["khat"] > UNTRUSTED).double().mean().item()
+            estimate.flagged = estimate.unreliable > RARE or _may_be_heavy(per_datum["khat"], num_samples)
+        if "log_evidence_bias" in per_datum:
+            estimate.bias = Estimate(*mean_bias(per_datum["log_evidence_bias"], per_datum["log_evidence_bias_error"]))
         return estimate
+
+    @property
+    def corrected(self) -> Estimate:
+        """The estimate less its bias; its error holds that of both."""
+        return Estimate(self.value - self.bias.value, math.hypot(self.error, self.bias.error))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """A 95 % interval of the mean of log p(x) over the given data: `corrected` and 1.96 errors; NaN if flagged."""
+        value, error = self.corrected
+        half = math.nan if self.flagged else NORMAL * error
+        return value - half, value + half
+
+    @property
+    def notes(self) -> list[tuple[str, str, str]]:
+        """Bias and interval, each as a name, a number and words about it; none where they are unknown."""
+        if math.isnan(self.bias.value):
+            return []
+        words = f"a guess; corrected {self.corrected}" if self.flagged else f"corrected {self.corrected}"
+        low, high = (rounded(end, self.corrected.error) for end in self.interval)
+        interval = ("none", "k-hat forbids it") if self.flagged else (f"{low} to {high}", "of the mean over these data")
+        return [("bias", str(self.bias), words), ("95 % interval", *interval)]
 
 
 def summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
@@ -91,5 +135,10 @@ def summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
     return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())
 
 
-def _shown(number: float) -> str:
-    return "-" if math.isnan(number) else f"{number:.2f}"
+def _may_be_heavy(khat: Tensor, num_samples: int) -> bool:
+    """Whether the mean of k-hat may be above 0.7; one k-hat has the error (1 + k) / sqrt(weights that it is fitted to).
+
+    Where data points are few, a k-hat below 0.7 says little.
+    """
+    mean = khat.clamp(0, 2).mean().item()
+    return mean + ONE_SIDED * (1 + mean) / math.sqrt(tail_length(num_samples) * len(khat)) > UNTRUSTED

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from pyrovae.display import Cells, Shown
 from pyrovae.errors import NonFiniteError, PairError
 from pyrovae.inference.compile.choice import maybe_compiled
 from pyrovae.inference.compile.compiled import Compiled
+from pyrovae.inference.evidence.bias import bias_of
 from pyrovae.inference.evidence.edges import at_the_edge, edge_note
 from pyrovae.inference.evidence.estimate import Estimate, EvidenceEstimate, summary
 from pyrovae.inference.pair.contract import ProgramLike
@@ -45,21 +46,23 @@ class Evaluation(Shown):
     `elbo = -(rate + distortion) <= log_evidence`. The errors are Monte Carlo standard errors: they measure the
     randomness of the draws, not that of the data, nor that of a random transform. One draw shows no error: it is NaN.
 
-    The error of the log-evidence is that of the delta method, which cannot exceed one nat for a data point. Where
-    weights have a heavy tail, the log-evidence is too low by more than its error says: `unreliable` is then large, and
-    the table says so. Of a mode that the guide never visits no number here knows.
+    The error of the log-evidence is that of the delta method, which cannot exceed one nat for a data point. From 21
+    draws on, `log_evidence` also has its downward bias, a corrected value and a 95 % interval. Where weights have a
+    heavy tail there is no interval: `log_evidence.flagged` is then True, and the table says so. Of a mode that the
+    guide never visits no number here knows.
 
     Attributes:
         elbo: E_q log w.
         rate: KL(q(z | x) || p(z)), estimated by the mean of log q - log p.
         distortion: -E_q log p(x | z).
-        log_evidence: log 1/S sum_s w_s, which is below log p(x) on average.
+        log_evidence: log 1/S sum_s w_s, which is below log p(x) on average, with its bias.
         effective_sample_size: (sum w)^2 / sum w^2 of the S weights, the mean over the data.
         num_samples: S, the draws of each data point.
         dims: how many numbers `x` has in one data point; with a mask, how many were observed, the mean over the data;
             0 where the batch has no `x`.
         per_datum: `elbo`, `rate`, `distortion`, `log_evidence`, `rate_z` for each latent site z, and `*_error` for each
-            of these; from 21 draws on, `khat`, the tail index of the weights. All of shape `(N,)`.
+            of these; from 21 draws on, `khat`, the tail index of the weights, and `log_evidence_bias` with its error.
+            All of shape `(N,)`.
         rates: the rate of each latent site; in a hierarchy, that of each level given the levels above it.
         edges: the share of the draws that are at the edge of a bounded support, as near as float32 or float64 goes, by
             latent; only where estimates are wrong for it, and the table says so.
@@ -100,7 +103,8 @@ class Evaluation(Shown):
         return math.nan if khat is None else (khat > UNTRUSTED).double().mean().item()
 
     def cells(self) -> Cells:
-        rows = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}
+        rows: dict[str, Any] = {name: getattr(self, name) for name in ("elbo", "rate", "distortion", "log_evidence")}
+        rows |= {f"  {name}": f"{number}, {words}" for name, number, words in getattr(self.log_evidence, "notes", [])}
         if len(self.rates) > 1:
             rows |= {f"rate {name}": rate for name, rate in self.rates.items()}
         rows["num_samples"] = f"{self.num_samples}, nats per data point"
@@ -168,6 +172,13 @@ class Sums(NamedTuple):
         result["log_evidence_error"] = error if self._drawn else torch.zeros_like(error)
         return result
 
+    def by_tail(self) -> dict[str, Tensor]:
+        """What the largest weights say: k-hat, the bias of the log-evidence and its error, `(B,)`; {} without them."""
+        if self.tail is None:
+            return {}
+        khat = self.tail.khat
+        return {"khat": khat} | bias_of(self.weights, self.tail, khat)
+
     def total_errors(self) -> dict[str, Tensor]:
         """The standard error of each total over the data points."""
         return {name: error for name, (_, error) in self._means(self.totals).items()}
@@ -234,7 +245,7 @@ def evaluate(
         elbo=measured.summary("elbo"),
         rate=measured.summary("rate"),
         distortion=measured.summary("distortion"),
-        log_evidence=EvidenceEstimate.of(per_datum),
+        log_evidence=EvidenceEstimate.of(per_datum, num_samples),
         effective_sample_size=effective.mean().item(),
         num_samples=num_samples,
         dims=measured.dims(pair),
@@ -294,7 +305,7 @@ def _measure(pair: PairOnData, num_samples: int, compile: bool | None, progress:
             for name, error in sums.total_errors().items():  # each chunk of data points has draws of its own
                 variances[name] = variances.get(name, 0.0) + error.item() ** 2
             parts = sums.per_datum() | {"effective_sample_size": sums.weights.effective_sample_size}
-            return parts | ({"khat": sums.tail.khat} if sums.tail else {})
+            return parts | sums.by_tail()
 
         for where, batch in pair.batches(rows):
             for name, part in processes.over_rows(estimated, batch, 0).items():

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_choice
 from pyrovae.data import Batch
-from pyrovae.display import Cells, Shown
+from pyrovae.display import Cells, Shown, plus_minus
 from pyrovae.errors import PairError
 from pyrovae.inference.latent.codes import conditions, decode_site, encode
 from pyrovae.inference.latent.projection import METHODS, Method, Plane, embed, principal_plane
@@ -40,7 +40,7 @@ class LatentMap(Shown):
     def cells(self) -> Cells:
         sets = {"mean": self.mean, "posterior": self.posterior, "prior": self.prior}
         rows = [
-            (name, *(f"{m:.2f} ± {s:.2f}" for m, s in zip(points.mean(0), points.std(0), strict=True)))
+            (name, *(plus_minus(m, s) for m, s in zip(points.mean(0).tolist(), points.std(0).tolist(), strict=True)))
             for name, points in sets.items()
             if points is not None
         ]

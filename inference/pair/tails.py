@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.numeric import wide
 
-__all__ = ["FEWEST", "RARE", "UNTRUSTED", "Tail"]
+__all__ = ["FEWEST", "RARE", "UNTRUSTED", "Tail", "tail_length"]
 
 FEWEST = 21
 """The fewest draws whose tail, a fifth of them, is long enough for a fit."""
@@ -44,7 +44,7 @@ class Tail(NamedTuple):
             log_weight: log w, of shape `(s, B)`, of all draws or of a chunk.
             num_samples: S, the number of all draws, at least 21.
         """
-        longest = math.ceil(min(num_samples / 5, 3 * math.sqrt(num_samples))) + 1
+        longest = tail_length(num_samples) + 1
         log_weight = wide(log_weight)
         return cls(_largest(log_weight, longest), log_weight.amin(0), longest)
 
@@ -70,6 +70,15 @@ class Tail(NamedTuple):
                 khat[mine] = torch.cat([_pareto_shape(part) for part in excess[mine, -length:].split(FITTED)])
         khat[self.least - self.largest[0] > -NEGLIGIBLE] = 0.0
         return khat.nan_to_num(nan=math.inf, posinf=math.inf)
+
+
+def tail_length(num_samples: int) -> int:
+    """To how many of the largest weights k-hat is fitted: a fifth of the draws, or 3 sqrt(S) if that is less.
+
+    Args:
+        num_samples: S.
+    """
+    return math.ceil(min(num_samples / 5, 3 * math.sqrt(num_samples)))
 
 
 def _largest(log_weight: Tensor, longest: int) -> Tensor:

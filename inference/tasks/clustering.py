@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Batch
-from pyrovae.display import Cells, Shown
+from pyrovae.display import Cells, Shown, plus_minus
 from pyrovae.errors import DataError
 from pyrovae.imports import imported
 from pyrovae.inference.pair.contract import ProgramLike
@@ -40,7 +40,7 @@ class ClusterAccuracy(Shown):
         return int((self.counts.sum(1) > 0).sum())
 
     def cells(self) -> Cells:
-        rows = [("accuracy", f"{self.value:.4f} ± {self.error:.4f}"), ("clusters in use", f"{self.used}")]
+        rows = [("accuracy", plus_minus(self.value, self.error)), ("clusters in use", f"{self.used}")]
         return Cells(rows)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.checks import check_count, check_positive, check_tensor
 from pyrovae.data import Batch
-from pyrovae.display import Cells, Shown
+from pyrovae.display import Cells, Shown, plus_minus
 from pyrovae.errors import DataError, MissingExtraError, PairError, ShapeError
 from pyrovae.inference.latent.codes import encode
 from pyrovae.inference.latent.neighbours import neighbours
@@ -62,7 +62,7 @@ class Accuracy(Shown):
     error: float
 
     def cells(self) -> Cells:
-        return Cells([(f"{100 * self.value:.2f} ± {100 * self.error:.2f} %",)])
+        return Cells([(f"{plus_minus(100 * self.value, 100 * self.error)} %",)])
 
 
 @dataclass(frozen=True, repr=False)

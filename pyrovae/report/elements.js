@@ -28,6 +28,8 @@ function number(value, digits = 4) {
   return text.replaceAll("-", "−");
 }
 
+// The decimals of a value whose error shows two digits.
+const decimals = (error) => (error > 0 ? Math.min(Math.max(1 - Number(error.toExponential(1).split("e")[1]), 0), 6) : 2);
 const fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
 // Beyond the palette, hues a golden angle apart: no two labels share a colour.
 const colour = (index) => (index < PALETTE.length ? PALETTE[index] : `hsl(${((index * 137.508) % 360).toFixed(1)} 70% ${index % 2 ? 38 : 62}%)`);

@@ -66,7 +66,7 @@ function intervals(all) {
 }
 
 function listing(title, rows) {
-  const columns = [["nats per data point", (row) => fixed(row.value, 3)], ["± standard error", (row) => number(row.error, 2)],
+  const columns = [["nats per data point", (row) => fixed(row.value, decimals(row.error))], ["± standard error", (row) => number(row.error, 2)],
     ["effective sample size", (row) => number(row.effective_sample_size, 3)], ["seconds", (row) => number(row.seconds, 2)]]
     .filter(([, cell]) => rows.some((row) => cell(row) !== "–"));
   const noted = rows.some((row) => row.note);

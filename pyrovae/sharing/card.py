@@ -124,6 +124,7 @@ def _table(evaluation: Evaluation | None, model: Any) -> str:
     if evaluation is None:
         return ""
     rows = [f"| {name} | {getattr(evaluation, name)} | {MEANINGS[name]} |" for name in NAMES]
+    rows += [f"| {name} | {number} | {words} |" for name, number, words in evaluation.log_evidence.notes]
     if not math.isnan(evaluation.unreliable):
         rows.append(
             f"| k-hat > 0.7 | {100 * evaluation.unreliable:.0f} % | of the data: log_evidence is too low there |"

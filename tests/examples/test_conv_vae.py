@@ -1,9 +1,15 @@
 """The convolutional VAE of pixels: bits per dimension."""
 
 import math
+import re
 
 import numpy as np
 import pytest
+
+
+def printed_bits(text):
+    """The bits per dimension in the closing table."""
+    return [float(value) for value in re.findall(r"bits/dim +([\d.]+) ± ", text)]
 
 
 def test_conv_vae_scores_pixels_in_bits_per_dim(example, tmp_path):
@@ -16,7 +22,7 @@ def test_conv_vae_scores_pixels_in_bits_per_dim(example, tmp_path):
     done = example("conv_vae.py", *source, *flags, folder=tmp_path / "run")
     result = done.summary()
     assert result["bits_per_dim"] == pytest.approx(-result["log_evidence"]["value"] / (768 * math.log(2)))
-    assert f"{result['bits_per_dim']:.3f} ± " in done.stdout
+    assert printed_bits(done.stdout) == [pytest.approx(result["bits_per_dim"], abs=0.01)]
     assert 4 < result["bits_per_dim"] < 8  # 8 is what a uniform distribution over the levels has
     assert result["train_loss_per_epoch"][1] < result["train_loss_per_epoch"][0]
 
@@ -44,5 +50,4 @@ def test_few_grey_images_need_a_floor_and_a_vamp_prior(script, nets, example, gr
     assert math.log2(40) < result["bits_per_dim"] < 8
     assert closer == pytest.approx(result["bits_per_dim"], abs=0.05)  # two epochs leave little to refine
     assert refined["refined"] < refined["log_evidence"]
-    assert done.stdout.count("bits/dim") == 2
-    assert f"{closer:.3f} ± " in done.stdout
+    assert printed_bits(done.stdout)[1:] == [pytest.approx(closer, abs=0.01)]

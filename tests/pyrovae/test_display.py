@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import math
 import pickle
 import warnings
 
@@ -13,7 +14,7 @@ import torch
 import pyrovae.inference
 from pyrovae import plots
 from pyrovae.data import Dataset, Table
-from pyrovae.display import Cells, Shown, shortened
+from pyrovae.display import Cells, Shown, plus_minus, shortened
 from pyrovae.inference import History, evaluate, log_evidence
 from pyrovae.inference.evidence.estimates import Estimate
 
@@ -85,7 +86,7 @@ def test_an_evaluation_is_its_table_everywhere(evaluation):
     assert repr(evaluation) == str(evaluation)
     assert "tensor" not in repr(evaluation)
     html = evaluation._repr_html_()
-    assert html.count("<tr>") == 5
+    assert html.count("<tr>") == 7
     assert str(evaluation.elbo) in html
 
 
@@ -96,7 +97,7 @@ def test_an_evidence_shows_khat(ppca, evaluation):
     value, error = narrow
     assert narrow == (value, error) == Estimate(value, error)
     assert narrow.unreliable > 0.5
-    assert repr(narrow) == str(narrow) == f"{value:.2f} ± {error:.2f} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
+    assert repr(narrow) == str(narrow) == f"{plus_minus(value, error)} (k-hat > 0.7: {100 * narrow.unreliable:.0f} %)"
     assert "k-hat > 0.7: 0 %" in str(evaluation)
     few = log_evidence(ppca.model, ppca.guide(), data, num_samples=10)
     assert "k-hat" not in str(few)
@@ -180,3 +181,20 @@ def test_a_notebook_shows_each_result_once():
     assert kinds[4:6] == [[], [["image/png", "text/plain"]]]
     assert "Warning" not in str(outputs[6])
     assert "3/3" in str(outputs[6])
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-88.91834, 0.00421, "-88.9183 ± 0.0042"),
+        (-88.91834, 0.0996, "-88.92 ± 0.10"),
+        (-88.91834, 4.21, "-88.9 ± 4.2"),
+        (12345.6, 123.4, "12346 ± 123"),
+        (1.5, 1e-9, "1.500000 ± < 0.000001"),
+        (1.5, 0.0, "1.50 ± 0"),
+        (1.5, math.nan, "1.50 ± -"),
+        (math.nan, math.nan, "- ± -"),
+    ],
+)
+def test_a_value_has_the_digits_of_its_error(value, error, text):
+    assert plus_minus(value, error) == text

@@ -7,6 +7,7 @@ __all__ = ["glossary"]
 WORDS = {
     "nat": "A unit of information: log 2 nats are one bit. Every number here is a mean over data points.",
     "±": "One Monte Carlo standard error, which comes from the draws alone and not from the choice of data.",
+    "bias": "How far the mean of log 1/S sum w is from log p(x), by the same draws. Corrected: less the bias.",
     "code": "A value of the latent z: the mean of q(z | x), unless a draw is meant.",
     "prior": "p(z), the distribution of codes that the model generates data from.",
     "ELBO": "E log p(x, z) − log q(z | x) over draws of the guide: a lower bound of log p(x), which training raises.",

@@ -22,7 +22,8 @@ def overview(pair: ReportedPair, measured: Evaluation, facts: dict[str, Any]) ->
         facts: by name, short words, or longer ones that the page folds away.
     """
     how = f"log p(x), importance sampling, {measured.num_samples} draws per data point"
-    how = "; ".join(filter(None, (how, doubts(measured.unreliable))))
+    notes = [f"{name} {number}" for name, number, _ in getattr(measured.log_evidence, "notes", [])]
+    how = "; ".join(filter(None, (how, *notes, doubts(measured.unreliable))))
     tiles = [
         ("ELBO", measured.elbo, "what training maximises: −(rate + distortion)"),
         ("rate", measured.rate, "KL(q(z|x) ‖ p(z)), what a code says about its data point"),

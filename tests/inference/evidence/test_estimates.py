@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from pyrovae.display import plus_minus
 from pyrovae.errors import PairError, SettingError, ShapeError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import Estimate, Evaluation, evaluate, log_evidence
@@ -271,7 +272,7 @@ def test_how_an_evaluation_prints(ppca):
     measured = evaluate(ppca.model, ppca.guide(), ppca.data(3), num_samples=4)
     lines = str(measured).splitlines()
     assert [line.split()[0] for line in lines] == ["elbo", "rate", "distortion", "log_evidence", "num_samples"]
-    assert lines[0].split(maxsplit=1)[1] == str(measured.elbo) == f"{measured.elbo.value:.2f} ± 0.00"
+    assert lines[0].split(maxsplit=1)[1] == str(measured.elbo) == plus_minus(*measured.elbo)
 
 
 @pytest.mark.parametrize("function", [evaluate, log_evidence])

@@ -147,7 +147,7 @@ def test_the_rate_of_each_level():
         assert abs(measured.rates[name].value - value) < 5 * measured.rates[name].error
         assert measured.per_datum[f"rate_{name}"].shape == (40,)
     assert measured.rate.value == pytest.approx(sum(rate.value for rate in measured.rates.values()), rel=1e-5)
-    assert [line.split()[:2] for line in str(measured).splitlines()[4:6]] == [["rate", "z2"], ["rate", "z1"]]
+    assert [line.split()[:2] for line in str(measured).splitlines()[6:8]] == [["rate", "z2"], ["rate", "z1"]]
 
 
 PROBS, CENTRES = torch.tensor([0.2, 0.5, 0.3]).double(), torch.tensor([-1.0, 0.4, 2.0]).double()

@@ -90,10 +90,34 @@ def test_a_model_that_observes_another_thing_than_it_was_given(ppca, says):
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.5, 2.0, "below log p(x) by 0.500 ± 0.100 to 2.000 ± 0.200"),
-        (-10.7, 3.2, "above the lower bound by 10.700 ± 0.100, below the upper one by 3.200 ± 0.200"),
-        (-3.0, -1.0, "above log p(x) by 3.000 ± 0.100 to 1.000 ± 0.200"),
+        (0.5, 2.0, "below log p(x) by 0.50 ± 0.10 to 2.00 ± 0.20"),
+        (-10.7, 3.2, "above the lower bound by 10.70 ± 0.10, below the upper one by 3.20 ± 0.20"),
+        (-3.0, -1.0, "above log p(x) by 3.00 ± 0.10 to 1.00 ± 0.20"),
     ],
 )
 def test_no_amount_is_negative(low, high, words):
     assert _below(Estimate(low, 0.1), Estimate(high, 0.2)) == words
+
+
+def test_real_data_lie_between_the_bounds_of_a_long_chain(ppca):
+    """The posterior is normal, so that the chain reaches it: the exact evidence is within both errors."""
+    data = ppca.data(40)
+    how = Annealing(num_chains=8, num_temperatures=20, num_leapfrog=5)
+    options = {"num_warmup": 30, "num_samples": 50, "compile": False}
+    bounds = sandwich(ppca.model, ppca.guide(0.3, 1.3), annealing=how, data=data, transform=dict, **options)
+    exact = ppca.evidence.log_prob(data["x"])
+    assert bounds.real
+    assert bounds.lower.log_evidence.value < exact.mean().item() + 3 * bounds.lower.log_evidence.error
+    assert bounds.upper.log_evidence.value > exact.mean().item() - 3 * bounds.upper.log_evidence.error
+    assert -3 * bounds.gap.error < bounds.gap.value < 0.1
+    assert "40 real data points" in str(bounds)
+
+
+def test_what_real_data_require(ppca, says):
+    data = ppca.data(2)
+    with says(SettingError, "data or given", "both"):
+        sandwich(ppca.model, ppca.guide(), data=data, given=data)
+    with says(SettingError, "num_temperatures >= 2"):
+        sandwich(ppca.model, ppca.guide(), data=data, annealing=Annealing(num_temperatures=1))
+    with says(SettingError, "num_warmup"):
+        sandwich(ppca.model, ppca.guide(), data=data, num_warmup=0)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from pyrovae.display import plus_minus
 from pyrovae.errors import PairError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import (
@@ -70,6 +71,6 @@ def test_a_map_prints_as_a_table(ppca):
     lines = str(found).splitlines()
     assert lines[0].split() == ["z₁", "z₂"]
     assert [line.split()[0] for line in lines[1:4]] == ["mean", "posterior", "prior"]
-    assert f"{found.prior[:, 0].mean():.2f} ± {found.prior[:, 0].std():.2f}" in lines[3]
+    assert plus_minus(found.prior[:, 0].mean().item(), found.prior[:, 0].std().item()) in lines[3]
     assert lines[4] == "mean ± standard deviation over 50 data points"
     assert repr(found) == str(found)

@@ -84,8 +84,8 @@ def test_unknown_labels_are_left_out():
     x, y = torch.tensor([[0.0], [1.0], [0.4]]), torch.tensor([0, 1, -1])
     found = probe(x, y, torch.tensor([[0.45], [0.8], [0.0]]), torch.tensor([0, 1, -1]))
     assert found.nearest == Accuracy(1.0, 0.0)
-    assert str(found.nearest) == "100.00 ± 0.00 %"
-    assert str(found).splitlines()[1] == "nearest  100.00 ± 0.00 %"
+    assert str(found.nearest) == "100.00 ± 0 %"
+    assert str(found).splitlines()[1] == "nearest  100.00 ± 0 %"
 
 
 @pytest.mark.parametrize("shapes", [((4,), 4, (3,), 3), ((4, 2), 4, (3, 5), 3), ((4, 2), 3, (3, 2), 3)])
