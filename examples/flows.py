@@ -44,7 +44,7 @@ from pyrovae.guides import (
     PowerSphericalGuide,
     VonMisesFisherGuide,
 )
-from pyrovae.inference import ELBO, Evaluation, History
+from pyrovae.inference import ELBO, Estimate, Evaluation, History
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks.dense import MLP, GatedMLP
 
@@ -194,7 +194,7 @@ def tabulate(flags: argparse.Namespace, found: Mapping[str, Compared]) -> None:
     print(f"\n{'variant':<14}{'ELBO':>20}{'log-evidence':>20}{'k-hat>0.7':>11}{'rate':>18}{'time':>10}{'epochs':>8}")
     for name, (measured, history) in found.items():
         print(
-            f"{name:<14}{measured.elbo!s:>20}{measured.log_evidence!s:>20}{measured.unreliable:>11.0%}"
+            f"{name:<14}{measured.elbo!s:>20}{Estimate(*measured.log_evidence)!s:>20}{measured.unreliable:>11.0%}"
             f"{measured.rate!s:>18}{history.seconds:>8.0f} s{len(history.rows):>8}"
         )
     print(

@@ -164,7 +164,7 @@ def tabulate(found: Mapping[str, Bounded]) -> None:
     print(f"\n{bounds}{'gradient: sd':>14}{'signal/noise':>14}")
     for name, (bound, measured, noise, _) in found.items():
         print(
-            f"{name:<16}{bound!s:>20}{measured.log_evidence!s:>20}{measured.unreliable:>11.0%}"
+            f"{name:<16}{bound!s:>20}{Estimate(*measured.log_evidence)!s:>20}{measured.unreliable:>11.0%}"
             f"{noise.scale:>14.3f}{noise.signal_to_noise:>14.2f}"
         )
     print(f"nats per test data point; the guide's gradients at the weights of {COMMON!r}, on one batch of 100")
