@@ -43,9 +43,9 @@ class VAEDetector(OutlierMixin, NumericEstimator):
     Each row gets the same noise, so its score does not depend on the other rows of the table. Two cases are excepted:
     a guide whose distributions have no inverse cdf per entry, and the regret.
 
-    The defaults did best on ten tables of ADBench, of a few that were tried: a likelihood by column, two dimensions, and
-    no epoch, so the pair is the linear model of factor analysis in closed form. Set `epochs=100` to train its networks,
-    which start there (docs/results.md has the other tables). The training rows may hold anomalies.
+    The defaults did best on ten tables of ADBench, of a few that were tried: a likelihood by column, two dimensions and
+    no epoch. So the pair is the linear model of factor analysis, in closed form; with `epochs=100` its networks start
+    there and are trained. docs/results.md has the other tables. The training rows may hold anomalies.
 
     Args:
         latent_dim, hidden, epochs, batch_size, learning_rate, validation_fraction, patience, compile, device,
