@@ -64,7 +64,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--channels", type=values.integers, default=[8, 16, 32], help="channels of the locator")
     p.add_argument("--glimpse", type=values.positive_int, default=20, help="pixels of the side of a glimpse")
     p.add_argument("--scale", type=values.positive, default=0.3, help="standard deviation of a pixel")
-    p.add_argument("--object-size", type=values.positive, default=0.56, help="side of an object, canvas = 1, a priori")
+    p.add_argument("--object-size", type=values.positive, default=0.5, help="side of an object, canvas = 1, a priori")
     return p.parse_args(argv)
 
 

@@ -1,5 +1,7 @@
 """The guide of objects on a canvas: how many, where, and what each of them is."""
 
+from collections.abc import Sequence
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -12,7 +14,7 @@ from pyrovae.models.distributions.normal import diagonal_normal
 from pyrovae.models.distributions.presences import Presences
 from pyrovae.models.objects import ObjectsVAE
 from pyrovae.models.program import Program
-from pyrovae.networks.shape import Shape, as_image_shape
+from pyrovae.networks.shape import as_image_shape
 from pyrovae.networks.windows import glimpse, place
 from pyrovae.numeric import bounded_scale
 
@@ -47,7 +49,7 @@ class ObjectsGuide(Program):
     References: Eslami et al. (2016), Attend, infer, repeat, arXiv:1603.08575.
     """
 
-    def __init__(self, model: ObjectsVAE, locator: nn.Module, encoder: nn.Module, glimpse_shape: Shape) -> None:
+    def __init__(self, model: ObjectsVAE, locator: nn.Module, encoder: nn.Module, glimpse_shape: Sequence[int]) -> None:
         super().__init__()
         self._model = (model,)  # the tuple keeps the model's parameters from being registered a second time
         self.locator, self.encoder = locator, encoder

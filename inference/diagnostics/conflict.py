@@ -1,6 +1,7 @@
 """Prior-data conflict: whether data look like those that the model simulates, by what the guide says about both."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -104,9 +105,8 @@ def _profile(pair: PairOnData, rows: Tensor, num_samples: int) -> Profile:
     profiles, depth = Profiles(pair), pair.layout.depth
     for some in rows.split(MOST_ROWS):
         batch = pair.place(some)
-        run = run_pair(
-            lambda: None, lambda batch=batch: call(pair.guide, batch, data_size=pair.size), num_samples, depth
-        )
+        guide = partial(call, pair.guide, batch, data_size=pair.size)
+        run = run_pair(lambda: None, guide, num_samples, depth)
         profiles.add(batch, run.guide, num_samples)
     return profiles.result()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -139,7 +140,8 @@ def _drawn(pair: PairOnData, count: int, names: Iterable[str]) -> tuple[Tensor, 
     """The tensors of some names in the data of a pair, `(N, P)`, and draws of the guide, `(count, N, D)`."""
     x, z = [], []
     for _, batch in pair.batches(MOST_ROWS):
-        run = run_pair(lambda: None, lambda b=batch: call(pair.guide, b, data_size=pair.size), count, pair.layout.depth)
+        guide = partial(call, pair.guide, batch, data_size=pair.size)
+        run = run_pair(lambda: None, guide, count, pair.layout.depth)
         shape, found = (count, batch_size(batch)), drawn_sites(pair, run.guide).values()
         x.append(flattened({name: batch[name] for name in names}))
         z.append(torch.cat([by_dimension(s["value"], s, shape, pair.layout.depth).double().cpu() for s in found], -1))

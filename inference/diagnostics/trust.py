@@ -149,8 +149,8 @@ def diagnose(
         absent |= {f"{what} of {name}": reason for what, reason in latent.absent.items()}
     absent |= aggregate.absent if aggregate else {}
     absent |= {"calibration": ranks.words()} if ranks and not ranks.p_values else {}
-    again = {"transform": transform, "memory": memory, "seed": seed, "progress": progress}
-    check = predictive_check(model, guide, data, statistics, **again) if statistics else None
+    again = partial(predictive_check, model, guide, data, transform=transform, memory=memory, seed=seed)
+    check = again(statistics, progress=progress) if statistics else None
     found = _verdicts(per_datum, latents, codes, aggregate, ranks, parts, chains, num_samples)
     found += _findings(ranks, conflict, check)
     known = (per_datum, latents, aggregate, ranks, parts, chains, codes, conflict, check)

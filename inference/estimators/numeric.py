@@ -97,7 +97,8 @@ class NumericEstimator(VAEEstimator, ABC):
         rows = self._taken(X, reset=True)
         mixed = self.pair is None and (self.kinds is not None or _is_mixed(rows))
         self._check_parameters(mixed=mixed)
-        self.mixed_, self.scaling_ = mixed, None
+        self.mixed_ = mixed
+        self.scaling_: ColumnScaling | None = None
         batch = self._fit_table(rows) if mixed else self._fit_numbers(X)
         self._after_training(batch)
         return self

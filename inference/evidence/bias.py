@@ -55,8 +55,8 @@ def loss_of_fewer(weights: WeightSums, tail: Tail, halvings: int) -> Tensor:
     excess = share - rest
     squares = (weights.logs[1] - 2 * weights.log_sum).exp() - 1 / weights.num_samples  # about the mean of all
     variance = (squares - excess.square().sum(0)).clamp_min(0)
-    columns = (excess.T, weights.num_samples * rest, variance)
-    parts = zip(*(one.split(PART) for one in columns), strict=True)
+    base = weights.num_samples * rest
+    parts = zip(excess.T.split(PART), base.split(PART), variance.split(PART), strict=True)
     return torch.cat([-_mean_log(*part, 0.5**halvings) for part in parts])
 
 

@@ -12,7 +12,7 @@ from pyrovae.errors import PairError
 from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.objectives.particles import Particles
 from pyrovae.inference.objectives.rates import dimension_rates, latent_rates, total_rate
-from pyrovae.inference.objectives.requirements import check_factors
+from pyrovae.inference.objectives.requirements import Requirement, check_factors
 from pyrovae.inference.objectives.schedules import Schedule, at, check_weight
 from pyrovae.inference.pair.scoring import Layout, spread
 from pyrovae.inference.pair.tracing import PairTrace, sites, unscaled_log_prob
@@ -64,7 +64,7 @@ class ELBO(Objective):
             check_weight("capacity", capacity)
         by_dimension = bool(free_bits) and group == "dimension"
         weights = {name: check_number(f"site_weights[{name!r}]", w, 0) for name, w in (site_weights or {}).items()}
-        requirements = [partial(_is_observed, names=[*weights]), *[_is_factorised] * by_dimension]
+        requirements: list[Requirement] = [partial(_is_observed, names=[*weights]), *[_is_factorised] * by_dimension]
         couples = "which bounds the mean rate of a batch" if free_bits or capacity is not None else ""
         elbo = partial(_elbo, analytic=analytic)
         super().__init__(num_particles, elbo=elbo, requirements=requirements, couples=couples)

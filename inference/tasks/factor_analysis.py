@@ -139,7 +139,7 @@ def factor_analysis(
 
 def _observed(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Rows in float64 with 0 in their gaps, and 1 where they are observed."""
-    seen = torch.ones_like(x, dtype=torch.bool) if mask is None else check_mask(x, mask)
+    seen = torch.ones_like(x, dtype=torch.bool) if mask is None else check_mask("mask", mask)
     x = torch.where(seen, x.double(), 0.0)
     if not bool(x.isfinite().all()):
         raise NonFiniteError("factor_analysis requires finite observed entries, got NaN or infinite ones. Mask them.")
