@@ -41,6 +41,9 @@ from pyrovae.networks.blocks import ConvBlock, ConvHead, DenseBlock
 from pyrovae.networks.dense import MLP, GatedMLP
 from pyrovae.networks.shape import Shape, as_shape
 
+BOUND = 2.0
+"""Log scales of a convolutional ladder lie in (-2, 2): with wider bounds, eight levels diverge after some epochs."""
+
 Hierarchy = HierarchicalVAE | LadderVAE
 Guide = BottomUpGuide | TopDownGuide | Corrupted
 
@@ -95,10 +98,10 @@ def add_networks(p: argparse.ArgumentParser) -> None:
     p.add_argument("--width", type=values.positive_int, help="width of the states: units, or channels for conv")
 
 
-def normal(given: Shape, event: Shape, hidden: int, network: type[MLP] = MLP) -> ConditionalNormal:
-    """The normal of a latent of shape `event`, by a dense network on data or latents."""
+def normal(given: Shape, event: Shape, hidden: int, network: type[MLP] = MLP, bound: float = 7.0) -> ConditionalNormal:
+    """The normal of a latent of shape `event`, by a dense network on data or latents; log scales are bounded."""
     first, *rest = as_shape(event)
-    return ConditionalNormal(network(given, (2 * first, *rest), [hidden]), 1 + len(rest))
+    return ConditionalNormal(network(given, (2 * first, *rest), [hidden]), 1 + len(rest), bound)
 
 
 def dense_normal(width: int, latent: int) -> ConditionalNormal:
@@ -108,7 +111,7 @@ def dense_normal(width: int, latent: int) -> ConditionalNormal:
 
 def spatial_normal(given: Sequence[int], channels: int) -> ConditionalNormal:
     """The normal of a latent of that many channels, by a 1x1 convolution on a state of its size."""
-    return ConditionalNormal(ConvHead(given, 2 * channels), event_dim=3)
+    return ConditionalNormal(ConvHead(given, 2 * channels), event_dim=3, bound=BOUND)
 
 
 def chain(flags: argparse.Namespace, likelihood: Likelihood) -> tuple[HierarchicalVAE, list[Shape]]:
@@ -175,7 +178,9 @@ def conv_top_down(model: Hierarchy, events: list[Shape], shape: Shape, width: in
     ]
     messages = [spatial_normal(state, event[0]) for state, event in zip(states, below, strict=True)]
     hidden = 8 * width
-    return TopDownGuide(model, [*encoders, MLP(states[-1], hidden, [])], [*messages, normal(hidden, top, hidden)])
+    return TopDownGuide(
+        model, [*encoders, MLP(states[-1], hidden, [])], [*messages, normal(hidden, top, hidden, bound=BOUND)]
+    )
 
 
 def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[Hierarchy, Guide, Any]:

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyrovae.checks import check_positive
 from pyrovae.errors import PairError
 from pyrovae.numeric import bounded_scale
 from pyrovae.recorded import Recorded
@@ -11,34 +12,40 @@ from pyrovae.recorded import Recorded
 __all__ = ["ConditionalNormal", "diagonal_normal", "precision_weighted"]
 
 
-def diagonal_normal(params: Tensor, event_dim: int = 1) -> TorchDistribution:
+def diagonal_normal(params: Tensor, event_dim: int = 1, bound: float = 7.0) -> TorchDistribution:
     """prod_d Normal(z_d; loc_d, scale_d), whose scale is bounded away from 0 and infinity.
 
     Args:
         params: loc and raw scale, stacked along the first event dimension: `(*, 2 D)`, or `(*, 2 C, H, W)`.
         event_dim: the number of event dimensions of z, 1 for `(D,)`, 3 for `(C, H, W)`.
+        bound: the scale lies in (e^-bound, e^bound).
     """
     loc, raw_scale = params.chunk(2, dim=-event_dim)
-    return dist.Normal(loc, bounded_scale(raw_scale)).to_event(event_dim)
+    return dist.Normal(loc, bounded_scale(raw_scale, bound)).to_event(event_dim)
 
 
 class ConditionalNormal(Recorded, nn.Module):
     """p(z | h) = prod_d Normal(z_d; loc_d(h), scale_d(h)): `conditional(h) -> p(z | h)`, h one or several tensors.
 
-    The scale is bounded away from 0 and infinity.
+    The scale is bounded away from 0 and infinity. In a ladder of many levels a small bound keeps a level that is not used
+    from becoming a further layer of the network, whose z is its loc at any size: training then diverges.
 
     Args:
         network: a map from h to loc and raw scale, stacked along the first event dimension: `(*, *h) -> (*, 2 D)`, or
             `(*, 2 C, H, W)` for spatial latents. It takes as many inputs as the conditional is called with.
         event_dim: the number of event dimensions of z, 1 for `(D,)`, 3 for `(C, H, W)`.
+        bound: the scale lies in (e^-bound, e^bound).
+
+    Raises:
+        SettingError: `bound` is not above 0.
     """
 
-    def __init__(self, network: nn.Module, event_dim: int = 1) -> None:
+    def __init__(self, network: nn.Module, event_dim: int = 1, bound: float = 7.0) -> None:
         super().__init__()
-        self.network, self.event_dim = network, event_dim
+        self.network, self.event_dim, self.bound = network, event_dim, check_positive("bound", bound, write=7.0)
 
     def forward(self, *h: Tensor) -> TorchDistribution:
-        return diagonal_normal(self.network(*h), self.event_dim)
+        return diagonal_normal(self.network(*h), self.event_dim, self.bound)
 
 
 def precision_weighted(*normals: TorchDistribution) -> TorchDistribution:

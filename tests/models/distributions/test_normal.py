@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.models import ConditionalNormal
 from pyrovae.models.distributions import precision_weighted
 from pyrovae.networks.dense import MLP
@@ -21,6 +21,13 @@ def test_loc_and_bounded_scale_are_the_halves_of_what_the_network_says(lead):
     assert (p.batch_shape, p.event_shape) == (lead, (4,))
     torch.testing.assert_close(p.base_dist.loc, loc)
     torch.testing.assert_close(p.base_dist.scale, torch.exp(7 * torch.tanh(raw / 7)))
+
+
+def test_a_smaller_bound_of_the_scale(says):
+    p = ConditionalNormal(nn.Identity(), bound=2.0)(torch.tensor([0.0, 0, 0, -1000, 0.5, 1000]))
+    torch.testing.assert_close(p.base_dist.scale.log(), torch.tensor([-2.0, 2 * math.tanh(0.25), 2.0]))
+    with says(SettingError, "bound", "above 0"):
+        ConditionalNormal(nn.Identity(), bound=0.0)
 
 
 def test_a_spatial_normal_splits_channels():
