@@ -27,8 +27,8 @@ def diagonal_normal(params: Tensor, event_dim: int = 1, bound: float = 7.0) -> T
 class ConditionalNormal(Recorded, nn.Module):
     """p(z | h) = prod_d Normal(z_d; loc_d(h), scale_d(h)): `conditional(h) -> p(z | h)`, h one or several tensors.
 
-    The scale is bounded away from 0 and infinity. In a ladder of many levels a small bound keeps a level that is not used
-    from becoming a further layer of the network, whose z is its loc at any size: training then diverges.
+    The scale is bounded away from 0 and infinity. In a ladder of many levels, a small bound keeps a level that carries
+    no information from becoming a layer of the network, whose z is its loc at any size: training then diverges.
 
     Args:
         network: a map from h to loc and raw scale, stacked along the first event dimension: `(*, *h) -> (*, 2 D)`, or
