@@ -31,6 +31,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pyrovae.display import plus_minus
+
 CHOSEN_ON = (1, 2, 5, 10, 12, 15, 22, 26, 32, 39)
 """The numbers of the tables on which the defaults of `VAEDetector` were chosen: the first ten of
 `sorted(numpy.random.default_rng(0).choice(43, 10, replace=False))`, as places in the list of the 43 tables."""
@@ -238,7 +240,7 @@ def paired(differences: np.ndarray) -> str:
     """The mean of differences, and its standard error over tables."""
     if not differences.any():
         return ""
-    return f"{differences.mean():+.3f} ± {differences.std(ddof=1) / len(differences) ** 0.5:.3f}"
+    return plus_minus(differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ standardised columns; the error of the difference is over splits, on which both 
 """
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from sklearn.decomposition import FactorAnalysis
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
+from pyrovae.display import plus_minus
 from pyrovae.inference import VAETransformer
 
 DIMS = 8
@@ -42,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         start = time.process_time()
         linear, ours, epochs = np.array([densities(name, seed) for seed in range(args.seeds)]).T
         gain, each = ours - linear, (time.process_time() - start) / args.seeds
-        error = f" ± {gain.std(ddof=1) / len(gain) ** 0.5:.2f}" if len(gain) > 1 else ""
+        error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else math.nan
         both = f"FactorAnalysis {linear.mean():.2f}, VAETransformer {ours.mean():.2f}"
-        print(f"{name}: {both}, gain {gain.mean():.2f}{error}")
+        print(f"{name}: {both}, gain {plus_minus(gain.mean(), error)}")
         print(f"  gains {gain.round(2).tolist()}, epochs {epochs.astype(int).tolist()}, {each:.0f} s each", flush=True)
 
 

@@ -16,6 +16,7 @@ intervals by 99 draws is printed too.
 
 import argparse
 import json
+import math
 import os
 import time
 import warnings
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import data
+from pyrovae.display import plus_minus
 from pyrovae.inference import VAEImputer, coverage, factor_analysis
 
 FILES = {"concrete": ("concrete.txt", 1), "red": ("wine_red.txt", 1), "yeast": ("yeast.txt", 0)}
@@ -150,8 +152,7 @@ def measure(name: str, x: Tensor, args: argparse.Namespace) -> None:
 
 def with_error(values: np.ndarray) -> str:
     """The mean, and its standard error over seeds."""
-    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{error}"
+    return plus_minus(values.mean(), values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else math.nan)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

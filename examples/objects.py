@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data, plots
+from pyrovae.display import plus_minus
 from pyrovae.errors import DataError
 from pyrovae.examples._shared import (
     Row,
@@ -126,7 +127,7 @@ def accuracy(found: Tensor, true: Tensor) -> tuple[list[Row], dict[str, Any]]:
     share, error = right.mean().item(), math.sqrt(right.var(correction=0).item() / len(right))
     each = {number: right[true == number].mean().item() for number in sorted(set(true.tolist()))}
     shown = ", ".join(f"{100 * value:.1f} % of {number}" for number, value in each.items())
-    rows = [Row("count", f"{share:.2%} ± {100 * error:.2f}", f"right on {len(true):,} test canvases: {shown}")]
+    rows = [Row("count", f"{plus_minus(100 * share, 100 * error)} %", f"right on {len(true):,} test canvases: {shown}")]
     return rows, {"count_accuracy": share, "count_accuracy_error": error, "count_accuracy_of": each}
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.display import Cells, Shown
+from pyrovae.errors import PairError
 from pyrovae.inference.diagnostics.simulations import Profile, Profiles, apart
 from pyrovae.inference.pair.contract import call
 from pyrovae.inference.pair.on_data import PairOnData
@@ -78,11 +79,19 @@ def conflict_on(pair: PairOnData, simulated: Profile, num_samples: int) -> Prior
         pair: the pair on its data.
         simulated: the profile of simulated data points, as `calibration` gives it.
         num_samples: the number of draws that it was computed from.
+
+    Raises:
+        PairError: simulated data have other latents, such as a total that is simulated as given.
     """
     size = min(pair.size, len(simulated.evidence), MOST)
     rows = torch.arange(size) if pair.given(pair.first) else torch.arange(size) * pair.size // size
     with apart(pair, pair.seed + 3):
         found = _profile(pair, rows, num_samples)
+        if found.codes.shape[1] != simulated.codes.shape[1]:
+            raise PairError(
+                "Prior-data conflict requires the latents of simulated data, of "
+                f"{simulated.codes.shape[1]} dimensions, got {found.codes.shape[1]}: what is a latent here is simulated as given. Pass it with the data."
+            )
         theirs = Profile(*(part[:MOST] for part in simulated))
         both = torch.cat([found.evidence, theirs.evidence]).argsort().argsort().double()
         p_values = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.data.source import take
-from pyrovae.display import Cells, Shown
+from pyrovae.display import Cells, Shown, plus_minus
 from pyrovae.errors import SettingError, ShapeError
 from pyrovae.inference.draws.posterior import posterior_predictive
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
@@ -71,13 +71,13 @@ class PredictiveCheck(Shown):
         if self.p_value >= threshold:
             return f"{', '.join(p_values)}: as in data that the pair draws anew"
         mean, spread = self.replicated[worst].mean().item(), self.replicated[worst].std().item()
-        return f"{worst} is {self.observed[worst]:.3g} in the data, and {mean:.3g} ± {spread:.2g} in data drawn anew"
+        return f"{worst} is {self.observed[worst]:.3g} in the data, and {plus_minus(mean, spread)} in data drawn anew"
 
     def cells(self) -> Cells:
         rows = []
         for name, p in self.p_values.items():
             mean, spread = self.replicated[name].mean().item(), self.replicated[name].std().item()
-            rows.append((name, f"{self.observed[name]:.4g}", f"{mean:.4g} ± {spread:.2g}", f"{p:.3g}"))
+            rows.append((name, f"{self.observed[name]:.4g}", plus_minus(mean, spread), f"{p:.3g}"))
         size = len(next(iter(self.per_datum.values())))
         note = f"{size:,} data points, {len(next(iter(self.replicated.values()))):,} replicates"
         return Cells(rows, ("statistic", "data", "drawn anew", "p-value"), after=[note, self.words()])

@@ -142,7 +142,7 @@ def diagnose(
         codes = _codes(pair)
         aggregate = _unless_refused(absent, "aggregate posterior", partial(_aggregate, pair, progress))
         ranks = _unless_refused(absent, "calibration", calibrated)
-        conflict = _conflict(pair, ranks)
+        conflict = _unless_refused(absent, "data conflict", partial(_conflict, pair, ranks))
         parts = _unless_refused(absent, "gaps", partial(_gaps, pair, num_refined, num_samples, progress))
         chains = _unless_refused(absent, "AIS from the prior", partial(_chains, pair, annealing, progress))
     for name, latent in latents.items():

@@ -33,7 +33,7 @@ from pyrovae.inference.pair.running import MEMORY, Transform, chunk_sizes, numbe
 from pyrovae.inference.pair.weights import WeightSums
 from pyrovae.numeric import wide
 
-__all__ = ["AnnealedEvidence", "Annealing", "anneal", "annealed"]
+__all__ = ["AnnealedEvidence", "Annealing", "anneal", "annealed", "check_annealing"]
 
 SCALE_DRAWS = 32
 """Draws of pi_0, whose spread sets the relative scales of the latents."""
@@ -165,6 +165,19 @@ def annealed(
     return measured
 
 
+def check_annealing(annealing: Annealing) -> None:
+    """Require settings of AIS.
+
+    Args:
+        annealing: what was given for them.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    if not isinstance(annealing, Annealing):
+        raise SettingError(f"annealing requires an Annealing, got {annealing!r}. Write Annealing(num_chains=16).")
+
+
 def anneal(
     pair: PairOnData,
     annealing: Annealing,
@@ -191,8 +204,7 @@ def anneal(
     Returns:
         The estimate from below and, with `simulated` or `num_warmup`, the one from above.
     """
-    if not isinstance(annealing, Annealing):
-        raise SettingError(f"annealing requires an Annealing, got {annealing!r}. Write Annealing(num_chains=16).")
+    check_annealing(annealing)
     steps = annealing.num_chains * (annealing.num_temperatures - 1) * annealing.num_leapfrog
     compiled = should_compile(pair.size * steps * numbers(pair.first), compile)
     path = Path(pair, annealing.start, compile=compiled)

@@ -15,7 +15,7 @@ from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.display import Cells, Shown, plus_minus
 from pyrovae.errors import SettingError
-from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
+from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal, check_annealing
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation, evaluate
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.pair.on_data import on_data
@@ -158,6 +158,7 @@ def _check_real(given: Batch | None, annealing: Annealing) -> None:
     """Require that nothing is conditioned on apart from the data, and a step size at p(x, z)."""
     if given is not None:
         raise SettingError("sandwich requires data or given, got both. Put the tensors of given into data.")
+    check_annealing(annealing)
     if annealing.num_temperatures < 2:
         raise SettingError(
             "sandwich of real data requires num_temperatures >= 2, got 1. Write Annealing(num_temperatures=100)."

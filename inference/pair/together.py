@@ -238,8 +238,10 @@ def _copied(drawn: dict[str, Site], site: Site) -> Tensor | None:
 
 def _moved(value: Tensor | None, site: Site, steps: int) -> Tensor | None:
     """A draw, moved by that many machine epsilons of its size where it may be any number."""
+    if value is None or not steps:
+        return value
     support = getattr(site["fn"].support, "base_constraint", site["fn"].support)
-    if value is None or not steps or support not in (constraints.real, constraints.real_vector):
+    if support not in (constraints.real, constraints.real_vector):
         return value
     return value * (1 + steps * torch.finfo(value.dtype).eps)
 

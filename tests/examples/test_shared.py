@@ -164,7 +164,7 @@ def test_the_closing_table(run, capsys):
     assert head == "test    20 data points"
     names = [line[2:15].strip() for line in lines]
     assert names == ["ELBO", "distortion", "log-evidence", "bits/dim", "purity", "time"]
-    assert lines[0] == f"  {'ELBO':<13}{measured.elbo!s:>18}   nats per data point"
+    assert lines[0] == f"  {'ELBO':<13}{measured.elbo!s:>20}   nats per data point"
     assert lines[2].endswith(f"{measured.log_evidence}   importance sampling, 10 draws per data point")
     assert lines[3].endswith("-log-evidence / (3 log 2)")
     assert lines[5].endswith("training, 2 epochs on cpu")

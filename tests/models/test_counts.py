@@ -185,7 +185,9 @@ def test_diagnose_and_posterior():
     model.total_prior.start(batch["x"].sum(-1), batch["batch"])
     draws = posterior(model, guide, batch, 5)
     assert {"z", "total"} <= set(draws.latents)
-    assert "z" in str(diagnose(model, guide, batch, num_samples=50))
+    found = diagnose(model, guide, batch, num_samples=50)
+    assert "z" in str(found)
+    assert "simulated as given" in found.absent["data conflict"]
 
 
 def test_a_network_with_batch_normalisation_takes_leading_dimensions():

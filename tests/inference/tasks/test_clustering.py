@@ -58,7 +58,7 @@ def test_one_cluster_for_each_label_and_no_more():
     assert found.value == pytest.approx(5 / 6)
     assert sorted(found.labels.tolist()) == [-1, -1, 0, 1, 2]
     assert found.used == 4
-    assert "0.8333" in str(found)
+    assert "0.83 ± 0.15" in str(found)
 
 
 @pytest.mark.parametrize(
