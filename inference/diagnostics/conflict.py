@@ -89,8 +89,8 @@ def conflict_on(pair: PairOnData, simulated: Profile, num_samples: int) -> Prior
         found = _profile(pair, rows, num_samples)
         if found.codes.shape[1] != simulated.codes.shape[1]:
             raise PairError(
-                "Prior-data conflict requires the latents of simulated data, of "
-                f"{simulated.codes.shape[1]} dimensions, got {found.codes.shape[1]}: what is a latent here is simulated as given. Pass it with the data."
+                f"Prior-data conflict requires the {simulated.codes.shape[1]} dimensions of latents that simulated data "
+                f"have, got {found.codes.shape[1]}: a latent is simulated as given. Pass its values with the data."
             )
         theirs = Profile(*(part[:MOST] for part in simulated))
         both = torch.cat([found.evidence, theirs.evidence]).argsort().argsort().double()
