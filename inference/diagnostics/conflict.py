@@ -89,8 +89,8 @@ def conflict_on(pair: PairOnData, simulated: Profile, num_samples: int) -> Prior
         found = _profile(pair, rows, num_samples)
         if found.codes.shape[1] != simulated.codes.shape[1]:
             raise PairError(
-                f"Prior-data conflict requires the {simulated.codes.shape[1]} dimensions of latents that simulated data "
-                f"have, got {found.codes.shape[1]}: a latent is simulated as given. Pass its values with the data."
+                f"Prior-data conflict requires the {simulated.codes.shape[1]} dimensions of latents of simulated data, "
+                f"got {found.codes.shape[1]}: a latent is simulated as given. Pass its values with the data."
             )
         theirs = Profile(*(part[:MOST] for part in simulated))
         both = torch.cat([found.evidence, theirs.evidence]).argsort().argsort().double()
