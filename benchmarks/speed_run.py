@@ -4,8 +4,8 @@
 
 Training starts from random weights, on 60,000 images that are binarised anew at each step. After each third epoch, on a
 clock that stands still, -log p(x) of the test images is estimated: all of them give the ELBO by one draw, and the first
-500 of them the distance from the ELBO to the evidence by 20 draws. More draws could only lower it. A run chooses nothing
-by it. At the end, `--num-samples` draws score the first `--evaluate` test images, 0 for all.
+500 of them the distance from the ELBO to the evidence by 20 draws. More draws could only lower it. The run chooses
+nothing by it. At the end, `--num-samples` draws score the first `--evaluate` test images, 0 for all.
 
 Any flag of `examples/hierarchical_vae.py` overrides the recipe below, such as `--epochs 2` for a trial.
 """
