@@ -7,7 +7,7 @@ python examples/objects.py --data mnist --canvases 60000    the digits of MNIST
 p(n) prod_i p(where_i) p(what_i) p(x | sum_i place(decoder(what_i), where_i)), with at most 3 objects; the canvases have
 0, 1 or 2. Their numbers are known to the score alone.
 
-Data: 5,000 real digits, offline.
+Data: 5,000 real digits, offline. Time: 2 min of one core.
 """
 
 import argparse
