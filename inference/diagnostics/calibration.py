@@ -68,8 +68,10 @@ class Calibration(Shown):
         being that of scipy.stats.
         """
         found = {name: (ranks.double() + 0.5) / (self.num_samples + 1) for name, ranks in self.ranks.items()}
-        joint = self.joint.ranks if self.joint else {}
-        return found | {n: (r.double() + 0.5) / (self.joint.num_samples[n] + 1) for n, r in joint.items() if self.joint}
+        if self.joint is None:
+            return found
+        counts = self.joint.num_samples
+        return found | {name: (ranks.double() + 0.5) / (counts[name] + 1) for name, ranks in self.joint.ranks.items()}
 
     def coverage(self, latent: str, level: float = 0.9) -> Tensor:
         """The share of simulated latents in the guide's central intervals, in each dimension, `(D,)`.

@@ -12,7 +12,8 @@ from pyrovae.checks import check_count
 from pyrovae.data import Batch
 from pyrovae.data.source import take
 from pyrovae.display import Cells, Shown, plus_minus
-from pyrovae.errors import SettingError, ShapeError
+from pyrovae.errors import SettingError
+from pyrovae.inference.diagnostics.scored import check_scores
 from pyrovae.inference.draws.posterior import posterior_predictive
 from pyrovae.inference.pair.contract import ProgramLike, batch_size
 from pyrovae.inference.pair.progress import progress_bar
@@ -147,12 +148,5 @@ def _portions(data: Batch, num_samples: int, memory: int) -> Iterator[tuple[int,
 
 def _checked(name: str, statistic: Statistic, sites: Mapping[str, Tensor]) -> Tensor:
     """The statistic of each draw and data point, `(S, B)`."""
-    result = statistic(dict(sites))
-    shape = tuple(next(iter(sites.values())).shape[:2])
-    if not isinstance(result, Tensor) or tuple(result.shape) != shape:
-        got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-        raise ShapeError(
-            f"statistics[{name!r}] requires a result (S, B) = {shape}, got {got}. Reduce all other dimensions: "
-            'lambda sites: sites["x"].flatten(2).mean(-1).'
-        )
-    return result.double().cpu()
+    instead = 'Reduce all other dimensions: lambda sites: sites["x"].flatten(2).mean(-1).'
+    return check_scores(f"statistics[{name!r}]", statistic(dict(sites)), sites, instead).double().cpu()

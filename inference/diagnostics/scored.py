@@ -1,13 +1,15 @@
 """log p and log q of given latents, and what the guide says about each data point: shared by tests on simulations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.data import Batch
+from pyrovae.errors import ShapeError
 from pyrovae.inference.pair.contract import Site, batch_size, call
 from pyrovae.inference.pair.handlers import ChangeDraws
 from pyrovae.inference.pair.on_data import PairOnData, is_point
@@ -16,10 +18,39 @@ from pyrovae.inference.pair.scoring import run_pair, scores, summed_out
 from pyrovae.inference.pair.tracing import sites
 from pyrovae.numeric import wide
 
-__all__ = ["SCORED", "drawn_sites", "log_joint", "log_q_absent", "log_q_drawn", "log_q_of", "picked", "portions_of"]
+__all__ = [
+    "SCORED",
+    "check_scores",
+    "drawn_sites",
+    "log_joint",
+    "log_q_absent",
+    "log_q_drawn",
+    "log_q_of",
+    "picked",
+    "portions_of",
+]
 
 SCORED = 19
 """How many draws of a data point the model scores; the ranks among them have twenty values."""
+
+
+def check_scores(what: str, result: Any, values: Mapping[str, Tensor], instead: str) -> Tensor:
+    """What a function of the user gives for each draw and data point, `(S, B)`.
+
+    Args:
+        what: the function, for the error.
+        result: what it gave.
+        values: what it was given, `(S, B, ...)` by name.
+        instead: the line to write, for the error.
+
+    Raises:
+        ShapeError: it is no tensor `(S, B)`.
+    """
+    shape = tuple(next(iter(values.values())).shape[:2])
+    if not isinstance(result, Tensor) or tuple(result.shape) != shape:
+        got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        raise ShapeError(f"{what} requires a result (S, B) = {shape}, got {got}. {instead}")
+    return result
 
 
 def drawn_sites(pair: PairOnData, drawn: Trace) -> dict[str, Site]:

@@ -9,12 +9,12 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.data import Batch
-from pyrovae.errors import ShapeError
 from pyrovae.inference.diagnostics.joint import DISTANCE, LOG_P, LOG_Q, Function, JointRanks
 from pyrovae.inference.diagnostics.ranks import ranks_among
 from pyrovae.inference.diagnostics.references import distances, flattened, references
 from pyrovae.inference.diagnostics.scored import (
     SCORED,
+    check_scores,
     drawn_sites,
     log_joint,
     log_q_absent,
@@ -151,11 +151,5 @@ class JointTally:
 
 
 def _checked(name: str, result: Tensor, z: dict[str, Tensor]) -> Tensor:
-    shape = tuple(next(iter(z.values())).shape[:2])
-    if not isinstance(result, Tensor) or tuple(result.shape) != shape:
-        got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-        raise ShapeError(
-            f"functions[{name!r}] requires a result (S, B) = {shape}, got {got}. Sum over the last dimension of "
-            "latents: lambda z, batch: z['z'].square().sum(-1)."
-        )
-    return result
+    instead = "Sum over the last dimension of latents: lambda z, batch: z['z'].square().sum(-1)."
+    return check_scores(f"functions[{name!r}]", result, z, instead)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from pyrovae.checks import check_counts
+from pyrovae.networks.convolutional import strided
 from pyrovae.networks.shape import Shape, as_image_shape, as_shape, leading
 from pyrovae.recorded import Recorded
 
@@ -46,11 +46,8 @@ class Attention(Recorded, nn.Module):
         super().__init__()
         self.in_shape, self.out_shape = as_image_shape(in_shape, "Attention"), as_shape(out_shape)
         channels = check_counts("channels", channels)
-        layers: list[nn.Module] = []
-        for wide, narrow in pairwise([self.in_shape[0], *channels]):
-            layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation()]
-        last = channels[-1]
-        self.convolutions = nn.Sequential(*layers, nn.Conv2d(last, last, 3, padding=1), activation())
+        last, halved = channels[-1], strided([self.in_shape[0], *channels], activation)
+        self.convolutions = nn.Sequential(*halved, nn.Conv2d(last, last, 3, padding=1), activation())
         self.score = nn.Conv2d(last, 1, 1, bias=False)
         self.head = nn.Linear(last + 2, math.prod(self.out_shape))
 

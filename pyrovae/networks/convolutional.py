@@ -12,7 +12,7 @@ from pyrovae.checks import check_counts
 from pyrovae.networks.shape import Shape, as_image_shape, as_shape, leading
 from pyrovae.recorded import Recorded
 
-__all__ = ["ConvDecoder", "ConvEncoder", "halvings"]
+__all__ = ["ConvDecoder", "ConvEncoder", "halvings", "strided"]
 
 
 def halvings(size: int, times: int) -> list[int]:
@@ -26,6 +26,19 @@ def halvings(size: int, times: int) -> list[int]:
     for _ in range(times):
         sizes.append((sizes[-1] + 1) // 2)
     return sizes
+
+
+def strided(channels: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    """3x3 convolutions of stride 2, each of which halves the image, with a nonlinearity after each.
+
+    Args:
+        channels: those of the input, then those of each output.
+        activation: the nonlinearity, a module class.
+    """
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise(channels):
+        layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation()]
+    return layers
 
 
 class ConvEncoder(Recorded, nn.Module):
@@ -52,10 +65,7 @@ class ConvEncoder(Recorded, nn.Module):
         self.in_shape, self.out_shape = as_image_shape(in_shape, "ConvEncoder"), as_shape(out_shape)
         channels = check_counts("channels", channels)
         first, height, width = self.in_shape
-        layers: list[nn.Module] = []
-        for wide, narrow in pairwise([first, *channels]):
-            layers += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), activation()]
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*strided([first, *channels], activation))
         flat = channels[-1] * halvings(height, len(channels))[-1] * halvings(width, len(channels))[-1]
         self.head = nn.Linear(flat, math.prod(self.out_shape))
 
