@@ -240,7 +240,8 @@ def paired(differences: np.ndarray) -> str:
     """The mean of differences, and its standard error over tables."""
     if not differences.any():
         return ""
-    return plus_minus(differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5)
+    mean = differences.mean()
+    return ("+" if mean > 0 else "") + plus_minus(mean, differences.std(ddof=1) / len(differences) ** 0.5)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -43,7 +43,7 @@ def test_a_large_table_is_cut_and_keeps_ten_anomalies(benchmark, tmp_path):
 def test_ranks_share_ties_and_differences_are_paired(benchmark):
     areas = np.array([[0.9, 0.5], [0.8, 0.5], [0.7, 0.9]])
     assert benchmark.ranks(areas).tolist() == [(1 + 2.5) / 2, (2 + 2.5) / 2, (3 + 1) / 2]
-    assert benchmark.paired(np.array([0.1, 0.3])) == "+0.200 ± 0.100"
+    assert benchmark.paired(np.array([0.1, 0.3])) == "+0.20 ± 0.10"
 
 
 def test_without_tables_it_is_skipped_with_a_reason(tmp_path):
@@ -63,5 +63,5 @@ def test_what_was_measured_is_shown_by_setting(tmp_path):
     shown = run("--out", tmp_path, "--show").stdout
     assert "clean, chosen on 2 tables" in shown
     assert "clean, the other 2 tables" in shown
-    assert "+0.135 ± 0.005" in shown
+    assert "+0.1350 ± 0.0050" in shown
     assert "unsupervised" not in shown
