@@ -141,13 +141,14 @@ class VAEEstimator(BaseEstimator, ABC):
         return table
 
     def _check_settings(self, *counts: str) -> None:
-        """Refuse common parameters without a meaning, and further ones that are counts.
+        """Refuse common parameters without a meaning, and further ones that are counts. A default of None has one.
 
         Raises:
             SettingError: one has no meaning.
         """
         for name in ("latent_dim", "batch_size", "patience", *counts):
-            check_count(name, getattr(self, name))
+            if getattr(self, name) is not None or getattr(type(self), name) is not None:
+                check_count(name, getattr(self, name))
         check_count("epochs", self.epochs, 0)
         check_number("validation_fraction", self.validation_fraction, 0, 0.5, write=0.1)
         check_counts("hidden", self.hidden, fewest=0)
