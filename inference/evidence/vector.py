@@ -132,10 +132,12 @@ def bijection(site: Site) -> Any:
         if not support.is_discrete:
             return biject_to(support)
     except NotImplementedError as error:
+        kind = type(innermost(site["fn"])).__name__
         raise PairError(
-            "HMC requires a support onto which torch.distributions.biject_to maps, got "
-            f"{type(innermost(site['fn'])).__name__} at site '{site['name']}'. Give the distribution one, such as "
-            "support = constraints.real_vector."
+            "HMC requires a support onto which real numbers map one to one (torch.distributions.biject_to), got "
+            f"{kind} with the support {site['fn'].support} at site '{site['name']}'. Write evaluate(...), whose "
+            "importance sampling needs no such map; if every vector is a value of "
+            f"{kind}, give it support = constraints.real_vector."
         ) from error
     raise PairError(
         f"HMC requires continuous latents, got the discrete site '{site['name']}', which the guide draws. Sum it out: "
