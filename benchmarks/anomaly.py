@@ -174,9 +174,9 @@ def measure(args: argparse.Namespace, group: str, out: Path) -> None:
 
 
 def splits(args: argparse.Namespace) -> Iterator[tuple[str, int, tuple[int, Path]]]:
-    """The settings, seeds and tables in the order of the measurements."""
-    for setting in args.settings:
-        for seed in range(args.seeds):
+    """The settings, seeds and tables in the order of the measurements: all of a seed first."""
+    for seed in range(args.seeds):
+        for setting in args.settings:
             for number, path in tables(args.root).items():
                 if not args.tables or number in args.tables:
                     yield setting, seed, (number, path)
