@@ -146,7 +146,7 @@ def areas(anomalous: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """The areas under the two curves."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    finite = np.nan_to_num(scores, nan=0.0, posinf=1e300, neginf=-1e300)
+    finite = np.nan_to_num(np.asarray(scores, dtype=float), nan=0.0, posinf=1e300, neginf=-1e300)
     return {"auroc": roc_auc_score(anomalous, finite), "aupr": average_precision_score(anomalous, finite)}
 
 

@@ -112,7 +112,7 @@ class NumericEstimator(VAEEstimator, ABC):
             )
         if len(rows) < 2:
             raise DataError(f"{type(self).__name__} requires a minimum of 2 rows, got a table of 1 sample.")
-        self.table_ = table = self._learn_table(rows, self.kinds)
+        self.table_ = table = self._columns(self._learn_table(rows, self.kinds))
         self.mean_ = np.array([column.loc for column in table.columns])
         self.scale_ = np.array([column.scale or 1.0 for column in table.columns])
         batch = table.encode(rows)
@@ -138,6 +138,14 @@ class NumericEstimator(VAEEstimator, ABC):
 
         Raises:
             SettingError: one is.
+        """
+
+    @abstractmethod
+    def _columns(self, table: Table) -> Table:
+        """The columns of several kinds, or with gaps, as the estimator takes them.
+
+        Args:
+            table: the columns of the training rows.
         """
 
     @abstractmethod
