@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Table
 from pyrovae.inference.estimators.columns import typical_rows
 from pyrovae.inference.estimators.numeric import NumericEstimator
 from pyrovae.inference.estimators.scikit_learn import (
@@ -114,6 +114,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
 
     def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings()
+
+    def _columns(self, table: Table) -> Table:
+        return table
 
     def _scaling(self, table: np.ndarray) -> None:
         """None: all columns have the same likelihood, whose density the score and the rows of a code require."""

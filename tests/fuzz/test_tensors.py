@@ -153,7 +153,7 @@ CONSTRUCTORS = {
     "StandardNormal": lambda k: (priors.StandardNormal, {"dim": k.count()}),
     "Flat": lambda k: (priors.Flat, {"dim": k.count()}),
 }
-OTHERS = {"Dispersion", "Heterogeneous", "Likelihood", "LocationScale", "OverdispersedCounts", "ScaleMode"}
+OTHERS = {"Dispersion", "Heterogeneous", "Likelihood", "LocationScale", "Marginal", "OverdispersedCounts", "ScaleMode"}
 EVENTS = [name for name in likelihoods.__all__ if name not in OTHERS]
 
 
