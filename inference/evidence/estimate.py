@@ -42,16 +42,31 @@ class Estimate(NamedTuple):
         share = getattr(self, "unreliable", math.nan)
         return "" if math.isnan(share) else f"k-hat > {UNTRUSTED}: {100 * share:.0f} %"
 
+    @property
+    def remarks(self) -> str:
+        """Bias, interval and k-hat of a log-evidence, or of a number that rests on one; empty of any other estimate."""
+        notes = [f"{name} {number}" for name, number, _ in getattr(self, "notes", [])]
+        return "; ".join(filter(None, (*notes, self.trust)))
+
+    def scaled(self, factor: float, gain: float = 0.0) -> "Estimate":
+        """factor x estimate + gain. The bias of a log-evidence is scaled too, and what k-hat says of it stays.
+
+        Args:
+            factor: a number of either sign.
+            gain: a number.
+        """
+        found = self._replace(value=factor * self.value + gain, error=abs(factor) * self.error)
+        if isinstance(self, EvidenceEstimate):
+            vars(found).update(vars(self) | {"bias": self.bias.scaled(factor)})
+        return found
+
     def shifted(self, gain: float) -> "Estimate":
-        """The estimate of a mean that is greater by a number; its bias and what k-hat says of it stay.
+        """The estimate of a mean that is greater by a number: `scaled(1, gain)`.
 
         Args:
             gain: the number.
         """
-        moved = self._replace(value=self.value + gain)
-        if isinstance(moved, EvidenceEstimate):
-            vars(moved).update(vars(self))
-        return moved
+        return self.scaled(1.0, gain)
 
     def bits_per_dim(self, dims: float) -> "Estimate":
         """-log p(x) in bits per number, where this estimate is a log-evidence.
@@ -63,7 +78,7 @@ class Estimate(NamedTuple):
             SettingError: `dims` is not above 0.
         """
         check_positive("dims", dims, write="x[0].numel()")
-        return Estimate(-self.value / (dims * math.log(2)), self.error / (dims * math.log(2)))
+        return self.scaled(-1 / (dims * math.log(2)))
 
 
 class EvidenceEstimate(Estimate):
@@ -75,7 +90,8 @@ class EvidenceEstimate(Estimate):
     Attributes:
         unreliable: the share of the data points with k-hat above 0.7; NaN where k-hat is unknown.
         bias: how far the mean of log 1/S sum w is from log p(x), a negative number, with its own error: see
-            `pyrovae.inference.evidence.bias`.
+            `pyrovae.inference.evidence.bias`. A number that rests on a log-evidence has the bias that follows from it:
+            that of -log p(x) is positive.
         flagged: whether k-hat forbids an interval: it is above 0.7 for more than 5 % of the data points, or its mean
             over the data may be, by its standard error. The bias is then a guess.
     """
@@ -100,6 +116,18 @@ class EvidenceEstimate(Estimate):
         if "log_evidence_bias" in per_datum:
             estimate.bias = Estimate(*mean_bias(per_datum["log_evidence_bias"], per_datum["log_evidence_bias_error"]))
         return estimate
+
+    def minus(self, other: "EvidenceEstimate") -> "EvidenceEstimate":
+        """The difference of two log-evidences with draws of their own, and that of their biases; flagged if one is.
+
+        Args:
+            other: the log-evidence that is subtracted.
+        """
+        found = EvidenceEstimate(self.value - other.value, math.hypot(self.error, other.error))
+        found.bias = Estimate(self.bias.value - other.bias.value, math.hypot(self.bias.error, other.bias.error))
+        found.unreliable = max(self.unreliable, other.unreliable)
+        found.flagged = self.flagged or other.flagged
+        return found
 
     @property
     def corrected(self) -> Estimate:
