@@ -99,6 +99,15 @@ def test_few_data_points_need_a_lower_khat():
         assert EvidenceEstimate.of(each | {"khat": torch.full((size,), 0.5)}, 1000).flagged is flagged
 
 
+def test_few_draws_need_a_lower_khat():
+    """The limit min(1 - 1 / log10 S, 0.7) is 0.5 at 100 draws, 0.67 at 1,000 and 0.7 from 2,154 on."""
+    each = {"log_evidence": torch.zeros(1000), "log_evidence_error": torch.ones(1000)}
+    for khat, num_samples, flagged in ((0.6, 100, True), (0.6, 1000, False), (0.68, 1000, True), (0.68, 5000, False)):
+        found = EvidenceEstimate.of(each | {"khat": torch.full((1000,), khat)}, num_samples)
+        assert found.flagged is flagged
+        assert found.unreliable == 0
+
+
 def test_a_number_that_rests_on_a_log_evidence_has_its_bias(ppca):
     """-2 log p(x) + 3 has a bias of the other sign, and the ends of the interval change places."""
     found = evaluate(ppca.model, ppca.guide(0.1, 1.2), ppca.data(20), num_samples=100).log_evidence
