@@ -206,7 +206,7 @@ def aggressive(flags: argparse.Namespace, model: TextVAE, guide: NormalGuide, va
 
 def summarise(trained: Trained, scores: TextScores, flags: argparse.Namespace, variant: str) -> None:
     """The closing table of one variant."""
-    rows, hide = [Row("perplexity", str(scores.perplexity), "per token")], []
+    rows, hide = [Row.of("perplexity", scores.perplexity, "per token")], []
     if variant == "lm":
         rows.insert(0, Row("log p(x)", str(scores.measured.log_evidence), "nats per data point, exact"))
         hide = ["ELBO", "rate", "distortion", "log-evidence"]
@@ -266,6 +266,8 @@ def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores]) -> None
         codes = " " * 40 if variant == "lm" else codes
         evidence = f"{measured.log_evidence!s:>19}{less.get(variant, '')!s:>17}"
         print(f"{variant:<11}{evidence}{per_token!s:>17}{codes}{seconds:>6.0f} s")
+        evidence, per_token = Estimate(*measured.log_evidence), Estimate(*per_token)
+        print(f"{variant:<11}{evidence!s:>19}{per_token!s:>17}{codes}{seconds:>6.0f} s")
     print(LEGEND.format(draws=flags.num_samples))
 
 
