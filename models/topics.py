@@ -98,7 +98,7 @@ class TopicDecoder(Recorded, nn.Module, ABC):
         """Start near these logits of the words.
 
         Args:
-            output: `(V,)`, the same for every topic, such as those of the words of the whole corpus; or `(K, V)`, such as
+            output: `(V,)`, the same for every topic, such as those of the words of all documents; or `(K, V)`, such as
                 `pyrovae.data.word_topics(x, K).log()`. With embeddings, each topic starts at the nearest place.
         """
 
