@@ -16,7 +16,7 @@ from pyrovae.data.by_length import ByLength
 from pyrovae.data.canvases import canvases
 from pyrovae.data.chords import chords_log_prob
 from pyrovae.data.dataset import Dataset, excerpt
-from pyrovae.data.embeddings import word_embeddings
+from pyrovae.data.embeddings import word_embeddings, word_topics
 from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
 from pyrovae.data.h5ad import load_h5ad
@@ -82,6 +82,7 @@ __all__ = [
     "tokens",
     "waveform",
     "word_embeddings",
+    "word_topics",
     "write_wav",
 ]
 
