@@ -49,6 +49,9 @@ KINDS = ("elbo", "evidence", "reconstruction")
 ERRORS = ("error", "error+rate")
 """Those of a `VAEDetector` that takes all columns as real."""
 
+OURS = "VAEDetector, elbo"
+"""The score of our defaults, to which the others are compared."""
+
 SETTINGS = ("unsupervised", "clean")
 
 
@@ -134,7 +137,7 @@ def pyod_vae() -> dict[str, Method]:
 
 
 METHODS: dict[str, Callable[[], dict[str, Method]]] = {
-    "ours": lambda: {"VAEDetector, elbo": partial(ours, KINDS)},
+    "ours": lambda: {OURS: partial(ours, KINDS)},
     "ours-errors": lambda: {"VAEDetector, error": partial(ours, ERRORS)},
     "usual": usual,
     "pyod-vae": pyod_vae,
@@ -146,7 +149,7 @@ def areas(anomalous: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """The areas under the two curves."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    finite = np.nan_to_num(scores, nan=0.0, posinf=1e300, neginf=-1e300)
+    finite = np.nan_to_num(np.asarray(scores, dtype=float), nan=0.0, posinf=1e300, neginf=-1e300)
     return {"auroc": roc_auc_score(anomalous, finite), "aupr": average_precision_score(anomalous, finite)}
 
 
@@ -174,9 +177,9 @@ def measure(args: argparse.Namespace, group: str, out: Path) -> None:
 
 
 def splits(args: argparse.Namespace) -> Iterator[tuple[str, int, tuple[int, Path]]]:
-    """The settings, seeds and tables in the order of the measurements."""
-    for setting in args.settings:
-        for seed in range(args.seeds):
+    """The settings, seeds and tables in the order of the measurements: all of a seed first."""
+    for seed in range(args.seeds):
+        for setting in args.settings:
             for number, path in tables(args.root).items():
                 if not args.tables or number in args.tables:
                     yield setting, seed, (number, path)
@@ -216,17 +219,32 @@ def means(rows: Sequence[dict[str, Any]]) -> dict[str, dict[int, np.ndarray]]:
 
 
 def print_means(title: str, found: dict[str, dict[int, np.ndarray]], few: Sequence[int]) -> None:
-    """One table: means of the areas, the mean rank by AUROC, and the difference to the first kind of ours, paired."""
+    """One table: means of the areas, the mean rank by AUROC, and the difference to the first kind of ours, paired.
+
+    The kinds of ours are much alike, so that one of them alone has a rank beside the other methods.
+    """
     if not few:
         return
     values = {name: np.array([part[table] for table in few]) for name, part in found.items()}
-    order = ranks(np.array([part[:, 0] for part in values.values()]))
-    own = values.get("VAEDetector, elbo")
-    print(f"\n{title}\n{'':<30}{'AUROC':>7}{'AUPR':>7}{'rank':>7}{'ours less this':>18}{'longest, s':>12}")
-    for (name, part), rank in sorted(zip(values.items(), order, strict=True), key=lambda one: -one[0][1][:, 0].mean()):
+    own = values.get(OURS)
+    print(f"\n{title}\n{'':<30}{'AUROC':>7}{'AUPR':>7}{'rank':>7}{'ours less this':>24}{'longest, s':>12}")
+    for name, part in sorted(values.items(), key=lambda one: -one[1][:, 0].mean()):
         auroc, aupr, _ = part.mean(0)
         less = "" if own is None else paired(own[:, 0] - part[:, 0])
-        print(f"{name:<30}{auroc:>7.3f}{aupr:>7.3f}{rank:>7.2f}{less:>18}{part[:, 2].max():>12.1f}")
+        rank = rank_of(name, {other: rows[:, 0] for other, rows in values.items()})
+        print(f"{name:<30}{auroc:>7.3f}{aupr:>7.3f}{rank:>7.2f}{less:>24}{part[:, 2].max():>12.1f}")
+
+
+def rank_of(name: str, values: dict[str, np.ndarray]) -> float:
+    """The mean rank of a method among the methods that are not ours and one kind of ours, its own or the first.
+
+    Args:
+        name: the method.
+        values: an area of each method on each table.
+    """
+    one = name if name.startswith("VAEDetector") else OURS
+    group = [other for other in values if other == one or not other.startswith("VAEDetector")]
+    return float(ranks(np.array([values[other] for other in group]))[group.index(name)])
 
 
 def ranks(areas_: np.ndarray) -> np.ndarray:

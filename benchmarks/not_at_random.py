@@ -60,7 +60,9 @@ def hide(x: Tensor) -> Tensor:
     return mask
 
 
-def pair(told: str, decoder: str, hidden: int, batch: dict[str, Tensor], seed: int) -> tuple[nn.Module, nn.Module]:
+def pair(
+    told: str, start_at: str, decoder: str, hidden: int, batch: dict[str, Tensor], seed: int
+) -> tuple[nn.Module, nn.Module]:
     """The pair for what it is told of the mechanism."""
     x, mask = batch["x"], batch["mask"]
     width = x.shape[1]
@@ -70,14 +72,16 @@ def pair(told: str, decoder: str, hidden: int, batch: dict[str, Tensor], seed: i
     network: nn.Module
     network = MLP(latent, width, ()) if not widths else SkipMLP(latent, width, widths, nn.Tanh)
     start: Callable[[Tensor], object] = network.start_at  # type: ignore[assignment]
-    start(likelihood.start(data.hot_deck(x, mask, seed=seed)))
+    at_threshold = told == "sign" and start_at == "threshold"
+    start(likelihood.start((data.censored if at_threshold else data.hot_deck)(x, mask, seed=seed)))
     vae = VAE(priors.StandardNormal(latent), likelihood, network)
     encoder = MLP(2 * width, 2 * latent, (hidden, hidden), nn.Tanh)
     guide = ZeroFilled(NormalGuide(encoder), mask=True)
     if told == "nothing":
         return Masked(vae), guide
+    known = SelfMasking(width, hides="large")
     mechanisms: dict[str, Callable[[], nn.Module]] = {
-        "sign": lambda: SelfMasking(width, hides="large").start(mask),
+        "sign": lambda: known.start_at_threshold(x, mask) if at_threshold else known.start(mask),
         "self": lambda: SelfMasking(width).start(mask),
         "linear": lambda: Mechanism(nn.Linear(width, width)),
         "network": lambda: Mechanism(MLP(width, width, (hidden,), nn.Tanh)),
@@ -90,7 +94,7 @@ def trained_error(args: argparse.Namespace, told: str, x: Tensor, seed: int) -> 
     """The error of one training, and log p(x_observed), with the mask where the pair scores it."""
     torch.manual_seed(seed)
     batch = data.incomplete(x, hide(x))
-    model, guide = pair(told, args.decoder, args.hidden, batch, seed)
+    model, guide = pair(told, args.start, args.decoder, args.hidden, batch, seed)
     epochs = max(1, args.steps * args.batch_size // len(x))
     decay = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.05 ** (1 / epochs))
     optim = (torch.optim.Adam, {"lr": args.lr})
@@ -129,6 +133,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, default=Path("data/tables"), help="folder of the three files")
     parser.add_argument("--tables", nargs="+", choices=("breast", *FILES), default=["breast", *FILES])
     parser.add_argument("--told", nargs="+", choices=TOLD, default=["sign", "self", "nothing"])
+    parser.add_argument(
+        "--start",
+        choices=("threshold", "observed"),
+        default="threshold",
+        help="where `sign` starts: what is missing lies beyond all observed values, or is spread as they are",
+    )
     parser.add_argument("--decoder", choices=("skip", "linear"), default="skip", help="with one layer, or linear alone")
     parser.add_argument("--hidden", type=int, default=64, help="width of the hidden layers")
     parser.add_argument("--steps", type=int, default=10_000, help="steps of a training")

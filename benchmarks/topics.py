@@ -2,6 +2,7 @@
 
 python benchmarks/topics.py CORPUS.tsv                       20 topics, seed 0, every method
 python benchmarks/topics.py CORPUS.tsv --topics 50 --seeds 0 1 2 --methods etm lda
+python benchmarks/topics.py CORPUS.tsv --split valid         scores on the validation documents, to choose settings by
 python benchmarks/topics.py --report FILE                    the table of the lines that --out FILE wrote
 
 The corpus has OCTIS's form (`pyrovae.data.load`). Each method is trained on the training split. NPMI is that of ten
@@ -16,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -131,6 +133,7 @@ def main() -> None:
     p.add_argument("--topics", type=int, nargs="+", default=[20])
     p.add_argument("--seeds", type=int, nargs="+", default=[0])
     p.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    p.add_argument("--split", choices=("valid", "test"), default="test", help="the documents of the scores")
     p.add_argument("--out", type=Path, help="a file to which the lines are added")
     p.add_argument("--report", type=Path, help="print the table of such a file, and measure nothing")
     flags = p.parse_args()
@@ -140,6 +143,7 @@ def main() -> None:
     lines = []
     for path in flags.corpus:
         dataset = data.load(path)
+        dataset = replace(dataset, test=dataset.splits[flags.split])
         for count, method, seed in [(c, m, s) for c in flags.topics for m in flags.methods for s in flags.seeds]:
             lines.append(measured(dataset, Path(path).parent.name or path, method, count, seed))
             print(json.dumps(lines[-1]), flush=True)

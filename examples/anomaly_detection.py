@@ -75,8 +75,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     p.add_argument("--table-epochs", type=values.whole, default=100, help="passes over the table")
     p.add_argument("--hidden", type=values.integers, default=[256, 128], help="widths of the layers, for images")
-    images = "most training images that the usual detectors see; a fair comparison shows them all that the VAE sees"
-    p.add_argument("--baseline-images", type=values.positive_int, default=5000, help=images)
+    images = "most training images that the usual detectors see, for a quick look; as many as the VAE by default"
+    p.add_argument("--baseline-images", type=values.positive_int, help=images)
     p.add_argument("--latent", type=values.positive_int, default=10, help="latent dimension, for images")
     return p.parse_args(argv)
 
@@ -87,21 +87,23 @@ class Detection(NamedTuple):
     Args:
         auroc: the area under the receiver operating characteristic.
         auprc: the area under precision over recall.
+        seen: the number of training rows that the detector saw.
     """
 
     auroc: float
     auprc: float
+    seen: int
 
     def entries(self) -> dict[str, float]:
-        """The areas, as the file holds them."""
-        return {"auroc": self.auroc, "auprc": self.auprc}
+        """The areas and the rows, as the file holds them."""
+        return self._asdict()
 
 
-def detection(anomalous: np.ndarray, scores: np.ndarray) -> Detection:
-    """The two areas, of scores that are higher for the more anomalous."""
+def detection(anomalous: np.ndarray, scores: np.ndarray, seen: int) -> Detection:
+    """The two areas, of scores that are higher for the more anomalous, by a detector of so many training rows."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    return Detection(float(roc_auc_score(anomalous, scores)), float(average_precision_score(anomalous, scores)))
+    return Detection(float(roc_auc_score(anomalous, scores)), float(average_precision_score(anomalous, scores)), seen)
 
 
 def usual_scores(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarray]:
@@ -123,15 +125,17 @@ def usual_scores(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np
 
 
 def tabulate(table: Mapping[str, Sequence[Detection]], columns: Sequence[str], title: str) -> None:
-    """Print the AUROC in each column, the means of AUROC and AUPRC, and the standard error of the former."""
+    """Print the AUROC in each column, the means of AUROC and AUPRC, the former's error, and the training rows."""
     print(f"\n{title}")
-    print(f"  {'AUROC':<22}" + "".join(f"{name:>8}" for name in columns) + f"{'mean':>17}{'AUPRC, mean':>14}")
+    ends = f"{'mean':>17}{'AUPRC, mean':>14}{'rows seen':>11}"
+    print(f"  {'AUROC':<22}" + "".join(f"{name:>8}" for name in columns) + ends)
     for name, row in table.items():
         values = np.array([one.auroc for one in row])
         error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         parts = "".join(f"{value:>8.3f}" for value in values)
         mean = plus_minus(values.mean(), error)
-        print(f"  {name:<22}{parts}{mean:>17}{np.mean([one.auprc for one in row]):>14.3f}")
+        seen = round(np.mean([one.seen for one in row]))
+        print(f"  {name:<22}{parts}{mean:>17}{np.mean([one.auprc for one in row]):>14.3f}{seen:>11,}")
 
 
 def collected(parts: Sequence[Mapping[str, Detection]]) -> dict[str, list[Detection]]:
@@ -169,7 +173,7 @@ class SplitScores:
 
     def detections(self) -> dict[str, Detection]:
         """How well each detector does."""
-        return {name: detection(self.anomalous, scores) for name, scores in self.scores.items()}
+        return {name: detection(self.anomalous, scores, self.size) for name, scores in self.scores.items()}
 
 
 def score_table(flags: argparse.Namespace) -> dict[str, Any]:
@@ -246,13 +250,13 @@ def score_class(flags: argparse.Namespace, held: int) -> dict[str, Detection]:
     trained = train_normal(flags, held)
     anomalous = is_anomalous(flags, held, trained.test).numpy()
     scores = {f"VAE, {kind}": vae_scores(flags, trained, trained.test, kind).numpy() for kind in flags.kinds}
-    found = {name: detection(anomalous, one) for name, one in scores.items()}
+    size = len(trained.data.train["x"])
+    found = {name: detection(anomalous, one, size) for name, one in scores.items()}
     if flags.regret:
         found[f"VAE, regret of {flags.regret}"] = regret(flags, trained, anomalous)
-    seen = pixels(trained.data.train)[: flags.baseline_images]
-    print(f"the usual detectors see {len(seen)} of {len(trained.data.train['x'])} training images")
-    usual = usual_scores(seen, pixels(trained.test), flags.seed)
-    found |= {name: detection(anomalous, one) for name, one in usual.items()}
+    shown = pixels(trained.data.train)[: flags.baseline_images]
+    usual = usual_scores(shown, pixels(trained.test), flags.seed)
+    found |= {name: detection(anomalous, one, len(shown)) for name, one in usual.items()}
     last = flags.kinds[-1]
     if len(trained.data.valid["x"]):
         print_alarms(flags, trained, last, scores[f"VAE, {last}"], anomalous)
@@ -299,7 +303,7 @@ def regret(flags: argparse.Namespace, trained: Trained, anomalous: np.ndarray) -
     few = torch.cat([mask.nonzero()[: flags.regret // 2, 0] for mask in masks])
     some = {name: tensor[few] for name, tensor in trained.test.items()}
     scores = vae_scores(flags, trained, some, "regret", num_steps=100)
-    return detection(anomalous[few], scores.numpy())
+    return detection(anomalous[few], scores.numpy(), len(trained.data.train["x"]))
 
 
 def print_alarms(

@@ -174,7 +174,7 @@ def summarise(
 ) -> None:
     """The closing table of one variant, and its topics."""
     rows = [
-        Row("nats per word", str(scores.nats), "of the words in their order"),
+        Row.of("nats per word", scores.nats, "of the words in their order"),
         Row("NPMI", f"{scores.found.coherence:z.3f}", "mean coherence of 10 words of each topic, test documents"),
         Row("diversity", f"{scores.found.diversity:.3f}", "share of different words, 25 of each topic"),
     ]
@@ -208,7 +208,7 @@ def tabulate(found: Mapping[str, TopicModelScores]) -> None:
     """Print a row for each variant."""
     print(f"\n{'':<11}{'NPMI':>8}{'diversity':>11}{'nats per word':>20}{'time':>8}")
     for variant, (told, nats, seconds) in found.items():
-        print(f"{variant:<11}{told.coherence:>z8.3f}{told.diversity:>11.3f}{nats!s:>20}{seconds:>6.0f} s")
+        print(f"{variant:<11}{told.coherence:>z8.3f}{told.diversity:>11.3f}{Estimate(*nats)!s:>20}{seconds:>6.0f} s")
 
 
 def script(flags: argparse.Namespace) -> None:

@@ -44,7 +44,7 @@ def table_likelihood(table: Table, scale: Literal["learned", "predicted"] = "lea
         scale: whether scales and dispersions are one parameter per column, or emitted by the decoder.
     """
     return likelihoods.Heterogeneous(
-        {str(column.name): _LIKELIHOODS[column.kind](len(column.values), scale) for column in table.columns}
+        {str(column.name): _LIKELIHOODS[column.kind](column.num_values, scale) for column in table.columns}
     )
 
 
@@ -163,7 +163,7 @@ class Features(Recorded, nn.Module):
     def __init__(self, table: Table) -> None:
         super().__init__()
         self.columns, width = table.columns, len(table.columns)
-        self.size = 2 * len(self.columns) + sum(max(0, len(c.values) - 1) for c in self.columns if _is_category(c))
+        self.size = 2 * len(self.columns) + sum(max(0, c.num_values - 1) for c in self.columns if _is_category(c))
         self.places = [
             place for place, column in enumerate(table.columns) if column.kind in ("real", "positive", "date")
         ]
@@ -213,11 +213,11 @@ class Features(Recorded, nn.Module):
     def _feature(self, place: int, x: Tensor, mask: Tensor) -> Tensor:
         column, value, observed = self.columns[place], x[..., place], mask[..., place].unsqueeze(-1)
         if _is_category(column):
-            return one_hot(value, max(len(column.values), 1), x.dtype) * observed
+            return one_hot(value, max(column.num_values, 1), x.dtype) * observed
         if column.kind in ("positive", "count"):
             value = (_logarithm(column, value) - self.loc[place]) / self.scale[place]
         elif column.kind == "ordinal":
-            value = value / max(len(column.values) - 1, 1)
+            value = value / max(column.num_values - 1, 1)
         return value.unsqueeze(-1) * observed
 
 

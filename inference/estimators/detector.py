@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.checks import check_number
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Table
 from pyrovae.data.columns import is_frame
 from pyrovae.errors import DataError
 from pyrovae.inference.estimators.numeric import NumericEstimator
@@ -42,6 +42,9 @@ class VAEDetector(OutlierMixin, NumericEstimator):
 
     Each row gets the same noise, so its score does not depend on the other rows of the table. Two cases are excepted:
     a guide whose distributions have no inverse cdf per entry, and the regret.
+
+    A category of a later table that was not among the training rows is an anomaly: it has the probability of a value
+    that comes once in as many rows.
 
     The defaults did best on ten tables of ADBench, of a few that were tried: a likelihood by column, two dimensions and
     no epoch. So the pair is the linear model of factor analysis, in closed form; with `epochs=100` its networks start
@@ -150,6 +153,9 @@ class VAEDetector(OutlierMixin, NumericEstimator):
                 f"VAEDetector requires numbers without gaps for kind={self.kind!r}, got a table with gaps or columns "
                 "of several kinds. Write kind='elbo', or 'reconstruction'."
             )
+
+    def _columns(self, table: Table) -> Table:
+        return table.opened()  # a category that was never seen is an anomaly, and no error
 
     def _scaling(self, table: np.ndarray) -> ColumnScaling | None:
         if self.likelihood != "columns" or self.standardize is False:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pyrovae.blueprint import pack
 from pyrovae.errors import FolderError
 from pyrovae.inference.estimators.columns import Features, TableEncoder
+from pyrovae.inference.estimators.linear_start import NoDecoder
 from pyrovae.inference.estimators.scaling import ColumnScaling
 from pyrovae.inference.estimators.scikit_learn import BaseEstimator, check_is_fitted
 from pyrovae.inference.training.history import History
@@ -64,7 +65,7 @@ def load_estimator(kind: type[E], folder: str | os.PathLike[str]) -> E:
     Raises:
         FolderError: the folder is broken, or holds no such estimator.
     """
-    roots, _ = read_folder(folder, [Features, TableEncoder, ColumnScaling])
+    roots, _ = read_folder(folder, [Features, TableEncoder, ColumnScaling, NoDecoder])
     if roots.get("estimator") != kind.__name__:
         got = roots.get("estimator", "a pair alone")
         raise FolderError(f"{kind.__name__}.load requires a folder that {kind.__name__}.save wrote, got {got!r:.80}.")

@@ -9,11 +9,31 @@ from pyrovae.inference.tasks.factor_analysis import FactorAnalysis, factor_analy
 from pyrovae.models import Likelihood, likelihoods
 from pyrovae.networks.dense import SkipMLP
 from pyrovae.numeric import raw_scale
+from pyrovae.recorded import Recorded
 
-__all__ = ["MOST_ROWS", "factors_of", "start_decoder", "start_linear"]
+__all__ = ["MOST_ROWS", "NoDecoder", "factors_of", "start_decoder", "start_linear"]
 
 MOST_ROWS = 5000
 """Factor analysis is fitted to at most so many rows, evenly spaced."""
+
+
+class NoDecoder(Recorded, nn.Module):
+    """The decoder of a likelihood whose parameters are all its own, `(*, K) -> (*, 0)`."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """No parameters, `(*, 0)`.
+
+        Args:
+            z: codes `(*, K)`.
+        """
+        return z[..., :0]
+
+    def start_at(self, output: Tensor) -> None:
+        """Nothing to set.
+
+        Args:
+            output: the parameters that the likelihood expects of a decoder, `(0,)`.
+        """
 
 
 def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None, *, ridge: float = 0.0) -> FactorAnalysis:
@@ -32,7 +52,7 @@ def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None, *, ridge
 
 @torch.no_grad()
 def start_linear(
-    decoder: SkipMLP, encoder: SkipMLP, likelihood: Likelihood, x: Tensor, *, trained: bool = True
+    decoder: SkipMLP | NoDecoder, encoder: SkipMLP, likelihood: Likelihood, x: Tensor, *, trained: bool = True
 ) -> None:
     """Start a pair of complete rows at the factor analysis of the columns whose likelihood has a location and a scale.
 
@@ -51,10 +71,11 @@ def start_linear(
     places = [place for place, has in enumerate(_has_location(likelihood)) if has]
     if not places and trained:
         return
-    if not places:
+    if not places or isinstance(decoder, NoDecoder):
         for network in (decoder, encoder):
-            network.skip.weight.zero_()
-            _silence(network)
+            if isinstance(network, SkipMLP):
+                network.skip.weight.zero_()
+                _silence(network)
         encoder.start_at(torch.zeros(encoder.out_shape))
         return
     own = factors_of(x[:, places], decoder.skip.in_features)

@@ -19,7 +19,7 @@ from pyrovae.errors import DataError
 from pyrovae.guides import NormalGuide
 from pyrovae.inference.estimators.columns import table_pair
 from pyrovae.inference.estimators.estimator import VAEEstimator
-from pyrovae.inference.estimators.linear_start import start_linear
+from pyrovae.inference.estimators.linear_start import NoDecoder, start_linear
 from pyrovae.inference.estimators.scaling import ColumnScaling
 from pyrovae.inference.estimators.scikit_learn import check_is_fitted, validate_data
 from pyrovae.inference.pair.contract import ProgramLike
@@ -112,7 +112,7 @@ class NumericEstimator(VAEEstimator, ABC):
             )
         if len(rows) < 2:
             raise DataError(f"{type(self).__name__} requires a minimum of 2 rows, got a table of 1 sample.")
-        self.table_ = table = self._learn_table(rows, self.kinds)
+        self.table_ = table = self._columns(self._learn_table(rows, self.kinds))
         self.mean_ = np.array([column.loc for column in table.columns])
         self.scale_ = np.array([column.scale or 1.0 for column in table.columns])
         batch = table.encode(rows)
@@ -141,6 +141,14 @@ class NumericEstimator(VAEEstimator, ABC):
         """
 
     @abstractmethod
+    def _columns(self, table: Table) -> Table:
+        """The columns of several kinds, or with gaps, as the estimator takes them.
+
+        Args:
+            table: the columns of the training rows.
+        """
+
+    @abstractmethod
     def _scaling(self, table: np.ndarray) -> ColumnScaling | None:
         """How each column of a table of numbers is scaled, where it has a likelihood of its own; None where it has not.
 
@@ -163,7 +171,7 @@ class NumericEstimator(VAEEstimator, ABC):
     def _likelihood(self, width: int) -> Likelihood:
         """p(x | z) of a row of numbers."""
         if self.scaling_ is not None:
-            return self.scaling_.likelihood()
+            return self.scaling_.likelihood(trained=self.epochs > 0)
         if callable(self.likelihood):
             return self.likelihood(width)
         if self.likelihood not in LIKELIHOODS:
@@ -191,8 +199,10 @@ class NumericEstimator(VAEEstimator, ABC):
             return self.pair(x)
         likelihood = self._likelihood(x.shape[1])
         likelihood.check(x)
-        decoder = SkipMLP(self.latent_dim, likelihood.params_shape, list(self.hidden)[::-1], nn.Tanh)
-        encoder = SkipMLP(x.shape[1], 2 * self.latent_dim, list(self.hidden), nn.Tanh)
+        emitted = likelihood.params_shape
+        widths = list(self.hidden)
+        decoder = SkipMLP(self.latent_dim, emitted, widths[::-1], nn.Tanh) if emitted[0] else NoDecoder()
+        encoder = SkipMLP(x.shape[1], 2 * self.latent_dim, widths, nn.Tanh)
         start_linear(decoder, encoder, likelihood, x, trained=self.epochs > 0)
         return VAE(priors.StandardNormal(self.latent_dim), likelihood, decoder), NormalGuide(encoder)
 

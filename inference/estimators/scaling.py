@@ -79,15 +79,21 @@ class ColumnScaling:
         """
         return entries[:, np.argsort(self.order)]
 
-    def likelihood(self) -> Likelihood:
-        """p(x | z) of a row: normal with a scale for each real column, and categorical for the others."""
-        counts = [len(values) for values in self.values]
+    def likelihood(self, *, trained: bool) -> Likelihood:
+        """p(x | z) of a row: normal with a scale for each real column, and categorical for the others.
+
+        Args:
+            trained: whether training follows. If not, categories have their marginals, whatever z is.
+        """
+        reals, counts = self.num_reals, [len(values) for values in self.values]
         few = [count for count in counts if count > 2]
         blocks: dict[str, Likelihood] = {}
-        if reals := self.num_reals:
-            blocks["reals"] = likelihoods.Normal(reals, "each")
         if two := len(counts) - reals - len(few):
             blocks["two values"] = likelihoods.Categorical(two, 3)
         if few:
             blocks["few values"] = likelihoods.Categorical(len(few), max(few) + 1)
+        if not trained:
+            blocks = {name: likelihoods.Marginal(block) for name, block in blocks.items()}
+        if reals:
+            blocks = {"reals": likelihoods.Normal(reals, "each"), **blocks}
         return likelihoods.Heterogeneous(blocks)

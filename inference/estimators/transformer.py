@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Table
 from pyrovae.inference.estimators.columns import typical_rows
 from pyrovae.inference.estimators.numeric import NumericEstimator
 from pyrovae.inference.estimators.scikit_learn import (
@@ -99,7 +99,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of log p(x), in nats per row, a density in the units of the table; importance-sampled, 100 draws.
 
-        Higher is better, so a grid search without labels can choose by it.
+        Higher is better, so a grid search without labels can choose by it. A score is a plain number: it is too low by
+        the bias that `pyrovae.inference.log_evidence(model_, guide_, ...)` names with its interval.
 
         Args:
             X: a table, `(N, D)`.
@@ -114,6 +115,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
 
     def _check_parameters(self, *, mixed: bool) -> None:
         self._check_settings()
+
+    def _columns(self, table: Table) -> Table:
+        return table
 
     def _scaling(self, table: np.ndarray) -> None:
         """None: all columns have the same likelihood, whose density the score and the rows of a code require."""

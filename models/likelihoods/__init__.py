@@ -13,6 +13,7 @@ from pyrovae.models.likelihoods.heterogeneous import Heterogeneous
 from pyrovae.models.likelihoods.label import Label
 from pyrovae.models.likelihoods.likelihood import Likelihood
 from pyrovae.models.likelihoods.location_scale import Laplace, LocationScale, LogNormal, Normal, ScaleMode, StudentT
+from pyrovae.models.likelihoods.marginal import Marginal
 from pyrovae.models.likelihoods.multinomial import Multinomial
 from pyrovae.models.likelihoods.negative_binomial import (
     Dispersion,
@@ -34,6 +35,7 @@ __all__ = [
     "Likelihood",
     "LocationScale",
     "LogNormal",
+    "Marginal",
     "Multinomial",
     "NegativeBinomial",
     "Normal",

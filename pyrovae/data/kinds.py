@@ -39,6 +39,8 @@ class Column:
         values: the values of an ordinal or a category, in order.
         loc, scale: mean and standard deviation of a real column or a date; the scale of a constant column is 0.
         whole: whether a real column holds whole numbers alone, or a date whole days; numbers are then rounded.
+        open: whether all values of a category that are not among `values` are one more value, the last; if not, they
+            are an error.
     """
 
     name: Any
@@ -47,6 +49,12 @@ class Column:
     loc: float = 0.0
     scale: float = 1.0
     whole: bool = False
+    open: bool = False
+
+    @property
+    def num_values(self) -> int:
+        """The number of values of an ordinal or a category; 0 of other columns."""
+        return len(self.values) + self.open
 
     @classmethod
     def of(cls, name: Any, series: Any, kind: str | None = None) -> "Column":
@@ -136,13 +144,13 @@ class Column:
         _require_values(self.name, cells)
         places = {value: place for place, value in enumerate(self.values)}
         unknown = next((cell for cell in cells if cell not in places), None)
-        if unknown is not None:
+        if unknown is not None and not self.open:
             shown = ", ".join(map(repr, self.values[:8])) + (", ..." if len(self.values) > 8 else "")
             raise DataError(
                 f"Column {self.name!r} has the values {shown}, got {unknown!r}. Set the cell to None to have it "
                 "imputed, or make the table from data that have this value."
             )
-        return [places[cell] for cell in cells]
+        return [places.get(cell, len(self.values)) for cell in cells]
 
 
 def _kind(name: Any, series: Any, cells: np.ndarray, *, has_gaps: bool) -> str:

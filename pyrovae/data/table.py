@@ -2,8 +2,8 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -68,6 +68,10 @@ class Table(Shown):
                     f"{_nearest(name, cells)}."
                 )
         return cls(tuple(Column.of(name, series, kinds.get(name)) for name, series in cells.items()))
+
+    def opened(self) -> Self:
+        """The same table with one more value of each category, for all values that the training data lack."""
+        return type(self)(tuple(replace(column, open=column.kind == "category") for column in self.columns))
 
     @property
     def names(self) -> list[Any]:

@@ -46,6 +46,12 @@ def test_ranks_share_ties_and_differences_are_paired(benchmark):
     assert benchmark.paired(np.array([0.1, 0.3])) == "+0.20 ± 0.10"
 
 
+def test_kinds_of_ours_do_not_push_the_others_down(benchmark):
+    values = {"VAEDetector, elbo": [0.9, 0.6], "VAEDetector, error": [0.8, 0.8], "kNN": [0.7, 0.7], "LOF": [0.5, 0.5]}
+    ranks = {name: benchmark.rank_of(name, {key: np.array(row) for key, row in values.items()}) for name in values}
+    assert ranks == {"VAEDetector, elbo": 1.5, "VAEDetector, error": 1.0, "kNN": 1.5, "LOF": 3.0}
+
+
 def test_without_tables_it_is_skipped_with_a_reason(tmp_path):
     done = run("--root", tmp_path, "--out", tmp_path)
     assert done.returncode == 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pyrovae.inference import Estimate, Evaluation
+from pyrovae.inference import Evaluation
 from pyrovae.inference.diagnostics import Calibration, Diagnosis
 from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.report.sections.section import Section, dimension, doubts, rounded, subscripted
@@ -136,13 +136,7 @@ def evidence(measured: Evaluation, comparison: EvidenceComparison | None) -> Sec
 
 def _measured(measured: Evaluation) -> list[dict[str, Any]]:
     named = {"ELBO": measured.elbo, f"importance sampling, {measured.num_samples:,} draws": measured.log_evidence}
-    return [{"name": n, "value": one.value, "error": one.error, "note": _note(one)} for n, one in named.items()]
-
-
-def _note(one: Estimate) -> str:
-    """Bias, interval and k-hat of a log-evidence; empty for another estimate."""
-    notes = [f"{name} {number}" for name, number, _ in getattr(one, "notes", [])]
-    return "; ".join(filter(None, (*notes, one.trust)))
+    return [{"name": n, "value": one.value, "error": one.error, "note": one.remarks} for n, one in named.items()]
 
 
 def _compared(comparison: EvidenceComparison) -> dict[str, list[dict[str, Any]]]:

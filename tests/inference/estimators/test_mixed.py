@@ -36,7 +36,8 @@ def frame():
 @BOTH
 def test_the_kinds_are_those_of_the_imputer(kind, frame):
     estimator = kind(**QUICK).fit(frame)
-    assert estimator.table_ == VAEImputer(**QUICK, num_particles=2).fit(frame).table_
+    imputed = VAEImputer(**QUICK, num_particles=2).fit(frame).table_
+    assert estimator.table_ == (imputed.opened() if kind is VAEDetector else imputed)
     assert [column.kind for column in estimator.table_.columns] == ["real", "count", "category", "date", "category"]
     assert estimator.feature_names_in_.tolist() == list(frame.columns)
     assert estimator.n_features_in_ == 5
@@ -72,8 +73,9 @@ def test_numbers_without_gaps_are_numbers_unless_kinds_are_given(kind, says):
 def test_what_is_wrong_is_a_typed_error(kind, frame, says):
     estimator = kind(**QUICK).fit(frame)
     call = estimator.transform if kind is VAETransformer else estimator.predict
-    with says(DataError, "'city'", "'Rome'"):
-        call(frame.assign(city="Rome"))
+    if kind is VAETransformer:
+        with says(DataError, "'city'", "'Rome'"):
+            call(frame.assign(city="Rome"))
     with says(DataError, "lacks 'city'"):
         call(frame.drop(columns="city"))
     with says(DataError, "'height'", "infinity"):
@@ -83,6 +85,59 @@ def test_what_is_wrong_is_a_typed_error(kind, frame, says):
     with says(DataError, "minimum of 2 rows"):
         kind(**QUICK, kinds={}).fit(people(9, gaps=0).head(1))
     call(frame[list(frame.columns)[::-1]])  # the order of the columns does not matter
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_category_that_was_never_seen_is_an_anomaly(epochs):
+    detector = VAEDetector(**{**QUICK, "epochs": epochs}).fit(people(300))
+    clean = people(40, seed=1, gaps=0)
+    new = clean.assign(city="Rome")
+    assert (detector.score_samples(new) < detector.score_samples(clean) - 1).all()
+    assert (detector.explain(new)["city"] > detector.explain(clean)["city"] + 1).all()
+    assert (detector.score_samples(new) == detector.score_samples(new.assign(city="Lima"))).all()
+
+
+def test_without_training_a_new_category_has_the_probability_of_one_count(tmp_path):
+    frame = people(50, gaps=0)[["city"]]
+    detector = VAEDetector(random_state=0, device="cpu").fit(frame)
+    counts = frame["city"].value_counts()
+    rows = pd.DataFrame({"city": ["Bonn", "Rome", None]})
+    exact = [np.log((counts["Bonn"] + 1) / 53), np.log(1 / 53), 0.0]
+    np.testing.assert_allclose(detector.score_samples(rows), exact, atol=1e-5)
+    detector.save(tmp_path / "detector")
+    np.testing.assert_array_equal(
+        VAEDetector.load(tmp_path / "detector").score_samples(rows), detector.score_samples(rows)
+    )
+
+
+FORMS = {
+    "integers": lambda draw: draw.integers(0, 50, (80, 3)),
+    "booleans": lambda draw: draw.random((80, 3)) < 0.3,
+    "lists": lambda draw: draw.normal(size=(80, 2)).tolist(),
+    "text": lambda draw: draw.choice(["x", "y"], (80, 2)),
+    "gaps": lambda draw: np.where(draw.random((80, 3)) < 0.2, np.nan, draw.normal(size=(80, 3))),
+    "objects": lambda draw: people(80).astype(object).to_numpy()[:, [0, 1, 2, 4]],
+    "nullable": lambda draw: people(80).convert_dtypes(),
+    "categories": lambda draw: people(80).astype({"city": "category"}),
+    "one constant column": lambda draw: people(80).assign(unit="kg"),
+    "index": lambda draw: people(80).set_index(pd.Index([f"row {place}" for place in range(80)])),
+    "whole numbers as names": lambda draw: people(80).set_axis([3, 1, 4, 0, 2], axis=1),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_detector_takes_what_its_users_have(form):
+    rows = FORMS[form](np.random.default_rng(0))
+    detector = VAEDetector(random_state=0, device="cpu").fit(rows)
+    scores, reasons = detector.score_samples(rows), detector.explain(rows)
+    assert scores.shape == (80,)
+    assert np.isfinite(scores).all()
+    assert np.unique(scores).size > 1
+    assert np.isfinite(np.asarray(reasons, dtype=float)).all()
+    assert 0 < (detector.predict(rows) == -1).sum() < 10 or form == "text"  # four kinds of rows, 20 of each
+    if isinstance(rows, pd.DataFrame):
+        assert reasons.index.equals(rows.index)
+        assert reasons.columns.equals(rows.columns)
 
 
 @pytest.mark.slow

@@ -27,10 +27,39 @@ def table(size=200, seed=0):
 def test_columns_come_in_blocks():
     scaling = ColumnScaling.of(table())
     assert scaling.order.tolist() == [0, 2, 3, 4, 1]
-    likelihood = scaling.likelihood()
+    likelihood = scaling.likelihood(trained=True)
     assert [type(part) for part in likelihood.columns] == [likelihoods.Normal, *[likelihoods.Categorical] * 2]
     assert likelihood.widths == [2, 2, 1]
     assert likelihood.params_shape == (2 + 2 * 3 + 8,)
+
+
+def test_without_training_a_decoder_emits_the_reals_alone():
+    likelihood = ColumnScaling.of(table()).likelihood(trained=False)
+    assert [type(part) for part in likelihood.columns] == [likelihoods.Normal, *[likelihoods.Marginal] * 2]
+    assert likelihood.params_shape == (2,)
+    assert ColumnScaling.of(table()[:, [1, 3]]).likelihood(trained=False).params_shape == (0,)
+
+
+@pytest.mark.parametrize("columns", [[0, 1, 2, 3, 4], [1, 3]])
+def test_without_training_categories_of_the_decoder_would_score_alike(columns, monkeypatch):
+    """The decoder of a pair that is not trained emits the marginals, whatever z is; `Marginal` is the shorter way."""
+    rows, others = table()[:, columns], table(50, seed=1)[:, columns]
+    short = VAEDetector(random_state=0, device="cpu").fit(rows)
+    emitted = ColumnScaling.of(rows).likelihood(trained=True)
+    monkeypatch.setattr(ColumnScaling, "likelihood", lambda scaling, trained: emitted)
+    long = VAEDetector(random_state=0, device="cpu").fit(rows)
+    assert long.model_.likelihood.params_shape != short.model_.likelihood.params_shape
+    np.testing.assert_allclose(short.score_samples(others), long.score_samples(others), rtol=1e-12)
+    np.testing.assert_allclose(short.explain(others), long.explain(others), atol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [[0, 1, 2, 3], [1, 3]])
+def test_a_folder_holds_marginals(columns, tmp_path):
+    rows = table()[:, columns]
+    detector = VAEDetector(random_state=0, device="cpu").fit(rows)
+    detector.save(tmp_path / "detector")
+    again = VAEDetector.load(tmp_path / "detector")
+    assert np.array_equal(again.score_samples(rows), detector.score_samples(rows))
 
 
 def test_reals_are_standardised():

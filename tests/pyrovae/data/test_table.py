@@ -110,6 +110,16 @@ def test_arrays_go_in_and_come_out():
         table.fill(array, torch.zeros(2, 3))
 
 
+def test_an_open_table_has_a_place_for_all_categories_that_it_lacks(frame):
+    table, new = Table.of(frame).opened(), frame.assign(city="Rome")
+    place = table.names.index("city")
+    column = table.columns[place]
+    assert (column.open, column.num_values) == (True, 3)
+    assert set(table.encode(new)["x"][:, place].tolist()) == {2}
+    assert [other.open for other in table.columns] == [other.kind == "category" for other in table.columns]
+    assert torch.equal(table.encode(frame)["x"], Table.of(frame).encode(frame)["x"])
+
+
 def test_it_says_what_is_wrong(frame, says):
     table = Table.of(frame)
     with says(DataError, "'city'", "'Rome'", "'Bonn', 'Oslo'", "None"):

@@ -1,0 +1,55 @@
+"""The benchmark of held-out digits: its detectors by neighbours are those of scikit-learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import mnist_anomalies
+
+    monkeypatch.setattr(mnist_anomalies, "ROWS", 70)
+    return mnist_anomalies
+
+
+def points(benchmark, held):
+    """Training points of four labels and test points: of all labels with their neighbours, and without `held`."""
+    draw = torch.Generator().manual_seed(0)
+    train, test = (torch.randn(size, 5, generator=draw) for size in (200, 90))
+    labels = torch.arange(200) % 4
+    labels[:8] = 3  # labels of different sizes, one of which has few
+    near = [benchmark.neighbours_by_class(rows, train, labels, own=rows is train) for rows in (train, test)]
+    return train[labels != held].numpy(), test.numpy(), benchmark.Split(train, labels, test, *near)
+
+
+@pytest.mark.parametrize("held", [0, 3])
+def test_neighbours_of_the_other_labels_give_the_detectors_of_scikit_learn(benchmark, held):
+    seen, test, split = points(benchmark, held)
+    found = benchmark.scores(held, split)
+    exact = -LocalOutlierFactor(novelty=True).fit(seen).score_samples(test)
+    np.testing.assert_allclose(found["LocalOutlierFactor"], exact, rtol=1e-4)
+    distance = NearestNeighbors(n_neighbors=5).fit(seen).kneighbors(test)[0].mean(1)
+    np.testing.assert_allclose(found["5 nearest, distance"], distance, rtol=1e-4)
+
+
+def test_scores_are_higher_for_what_was_never_seen(benchmark):
+    _, _, split = points(benchmark, 0)
+    far = split.test.clone()
+    far[:10] += 20
+    near = benchmark.neighbours_by_class(far, split.train, split.labels, own=False)
+    anomalous = np.arange(len(far)) < 10
+    found = benchmark.areas(anomalous, benchmark.scores(0, split._replace(test=far, near_test=near)))
+    assert all(area["auroc"] > 0.9 for area in found.values())
+
+
+def test_means_have_their_error_over_digits(benchmark, capsys):
+    benchmark.show({"1": {"LOF": {"auroc": 0.9, "auprc": 0.5}}, "2": {"LOF": {"auroc": 0.7, "auprc": 0.3}}})
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.split() == ["LOF", "0.900", "0.700", "0.80", "±", "0.10", "0.400"]
