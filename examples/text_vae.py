@@ -264,10 +264,9 @@ def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores]) -> None
     for variant, (measured, per_token, told, active, seconds) in found.items():
         codes = f"{measured.rate!s:>17}{told:>z13.2f}{f'{active} of {flags.latent}':>10}"
         codes = " " * 40 if variant == "lm" else codes
-        evidence = f"{measured.log_evidence!s:>19}{less.get(variant, '')!s:>17}"
-        print(f"{variant:<11}{evidence}{per_token!s:>17}{codes}{seconds:>6.0f} s")
         evidence, per_token = Estimate(*measured.log_evidence), Estimate(*per_token)
-        print(f"{variant:<11}{evidence!s:>19}{per_token!s:>17}{codes}{seconds:>6.0f} s")
+        gain = less.get(variant, "")
+        print(f"{variant:<11}{evidence!s:>19}{gain!s:>17}{per_token!s:>17}{codes}{seconds:>6.0f} s")
     print(LEGEND.format(draws=flags.num_samples))
 
 

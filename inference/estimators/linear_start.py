@@ -11,18 +11,21 @@ from pyrovae.networks.dense import SkipMLP
 from pyrovae.numeric import raw_scale
 from pyrovae.recorded import Recorded
 
-__all__ = ["MOST_ROWS", "factors_of", "start_decoder", "start_linear"]
-__all__ = ["NoDecoder", "factors_of", "start_decoder", "start_linear"]
+__all__ = ["MOST_ROWS", "NoDecoder", "factors_of", "start_decoder", "start_linear"]
 
 MOST_ROWS = 5000
 """Factor analysis is fitted to at most so many rows, evenly spaced."""
 
 
-def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None, *, ridge: float = 0.0) -> FactorAnalysis:
 class NoDecoder(Recorded, nn.Module):
     """The decoder of a likelihood whose parameters are all its own, `(*, K) -> (*, 0)`."""
 
     def forward(self, z: Tensor) -> Tensor:
+        """No parameters, `(*, 0)`.
+
+        Args:
+            z: codes `(*, K)`.
+        """
         return z[..., :0]
 
     def start_at(self, output: Tensor) -> None:
@@ -33,7 +36,7 @@ class NoDecoder(Recorded, nn.Module):
         """
 
 
-def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None) -> FactorAnalysis:
+def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None, *, ridge: float = 0.0) -> FactorAnalysis:
     """The factor analysis of a table, in the type of its rows.
 
     Args:
