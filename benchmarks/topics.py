@@ -29,17 +29,17 @@ from topic_peers import Found
 from pyrovae import data
 from pyrovae.display import plus_minus
 from pyrovae.examples import topics as example
-from pyrovae.inference import ELBO, evaluate, fit, nats_per_word, relevance, topic_scores, topics
+from pyrovae.inference import evaluate, fit, nats_per_word, relevance, topic_scores, topics
 
 Json = dict[str, Any]
 
 SHORT = 20
-"""Documents of fewer words than this are short: their latents collapse unless the rate weighs less."""
+"""Documents of fewer words than this are short: their topics collapse unless the rate weighs less, or a prior is strong."""
 
 SHORT_FLAGS = {
     "prodlda": ("--epochs", "20", "--kl-weight", "0.1"),
     "etm": ("--epochs", "20", "--kl-weight", "0.05"),
-    "dirichlet": ("--epochs", "20", "--kl-weight", "0.05"),
+    "dirichlet": ("--epochs", "30", "--distinct", "4"),
 }
 """The settings for short documents, chosen by the coherence on validation documents."""
 
@@ -57,7 +57,7 @@ def ours(variant: str, *flags: str) -> Callable[[data.Dataset, int, int], Found]
         model, guide = example.pair(given, variant, dataset.train)
         adam = {"lr": given.lr, "betas": (given.beta1, 0.999)}
         options = {"epochs": given.epochs, "batch_size": given.batch_size, "seed": seed, "compile": False}
-        loss = ELBO(kl_weight=example.setting(given, variant).kl_weight, analytic=True)
+        loss = example.objective(given, variant, model, dataset.train)
         fit(
             model,
             guide,

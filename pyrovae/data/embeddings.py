@@ -1,5 +1,7 @@
 """Embeddings of words and topics, from the documents that words come in together."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -67,8 +69,10 @@ def word_topics(x: Tensor, topics: int, *, smoothing: float = 0.05) -> Tensor:
     install = "word_topics requires", "pyrovae[data]"
     text, factors = (imported(f"sklearn.{name}", *install) for name in ("feature_extraction.text", "decomposition"))
     weights = text.TfidfTransformer().fit_transform(x.cpu().double().numpy())
-    found = factors.NMF(topics, init="nndsvd", max_iter=400, random_state=0).fit(weights).components_
-    rows = torch.from_numpy(found) + NEVER
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a start need not have converged
+        found = factors.NMF(topics, init="nndsvd", max_iter=400, random_state=0).fit(weights)
+    rows = torch.from_numpy(found.components_) + NEVER
     words = x.cpu().double().sum(0) + 0.5
     probs = (1 - smoothing) * rows / rows.sum(1, keepdim=True) + smoothing * words / words.sum()
     return probs.to(x.device, torch.get_default_dtype())
