@@ -34,7 +34,7 @@ from pyrovae.inference import evaluate, fit, nats_per_word, relevance, topic_sco
 Json = dict[str, Any]
 
 SHORT = 20
-"""Documents of fewer words than this are short: their topics collapse unless the rate weighs less, or a prior is strong."""
+"""Documents of fewer words than this are short: topics collapse unless the rate weighs less, or a prior is strong."""
 
 SHORT_FLAGS = {
     "prodlda": ("--epochs", "20", "--kl-weight", "0.1"),
