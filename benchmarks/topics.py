@@ -39,7 +39,7 @@ SHORT = 20
 SHORT_FLAGS = {
     "prodlda": ("--epochs", "20", "--kl-weight", "0.1"),
     "etm": ("--epochs", "20", "--kl-weight", "0.05"),
-    "dirichlet": ("--epochs", "30", "--distinct", "4"),
+    "dirichlet": ("--epochs", "12", "--initial", "counts", "--distinct", "20"),
 }
 """The settings for short documents, chosen by the coherence on validation documents."""
 

@@ -66,8 +66,8 @@ class Setting(NamedTuple):
         concentration: that of the Dirichlet prior; below 1 few topics make a document.
         kl_weight: the weight of the rate.
         dropout: the dropout of the encoder; prodlda drops shares as well.
-        distinct: c of the prior p(topics) = exp(c divergence) for each word of the documents; 0 is no prior.
-        initial: where topics start, at the frequencies of the words, or at topics by a factorisation.
+        distinct: c of the prior p(topics) = exp(c / K divergence) for each word of the documents; 0 is no prior.
+        initial: where topics start, at the frequencies of the words, or at a factorisation.
     """
 
     concentration: float
@@ -80,7 +80,7 @@ class Setting(NamedTuple):
 SETTINGS = {
     "prodlda": Setting(1.0, 1.0, 0.2, 0.0, "frequencies"),
     "etm": Setting(0.1, 0.2, 0.5, 0.0, "frequencies"),
-    "dirichlet": Setting(0.1, 1.0, 0.5, 0.5, "factors"),
+    "dirichlet": Setting(0.1, 1.0, 0.5, 10.0, "tf-idf"),
 }
 """Chosen by the coherence of the topics on validation documents."""
 
@@ -112,10 +112,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     weight = "weight of the rate; for documents of few words take less, such as 0.15"
     p.add_argument("--kl-weight", type=values.non_negative, help=f"{weight}; {_defaults(1)}")
     p.add_argument("--dropout", type=values.below_one, help=f"dropout of the encoder; {_defaults(2)}")
-    distinct = "c of a prior exp(c divergence) that makes topics differ, per word"
+    distinct = "c of a prior exp(c / K divergence), per word of the documents, which makes topics differ"
     p.add_argument("--distinct", type=values.non_negative, help=f"{distinct}; {_defaults(3)}")
-    initial = "every topic starts at the frequencies of words, or topics start at a factorisation of tf-idf weights"
-    p.add_argument("--initial", choices=("frequencies", "factors"), help=f"{initial}; {_defaults(4)}")
+    initial = "where topics start: all at the frequencies of words, or at a factorisation of tf-idf weights or counts"
+    p.add_argument("--initial", choices=("frequencies", "tf-idf", "counts"), help=f"{initial}; {_defaults(4)}")
     places = "places of words: learned, or from the training documents that words come in together"
     p.add_argument("--embeddings", choices=("learned", "documents"), default="learned", help=places)
     p.add_argument("--embedding", type=values.positive_int, default=100, help="dimension of the embeddings of etm")
@@ -156,7 +156,8 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
     likelihood = likelihoods.Multinomial(x.shape[1], total=max(1, int(x.sum(1).median())))
     likelihood.check(x)
     words = decoder(flags, variant, x)
-    words.start_at(likelihood.start(x) if chosen.initial == "frequencies" else data.word_topics(x, k).log())
+    given = chosen.initial != "frequencies"
+    words.start_at(data.word_topics(x, k, of=chosen.initial).log() if given else likelihood.start(x))
     if variant == "dirichlet":
         encoder: nn.Module = BagEncoder(x.shape[1], k, flags.hidden, chosen.dropout, spread=2.0)
         return VAE(priors.Dirichlet(k, chosen.concentration), likelihood, words), DirichletGuide(encoder)
@@ -169,7 +170,7 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
 def objective(flags: argparse.Namespace, variant: str, model: VAE, split: data.Batch) -> ELBO:
     """The weighted ELBO, and the prior of the topics."""
     chosen, length = setting(flags, variant), split["x"].sum(1).mean().item()
-    weight, topics_of = chosen.distinct * length, cast(TopicDecoder, model.decoder)
+    weight, topics_of = chosen.distinct / flags.topics * length, cast(TopicDecoder, model.decoder)
     log_prior = (lambda: weight * topics_of.divergence()) if weight else None
     return ELBO(kl_weight=chosen.kl_weight, analytic=True, log_prior=log_prior)
 
