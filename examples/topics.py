@@ -14,7 +14,7 @@ Data: docstrings of Python's standard library, offline. Time: 40 s of one core.
 import argparse
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
     kl_weight: float
     dropout: float
     distinct: float
-    initial: str
+    initial: Literal["frequencies", "tf-idf", "counts"]
 
 
 SETTINGS = {
@@ -156,8 +156,8 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
     likelihood = likelihoods.Multinomial(x.shape[1], total=max(1, int(x.sum(1).median())))
     likelihood.check(x)
     words = decoder(flags, variant, x)
-    given = chosen.initial != "frequencies"
-    words.start_at(data.word_topics(x, k, of=chosen.initial).log() if given else likelihood.start(x))
+    alike, initial = likelihood.start(x), chosen.initial
+    words.start_at(alike if initial == "frequencies" else data.word_topics(x, k, of=initial).log())
     if variant == "dirichlet":
         encoder: nn.Module = BagEncoder(x.shape[1], k, flags.hidden, chosen.dropout, spread=2.0)
         return VAE(priors.Dirichlet(k, chosen.concentration), likelihood, words), DirichletGuide(encoder)
