@@ -14,7 +14,8 @@ from pyrovae.data import Batch
 from pyrovae.display import Cells, Shown, shortened
 from pyrovae.inference.diagnostics.joint import Function, JointRanks
 from pyrovae.inference.diagnostics.ranks import PER_BIN, central_share, chi_square_p_values, ranks_among
-from pyrovae.inference.diagnostics.simulations import JointTally, Profile, apart
+from pyrovae.inference.diagnostics.scored import drawn_sites
+from pyrovae.inference.diagnostics.simulations import JointTally, Profile, Simulations, apart, moments
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -41,6 +42,7 @@ class Calibration(Shown):
         points: the latent sites at which all draws are alike, which have no test, with the share of simulated latents
             that equal the point.
         profile: what the guide says about each simulated data point.
+        simulations: the simulated data points, their latents, and one draw of the guide for each.
     """
 
     ranks: dict[str, Tensor]
@@ -49,6 +51,7 @@ class Calibration(Shown):
     joint: JointRanks | None = None
     points: dict[str, float] = field(default_factory=dict)
     profile: Profile | None = None
+    simulations: Simulations | None = None
 
     @property
     def p_value(self) -> float:
@@ -227,6 +230,8 @@ class _Tally:
         ranks: by name.
         alike: whether all draws so far were the same at each data point, by name.
         hits: how many of the first draws equal the truth, by name.
+        first: the first draws, by name.
+        others: the mean and the standard deviation of the other draws, by name.
     """
 
     pair: PairOnData
@@ -234,6 +239,8 @@ class _Tally:
     ranks: dict[str, list[Tensor]] = field(default_factory=dict)
     alike: dict[str, bool] = field(default_factory=dict)
     hits: dict[str, float] = field(default_factory=dict)
+    first: dict[str, list[Tensor]] = field(default_factory=dict)
+    others: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
 
     def add(self, where: slice, batch: Batch, drawn: Trace, num_samples: int) -> None:
         """Rank the true latents of some rows among the draws of the guide for them."""
@@ -243,6 +250,8 @@ class _Tally:
             if name in latent:
                 draws, truth = by_dimension(site["value"], site, shape, depth), self.truth[name][where]
                 self.ranks.setdefault(name, []).append(ranks_among(draws, truth))
+                self.first.setdefault(name, []).append(draws[0].cpu())
+                self.others.setdefault(name, []).append(moments(draws[1:].cpu()))
                 self.alike[name] = self.alike.get(name, True) and bool((draws == draws[:1]).all())
                 hits = (draws[0] == truth).double().mean(-1).sum().item()
                 self.hits[name] = self.hits.get(name, 0.0) + hits / self.pair.size
@@ -255,12 +264,20 @@ class _Tally:
         """All ranks so far."""
         return {name: torch.cat(part).cpu() for name, part in self.ranks.items()}
 
+    def simulations(self) -> Simulations:
+        """The simulated data points and latents, and the first draws."""
+        data = {name: tensor.cpu() for name, tensor in self.pair.data.items()}
+        latents = {name: truth.cpu() for name, truth in self.truth.items()}
+        drawn = {name: torch.cat(self.first[name]) for name in latents}
+        loc, scale = ({name: torch.cat([one[k] for one in self.others[name]]) for name in latents} for k in (0, 1))
+        return Simulations(data, latents, drawn, loc, scale)
+
 
 def _ranked(
     pair: PairOnData, simulated: Trace, num_samples: int, functions: Mapping[str, Function], progress: bool
 ) -> Calibration:
     """The ranks of the simulated latents among draws of the guide."""
-    drawn = {name: site for name, site in sites(simulated).items() if name in pair.traces.latent()}
+    drawn = drawn_sites(pair, simulated)
     shape, depth = (1, pair.size), pair.layout.depth
     truth = {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
     tally, draw = _Tally(pair, truth), partial(_draws, pair, num_samples)
@@ -277,7 +294,7 @@ def _ranked(
     ranks, points = tally.result(), tally.points()
     p_values = {name: chi_square_p_values(r, num_samples) for name, r in ranks.items() if name not in points}
     found = None if points else joint.result()
-    return Calibration(ranks, p_values, num_samples, found, points, joint.profiles.result())
+    return Calibration(ranks, p_values, num_samples, found, points, joint.profiles.result(), tally.simulations())
 
 
 def _draws(pair: PairOnData, num_samples: int, batch: Batch) -> Trace:
