@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from pyro.poutine.trace_struct import Trace
@@ -16,6 +17,7 @@ from pyrovae.inference.diagnostics.joint import Function, JointRanks
 from pyrovae.inference.diagnostics.ranks import PER_BIN, central_share, chi_square_p_values, ranks_among
 from pyrovae.inference.diagnostics.scored import drawn_sites
 from pyrovae.inference.diagnostics.simulations import JointTally, Profile, Simulations, apart, moments
+from pyrovae.inference.draws.arviz import attributes, coordinates, grouped, require_package
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -67,14 +69,43 @@ class Calibration(Shown):
     def pit(self) -> dict[str, Tensor]:
         """Ranks as numbers in (0, 1), uniform if calibrated: `(N, D)` by latent site, `(N,)` of joint quantities.
 
-        ArviZ draws them: `az.plot_ecdf(found.pit()["z"][:, 0].numpy(), cdf=uniform.cdf, difference=True)`, `uniform`
-        being that of scipy.stats.
+        `pyrovae.plots.pit` draws them, and ArviZ does after `to_arviz`.
         """
         found = {name: (ranks.double() + 0.5) / (self.num_samples + 1) for name, ranks in self.ranks.items()}
         if self.joint is None:
             return found
         counts = self.joint.num_samples
         return found | {name: (ranks.double() + 0.5) / (counts[name] + 1) for name, ranks in self.joint.ranks.items()}
+
+    def to_arviz(self) -> Any:
+        """`pit` as the group `prior_sbc` of an object of ArviZ, with the dimensions chain, draw (simulation), `z_dim`.
+
+        In arviz 1.x it is a DataTree, and `az.plot_ecdf_pit(found.to_arviz())` draws all of it,
+        `coverage=True` as coverage of central intervals. In arviz 0.x it is an InferenceData, whose columns are for
+        `az.plot_ecdf(tree.prior_sbc["z"][0, :, 0], cdf=scipy.stats.uniform.cdf, difference=True)`.
+
+        Raises:
+            MissingExtraError: arviz is not installed.
+        """
+        xarray = require_package("xarray")
+        pit = {name: values[None].numpy() for name, values in self.pit().items()}
+        variables = {n: (("chain", "draw", f"{n}_dim")[: values.ndim], values) for n, values in pit.items()}
+        dataset = xarray.Dataset(variables)
+        coords = coordinates(dataset.sizes, None)
+        return grouped({"prior_sbc": dataset.assign_coords(coords).assign_attrs(attributes(corrected=False))})
+
+    def curves(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Levels from 0 to 1, and the share of simulated latents in regions of each level, `(L + 2,)` each.
+
+        They are those of the central intervals of each dimension, such as "z[0]", and of the regions of `joint`.
+        `pyrovae.plots.coverage` draws them.
+        """
+        found = {}
+        levels = torch.linspace(0, 1, self.num_samples + 2, dtype=torch.float64)
+        for name in self.p_values:
+            shares = torch.stack([self.coverage(name, level) for level in levels.tolist()], 1)
+            found |= {f"{name}[{d}]": (levels, share) for d, share in enumerate(shares)}
+        return found | ({name: self.joint.curve(name) for name in self.joint.ranks} if self.joint else {})
 
     def coverage(self, latent: str, level: float = 0.9) -> Tensor:
         """The share of simulated latents in the guide's central intervals, in each dimension, `(D,)`.

@@ -9,7 +9,8 @@ from built_pairs import PAIRS
 from pyrovae.errors import ShapeError
 from pyrovae.inference.diagnostics import JointRanks, calibration
 from pyrovae.inference.diagnostics.joint import DISTANCE, LOG_P, LOG_Q
-from pyrovae.inference.diagnostics.references import flattened, references
+from pyrovae.inference.diagnostics.ranks import ranks_among, smooth_p_value
+from pyrovae.inference.diagnostics.references import distances, flattened, references
 
 
 def marginals_of(ppca):
@@ -138,3 +139,25 @@ def test_ranks_as_numbers_between_0_and_1(ppca):
     assert set(pit) == {"z", LOG_P, LOG_Q, DISTANCE}
     torch.testing.assert_close(pit["z"], (found.ranks["z"] + 0.5) / 10.0, check_dtype=False)
     assert all(part.min() > 0 and part.max() < 1 for part in pit.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("columns", "count"), [(5, 500), (200, 200)])
+def test_the_distance_to_a_reference_has_its_level(columns, count):
+    """400 right cases of a linear Gaussian pair, with few columns and with as many as simulations.
+
+    The reference of one half of the simulations is fitted to the other half, so the ranks are not independent.
+    """
+    weight = (torch.randn(columns, 2, generator=torch.Generator().manual_seed(0)) * 2 / columns**0.5).double()
+    covariance = (torch.eye(2).double() + weight.T @ weight).inverse()
+    tril, p_values = torch.linalg.cholesky(covariance), []
+    for _ in range(400):
+        z = torch.randn(count, 2).double()
+        x = z @ weight.T + torch.randn(count, columns).double()
+        draws = x @ weight @ covariance + torch.randn(99, count, 2).double() @ tril.T
+        near, scale = references(x, z)
+        ranks = ranks_among(distances(draws, near, scale), distances(z[None], near, scale)[0])
+        p_values.append(smooth_p_value(ranks, 99))
+    for level in (0.01, 0.05, 0.5):  # three standard errors
+        share = (torch.tensor(p_values) < level).double().mean().item()
+        assert abs(share - level) < 3 * (level * (1 - level) / 400) ** 0.5
