@@ -30,6 +30,7 @@ __all__ = ["Calibration", "calibration", "p_text"]
 
 SIGMAS = 3.0
 MOST_ROWS = 1000  # data points per call
+OTHERS = 2**20  # from the seed of the simulations to that of those to which the references are fitted
 
 
 @dataclass(frozen=True, repr=False)
@@ -246,9 +247,10 @@ def calibration(
     check_count("num_simulations", num_simulations, 5 * PER_BIN, write=500)
     check_count("num_samples", num_samples, 4, write=99)
     data, simulated = simulate("calibration", model, guide, num_simulations, given or {}, seed)
+    others = simulate("calibration", model, guide, num_simulations, given or {}, seed + OTHERS)
     with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as pair:
         pair.require_independent()
-        return _ranked(pair, simulated, num_samples, functions or {}, progress)
+        return _ranked(pair, simulated, others, num_samples, functions or {}, progress)
 
 
 @dataclass
@@ -304,17 +306,27 @@ class _Tally:
         return Simulations(data, latents, drawn, loc, scale)
 
 
+def _latents(pair: PairOnData, simulated: Trace) -> dict[str, Tensor]:
+    """The latents of a simulation, `(N, D)` by name."""
+    shape, depth = (1, pair.size), pair.layout.depth
+    drawn = drawn_sites(pair, simulated)
+    return {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
+
+
 def _ranked(
-    pair: PairOnData, simulated: Trace, num_samples: int, functions: Mapping[str, Function], progress: bool
+    pair: PairOnData,
+    simulated: Trace,
+    others: tuple[Batch, Trace],
+    num_samples: int,
+    functions: Mapping[str, Function],
+    progress: bool,
 ) -> Calibration:
     """The ranks of the simulated latents among draws of the guide."""
-    drawn = drawn_sites(pair, simulated)
-    shape, depth = (1, pair.size), pair.layout.depth
-    truth = {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
+    drawn, truth = drawn_sites(pair, simulated), _latents(pair, simulated)
     tally, draw = _Tally(pair, truth), partial(_draws, pair, num_samples)
     rows = max(1, pair.memory // (64 * num_samples * max(t.shape[1] for t in truth.values())))
     with apart(pair, pair.seed + 1):
-        joint = JointTally(pair, drawn, truth, functions)
+        joint = JointTally(pair, drawn, truth, functions, (others[0], _latents(pair, others[1])))
     with progress_bar(progress, pair.size, "data point") as bar:
         for where, batch in pair.batches(min(rows, MOST_ROWS)):
             run = draw(batch)

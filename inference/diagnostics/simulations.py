@@ -15,6 +15,7 @@ from pyrovae.inference.diagnostics.references import distances, flattened, refer
 from pyrovae.inference.diagnostics.scored import (
     SCORED,
     check_scores,
+    columns_like,
     drawn_sites,
     log_joint,
     log_q_absent,
@@ -129,6 +130,7 @@ class JointTally:
         simulated: the sites of the simulated latents, by name.
         truth: the same latents, `(N, D)` by name.
         functions: functions of latents and batch, by name.
+        others: the data of other simulations, and their latents, to which the references are fitted.
     """
 
     def __init__(
@@ -137,12 +139,16 @@ class JointTally:
         simulated: dict[str, Site],
         truth: dict[str, Tensor],
         functions: Mapping[str, Function],
+        others: tuple[Batch, dict[str, Tensor]],
     ) -> None:
         self.pair, self.simulated, self.truth, self.functions = pair, simulated, truth, functions
         self.profiles = Profiles(pair)
         self.ranks: dict[str, list[Tensor]] = {}
         self.counts: dict[str, int] = {}
-        self.near, self.scale = references(flattened(pair.data), torch.cat(list(truth.values()), -1).double().cpu())
+        x, other = flattened(pair.data), flattened(others[0])
+        width = min(x.shape[1], other.shape[1])  # simulated sequences may differ in length
+        z = columns_like(truth, others[1], "Calibration")
+        self.near, self.scale = references(x[:, :width], other[:, :width], z)
 
     def add(self, where: slice, batch: Batch, drawn: Trace, num_samples: int) -> None:
         """Add a batch of simulated data points.
@@ -161,7 +167,7 @@ class JointTally:
         self._rank(LOG_P, self.profiles.add(batch, drawn, num_samples), self._log_p(batch, true))
         if not self.profiles.no_density:
             self._rank(LOG_Q, log_q_drawn(self.pair, drawn, shape), log_q_of(self.pair, batch, true))
-        near = self.near[where], self.scale[where]
+        near = self.near[where], self.scale
         self._rank(DISTANCE, *(distances(torch.cat(list(z.values()), -1).cpu(), *near) for z in (draws, truth)))
         for name, function in self.functions.items():
             self._rank(name, *(_checked(name, function(z, batch), z) for z in (draws, truth)))
