@@ -5,8 +5,6 @@ from typing import Any
 import torch
 
 from pyrovae.inference import Evaluation
-from pyrovae.inference.diagnostics import Calibration, Diagnosis
-from pyrovae.inference import Estimate, Evaluation
 from pyrovae.inference.diagnostics import Calibration, Diagnosis, LocalTest
 from pyrovae.inference.diagnostics.joint import LOG_Q
 from pyrovae.inference.evidence.comparison import EvidenceComparison
