@@ -101,7 +101,7 @@ class Calibration(Shown):
         They are those of the central intervals of each dimension, such as "z[0]", and of the regions of `joint`.
         `pyrovae.plots.coverage` draws them.
         """
-        found = {}
+        found: dict[str, tuple[Tensor, Tensor]] = {}
         levels = torch.linspace(0, 1, self.num_samples + 2, dtype=torch.float64)
         for name in self.p_values:
             shares = torch.stack([self.coverage(name, level) for level in levels.tolist()], 1)

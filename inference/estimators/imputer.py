@@ -61,7 +61,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
     References: Mattei & Frellsen (2019), arXiv:1812.02633; Nazábal et al. (2020), arXiv:1807.03653.
     """
 
-    latent_dim: int | None = None
+    latent_dim: int | None = None  # type: ignore[assignment]
     hidden: Sequence[int] = (128, 128)
     kinds: Mapping[Any, str] | None = None
     num_particles: int = 20
