@@ -21,6 +21,11 @@ class NoDecoder(Recorded, nn.Module):
     """The decoder of a likelihood whose parameters are all its own, `(*, K) -> (*, 0)`."""
 
     def forward(self, z: Tensor) -> Tensor:
+        """No numbers, `(*, 0)`.
+
+        Args:
+            z: codes, `(*, K)`.
+        """
         return z[..., :0]
 
     def start_at(self, output: Tensor) -> None:
