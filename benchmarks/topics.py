@@ -2,6 +2,7 @@
 
 python benchmarks/topics.py CORPUS.tsv                       20 topics, seed 0, every method
 python benchmarks/topics.py CORPUS.tsv --topics 50 --seeds 0 1 2 --methods etm lda
+python benchmarks/topics.py CORPUS.tsv --split valid         scores on the validation documents, to choose settings by
 python benchmarks/topics.py --report FILE                    the table of the lines that --out FILE wrote
 
 The corpus has OCTIS's form (`pyrovae.data.load`). Each method is trained on the training split. NPMI is that of ten
@@ -15,7 +16,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -27,35 +29,31 @@ from topic_peers import Found
 from pyrovae import data
 from pyrovae.display import plus_minus
 from pyrovae.examples import topics as example
-from pyrovae.inference import ELBO, evaluate, fit, nats_per_word, relevance, topic_scores, topics
+from pyrovae.inference import evaluate, fit, nats_per_word, relevance, topic_scores, topics
 
 Json = dict[str, Any]
 
 SHORT = 20
-"""Documents of fewer words than this are short: their latents collapse unless the rate weighs less."""
-
-SHORT_FLAGS = {
-    "prodlda": ("--epochs", "20", "--kl-weight", "0.1"),
-    "etm": ("--epochs", "20", "--kl-weight", "0.05"),
-    "dirichlet": ("--epochs", "20", "--kl-weight", "0.05"),
-}
-"""The settings for short documents, chosen by the coherence on validation documents."""
+"""Documents of fewer words than this are short: topics collapse unless the rate weighs less, or a prior is strong."""
 
 WEIGHTS = (1.0, 0.8)
 """The weights of relevance at which the words of topics are chosen, for every method."""
 
 
-def ours(variant: str, *flags: str) -> Callable[[data.Dataset, int, int], Found]:
-    """A variant of examples/topics.py with its defaults and these flags."""
+def ours(variant: str, *flags: str, short: Sequence[str]) -> Callable[[data.Dataset, int, int], Found]:
+    """A variant of examples/topics.py with its defaults and these flags, and further ones for short documents.
+
+    They were chosen by the coherence and diversity on validation documents.
+    """
 
     def train(dataset: data.Dataset, count: int, seed: int) -> Found:
-        short = dataset.train["x"].sum(1).median() < SHORT
-        given = example.arguments(["--topics", str(count), *flags, *(SHORT_FLAGS[variant] if short else ())])
+        further = short if dataset.train["x"].sum(1).median() < SHORT else ()
+        given = example.arguments(["--topics", str(count), *flags, *further])
         torch.manual_seed(seed)
         model, guide = example.pair(given, variant, dataset.train)
         adam = {"lr": given.lr, "betas": (given.beta1, 0.999)}
         options = {"epochs": given.epochs, "batch_size": given.batch_size, "seed": seed, "compile": False}
-        loss = ELBO(kl_weight=example.setting(given, variant).kl_weight, analytic=True)
+        loss = example.objective(given, variant, model, dataset.train)
         fit(
             model,
             guide,
@@ -71,9 +69,10 @@ def ours(variant: str, *flags: str) -> Callable[[data.Dataset, int, int], Found]
 
 
 METHODS: dict[str, Callable[[data.Dataset, int, int], Found]] = {
-    "prodlda": ours("prodlda"),
-    "etm": ours("etm"),
-    "dirichlet": ours("dirichlet"),
+    "prodlda": ours("prodlda", short=("--epochs", "20", "--kl-weight", "0.1")),
+    "etm": ours("etm", short=("--epochs", "20", "--kl-weight", "0.05")),
+    "dirichlet": ours("dirichlet", short=("--epochs", "30", "--distinct", "60")),
+    "dirichlet-counts": ours("dirichlet", "--initial", "counts", short=("--epochs", "12", "--distinct", "20")),
     "pyro": topic_peers.pyro_prodlda,
     "lda": topic_peers.lda,
     "nmf": topic_peers.nmf,
@@ -131,6 +130,7 @@ def main() -> None:
     p.add_argument("--topics", type=int, nargs="+", default=[20])
     p.add_argument("--seeds", type=int, nargs="+", default=[0])
     p.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    p.add_argument("--split", choices=("valid", "test"), default="test", help="the documents of the scores")
     p.add_argument("--out", type=Path, help="a file to which the lines are added")
     p.add_argument("--report", type=Path, help="print the table of such a file, and measure nothing")
     flags = p.parse_args()
@@ -140,6 +140,7 @@ def main() -> None:
     lines = []
     for path in flags.corpus:
         dataset = data.load(path)
+        dataset = replace(dataset, test=dataset.splits[flags.split])
         for count, method, seed in [(c, m, s) for c in flags.topics for m in flags.methods for s in flags.seeds]:
             lines.append(measured(dataset, Path(path).parent.name or path, method, count, seed))
             print(json.dumps(lines[-1]), flush=True)

@@ -140,8 +140,8 @@ def script(flags: argparse.Namespace) -> None:
     pair: Build = pair_given_quadrants if flags.task == "quadrants" else pair_given_labels
     trained = train(*pair(flags, dataset.train), dataset, flags)
     measured = score(trained, flags)
-    conditional = f"{-measured.log_evidence.value:.2f}"
-    rows = [Row("-log p(x|y)", conditional, "nats per data point, x alone given y")]
+    unit = "nats per data point, x alone given y"
+    rows = [Row.of("-log p(x|y)", measured.log_evidence.scaled(-1), unit)]
     write_summary(trained, measured, flags, rows=rows)
     save_picture(plots.curves(trained.history.rows), flags.out, "curves")
     if flags.task == "quadrants":

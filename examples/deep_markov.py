@@ -33,7 +33,7 @@ from pyrovae.examples._shared import (
     write_summary,
 )
 from pyrovae.guides import Combiner, FlowCombiner, MarkovGuide
-from pyrovae.inference import ELBO, Evaluation, decode, encode, generate
+from pyrovae.inference import ELBO, Estimate, Evaluation, decode, encode, generate
 from pyrovae.models import DeepMarkovModel, GatedTransition, likelihoods
 from pyrovae.networks.dense import MLP
 from pyrovae.networks.recurrent import BackwardRNN
@@ -80,12 +80,12 @@ def pair(flags: argparse.Namespace, split: data.Batch) -> tuple[DeepMarkovModel,
     return model, MarkovGuide(encoder, combiner, flags.latent)
 
 
-def per_step(batch: data.Batch, measured: Evaluation, *, exact: bool) -> dict[str, float]:
+def per_step(batch: data.Batch, measured: Evaluation, *, exact: bool) -> dict[str, Estimate]:
     """Nats per time step of the scored data; the exact ones are known for chords."""
-    steps = batch["within"].sum().item()
-    nats = {name: -measured.per_datum[name].sum().item() / steps for name in ("elbo", "log_evidence")}
+    share = len(batch["within"]) / batch["within"].sum().item()
+    nats = {name: getattr(measured, name).scaled(-share) for name in ("elbo", "log_evidence")}
     if exact:
-        nats["exact"] = -data.chords_log_prob(batch).sum().item() / steps
+        nats["exact"] = Estimate(-data.chords_log_prob(batch).mean().item() * share, 0.0)
     return nats
 
 
@@ -118,7 +118,7 @@ def script(flags: argparse.Namespace) -> None:
     trained = train(model, guide, data.Trim(), dataset, flags, loss=loss, batches=batches)
     measured = score(trained, flags)
     nats = per_step(scored(trained, flags), measured, exact=flags.data == "chords")
-    rows = [Row(PER_STEP[name][0], f"{value:.3f}", PER_STEP[name][1]) for name, value in nats.items()]
+    rows = [Row.of(PER_STEP[name][0], value, PER_STEP[name][1]) for name, value in nats.items()]
     write_summary(trained, measured, flags, rows=rows, entries={"nats_per_step": nats})
     write_pictures(trained, flags.out)
     play(trained, flags)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data, plots
-from pyrovae.display import plus_minus
 from pyrovae.examples._shared import (
     Row,
     Trained,
@@ -183,13 +182,13 @@ def weighted_loss(trained: Trained, evidence: SubsetEvidence, test: data.Batch, 
 def rows(found: Found) -> list[Row]:
     """The further rows of the closing table."""
     parts = [
-        Row(f"-log p({','.join(names)})", f"{-one.log_evidence.value:.2f}", f"ELBO {one.elbo}")
+        Row.of(f"-log p({','.join(names)})", one.log_evidence.scaled(-1), f"ELBO {one.elbo}")
         for names, one in found.evidence.evaluations.items()
     ]
-    label = found.evidence.conditional(["y"], ["x"])
+    label = found.evidence.conditional(["y"], ["x"]).scaled(-1)
     return [
         *parts,
-        Row("-log p(y|x)", plus_minus(-label.value, label.error), "nats per label, the difference of two rows"),
+        Row.of("-log p(y|x)", label, "nats per label, the difference of two rows"),
         Row(
             "MVAE's loss",
             f"{found.weighted:.2f}",

@@ -69,6 +69,7 @@ VARIANTS = {
 
 LEGEND = """
 evidence     log p(x) in nats per test sentence; exact for lm, a lower bound by {draws} draws each for the others
+less lm      the same less that of lm, paired: the error is over sentences; that of another seed is not in it
 perplexity   exp(-log p(x) / tokens), where the end of a sentence is a token
 rate         KL(q(z|x) || p(z)), of which the mutual information I_q(x; z) is a part
 active       dimensions of z whose means vary over the test sentences"""
@@ -205,7 +206,7 @@ def aggressive(flags: argparse.Namespace, model: TextVAE, guide: NormalGuide, va
 
 def summarise(trained: Trained, scores: TextScores, flags: argparse.Namespace, variant: str) -> None:
     """The closing table of one variant."""
-    rows, hide = [Row("perplexity", str(scores.perplexity), "per token")], []
+    rows, hide = [Row.of("perplexity", scores.perplexity, "per token")], []
     if variant == "lm":
         rows.insert(0, Row("log p(x)", str(scores.measured.log_evidence), "nats per data point, exact"))
         hide = ["ELBO", "rate", "distortion", "log-evidence"]
@@ -248,13 +249,24 @@ def sentences(trained: Trained, seed: int) -> str:
     return "\n".join(parts)
 
 
+def less_language_model(found: Mapping[str, TextScores]) -> dict[str, Estimate]:
+    """By how much each variant's evidence is above that of the language model, with the error over sentences."""
+    evidence = {variant: one.measured.per_datum["log_evidence"] for variant, one in found.items()}
+    gains = {variant: own - evidence["lm"] for variant, own in evidence.items() if "lm" in evidence and variant != "lm"}
+    return {name: Estimate(gain.mean().item(), gain.std().item() / len(gain) ** 0.5) for name, gain in gains.items()}
+
+
 def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores]) -> None:
     """Print a row for each variant, and the legend."""
-    print(f"\n{'':<11}{'evidence':>19}{'perplexity':>17}{'rate':>17}{'information':>13}{'active':>10}{'time':>8}")
+    heads = f"{'':<11}{'evidence':>19}{'less lm':>17}{'perplexity':>17}{'rate':>17}{'information':>13}{'active':>10}"
+    print(f"\n{heads}{'time':>8}")
+    less = less_language_model(found)
     for variant, (measured, per_token, told, active, seconds) in found.items():
         codes = f"{measured.rate!s:>17}{told:>z13.2f}{f'{active} of {flags.latent}':>10}"
         codes = " " * 40 if variant == "lm" else codes
-        print(f"{variant:<11}{measured.log_evidence!s:>19}{per_token!s:>17}{codes}{seconds:>6.0f} s")
+        evidence, per_token = Estimate(*measured.log_evidence), Estimate(*per_token)
+        gain = less.get(variant, "")
+        print(f"{variant:<11}{evidence!s:>19}{gain!s:>17}{per_token!s:>17}{codes}{seconds:>6.0f} s")
     print(LEGEND.format(draws=flags.num_samples))
 
 
@@ -276,6 +288,8 @@ def script(flags: argparse.Namespace) -> None:
         | one.entries()
         for variant, one in found.items()
     }
+    for variant, gain in less_language_model(found).items():
+        table[variant]["less_lm"] = gain
     write_comparison(flags.out, table)
 
 

@@ -1,5 +1,6 @@
 """Mechanisms p(mask | x): what hides an entry of x, given all of x."""
 
+import math
 from typing import Literal, Self
 
 import pyro.distributions as dist
@@ -13,6 +14,9 @@ from pyrovae.networks.shape import Shape, as_shape
 from pyrovae.recorded import Recorded
 
 __all__ = ["Mechanism", "SelfMasking"]
+
+STEEPNESS = 6.0
+"""The fall of the logit over one standard deviation of the observed values, where a mechanism starts at a threshold."""
 
 
 class Mechanism(Recorded, nn.Module):
@@ -78,6 +82,34 @@ class SelfMasking(Recorded, nn.Module):
         """
         observed = (mask.to(self.offset.dtype).sum(0) + 0.5) / (len(mask) + 1)
         self.offset.data.copy_(observed.logit())
+        return self
+
+    def start_at_threshold(self, x: Tensor, mask: Tensor) -> Self:
+        """The same mechanism, which starts at a steep threshold c: p(mask_d = 1 | x) = sigmoid(6 (c_d - x_d) / s_d).
+
+        c_d is the largest observed value of an entry, and s_d the standard deviation of its observed values. With
+        `hides="small"`, c_d is the smallest and the sign is the other. Start the model beyond the threshold as well, by
+        `likelihood.start(data.censored(x, mask, hides=hides))`. From a slope of zero, training often ends at another
+        optimum, where values are missing nearly at random.
+
+        Args:
+            x: the training data, `(N, *event)`; the values where the mask is false have no effect.
+            mask: their masks, `(N, *event)`.
+
+        Raises:
+            SettingError: the sign is to be learned.
+        """
+        if self.hides is None:
+            raise SettingError("start_at_threshold requires a sign. Write SelfMasking(event_shape, hides='large').")
+        sign, observed = (1 if self.hides == "large" else -1), mask.bool()
+        values = sign * x.to(self.offset.dtype)
+        counts = observed.sum(0).clamp_min(1)
+        mean = values.where(observed, 0.0).sum(0) / counts
+        spread = ((values - mean).where(observed, 0.0).square().sum(0) / counts).sqrt()
+        top = values.where(observed, -math.inf).amax(0)
+        rate = STEEPNESS / torch.where(spread > 0, spread, 1.0)
+        self.raw_slope.data.copy_(rate + (-(-rate).expm1()).log())  # the inverse of softplus
+        self.offset.data.copy_(rate * torch.where(top.isfinite(), top, 0.0))
         return self
 
     def extra_repr(self) -> str:

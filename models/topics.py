@@ -1,5 +1,6 @@
 """Topics as decoders of bags of words: a product of experts over words, and a mixture of topics."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import cast
 
@@ -79,9 +80,43 @@ class TopicDecoder(Recorded, nn.Module, ABC):
     def scores(self) -> Tensor:
         """log p(w | a document of topic k alone) in evaluation mode, `(K, V)`: the largest ones describe a topic."""
 
+    def divergence(self) -> Tensor:
+        """(1 / K) sum_k KL(p(w | k) || p(w)), where p(w) is the mean of p(w | k), a scalar in nats.
+
+        This is the Jensen-Shannon divergence of the topics: the information that a word has about its topic. It is 0
+        for equal topics and log K for topics that share no word. As a prior, p(topics) = exp(c divergence), it makes
+        topics differ: see the argument `log_prior` of `pyrovae.inference.ELBO`.
+
+        References: Lin (1991), Divergence measures based on the Shannon entropy.
+        """
+        log_probs = self.scores()
+        mean = log_probs.logsumexp(0) - math.log(self.topics)
+        return (log_probs.exp() * (log_probs - mean)).sum(-1).mean()
+
     @abstractmethod
     def start_at(self, output: Tensor) -> None:
-        """Make every topic start near the logits `output`, `(V,)`, such as those of the words of the whole corpus."""
+        """Start near these logits of the words.
+
+        Args:
+            output: `(V,)`, the same for every topic, such as those of the words of all documents; or `(K, V)`, such as
+                `pyrovae.data.word_topics(x, K).log()`. With embeddings, each topic starts at the nearest place.
+        """
+
+    @torch.no_grad()
+    def _start(self, shift: nn.Parameter, output: Tensor) -> None:
+        """The mean logits as the shift that all topics share, and the deviations of each topic as its weights."""
+        if output.shape not in ((self.words,), (self.topics, self.words)):
+            raise ShapeError(
+                f"start_at requires logits ({self.words},) or ({self.topics}, {self.words}), got "
+                f"{tuple(output.shape)}. Write start_at(likelihood.start(x))."
+            )
+        shift.copy_(output if output.dim() == 1 else output.mean(0))
+        if output.dim() == 2:
+            deviations = output - shift
+            if self.embedded:
+                self.alpha.copy_(torch.linalg.lstsq(self.rho, deviations.T.to(self.rho)).solution.T)
+            else:
+                self.free.copy_(deviations)
 
     def extra_repr(self) -> str:
         width = f", embedding={self.rho.shape[1]}" if self.embedded else ""
@@ -138,9 +173,8 @@ class ProductOfTopics(TopicDecoder):
             alone = alone + self.shift
         return alone.log_softmax(-1)
 
-    @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
-        cast(nn.Parameter, self.shift if self.norm is None else self.norm.shift).copy_(output)
+        self._start(cast(nn.Parameter, self.shift if self.norm is None else self.norm.shift), output)
 
 
 class MixtureOfTopics(TopicDecoder):
@@ -183,6 +217,5 @@ class MixtureOfTopics(TopicDecoder):
     def scores(self) -> Tensor:
         return (self.weight() + self.shift).log_softmax(-1)
 
-    @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
-        self.shift.copy_(output)
+        self._start(self.shift, output)

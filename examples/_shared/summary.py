@@ -43,6 +43,17 @@ class Row(NamedTuple):
     value: str
     unit: str
 
+    @classmethod
+    def of(cls, name: str, estimate: Estimate, unit: str) -> "Row":
+        """The row of an estimate; where it rests on importance sampling, with its bias, interval and k-hat.
+
+        Args:
+            name: what it is.
+            estimate: the number.
+            unit: its unit, or how it is computed.
+        """
+        return cls(name, str(Estimate(*estimate)), "; ".join(filter(None, (unit, estimate.remarks))))
+
 
 def write_summary(
     trained: Trained,
@@ -92,6 +103,8 @@ def write_comparison(out: Path, results: Mapping[str, Any]) -> None:
 def plain(value: Any) -> Any:
     """A value as JSON holds it: numbers stay numbers, NaN and infinities become null, and paths become text.
 
+    An estimate is its value and error; one that rests on importance sampling also has bias, interval and flag.
+
     Args:
         value: a number, a text, an estimate, or a mapping or sequence of such.
     """
@@ -100,7 +113,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Estimate):
-        return {name: plain(part) for name, part in value._asdict().items()}
+        return {name: plain(part) for name, part in _entry(value).items()}
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if hasattr(value, "item"):  # a number of NumPy or torch
@@ -142,7 +155,8 @@ def _evidence(evidence: Estimate, how: str, dims: float | None) -> list[Row]:
     rows = [Row("log-evidence", str(Estimate(*evidence)), how)]
     rows += [Row(*note) for note in getattr(evidence, "notes", [])]
     if dims:
-        rows.append(Row("bits/dim", str(evidence.bits_per_dim(dims)), f"-log-evidence / ({dims} log 2)"))
+        bits = Estimate(*evidence.bits_per_dim(dims))
+        rows.append(Row("bits/dim", str(bits), f"-log-evidence / ({dims} log 2)"))
     return rows
 
 
@@ -173,7 +187,7 @@ def _content(
     trained: Trained, measured: Evaluation, flags: argparse.Namespace, refined: InferenceGaps | PairError | None
 ) -> dict[str, Any]:
     """The entries of `summary.json` that every example has."""
-    estimates = {name: _entry(getattr(measured, name)) for name in ("elbo", "rate", "distortion", "log_evidence")}
+    estimates = {name: getattr(measured, name) for name in ("elbo", "rate", "distortion", "log_evidence")}
     return {
         "data": trained.data.describe(),
         "transform": repr(trained.transform),
@@ -181,7 +195,7 @@ def _content(
         "bounds_log_evidence": not is_relaxed(trained.model),
         "test_data": len(measured.per_datum["elbo"]),
         **estimates,
-        "rates": {name: rate._asdict() for name, rate in measured.rates.items()},
+        "rates": measured.rates,
         "num_samples": measured.num_samples,
         "bits_per_dim": measured.bits_per_dim,
         "unreliable": measured.unreliable,
@@ -198,7 +212,7 @@ def _content(
 
 
 def _entry(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as an entry; a log-evidence by importance sampling has its bias, interval and k-hat beside it."""
+    """An estimate as an entry; one by importance sampling has its bias, interval and k-hat beside it."""
     if not isinstance(estimate, EvidenceEstimate):
         return estimate._asdict()
     low, high = estimate.interval
@@ -208,7 +222,7 @@ def _entry(estimate: Estimate) -> dict[str, Any]:
 
 def _gap_entries(refined: InferenceGaps) -> dict[str, Any]:
     names = ("refined", "log_evidence", "approximation", "amortisation")
-    return {name: _entry(getattr(refined, name)) for name in names} | {"rise": refined.rise}
+    return {name: getattr(refined, name) for name in names} | {"rise": refined.rise}
 
 
 def _report(trained: Trained, measured: Evaluation, flags: argparse.Namespace) -> None:

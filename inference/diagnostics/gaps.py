@@ -38,7 +38,8 @@ class InferenceGaps(Shown):
         inference: log p(x) - ELBO(q).
         approximation, amortisation: its parts. What the optimisation leaves undone counts as approximation.
         log_evidence: the importance-sampled estimate of log p(x) with q*, a lower bound in expectation, with its bias.
-            That bias is part of `inference` and `approximation`, which are too low by as much.
+            That bias is part of `inference` and `approximation`, which are too low by as much, and which have its
+            interval and flag too.
         elbo: the ELBO of the guide.
         refined: the ELBO of q*.
         rise: how much the ELBO of q* rose in the last fifth of the steps; near 0 if they sufficed.
@@ -50,8 +51,8 @@ class InferenceGaps(Shown):
             `(N,)`.
     """
 
-    inference: Estimate
-    approximation: Estimate
+    inference: EvidenceEstimate
+    approximation: EvidenceEstimate
     amortisation: Estimate
     log_evidence: EvidenceEstimate
     elbo: Estimate
@@ -63,11 +64,11 @@ class InferenceGaps(Shown):
     per_datum: dict[str, Tensor]
 
     def cells(self) -> Cells:
-        names = ("log_evidence", "elbo", "refined", "inference", "approximation", "amortisation")
+        names = ("elbo", "refined", "inference", "approximation", "amortisation")
         after = [f"nats per data point, {self.num_samples} draws; free for each data point: {self.family}"]
-        rows = [(name, str(getattr(self, name))) for name in names]
         beside = [(f"  {name}", f"{number}, {words}") for name, number, words in self.log_evidence.notes]
-        return Cells([*rows[:1], *beside, *rows[1:]], after=after, words=(0, 1))
+        rows = [(name, str(Estimate(*getattr(self, name)))) for name in names]
+        return Cells([("log_evidence", str(self.log_evidence)), *beside, *rows], after=after, words=(0, 1))
 
 
 def gaps(
@@ -215,7 +216,8 @@ def _family(pair: PairOnData) -> str:
 
 
 def _result(per_datum: dict[str, Tensor], rise: float, family: str, num_samples: int) -> InferenceGaps:
-    names = ("inference", "approximation", "amortisation", "elbo", "refined", "rate")
-    estimates: dict[str, Any] = {name: summary(per_datum, name) for name in names}
-    estimates["log_evidence"] = EvidenceEstimate.of(per_datum, num_samples)
+    estimates: dict[str, Any] = {name: summary(per_datum, name) for name in ("amortisation", "elbo", "refined", "rate")}
+    for name in ("log_evidence", "inference", "approximation"):  # these hold log p(x), and so its bias
+        mine = {"log_evidence": per_datum[name], "log_evidence_error": per_datum[f"{name}_error"]}
+        estimates[name] = EvidenceEstimate.of(per_datum | mine, num_samples)
     return InferenceGaps(**estimates, rise=rise, family=family, num_samples=num_samples, per_datum=per_datum)

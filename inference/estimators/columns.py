@@ -58,6 +58,7 @@ def table_pair(
     scale: Literal["learned", "predicted"] = "learned",
     prior: nn.Module | None = None,
     full: bool = False,
+    ridge: float = 0.0,
 ) -> tuple[Masked, ZeroFilled]:
     """A pair of the rows of a table with gaps: p(z) prod_c p_c(x_c | decoder(z)) and q(z | x_observed, mask).
 
@@ -72,12 +73,13 @@ def table_pair(
         scale: as in `table_likelihood`.
         prior: p(z); standard normal if None.
         full: whether q(z | x) has a full covariance, which the linear model with gaps requires, in place of scales.
+        ridge: the penalty of the factor analysis that the pair starts at, as in `factor_analysis`.
     """
     x, mask = batch["x"], batch["mask"]
     likelihood = table_likelihood(table, scale)
     decoder = SkipMLP(latent_dim, likelihood.params_shape, hidden[:1], nn.Tanh)
     encoder = TableEncoder(Features(table).fitted(x, mask), latent_dim, hidden, full=full)
-    found = encoder.start_linear(x, mask)
+    found = encoder.start_linear(x, mask, ridge=ridge)
     start_decoder(decoder, likelihood, encoder.features.undone(found), hot_deck(x, mask, seed=seed))
     model = VAE(prior or priors.StandardNormal(latent_dim), likelihood, decoder)
     guide = FullNormalGuide(encoder) if full else NormalGuide(encoder)
@@ -114,13 +116,14 @@ class TableEncoder(Recorded, nn.Module):
         self.mlp = MLP(features.size, self.linear.size, hidden, nn.Tanh)
 
     @torch.no_grad()
-    def start_linear(self, x: Tensor, mask: Tensor) -> FactorAnalysis:
+    def start_linear(self, x: Tensor, mask: Tensor, *, ridge: float = 0.0) -> FactorAnalysis:
         """Set it to the posterior of the factor analysis of the reals in a row, and return that, one row per column.
 
         Reals are real and positive numbers and dates; the other columns have loadings of 0.
 
         Args:
             x, mask: the training rows and which of their cells are observed, `(N, D)`.
+            ridge: as in `factor_analysis`.
         """
         cast(nn.Linear, self.mlp.layers[-1]).weight.zero_()
         cast(nn.Linear, self.mlp.layers[-1]).bias.zero_()
@@ -128,7 +131,7 @@ class TableEncoder(Recorded, nn.Module):
         found = FactorAnalysis(torch.zeros(count), torch.zeros(count, self.linear.latent_dim), torch.ones(count), 0)
         if places:
             numbers, seen = self.features.of_reals(torch.cat([x, mask.to(x.dtype)], -1)).chunk(2, -1)
-            own = factors_of(numbers, self.linear.latent_dim, seen.bool())
+            own = factors_of(numbers, self.linear.latent_dim, seen.bool(), ridge=ridge)
             self.linear.start_at(own.loc, own.loadings, own.scale)
             found.loc[places], found.loadings[places], found.scale[places] = own.loc, own.loadings, own.scale
         return found

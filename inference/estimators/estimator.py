@@ -126,7 +126,8 @@ class VAEEstimator(BaseEstimator, ABC):
             reset: whether it is the table of `fit`, which sets the names and the number of the columns.
         """
         if not is_frame(X):
-            return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+            fewest = 2 if reset else 1  # factor analysis requires two
+            return validate_data(self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=fewest, reset=reset)
         if len(X) == 0 or len(X.columns) == 0:
             raise DataError(f"{type(self).__name__} requires rows and columns, got a data frame of shape {X.shape}.")
         if reset:
@@ -141,13 +142,14 @@ class VAEEstimator(BaseEstimator, ABC):
         return table
 
     def _check_settings(self, *counts: str) -> None:
-        """Refuse common parameters without a meaning, and further ones that are counts.
+        """Refuse common parameters without a meaning, and further ones that are counts. A default of None has one.
 
         Raises:
             SettingError: one has no meaning.
         """
         for name in ("latent_dim", "batch_size", "patience", *counts):
-            check_count(name, getattr(self, name))
+            if getattr(self, name) is not None or getattr(type(self), name) is not None:
+                check_count(name, getattr(self, name))
         check_count("epochs", self.epochs, 0)
         check_number("validation_fraction", self.validation_fraction, 0, 0.5, write=0.1)
         check_counts("hidden", self.hidden, fewest=0)

@@ -11,9 +11,9 @@ from pyrovae.networks.dense import SkipMLP
 from pyrovae.numeric import raw_scale
 from pyrovae.recorded import Recorded
 
-__all__ = ["NoDecoder", "factors_of", "start_decoder", "start_linear"]
+__all__ = ["MOST_ROWS", "NoDecoder", "factors_of", "start_decoder", "start_linear"]
 
-_MOST_ROWS = 5000
+MOST_ROWS = 5000
 """Factor analysis is fitted to at most so many rows, evenly spaced."""
 
 
@@ -21,10 +21,10 @@ class NoDecoder(Recorded, nn.Module):
     """The decoder of a likelihood whose parameters are all its own, `(*, K) -> (*, 0)`."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """No numbers, `(*, 0)`.
+        """No parameters, `(*, 0)`.
 
         Args:
-            z: codes, `(*, K)`.
+            z: codes `(*, K)`.
         """
         return z[..., :0]
 
@@ -36,16 +36,17 @@ class NoDecoder(Recorded, nn.Module):
         """
 
 
-def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None) -> FactorAnalysis:
+def factors_of(x: Tensor, num_factors: int, mask: Tensor | None = None, *, ridge: float = 0.0) -> FactorAnalysis:
     """The factor analysis of a table, in the type of its rows.
 
     Args:
         x: standardised rows `(N, D)`.
         num_factors: K.
         mask: which entries are observed, bool `(N, D)`; all if None.
+        ridge: as in `factor_analysis`.
     """
-    every = -(-len(x) // _MOST_ROWS)
-    found = factor_analysis(x[::every], num_factors, None if mask is None else mask[::every])
+    every = -(-len(x) // MOST_ROWS)
+    found = factor_analysis(x[::every], num_factors, None if mask is None else mask[::every], ridge=ridge)
     return FactorAnalysis(found.loc.to(x), found.loadings.to(x), found.scale.to(x), found.num_steps)
 
 

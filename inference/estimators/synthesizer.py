@@ -160,8 +160,9 @@ class VAESynthesizer(VAEEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x, mask) of each row, `(N,)`, in nats, in the units of the columns.
 
-        Each row gets the same noise, so its score does not depend on the other rows. A gap in a column that had none in
-        training is left out of the score.
+        It is importance-sampled with `num_samples` draws, so it is too low, by what `evaluate(...)` of
+        `pyrovae.inference` has as `per_datum["log_evidence_bias"]`. Each row gets the same noise, so its score does not
+        depend on the other rows. A gap in a column that had none in training is left out of the score.
 
         Args:
             X: a table, `(N, D)`.

@@ -99,7 +99,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NumericE
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of log p(x), in nats per row, a density in the units of the table; importance-sampled, 100 draws.
 
-        Higher is better, so a grid search without labels can choose by it.
+        Higher is better, so a grid search without labels can choose by it. A score is a plain number: it is too low by
+        the bias that `pyrovae.inference.log_evidence(model_, guide_, ...)` names with its interval.
 
         Args:
             X: a table, `(N, D)`.

@@ -8,7 +8,7 @@ from torch import Tensor
 from pyrovae.checks import check_positive
 from pyrovae.display import plus_minus, rounded
 from pyrovae.inference.evidence.bias import mean_bias
-from pyrovae.inference.pair.tails import RARE, UNTRUSTED, tail_length
+from pyrovae.inference.pair.tails import RARE, UNTRUSTED, highest_khat, tail_length
 
 __all__ = ["Estimate", "EvidenceEstimate", "summary"]
 
@@ -16,7 +16,7 @@ NORMAL = 1.96
 """Half the width of a 95 % interval, in standard errors."""
 
 ONE_SIDED = 1.645
-"""Standard errors of the mean k-hat below 0.7: where there are fewer, it may be above."""
+"""Standard errors of the mean k-hat below its limit: where there are fewer, it may be above."""
 
 
 class Estimate(NamedTuple):
@@ -42,16 +42,31 @@ class Estimate(NamedTuple):
         share = getattr(self, "unreliable", math.nan)
         return "" if math.isnan(share) else f"k-hat > {UNTRUSTED}: {100 * share:.0f} %"
 
+    @property
+    def remarks(self) -> str:
+        """Bias, interval and k-hat of a log-evidence, or of a number that rests on one; empty of any other estimate."""
+        notes = [f"{name} {number}" for name, number, _ in getattr(self, "notes", [])]
+        return "; ".join(filter(None, (*notes, self.trust)))
+
+    def scaled(self, factor: float, gain: float = 0.0) -> "Estimate":
+        """factor x estimate + gain. The bias of a log-evidence is scaled too, and what k-hat says of it stays.
+
+        Args:
+            factor: a number of either sign.
+            gain: a number.
+        """
+        found = self._replace(value=factor * self.value + gain, error=abs(factor) * self.error)
+        if isinstance(self, EvidenceEstimate):
+            vars(found).update(vars(self) | {"bias": self.bias.scaled(factor)})
+        return found
+
     def shifted(self, gain: float) -> "Estimate":
-        """The estimate of a mean that is greater by a number; its bias and what k-hat says of it stay.
+        """The estimate of a mean that is greater by a number: `scaled(1, gain)`.
 
         Args:
             gain: the number.
         """
-        moved = self._replace(value=self.value + gain)
-        if isinstance(moved, EvidenceEstimate):
-            vars(moved).update(vars(self))
-        return moved
+        return self.scaled(1.0, gain)
 
     def bits_per_dim(self, dims: float) -> "Estimate":
         """-log p(x) in bits per number, where this estimate is a log-evidence.
@@ -63,7 +78,7 @@ class Estimate(NamedTuple):
             SettingError: `dims` is not above 0.
         """
         check_positive("dims", dims, write="x[0].numel()")
-        return Estimate(-self.value / (dims * math.log(2)), self.error / (dims * math.log(2)))
+        return self.scaled(-1 / (dims * math.log(2)))
 
 
 class EvidenceEstimate(Estimate):
@@ -75,9 +90,11 @@ class EvidenceEstimate(Estimate):
     Attributes:
         unreliable: the share of the data points with k-hat above 0.7; NaN where k-hat is unknown.
         bias: how far the mean of log 1/S sum w is from log p(x), a negative number, with its own error: see
-            `pyrovae.inference.evidence.bias`.
-        flagged: whether k-hat forbids an interval: it is above 0.7 for more than 5 % of the data points, or its mean
-            over the data may be, by its standard error. The bias is then a guess.
+            `pyrovae.inference.evidence.bias`. A number that rests on a log-evidence has the bias that follows from it:
+            that of -log p(x) is positive.
+        flagged: whether k-hat forbids an interval: it is above min(1 - 1 / log10 S, 0.7) for more than 5 % of the data
+            points, or its mean over the data may be, by its standard error. The bias is then a guess. Without the flag
+            the interval is right where the guide reaches all of p(z | x): no draw shows a mode that it never visits.
     """
 
     unreliable: float = math.nan
@@ -96,10 +113,22 @@ class EvidenceEstimate(Estimate):
         estimate = cls(*summary(per_datum, "log_evidence"))
         if "khat" in per_datum:
             estimate.unreliable = (per_datum["khat"] > UNTRUSTED).double().mean().item()
-            estimate.flagged = estimate.unreliable > RARE or _may_be_heavy(per_datum["khat"], num_samples)
+            estimate.flagged = _heavy(per_datum["khat"], num_samples)
         if "log_evidence_bias" in per_datum:
             estimate.bias = Estimate(*mean_bias(per_datum["log_evidence_bias"], per_datum["log_evidence_bias_error"]))
         return estimate
+
+    def minus(self, other: "EvidenceEstimate") -> "EvidenceEstimate":
+        """The difference of two log-evidences with draws of their own, and that of their biases; flagged if one is.
+
+        Args:
+            other: the log-evidence that is subtracted.
+        """
+        found = EvidenceEstimate(self.value - other.value, math.hypot(self.error, other.error))
+        found.bias = Estimate(self.bias.value - other.bias.value, math.hypot(self.bias.error, other.bias.error))
+        found.unreliable = max(self.unreliable, other.unreliable)
+        found.flagged = self.flagged or other.flagged
+        return found
 
     @property
     def corrected(self) -> Estimate:
@@ -120,7 +149,10 @@ class EvidenceEstimate(Estimate):
             return []
         words = f"a guess; corrected {self.corrected}" if self.flagged else f"corrected {self.corrected}"
         low, high = (rounded(end, self.corrected.error) for end in self.interval)
-        interval = ("none", "k-hat forbids it") if self.flagged else (f"{low} to {high}", "of the mean over these data")
+        if self.flagged:
+            interval = "none", "k-hat forbids it"
+        else:
+            interval = f"{low} to {high}", "of the mean over these data, if the guide reaches all of p(z | x)"
         return [("bias", str(self.bias), words), ("95 % interval", *interval)]
 
 
@@ -135,10 +167,11 @@ def summary(per_datum: dict[str, Tensor], name: str) -> Estimate:
     return Estimate(values.mean().item(), (errors.square().sum().sqrt() / len(errors)).item())
 
 
-def _may_be_heavy(khat: Tensor, num_samples: int) -> bool:
-    """Whether the mean of k-hat may be above 0.7; one k-hat has the error (1 + k) / sqrt(weights that it is fitted to).
+def _heavy(khat: Tensor, num_samples: int) -> bool:
+    """Whether k-hat is above its limit for more than 5 % of the data points, or its mean may be above it.
 
-    Where data points are few, a k-hat below 0.7 says little.
+    One k-hat has the error (1 + k) / sqrt(weights that it is fitted to), so it says little where data points are few.
     """
-    mean = khat.clamp(0, 2).mean().item()
-    return mean + ONE_SIDED * (1 + mean) / math.sqrt(tail_length(num_samples) * len(khat)) > UNTRUSTED
+    limit, mean = highest_khat(num_samples), khat.clamp(0, 2).mean().item()
+    error = (1 + mean) / math.sqrt(tail_length(num_samples) * len(khat))
+    return (khat > limit).double().mean().item() > RARE or mean + ONE_SIDED * error > limit

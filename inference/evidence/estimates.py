@@ -49,7 +49,7 @@ class Evaluation(Shown):
     The error of the log-evidence is that of the delta method, which cannot exceed one nat for a data point. From 21
     draws on, `log_evidence` also has its downward bias, a corrected value and a 95 % interval. Where weights have a
     heavy tail there is no interval: `log_evidence.flagged` is then True, and the table says so. Of a mode that the
-    guide never visits no number here knows.
+    guide never visits no number here knows; draws from elsewhere do: `Annealing(start="prior")`.
 
     Attributes:
         elbo: E_q log w.

@@ -125,20 +125,28 @@ def bijection(site: Site) -> Any:
         site: a latent site.
 
     Raises:
-        PairError: the latent is discrete, or torch has no such bijection, as for a sphere.
+        PairError: the latent is discrete, its distribution states no support, or real numbers do not map one to one
+            onto it, as onto a sphere.
     """
+    name, kind = site["name"], type(innermost(site["fn"])).__name__
     try:
         support = site["fn"].support
-        if not support.is_discrete:
-            return biject_to(support)
     except NotImplementedError as error:
         raise PairError(
-            "HMC requires a support onto which torch.distributions.biject_to maps, got "
-            f"{type(innermost(site['fn'])).__name__} at site '{site['name']}'. Give the distribution one, such as "
-            "support = constraints.real_vector."
+            f"HMC requires the support of each latent, and {kind} at site '{name}' states none. Give the distribution "
+            "one, such as support = constraints.real_vector."
         ) from error
-    raise PairError(
-        f"HMC requires continuous latents, got the discrete site '{site['name']}', which the guide draws. Sum it out: "
-        f"leave it out of the guide, and write pyro.sample('{site['name']}', ..., "
-        'infer={"enumerate": "parallel"}) in the model.'
-    )
+    if support.is_discrete:
+        raise PairError(
+            f"HMC requires continuous latents, got the discrete site '{name}', which the guide draws. Sum it out: "
+            f"leave it out of the guide, and write pyro.sample('{name}', ..., "
+            'infer={"enumerate": "parallel"}) in the model.'
+        )
+    try:
+        return biject_to(support)
+    except NotImplementedError as error:
+        raise PairError(
+            "HMC requires a support onto which real numbers map one to one (torch.distributions.biject_to), got "
+            f"{kind} with the support {support} at site '{name}'. Write evaluate(...), whose importance sampling needs "
+            f"no such map; if every vector is a value of {kind}, give it support = constraints.real_vector."
+        ) from error

@@ -1,6 +1,6 @@
 """The evidence lower bound, and changes of its parts: weights, annealing, free bits, capacity."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.checks import check_number
-from pyrovae.errors import PairError
+from pyrovae.errors import PairError, SettingError
 from pyrovae.inference.objectives.objective import Objective
 from pyrovae.inference.objectives.particles import Particles
 from pyrovae.inference.objectives.rates import dimension_rates, latent_rates, total_rate
@@ -35,9 +35,12 @@ class ELBO(Objective):
             of pixels; 1 for those that it does not name. Estimates of the ELBO stay unweighted.
         analytic: use the closed form of KL_l where there is one and the guide draws the latents above l before l.
             Elsewhere KL_l is estimated by log q - log p.
+        log_prior: a function without arguments, which computes log p(theta) / N of parameters theta, a scalar, in nats
+            per data point, up to a constant. It is added to the bound, so that training finds the most probable theta:
+            `ELBO(log_prior=lambda: 50 * decoder.divergence())`. Estimates of the ELBO stay without it.
 
     Raises:
-        SettingError: a negative number, or one that is not finite.
+        SettingError: a negative number, or one that is not finite, or a prior that is no function.
         PairError: free bits and capacity together; a group of another name; at the first run, free bits per dimension
             for a latent whose prior or guide is not a product over dimensions, or a weight of a site that is not
             observed, or that a latent which is summed out lies above.
@@ -57,6 +60,7 @@ class ELBO(Objective):
         capacity: float | Schedule | None = None,
         site_weights: Mapping[str, float] | None = None,
         analytic: bool = False,
+        log_prior: Callable[[], Tensor] | None = None,
     ) -> None:
         check_weight("kl_weight", kl_weight)
         check_number("free_bits", free_bits, 0)
@@ -73,15 +77,23 @@ class ELBO(Objective):
                 "ELBO requires free_bits or capacity, got both: each sets the rate at which the penalty ends. Write "
                 "ELBO(free_bits=...) or ELBO(capacity=...)."
             )
+        if not (log_prior is None or callable(log_prior)):
+            raise SettingError(
+                f"ELBO(log_prior=...) requires a function without arguments, got {log_prior!r}. Write "
+                "log_prior=lambda: 50 * decoder.divergence()."
+            )
         if group not in ("site", "dimension"):
             raise PairError(f"ELBO requires group='site' or group='dimension', got {group!r}.")
         self.kl_weight, self.free_bits, self.group = kl_weight, free_bits, group
         self.capacity, self.site_weights, self.analytic = capacity, weights, analytic
+        self.log_prior = log_prior
 
     def bound(self, particles: Particles) -> Tensor:
         likelihood = particles.terms.log_likelihood.mean(0)
         for name, weight in self.site_weights.items():
             likelihood = likelihood + (weight - 1) * _log_prob(particles, name)
+        if self.log_prior is not None:
+            likelihood = likelihood + self.log_prior()
         return likelihood - at(self.kl_weight, self.step) * self._penalty(particles)
 
     def _penalty(self, particles: Particles) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.numeric import wide
 
-__all__ = ["FEWEST", "RARE", "UNTRUSTED", "Tail", "tail_length"]
+__all__ = ["FEWEST", "RARE", "UNTRUSTED", "Tail", "highest_khat", "tail_length"]
 
 FEWEST = 21
 """The fewest draws whose tail, a fifth of them, is long enough for a fit."""
@@ -70,6 +70,15 @@ class Tail(NamedTuple):
                 khat[mine] = torch.cat([_pareto_shape(part) for part in excess[mine, -length:].split(FITTED)])
         khat[self.least - self.largest[0] > -NEGLIGIBLE] = 0.0
         return khat.nan_to_num(nan=math.inf, posinf=math.inf)
+
+
+def highest_khat(num_samples: int) -> float:
+    """The k-hat up to which S draws are enough for an interval, min(1 - 1 / log10 S, 0.7): Vehtari et al. (2024).
+
+    Args:
+        num_samples: S.
+    """
+    return min(1 - 1 / math.log10(num_samples), UNTRUSTED)
 
 
 def tail_length(num_samples: int) -> int:

@@ -20,7 +20,7 @@ from pyrovae.data import Batch, Scale, every_subset
 from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError
 from pyrovae.inference.draws.posterior import posterior
-from pyrovae.inference.evidence.estimate import Estimate
+from pyrovae.inference.evidence.estimate import EvidenceEstimate
 from pyrovae.inference.evidence.estimates import Evaluation, evaluate
 from pyrovae.inference.latent.codes import decode
 from pyrovae.inference.pair.contract import ProgramLike, call
@@ -47,8 +47,10 @@ class SubsetEvidence(Shown):
 
     evaluations: dict[Subset, Evaluation]
 
-    def conditional(self, target: Sequence[str], given: Sequence[str]) -> Estimate:
+    def conditional(self, target: Sequence[str], given: Sequence[str]) -> EvidenceEstimate:
         """log p(x_T | x_S) = log p(x_S, x_T) - log p(x_S); the error assumes that both have draws of their own.
+
+        Its bias is the difference of theirs, so it may have either sign. It has no interval where one of them has none.
 
         Args:
             target: the modalities T.
@@ -58,7 +60,7 @@ class SubsetEvidence(Shown):
             PairError: one of the two subsets was not evaluated.
         """
         joint, alone = (self._of(subset).log_evidence for subset in ({*target, *given}, {*given}))
-        return Estimate(joint.value - alone.value, (joint.error**2 + alone.error**2) ** 0.5)
+        return joint.minus(alone)
 
     def _of(self, subset: set[str]) -> Evaluation:
         found = next((one for names, one in self.evaluations.items() if set(names) == subset), None)

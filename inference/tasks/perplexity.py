@@ -14,7 +14,8 @@ __all__ = ["perplexity"]
 def perplexity(measured: Evaluation, x: Tensor) -> Estimate:
     """exp(-sum_n log p(x_n) / sum_n T_n), where T_n is the number of tokens of sentence n, with EOS.
 
-    An importance-sampled evidence makes it an estimate from above. The error is that of the draws, by the delta method.
+    An importance-sampled evidence makes it an estimate from above. Its error, bias and interval are those of the
+    log-evidence by the delta method, and it is flagged where that is.
 
     Args:
         measured: `evaluate(model, guide, {"x": x})`.
@@ -27,5 +28,7 @@ def perplexity(measured: Evaluation, x: Tensor) -> Estimate:
     if len(x) != count:
         raise ShapeError(f"perplexity requires the {count} sentences that were measured, got {len(x)}. Pass those.")
     per_token = count / int(lengths(x).sum())
-    value = math.exp(-measured.log_evidence.value * per_token)
-    return Estimate(value, value * per_token * measured.log_evidence.error)
+    evidence = measured.log_evidence
+    value = math.exp(-evidence.value * per_token)
+    slope = -value * per_token
+    return evidence.scaled(slope, value - slope * evidence.value)

@@ -220,7 +220,7 @@ def nats_per_word(measured: Evaluation, x: Tensor, *, bound: bool = False) -> Es
 
     The order of the words has no probability of its own, so this is the evidence of the counts without the number of
     orders that the same words could have: what the perplexity of a topic model, its exponential, is made of. The error
-    is that of the draws.
+    is that of the draws; bias, interval and flag are those of the log-evidence, in these units.
 
     Args:
         measured: `evaluate(model, guide, {"x": x})`.
@@ -236,5 +236,4 @@ def nats_per_word(measured: Evaluation, x: Tensor, *, bound: bool = False) -> Es
     if len(x) != count:
         raise ShapeError(f"nats_per_word requires the {count} documents that were measured, got {len(x)}. Pass those.")
     total = x.double().sum().item()
-    value = orders(x).sum().item() - count * evidence.value
-    return Estimate(value / total, count * evidence.error / total)
+    return evidence.scaled(-count / total, orders(x).sum().item() / total)

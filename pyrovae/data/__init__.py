@@ -16,7 +16,7 @@ from pyrovae.data.by_length import ByLength
 from pyrovae.data.canvases import canvases
 from pyrovae.data.chords import chords_log_prob
 from pyrovae.data.dataset import Dataset, excerpt
-from pyrovae.data.embeddings import word_embeddings
+from pyrovae.data.embeddings import word_embeddings, word_topics
 from pyrovae.data.files import SUFFIXES, load_file, load_parquet
 from pyrovae.data.folder import load_folder
 from pyrovae.data.h5ad import load_h5ad
@@ -24,7 +24,7 @@ from pyrovae.data.labels import hide_labels
 from pyrovae.data.limits import LOAD_LIMIT
 from pyrovae.data.lookup import check_source
 from pyrovae.data.mapped import check_unchanged
-from pyrovae.data.masks import halves, hot_deck, incomplete, mar, mcar, mnar
+from pyrovae.data.masks import censored, halves, hot_deck, incomplete, mar, mcar, mnar
 from pyrovae.data.modalities import Subsets, every_subset, flag_of, hide_modalities
 from pyrovae.data.origin import Origin
 from pyrovae.data.parquet import is_parquet
@@ -61,6 +61,7 @@ __all__ = [
     "Trim",
     "Vocabulary",
     "canvases",
+    "censored",
     "check_source",
     "check_unchanged",
     "chords_log_prob",
@@ -81,6 +82,7 @@ __all__ = [
     "tokens",
     "waveform",
     "word_embeddings",
+    "word_topics",
     "write_wav",
 ]
 

@@ -5,16 +5,16 @@ it depends on the missing values themselves. Rubin (1976), Inference and missing
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from pyrovae.checks import check_fraction, check_number, check_seed, check_tensor
 from pyrovae.data.dataset import Batch
-from pyrovae.errors import DataError, ShapeError
+from pyrovae.errors import DataError, SettingError, ShapeError
 
-__all__ = ["check_mask", "halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
+__all__ = ["censored", "check_mask", "halves", "hot_deck", "incomplete", "mar", "mcar", "mnar"]
 
 STEEPEST = 1e6
 """The largest slope: at such a one, a value decides alone whether it is missing."""
@@ -223,6 +223,46 @@ def hot_deck(x: Tensor, mask: Tensor, *, seed: int = 0) -> Tensor:
     picked = (torch.rand(table.shape, generator=_generator(seed)) * counts).long()
     donors = table.gather(0, first.gather(0, picked))
     return torch.where(observed | (counts == 0), table, donors).reshape(x.shape)
+
+
+def censored(x: Tensor, mask: Tensor, *, hides: Literal["large", "small"] = "large", seed: int = 0) -> Tensor:
+    """Imputation past a threshold: each missing entry is drawn from the tail of a normal, beyond all observed values.
+
+    Let c be the largest observed value of an entry, m the mean of its observed values, and p the share of them. The
+    normal is the one with P(x < c) = p and E[x | x < c] = m, whose tail is what is missing:
+
+        scale = (c - m) / (a + phi(a) / p),  loc = c - a scale,  a = Phi^-1(p)
+
+    A model of data that hide themselves starts there, `likelihood.start(censored(x, mask))`, and its mechanism with
+    `SelfMasking.start_at_threshold`. From the observed values alone, as in `hot_deck`, training often ends where values
+    are missing at random. An entry that was observed in no data point stays as it is.
+
+    Args:
+        x: `(N, *event)`.
+        mask: bool, true where x was observed; its shape broadcasts to that of x.
+        hides: `"large"` if what is missing is larger than all observed values, `"small"` if it is smaller.
+        seed: the seed of the draws.
+
+    Raises:
+        SettingError: another word for `hides`.
+
+    References: Cohen (1950), Estimating the mean and variance of normal populations from singly truncated samples.
+    """
+    x = check_tensor("x", x, "(N, *event)", least_dims=2, rows=1)
+    if hides not in ("large", "small"):
+        raise SettingError(f"censored requires hides='large' or 'small', got {hides!r}.")
+    sign = 1 if hides == "large" else -1
+    table, observed = sign * x.to(torch.result_type(x, 1.0)).flatten(1), _expanded(mask, x).flatten(1)
+    counts = observed.sum(0)
+    top = table.where(observed, -math.inf).amax(0)
+    mean = table.where(observed, 0.0).sum(0) / counts
+    share = (counts + 0.5) / (len(x) + 1)
+    edge = torch.special.ndtri(share)
+    density = (-edge.square() / 2).exp() / math.sqrt(2 * math.pi)
+    scale = (top - mean) / (edge + density / share)
+    beyond = (1 - share) * (1 - torch.rand(table.shape, generator=_generator(seed)))  # P(x > drawn value), above 0
+    drawn = top - scale * (edge + torch.special.ndtri(beyond))
+    return (sign * torch.where(observed | (counts == 0), table, drawn.to(table.dtype))).reshape(x.shape)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -31,6 +31,13 @@ def test_heavy_weights_are_flagged_or_covered(script):
     assert found.either > 0.9
 
 
+def test_draws_of_the_prior_find_what_the_guide_does_not_reach(script):
+    for name in script.UNREACHED:
+        found = script.below_by_the_prior(script.PAIRS[name](), size=200, num_samples=500)
+        assert found.value == pytest.approx(0, abs=4 * found.error)
+        assert found.error < 0.01
+
+
 @pytest.mark.slow
 def test_a_mode_that_the_guide_never_visits_stays_unseen(script):
     """What docs/posterior.md says: no interval and no flag of draws knows of it."""

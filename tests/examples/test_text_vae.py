@@ -17,6 +17,11 @@ def test_text_vae_against_a_language_model(example, phrases, tmp_path):
         assert losses[-1] < losses[0] or variant in ("vae", "iwae")
     assert table["lm"]["rate"]["value"] == table["lm"]["active"] == 0
     assert table["vae"]["rate"]["value"] > table["collapsed"]["rate"]["value"]
+    for variant in ("collapsed", "vae", "iwae"):
+        gain = table[variant]["log_evidence"]["value"] - table["lm"]["log_evidence"]["value"]
+        assert abs(table[variant]["less_lm"]["value"] - gain) < 1e-4
+        assert table[variant]["less_lm"]["error"] > 0
+    assert "less_lm" not in table["lm"]
     assert "from its code, by beam search" in (tmp_path / "vae" / "sentences.txt").read_text()
     assert done.pictures("vae") == {"curves", "latent_z"}
 

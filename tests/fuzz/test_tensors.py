@@ -46,6 +46,10 @@ FUNCTIONS = {
         inference.threshold,
         {"scores": k.tensor(SCORES), "false_alarms": k.real(0.3, 0.99, refused=SHARE)},
     ),
+    "censored": lambda k: (
+        data.censored,
+        {"x": k.tensor(X), "mask": k.tensor(MASK), "hides": k.choice("large", "small")},
+    ),
     "excerpt": lambda k: (data.excerpt, {"x": k.tensor(X), "numbers": k.count(1, 99)}),
     "halves": lambda k: (data.halves, {"x": k.tensor(IMAGES), "side": k.choice("random", "left", "top")}),
     "hide_labels": lambda k: (data.hide_labels, {"batch": k.batch({"x": X, "y": LABELS}, "y"), "keep": k.any_of(2, 4)}),

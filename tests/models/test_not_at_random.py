@@ -191,9 +191,22 @@ def test_a_sign_that_is_known_is_kept():
     assert "hides='large'" in repr(large)
 
 
+@pytest.mark.parametrize(("hides", "sign"), [("large", 1), ("small", -1)])
+def test_a_threshold_is_at_the_last_observed_value(hides, sign):
+    x = sign * torch.tensor([[1.0, 7.0, 4.0], [3.0, 7.0, 4.0], [math.nan, 7.0, 4.0]])
+    mask = torch.tensor([[1, 0, 1], [1, 0, 1], [0, 0, 1]]).bool()
+    mechanism = SelfMasking(3, hides).start_at_threshold(x, mask)
+    assert (sign * mechanism.slope > 0).all()
+    at = sign * torch.tensor([[3.0, 0.0, 4.0], [2.0, -1.0, 3.0], [4.0, 1.0, 5.0]])  # the spreads are 1, none, and 0
+    exact = torch.sigmoid(torch.tensor([[0.0], [6.0], [-6.0]])).expand(3, 3)
+    torch.testing.assert_close(mechanism(at).base_dist.probs, exact)
+
+
 def test_it_says_what_is_wrong(says):
     with says(SettingError, "hides='large'", "'up'"):
         SelfMasking(3, "up")
+    with says(SettingError, "requires a sign", "hides='large'"):
+        SelfMasking(3).start_at_threshold(torch.zeros(2, 3), torch.ones(2, 3).bool())
     model, _, batch = vae(SelfMasking(5))
     with says(ShapeError, "(30, 5)", "(30, 1)", "each entry of the mask"):
         model(batch["x"], batch["mask"][:, :1])

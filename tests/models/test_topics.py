@@ -1,5 +1,7 @@
 """Decoders of topics: a product of experts, a mixture, and what they emit by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -82,6 +84,49 @@ def test_a_pair_of_topics_generates_documents():
     x = model(size=7)
     assert x.shape == (7, 5)
     assert (x.sum(1) == 12).all()
+
+
+@pytest.mark.parametrize(
+    "decoder", [ProductOfTopics(3, 5), ProductOfTopics(3, 5, normalise=False), MixtureOfTopics(3, 5, None)]
+)
+def test_decoders_start_at_given_topics(decoder):
+    output = torch.randn(3, 5)
+    decoder.eval().start_at(output)
+    torch.testing.assert_close(decoder.scores(), output.log_softmax(-1), atol=1e-4, rtol=0)
+
+
+def test_topics_of_places_start_at_the_nearest_ones(says):
+    places = torch.randn(9, 2)
+    decoder, near = MixtureOfTopics(3, 9, places), torch.randn(3, 2)
+    output = near @ places.T
+    decoder.start_at(output)
+    torch.testing.assert_close(decoder.scores(), output.log_softmax(-1), atol=1e-4, rtol=0)
+    with says(ShapeError, "(9,) or (3, 9)", "(2, 9)"):
+        decoder.start_at(output[:2])
+
+
+@pytest.mark.parametrize("decoder", [ProductOfTopics(3, 6, normalise=False), MixtureOfTopics(3, 6, None)])
+def test_the_divergence_of_topics_is_the_information_of_a_word_about_its_topic(decoder):
+    """Zero for equal topics, log K for disjoint ones, and H(w) - H(w | k) between, for topics of equal shares."""
+    decoder.start_at(torch.randn(6).expand(3, 6))
+    assert decoder.divergence().item() == pytest.approx(0, abs=1e-5)
+    decoder.start_at(torch.where(torch.eye(3).repeat_interleave(2, 1) > 0, 0.0, -30.0))
+    assert decoder.divergence().item() == pytest.approx(math.log(3), rel=1e-5)
+    probs = torch.rand(3, 6).softmax(-1)
+    decoder.start_at(probs.log())
+    given = torch.distributions.Categorical(probs).entropy().mean()
+    exact = torch.distributions.Categorical(probs.mean(0)).entropy() - given
+    torch.testing.assert_close(decoder.divergence(), exact, atol=1e-5, rtol=1e-3)
+
+
+def test_a_prior_makes_topics_differ():
+    decoder = MixtureOfTopics(3, 6, None)
+    optim = torch.optim.Adam(decoder.parameters(), lr=0.3)
+    for _ in range(300):
+        optim.zero_grad()
+        (-decoder.divergence()).backward()
+        optim.step()
+    assert decoder.divergence().item() == pytest.approx(math.log(3), abs=0.01)
 
 
 def test_settings(says):

@@ -1,5 +1,7 @@
 """A guide compared with NUTS."""
 
+from contextlib import nullcontext
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -49,6 +51,19 @@ def test_nuts_requires_a_continuous_latent(says):
 
     with says(PairError, "continuous latent"):
         nuts(model, guide, {"x": torch.zeros(1)})
+
+
+@pytest.mark.slow
+def test_nuts_runs_on_every_pair_or_says_why(build, request, says):
+    pair = build()
+    one = {name: tensor[:1] for name, tensor in pair.batch.items()}
+    name = request.node.callspec.id
+    reason = "all latents of the model are discrete" if name.startswith("codes-") else "with the support Sphere"
+    refused = name.startswith("codes-") or name in ("von-mises-fisher-guide", "power-spherical-guide")
+    with says(PairError, reason, "evaluate(...)") if refused else nullcontext():
+        found = nuts(pair.model, pair.guide, one, num_samples=6, num_warmup=4, max_tree_depth=2)
+        assert found.draws
+        assert all(draws.isfinite().all() for draws in found.draws.values())
 
 
 def test_progress_over_the_steps_of_all_chains(ppca, capsys):

@@ -1,5 +1,6 @@
 """Pairs of several latents whose p(x) is exact, for annealed importance sampling and for the sandwich."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,6 +37,28 @@ def two_supports():
     def log_evidence(data):
         exact = dist.NegativeBinomial(2.0, probs=torch.tensor(1 / (1 + scale)).double()).log_prob(data["x"])
         return exact + (prior / prior.sum()).log()[data["y"]]
+
+    return ExactPair(model, guide, log_evidence)
+
+
+@pytest.fixture
+def two_modes():
+    """z = +-|z|, of which only |z| is measured: two modes, far apart, and a guide that visits one of them."""
+    prior, noise = 1.5, 0.3
+
+    def model(x=None, *, size=None):
+        with pyro.plate("data", len(x) if size is None else size, dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(()).double(), prior))
+            pyro.sample("x", dist.Normal(z.abs(), noise), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(0.95 * x, noise))
+
+    def log_evidence(data):
+        variance = prior**2 + noise**2
+        inside = torch.special.log_ndtr(data["x"] * prior / (noise * math.sqrt(variance)))
+        return dist.Normal(0.0, math.sqrt(variance)).log_prob(data["x"]) + math.log(2) + inside
 
     return ExactPair(model, guide, log_evidence)
 

@@ -99,6 +99,44 @@ def test_few_data_points_need_a_lower_khat():
         assert EvidenceEstimate.of(each | {"khat": torch.full((size,), 0.5)}, 1000).flagged is flagged
 
 
+def test_few_draws_need_a_lower_khat():
+    """The limit min(1 - 1 / log10 S, 0.7) is 0.5 at 100 draws, 0.67 at 1,000 and 0.7 from 2,154 on."""
+    each = {"log_evidence": torch.zeros(1000), "log_evidence_error": torch.ones(1000)}
+    for khat, num_samples, flagged in ((0.6, 100, True), (0.6, 1000, False), (0.68, 1000, True), (0.68, 5000, False)):
+        found = EvidenceEstimate.of(each | {"khat": torch.full((1000,), khat)}, num_samples)
+        assert found.flagged is flagged
+        assert found.unreliable == 0
+
+
+def test_a_number_that_rests_on_a_log_evidence_has_its_bias(ppca):
+    """-2 log p(x) + 3 has a bias of the other sign, and the ends of the interval change places."""
+    found = evaluate(ppca.model, ppca.guide(0.1, 1.2), ppca.data(20), num_samples=100).log_evidence
+    scaled = found.scaled(-2, 3)
+    assert scaled == (3 - 2 * found.value, 2 * found.error)
+    assert scaled.bias == (-2 * found.bias.value, 2 * found.bias.error)
+    assert scaled.interval == pytest.approx([3 - 2 * end for end in found.interval[::-1]])
+    bits = found.bits_per_dim(5)
+    assert bits.corrected.value == pytest.approx(-found.corrected.value / (5 * math.log(2)))
+    assert bits.corrected.value < bits.value
+    assert f"bias {scaled.bias}; 95 % interval" in scaled.remarks
+    assert "k-hat" in scaled.remarks
+    assert Estimate(1.0, 0.1).scaled(-2).remarks == ""
+
+
+def test_the_difference_of_two_log_evidences(ppca):
+    data = ppca.data(30)
+    few, many = (evaluate(ppca.model, ppca.guide(0.1, 1.2), data, num_samples=n).log_evidence for n in (30, 300))
+    found = many.minus(few)
+    assert found == (many.value - few.value, math.hypot(many.error, few.error))
+    assert found.bias.value == many.bias.value - few.bias.value > 0  # fewer draws have the larger bias
+    assert found.bias.error == math.hypot(many.bias.error, few.bias.error)
+    assert (found.flagged, found.unreliable) == (few.flagged, max(few.unreliable, many.unreliable))
+    narrow = evaluate(ppca.model, ppca.guide(0, 0.25), data, num_samples=300).log_evidence
+    assert many.minus(narrow).flagged
+    assert narrow.minus(many).flagged
+    assert all(map(math.isnan, many.minus(narrow).interval))
+
+
 def test_other_units_and_a_refined_guide_keep_the_bias(ppca):
     data, guide = ppca.data(20), ppca.guide(0.1, 1.2)
     measured = evaluate(ppca.model, guide, data, num_samples=100)
@@ -109,3 +147,7 @@ def test_other_units_and_a_refined_guide_keep_the_bias(ppca):
     assert isinstance(split.log_evidence.bias, Estimate)
     assert split.per_datum["log_evidence_bias"].shape == (20,)
     assert "bias" in str(split)
+    for gap in (split.inference, split.approximation):
+        assert gap.bias == split.log_evidence.bias
+        assert gap.flagged is split.log_evidence.flagged
+    assert type(split.amortisation) is Estimate  # log p(x) is not part of it

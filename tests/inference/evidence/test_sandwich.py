@@ -1,5 +1,6 @@
 """Bidirectional Monte Carlo, where p(x) is exact, and on other pairs."""
 
+import math
 from dataclasses import replace
 
 import pyro.distributions as dist
@@ -111,6 +112,36 @@ def test_real_data_lie_between_the_bounds_of_a_long_chain(ppca):
     assert bounds.upper.log_evidence.value > exact.mean().item() - 3 * bounds.upper.log_evidence.error
     assert -3 * bounds.gap.error < bounds.gap.value < 0.1
     assert "40 real data points" in str(bounds)
+
+
+def test_too_few_temperatures_show_as_a_wide_gap(ppca):
+    """Of real data too; the lower bound holds, and so does the upper one, because the long chain reaches p(z | x)."""
+    data = ppca.data(40)
+    options = {"num_warmup": 30, "num_samples": 50, "compile": False}
+    few = Annealing(num_chains=4, num_temperatures=2, num_leapfrog=5)
+    bounds = sandwich(ppca.model, ppca.guide(3.0, 0.8), annealing=few, data=data, transform=dict, **options)
+    exact = ppca.evidence.log_prob(data["x"]).mean().item()
+    assert bounds.gap.value > 1
+    assert bounds.lower.log_evidence.value < exact < bounds.upper.log_evidence.value
+
+
+def test_a_mode_that_no_chain_finds_is_missing_from_both_bounds(two_modes):
+    """Half of p(x): the gap is small, and the upper estimate is no bound. Simulated data, of both modes, show it."""
+    data = {"x": torch.linspace(2, 4, 30).double()}
+    exact = two_modes.log_evidence(data).mean().item()
+    how = Annealing(num_chains=8, num_temperatures=20, num_leapfrog=5)
+    options = {"annealing": how, "num_samples": 50, "compile": False}
+    real = sandwich(two_modes.model, two_modes.guide, data=data, transform=dict, num_warmup=30, **options)
+    assert real.gap.value < 0.05
+    for side in (real.lower, real.upper):
+        assert exact - side.log_evidence.value == pytest.approx(math.log(2), abs=0.05)
+    simulated = sandwich(two_modes.model, two_modes.guide, 100, **options)
+    assert simulated.gap.value > 1
+    prior = replace(how, start="prior", num_chains=32)
+    whole = sandwich(
+        two_modes.model, two_modes.guide, data=data, transform=dict, num_warmup=30, **options | {"annealing": prior}
+    )
+    assert whole.lower.log_evidence.value == pytest.approx(exact, abs=0.3)
 
 
 def test_what_real_data_require(ppca, says):

@@ -49,6 +49,7 @@ def test_weights_by_hand(ppca, loss, tracked):
         ELBO(kl_weight=Linear(0.5, 1.0, 10)): likelihood - 0.5 * rate,
         ELBO(site_weights={"x": 3.0}): 3 * likelihood - rate,
         ELBO(site_weights={"x": 0.5}, kl_weight=2.0): likelihood / 2 - 2 * rate,
+        ELBO(log_prior=lambda: torch.tensor(1.5), kl_weight=2.0): likelihood + 1.5 - 2 * rate,
     }
     for objective, bound in by_hand.items():
         objective.loss(ppca.model, guide, data["x"])
@@ -84,6 +85,8 @@ def test_arguments_that_make_no_sense(says):
         ELBO(free_bits=1.0, group="level")
     with says(SettingError, "num_particles requires a whole number of at least 1, got 0"):
         ELBO(0)
+    with says(SettingError, "log_prior", "function", "2.0"):
+        ELBO(log_prior=2.0)
     for name in ("kl_weight", "free_bits", "capacity"):
         for wrong in (-1.0, math.nan, math.inf, "1"):
             with says(SettingError, name):

@@ -86,6 +86,34 @@ def test_em_finds_the_model_behind_half_of_the_entries():
     assert half.log_evidence(rows, mask).mean() >= whole.log_evidence(rows, mask).mean()
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_a_ridge_has_the_highest_penalised_likelihood(rows, rate):
+    """EM raises it at each step, and the maximum without a penalty has a lower one."""
+    mask = data.mcar(rows, rate, seed=0) if rate else torch.ones_like(rows, dtype=torch.bool)
+
+    def penalised(found):
+        return (
+            found.log_evidence(rows, mask).sum() - 10 * (found.loadings / found.scale[:, None]).square().sum()
+        ).item()
+
+    steps = [factor_analysis(rows, 3, mask, ridge=20.0, tolerance=1e-12, num_steps=n) for n in (1, 2, 3, 10, 1000)]
+    reached = [penalised(found) for found in steps]
+    assert reached == sorted(reached)
+    free = factor_analysis(rows, 3, mask)
+    assert reached[-1] > penalised(free)
+    assert free.log_evidence(rows, mask).sum() > steps[-1].log_evidence(rows, mask).sum()
+
+
+def test_a_ridge_predicts_better_where_columns_are_many_for_the_rows():
+    rows = drawn(80, 20, 3)
+    mask = data.mcar(rows, 0.5, seed=0)
+
+    def error(ridge):
+        return (factor_analysis(rows, 15, mask, ridge=ridge).impute(rows, mask) - rows).square().mean().item()
+
+    assert error(3.0) < 0.9 * error(0.0)
+
+
 def test_more_factors_than_columns_and_a_constant_column():
     rows = drawn(60, 4)
     rows[:, 1] = 7.0
@@ -106,6 +134,7 @@ def test_more_factors_than_columns_and_a_constant_column():
         (lambda x: factor_analysis(x, 0), SettingError, ["num_factors", "0"]),
         (lambda x: factor_analysis(x, 1, tolerance=0.0), SettingError, ["tolerance", "above 0"]),
         (lambda x: factor_analysis(x, 1, least=-1.0), SettingError, ["least", "above 0"]),
+        (lambda x: factor_analysis(x, 1, ridge=-1.0), SettingError, ["ridge", "at least 0"]),
         (lambda x: factor_analysis(x, 1, num_steps=0), SettingError, ["num_steps", "0"]),
         (lambda x: factor_analysis(x, 1).imputations(x, x > 0, 0), SettingError, ["num_imputations", "0"]),
     ],

@@ -87,6 +87,16 @@ def test_the_evidence_of_each_subset_is_exact(linear, batch):
     assert "x + w" in str(found)
 
 
+def test_conditional_evidence_has_the_bias_of_both(linear, batch):
+    model, guide = linear
+    mixture = ExpertsGuide(dict(guide.encoders.items()), "mixture")
+    found = subset_evidence(model, mixture, batch, subsets=[["x"], ["x", "w"]], num_samples=200)
+    joint, alone = (found.evaluations[names].log_evidence for names in (("x", "w"), ("x",)))
+    given_x = found.conditional(["w"], ["x"])
+    assert given_x.bias.value == joint.bias.value - alone.bias.value != 0
+    assert given_x.flagged is (joint.flagged or alone.flagged)
+
+
 def test_flags_give_each_data_point_its_own_evidence(linear, batch):
     has_w = torch.tensor([True, False, True, False, False])
     data = {**batch, "w": torch.where(has_w[:, None], batch["w"], torch.nan), "has_w": has_w}

@@ -127,6 +127,8 @@ def test_nats_per_word_of_uniform_words_are_the_logarithm_of_their_number(says):
     model = VAE(priors.LogisticNormal(2), likelihoods.Multinomial(8), decoder)
     measured = evaluate(model, NormalGuide(BagEncoder(8, 4)), {"x": x}, num_samples=500)
     assert nats_per_word(measured, x).value == pytest.approx(math.log(8), abs=1e-2)
+    bias = measured.log_evidence.bias.value * 5 / x.sum().item()
+    assert nats_per_word(measured, x).bias.value == pytest.approx(-bias)
     bound = nats_per_word(measured, x, bound=True)
     assert bound.value == pytest.approx(math.log(8) + measured.rate.value / 30, abs=0.02)
     assert bound.error == pytest.approx(measured.elbo.error / 30)

@@ -102,6 +102,32 @@ def test_hot_deck_keeps_the_marginals(x):
         assert (filled[:, j].std() - x[:, j].std()).abs() < 0.06
 
 
+@pytest.mark.parametrize(("hides", "sign"), [("large", 1), ("small", -1)])
+def test_censored_has_the_moments_of_a_normal(hides, sign):
+    """Three normal columns without their tails: the whole columns have their mean and spread again."""
+    x = sign * (torch.tensor([2.0, -1.0, 0.0]) + torch.tensor([3.0, 0.5, 1.0]) * torch.randn(20_000, 3))
+    mask = sign * x < torch.tensor([2.0, -0.5, -1.0])
+    filled = data.censored(torch.where(mask, x, math.nan), mask, hides=hides)
+    assert torch.equal(filled[mask], x[mask])
+    beyond = torch.where(mask, sign * x, -math.inf).amax(0)
+    assert (sign * filled >= beyond)[~mask].all()
+    torch.testing.assert_close(filled.mean(0), x.mean(0), rtol=0, atol=0.1)
+    torch.testing.assert_close(filled.std(0), x.std(0), rtol=0.06, atol=0)
+
+
+def test_censored_keeps_columns_without_gaps_or_without_values(says):
+    x = torch.tensor([[1, 5, 2], [3, 5, 2], [2, 5, 2], [9, 5, 2]])
+    mask = torch.tensor([[1, 0, 1], [1, 0, 1], [1, 0, 0], [0, 0, 1]]).bool()
+    filled = data.censored(x, mask, seed=3)
+    assert filled.is_floating_point()
+    assert torch.equal(filled[mask], x[mask].float())
+    assert (filled[:, 1] == 5).all()
+    assert filled[2, 2] == 2  # its column is constant, and so is the tail
+    assert torch.equal(filled, data.censored(x, mask, seed=3))
+    with says(SettingError, "hides='large' or 'small'", "'up'"):
+        data.censored(x, mask, hides="up")
+
+
 @pytest.mark.parametrize("hide", [data.mcar, data.mar, data.mnar])
 def test_shares_are_shares(x, hide):
     for rate in (1.0, -0.1, math.nan, None, "0.5"):
