@@ -58,8 +58,8 @@ class VAEDetector(OutlierMixin, NumericEstimator):
             columns are normal with a scale for each. For the kinds "error", "error+rate" and "complexity", all are.
         standardize, pair, loss, kinds: as in `NumericEstimator`.
         trim: the share of the training rows, in [0, 0.9], that is not learned from where the likelihood is "columns":
-            those that a linear model finds most surprising, so that anomalies among the training rows spoil less. Set
-            0 where all training rows are known to be normal and each counts.
+            those that a linear model finds most surprising, so that anomalies among the training rows spoil less. On
+            clean rows of ten tables 0.1 was no worse than 0 without training.
         kind: the kind of score, as in `anomaly_scores`.
         num_samples: the number of draws per row.
         contamination: the share of the training rows that `predict` calls anomalous, in [0, 0.5].
