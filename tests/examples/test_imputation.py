@@ -9,7 +9,8 @@ def test_imputation_fills_a_table_in(example, table, tmp_path):
     usual = {"VAE", "mean", "KNNImputer", "IterativeImputer", "missForest-like"}
     linear = set(result["squared_error"]) - usual
     assert "factor analysis, 10" in linear
-    assert len(linear) == 2
+    assert "factor analysis, chosen" in linear
+    assert len(linear) == 3
     assert all(len(errors) == 2 for errors in result["squared_error"].values())
     assert max(result["squared_error"]["VAE"]) < 2  # the columns have variance 1
     assert set(result["coverage"]) == {"0.5", "0.6", "0.7", "0.8", "0.9"}
