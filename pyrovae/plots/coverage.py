@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["coverage", "pit"]
+
+T = TypeVar("T")
 
 WIDE = 1.5  # the least height of the axis, in bands
 
@@ -63,7 +65,7 @@ def pit(values: Mapping[str, Tensor], *, band: float = 0.99, title: str = "") ->
     Raises:
         ShapeError: no values, or values of another shape; or different N.
     """
-    named = {}
+    named: dict[str, Tensor] = {}
     for name, part in _some("pit", values).items():
         if check_tensor(f"values[{name!r}]", part, "(N,) or (N, D)").dim() not in (1, 2) or not len(part):
             raise ShapeError(f"pit requires (N,) or (N, D), got {tuple(part.shape)} for {name!r}.")
@@ -83,7 +85,7 @@ def pit(values: Mapping[str, Tensor], *, band: float = 0.99, title: str = "") ->
     return _finished(figure, axes, title)
 
 
-def _some(what: str, found: Mapping[str, object]) -> Mapping[str, object]:
+def _some(what: str, found: Mapping[str, T]) -> Mapping[str, T]:
     if not found:
         raise ShapeError(f"{what} requires at least one curve, got none.")
     return found
