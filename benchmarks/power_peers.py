@@ -6,7 +6,7 @@
 All get the same simulated data points, as many draws of the same guide, and the same level: 1 %, divided by the number
 of p-values of a check. Only L-C2ST has 5 %, because 1 % would take a hundred classifiers. It installs nothing; a peer
 that is missing is skipped. simuk samples with PyMC or NumPyro and takes no guide: here its two methods that sample are
-replaced, its ranks are judged by the band of ArviZ's `plot_ecdf_pit`, which its documentation recommends.
+replaced. Its ranks are judged by the band of ArviZ's `plot_ecdf_pit`, whose default group is the one that simuk makes.
 """
 
 import argparse

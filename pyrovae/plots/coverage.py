@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["coverage", "pit"]
+
+T = TypeVar("T")
 
 WIDE = 1.5  # the least height of the axis, in bands
 
@@ -84,6 +87,7 @@ def pit(values: Mapping[str, Tensor], *, band: float = 0.99, title: str = "") ->
 
 
 def _some(what: str, found: Mapping[str, Any]) -> Mapping[str, Any]:
+def _some(what: str, found: Mapping[str, T]) -> Mapping[str, T]:
     if not found:
         raise ShapeError(f"{what} requires at least one curve, got none.")
     return found
