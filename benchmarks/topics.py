@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -29,35 +29,31 @@ from topic_peers import Found
 from pyrovae import data
 from pyrovae.display import plus_minus
 from pyrovae.examples import topics as example
-from pyrovae.inference import ELBO, evaluate, fit, nats_per_word, relevance, topic_scores, topics
+from pyrovae.inference import evaluate, fit, nats_per_word, relevance, topic_scores, topics
 
 Json = dict[str, Any]
 
 SHORT = 20
-"""Documents of fewer words than this are short: their latents collapse unless the rate weighs less."""
-
-SHORT_FLAGS = {
-    "prodlda": ("--epochs", "20", "--kl-weight", "0.1"),
-    "etm": ("--epochs", "20", "--kl-weight", "0.05"),
-    "dirichlet": ("--epochs", "20", "--kl-weight", "0.05"),
-}
-"""The settings for short documents, chosen by the coherence on validation documents."""
+"""Documents of fewer words than this are short: topics collapse unless the rate weighs less, or a prior is strong."""
 
 WEIGHTS = (1.0, 0.8)
 """The weights of relevance at which the words of topics are chosen, for every method."""
 
 
-def ours(variant: str, *flags: str) -> Callable[[data.Dataset, int, int], Found]:
-    """A variant of examples/topics.py with its defaults and these flags."""
+def ours(variant: str, *flags: str, short: Sequence[str]) -> Callable[[data.Dataset, int, int], Found]:
+    """A variant of examples/topics.py with its defaults and these flags, and further ones for short documents.
+
+    They were chosen by the coherence and diversity on validation documents.
+    """
 
     def train(dataset: data.Dataset, count: int, seed: int) -> Found:
-        short = dataset.train["x"].sum(1).median() < SHORT
-        given = example.arguments(["--topics", str(count), *flags, *(SHORT_FLAGS[variant] if short else ())])
+        further = short if dataset.train["x"].sum(1).median() < SHORT else ()
+        given = example.arguments(["--topics", str(count), *flags, *further])
         torch.manual_seed(seed)
         model, guide = example.pair(given, variant, dataset.train)
         adam = {"lr": given.lr, "betas": (given.beta1, 0.999)}
         options = {"epochs": given.epochs, "batch_size": given.batch_size, "seed": seed, "compile": False}
-        loss = ELBO(kl_weight=example.setting(given, variant).kl_weight, analytic=True)
+        loss = example.objective(given, variant, model, dataset.train)
         fit(
             model,
             guide,
@@ -73,9 +69,10 @@ def ours(variant: str, *flags: str) -> Callable[[data.Dataset, int, int], Found]
 
 
 METHODS: dict[str, Callable[[data.Dataset, int, int], Found]] = {
-    "prodlda": ours("prodlda"),
-    "etm": ours("etm"),
-    "dirichlet": ours("dirichlet"),
+    "prodlda": ours("prodlda", short=("--epochs", "20", "--kl-weight", "0.1")),
+    "etm": ours("etm", short=("--epochs", "20", "--kl-weight", "0.05")),
+    "dirichlet": ours("dirichlet", short=("--epochs", "30", "--distinct", "60")),
+    "dirichlet-counts": ours("dirichlet", "--initial", "counts", short=("--epochs", "12", "--distinct", "20")),
     "pyro": topic_peers.pyro_prodlda,
     "lda": topic_peers.lda,
     "nmf": topic_peers.nmf,

@@ -14,7 +14,7 @@ Data: docstrings of Python's standard library, offline. Time: 40 s of one core.
 import argparse
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -55,7 +55,7 @@ from pyrovae.output import write_text
 VARIANTS = {
     "prodlda": "a product of topics: p(word) is proportional to prod_k p(word | k)^share_k",
     "etm": "a mixture of topics with embeddings: p(word) = sum_k share_k p(word | k)",
-    "dirichlet": "the same mixture with a Dirichlet prior and a Dirichlet guide",
+    "dirichlet": "the same mixture without embeddings, with a Dirichlet prior and a Dirichlet guide",
 }
 
 
@@ -66,14 +66,22 @@ class Setting(NamedTuple):
         concentration: that of the Dirichlet prior; below 1 few topics make a document.
         kl_weight: the weight of the rate.
         dropout: the dropout of the encoder; prodlda drops shares as well.
+        distinct: c of the prior p(topics) = exp(c / K divergence) for each word of the documents; 0 is no prior.
+        initial: where topics start, at the frequencies of the words, or at a factorisation.
     """
 
     concentration: float
     kl_weight: float
     dropout: float
+    distinct: float
+    initial: Literal["frequencies", "tf-idf", "counts"]
 
 
-SETTINGS = {"prodlda": Setting(1.0, 1.0, 0.2), "etm": Setting(0.1, 0.2, 0.5), "dirichlet": Setting(0.1, 0.2, 0.5)}
+SETTINGS = {
+    "prodlda": Setting(1.0, 1.0, 0.2, 0.0, "frequencies"),
+    "etm": Setting(0.1, 0.2, 0.5, 0.0, "frequencies"),
+    "dirichlet": Setting(0.1, 1.0, 0.5, 10.0, "tf-idf"),
+}
 """Chosen by the coherence of the topics on validation documents."""
 
 
@@ -104,6 +112,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     weight = "weight of the rate; for documents of few words take less, such as 0.15"
     p.add_argument("--kl-weight", type=values.non_negative, help=f"{weight}; {_defaults(1)}")
     p.add_argument("--dropout", type=values.below_one, help=f"dropout of the encoder; {_defaults(2)}")
+    distinct = "c of a prior exp(c / K divergence), per word of the documents, which makes topics differ"
+    p.add_argument("--distinct", type=values.non_negative, help=f"{distinct}; {_defaults(3)}")
+    initial = "where topics start: all at the frequencies of words, or at a factorisation of tf-idf weights or counts"
+    p.add_argument("--initial", choices=("frequencies", "tf-idf", "counts"), help=f"{initial}; {_defaults(4)}")
     places = "places of words: learned, or from the training documents that words come in together"
     p.add_argument("--embeddings", choices=("learned", "documents"), default="learned", help=places)
     p.add_argument("--embedding", type=values.positive_int, default=100, help="dimension of the embeddings of etm")
@@ -117,7 +129,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def _defaults(field: int) -> str:
     """What the help says of the defaults of a setting."""
-    return "by default " + ", ".join(f"{setting[field]:g} for {name}" for name, setting in SETTINGS.items())
+    return "by default " + ", ".join(f"{setting[field]} for {name}" for name, setting in SETTINGS.items())
 
 
 def setting(flags: argparse.Namespace, variant: str) -> Setting:
@@ -131,18 +143,21 @@ def decoder(flags: argparse.Namespace, variant: str, x: torch.Tensor) -> TopicDe
     words = x.shape[1]
     if variant == "prodlda":
         return ProductOfTopics(flags.topics, words, dropout=setting(flags, variant).dropout)
+    if variant == "dirichlet":
+        return MixtureOfTopics(flags.topics, words, embedding=None, simplex=True)
     width = min(flags.embedding, words)
     places = data.word_embeddings(x, width) if flags.embeddings == "documents" else width
-    return MixtureOfTopics(flags.topics, words, places, simplex=variant == "dirichlet")
+    return MixtureOfTopics(flags.topics, words, places)
 
 
 def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VAE, Any]:
-    """Model and guide; every topic starts at the frequencies of the words."""
+    """Model and guide, whose topics start at the frequencies of the words, or at a factorisation."""
     x, k, chosen = split["x"], flags.topics, setting(flags, variant)
     likelihood = likelihoods.Multinomial(x.shape[1], total=max(1, int(x.sum(1).median())))
     likelihood.check(x)
     words = decoder(flags, variant, x)
-    words.start_at(likelihood.start(x))
+    alike, initial = likelihood.start(x), chosen.initial
+    words.start_at(alike if initial == "frequencies" else data.word_topics(x, k, of=initial).log())
     if variant == "dirichlet":
         encoder: nn.Module = BagEncoder(x.shape[1], k, flags.hidden, chosen.dropout, spread=2.0)
         return VAE(priors.Dirichlet(k, chosen.concentration), likelihood, words), DirichletGuide(encoder)
@@ -152,11 +167,19 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
     return VAE(prior, likelihood, words), NormalGuide(encoder)
 
 
+def objective(flags: argparse.Namespace, variant: str, model: VAE, split: data.Batch) -> ELBO:
+    """The weighted ELBO, and the prior of the topics."""
+    chosen, length = setting(flags, variant), split["x"].sum(1).mean().item()
+    weight, topics_of = chosen.distinct / flags.topics * length, cast(TopicDecoder, model.decoder)
+    log_prior = (lambda: weight * topics_of.divergence()) if weight else None
+    return ELBO(kl_weight=chosen.kl_weight, analytic=True, log_prior=log_prior)
+
+
 def run(flags: argparse.Namespace, variant: str, dataset: data.Dataset) -> TopicModelScores:
     """One variant, trained by its flags and scored."""
     torch.manual_seed(flags.seed)
     model, guide = pair(flags, variant, dataset.train)
-    loss = ELBO(kl_weight=setting(flags, variant).kl_weight, analytic=True)
+    loss = objective(flags, variant, model, dataset.train)
     adam = {"lr": flags.lr, "betas": (flags.beta1, 0.999), "weight_decay": flags.weight_decay}
     trained = train(model, guide, data.Scale(), dataset, flags, loss=loss, optim=(torch.optim.AdamW, adam))
     measured, x = score(trained, flags), scored(trained, flags)["x"]

@@ -13,7 +13,7 @@ from pyrovae.inference.diagnostics.local import LocalTest, local_test
 from pyrovae.inference.diagnostics.mcmc import NUTSComparison, nuts
 from pyrovae.inference.diagnostics.predictive import PredictiveCheck, predictive_check
 from pyrovae.inference.diagnostics.recalibration import Recalibration, recalibrate
-from pyrovae.inference.diagnostics.simulations import Profile
+from pyrovae.inference.diagnostics.simulations import Profile, Simulations
 from pyrovae.inference.diagnostics.trust import Diagnosis, diagnose
 from pyrovae.inference.diagnostics.verdicts import Verdict
 
@@ -33,6 +33,7 @@ __all__ = [
     "PriorDataConflict",
     "Profile",
     "Recalibration",
+    "Simulations",
     "Verdict",
     "aggregate_posterior",
     "calibration",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from pyro.poutine.trace_struct import Trace
@@ -14,7 +15,9 @@ from pyrovae.data import Batch
 from pyrovae.display import Cells, Shown, shortened
 from pyrovae.inference.diagnostics.joint import Function, JointRanks
 from pyrovae.inference.diagnostics.ranks import PER_BIN, central_share, chi_square_p_values, ranks_among
-from pyrovae.inference.diagnostics.simulations import JointTally, Profile, apart
+from pyrovae.inference.diagnostics.scored import drawn_sites
+from pyrovae.inference.diagnostics.simulations import JointTally, Profile, Simulations, apart, moments
+from pyrovae.inference.draws.arviz import attributes, coordinates, grouped, require_package
 from pyrovae.inference.pair.contract import ProgramLike, batch_size, call
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension, on_data
 from pyrovae.inference.pair.progress import progress_bar
@@ -27,6 +30,7 @@ __all__ = ["Calibration", "calibration", "p_text"]
 
 SIGMAS = 3.0
 MOST_ROWS = 1000  # data points per call
+OTHERS = 2**20  # from the seed of the simulations to that of those to which the references are fitted
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +45,7 @@ class Calibration(Shown):
         points: the latent sites at which all draws are alike, which have no test, with the share of simulated latents
             that equal the point.
         profile: what the guide says about each simulated data point.
+        simulations: the simulated data points, their latents, and one draw of the guide for each.
     """
 
     ranks: dict[str, Tensor]
@@ -49,6 +54,7 @@ class Calibration(Shown):
     joint: JointRanks | None = None
     points: dict[str, float] = field(default_factory=dict)
     profile: Profile | None = None
+    simulations: Simulations | None = None
 
     @property
     def p_value(self) -> float:
@@ -64,14 +70,43 @@ class Calibration(Shown):
     def pit(self) -> dict[str, Tensor]:
         """Ranks as numbers in (0, 1), uniform if calibrated: `(N, D)` by latent site, `(N,)` of joint quantities.
 
-        ArviZ draws them: `az.plot_ecdf(found.pit()["z"][:, 0].numpy(), cdf=uniform.cdf, difference=True)`, `uniform`
-        being that of scipy.stats.
+        `pyrovae.plots.pit` draws them, and ArviZ does after `to_arviz`.
         """
         found = {name: (ranks.double() + 0.5) / (self.num_samples + 1) for name, ranks in self.ranks.items()}
         if self.joint is None:
             return found
         counts = self.joint.num_samples
         return found | {name: (ranks.double() + 0.5) / (counts[name] + 1) for name, ranks in self.joint.ranks.items()}
+
+    def to_arviz(self) -> Any:
+        """`pit` as the group `prior_sbc` of an object of ArviZ, with the dimensions chain, draw (simulation), `z_dim`.
+
+        In arviz 1.x it is a DataTree, and `az.plot_ecdf_pit(found.to_arviz())` draws all of it,
+        `coverage=True` as coverage of central intervals. In arviz 0.x it is an InferenceData, whose columns are for
+        `az.plot_ecdf(tree.prior_sbc["z"][0, :, 0], cdf=scipy.stats.uniform.cdf, difference=True)`.
+
+        Raises:
+            MissingExtraError: arviz is not installed.
+        """
+        xarray = require_package("xarray")
+        pit = {name: values[None].numpy() for name, values in self.pit().items()}
+        variables = {n: (("chain", "draw", f"{n}_dim")[: values.ndim], values) for n, values in pit.items()}
+        dataset = xarray.Dataset(variables)
+        coords = coordinates(dataset.sizes, None)
+        return grouped({"prior_sbc": dataset.assign_coords(coords).assign_attrs(attributes(corrected=False))})
+
+    def curves(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Levels from 0 to 1, and the share of simulated latents in regions of each level, `(L + 2,)` each.
+
+        They are those of the central intervals of each dimension, such as "z[0]", and of the regions of `joint`.
+        `pyrovae.plots.coverage` draws them.
+        """
+        found = {}
+        levels = torch.linspace(0, 1, self.num_samples + 2, dtype=torch.float64)
+        for name in self.p_values:
+            shares = torch.stack([self.coverage(name, level) for level in levels.tolist()], 1)
+            found |= {f"{name}[{d}]": (levels, share) for d, share in enumerate(shares)}
+        return found | ({name: self.joint.curve(name) for name in self.joint.ranks} if self.joint else {})
 
     def coverage(self, latent: str, level: float = 0.9) -> Tensor:
         """The share of simulated latents in the guide's central intervals, in each dimension, `(D,)`.
@@ -212,9 +247,10 @@ def calibration(
     check_count("num_simulations", num_simulations, 5 * PER_BIN, write=500)
     check_count("num_samples", num_samples, 4, write=99)
     data, simulated = simulate("calibration", model, guide, num_simulations, given or {}, seed)
+    others = simulate("calibration", model, guide, num_simulations, given or {}, seed + OTHERS)
     with on_data("calibration", model, guide, data, unchanged, memory=memory, seed=seed + 1) as pair:
         pair.require_independent()
-        return _ranked(pair, simulated, num_samples, functions or {}, progress)
+        return _ranked(pair, simulated, others, num_samples, functions or {}, progress)
 
 
 @dataclass
@@ -227,6 +263,8 @@ class _Tally:
         ranks: by name.
         alike: whether all draws so far were the same at each data point, by name.
         hits: how many of the first draws equal the truth, by name.
+        first: the first draws, by name.
+        others: the mean and the standard deviation of the other draws, by name.
     """
 
     pair: PairOnData
@@ -234,6 +272,8 @@ class _Tally:
     ranks: dict[str, list[Tensor]] = field(default_factory=dict)
     alike: dict[str, bool] = field(default_factory=dict)
     hits: dict[str, float] = field(default_factory=dict)
+    first: dict[str, list[Tensor]] = field(default_factory=dict)
+    others: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
 
     def add(self, where: slice, batch: Batch, drawn: Trace, num_samples: int) -> None:
         """Rank the true latents of some rows among the draws of the guide for them."""
@@ -243,6 +283,8 @@ class _Tally:
             if name in latent:
                 draws, truth = by_dimension(site["value"], site, shape, depth), self.truth[name][where]
                 self.ranks.setdefault(name, []).append(ranks_among(draws, truth))
+                self.first.setdefault(name, []).append(draws[0].cpu())
+                self.others.setdefault(name, []).append(moments(draws[1:].cpu()))
                 self.alike[name] = self.alike.get(name, True) and bool((draws == draws[:1]).all())
                 hits = (draws[0] == truth).double().mean(-1).sum().item()
                 self.hits[name] = self.hits.get(name, 0.0) + hits / self.pair.size
@@ -255,18 +297,36 @@ class _Tally:
         """All ranks so far."""
         return {name: torch.cat(part).cpu() for name, part in self.ranks.items()}
 
+    def simulations(self) -> Simulations:
+        """The simulated data points and latents, and the first draws."""
+        data = {name: tensor.cpu() for name, tensor in self.pair.data.items()}
+        latents = {name: truth.cpu() for name, truth in self.truth.items()}
+        drawn = {name: torch.cat(self.first[name]) for name in latents}
+        loc, scale = ({name: torch.cat([one[k] for one in self.others[name]]) for name in latents} for k in (0, 1))
+        return Simulations(data, latents, drawn, loc, scale)
+
+
+def _latents(pair: PairOnData, simulated: Trace) -> dict[str, Tensor]:
+    """The latents of a simulation, `(N, D)` by name."""
+    shape, depth = (1, pair.size), pair.layout.depth
+    drawn = drawn_sites(pair, simulated)
+    return {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
+
 
 def _ranked(
-    pair: PairOnData, simulated: Trace, num_samples: int, functions: Mapping[str, Function], progress: bool
+    pair: PairOnData,
+    simulated: Trace,
+    others: tuple[Batch, Trace],
+    num_samples: int,
+    functions: Mapping[str, Function],
+    progress: bool,
 ) -> Calibration:
     """The ranks of the simulated latents among draws of the guide."""
-    drawn = {name: site for name, site in sites(simulated).items() if name in pair.traces.latent()}
-    shape, depth = (1, pair.size), pair.layout.depth
-    truth = {name: by_dimension(site["value"], site, shape, depth)[0] for name, site in drawn.items()}
+    drawn, truth = drawn_sites(pair, simulated), _latents(pair, simulated)
     tally, draw = _Tally(pair, truth), partial(_draws, pair, num_samples)
     rows = max(1, pair.memory // (64 * num_samples * max(t.shape[1] for t in truth.values())))
     with apart(pair, pair.seed + 1):
-        joint = JointTally(pair, drawn, truth, functions)
+        joint = JointTally(pair, drawn, truth, functions, (others[0], _latents(pair, others[1])))
     with progress_bar(progress, pair.size, "data point") as bar:
         for where, batch in pair.batches(min(rows, MOST_ROWS)):
             run = draw(batch)
@@ -277,7 +337,7 @@ def _ranked(
     ranks, points = tally.result(), tally.points()
     p_values = {name: chi_square_p_values(r, num_samples) for name, r in ranks.items() if name not in points}
     found = None if points else joint.result()
-    return Calibration(ranks, p_values, num_samples, found, points, joint.profiles.result())
+    return Calibration(ranks, p_values, num_samples, found, points, joint.profiles.result(), tally.simulations())
 
 
 def _draws(pair: PairOnData, num_samples: int, batch: Batch) -> Trace:

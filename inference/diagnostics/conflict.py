@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.display import Cells, Shown
-from pyrovae.errors import PairError
+from pyrovae.inference.diagnostics.scored import columns_like
 from pyrovae.inference.diagnostics.simulations import Profile, Profiles, apart
 from pyrovae.inference.pair.contract import call
 from pyrovae.inference.pair.on_data import PairOnData
@@ -28,8 +28,8 @@ class PriorDataConflict(Shown):
 
     Attributes:
         p_values: of the test that both have the same `codes`, and the same `evidence`.
-        shift: by how many standard deviations of simulated codes the mean of the data's codes is off, `(D,)`, all
-            latents in the order of the model.
+        shift: by how many standard deviations of simulated codes the mean of the data's codes is off, `(D,)` by latent
+            site.
         below: the share of pairs of a data point and a simulated one in which the data point has the lower log p(x).
         outside: the share of data points whose log p(x) is below that of 99 % of simulated ones.
         size: N, the number of data points that were compared.
@@ -39,7 +39,7 @@ class PriorDataConflict(Shown):
     """
 
     p_values: dict[str, float]
-    shift: Tensor
+    shift: dict[str, Tensor]
     below: float
     outside: float
     size: int
@@ -58,11 +58,16 @@ class PriorDataConflict(Shown):
         bad = [name for name, p in self.p_values.items() if p * len(self.p_values) < threshold]
         if not bad:
             return "codes and log p(x) of the data are like those of data that the model simulates"
-        said = [f"the codes of the data are up to {self.shift.abs().max().item():.1f} standard deviations off"]
-        said = said if "codes" in bad else []
+        said = [self._furthest()] if "codes" in bad else []
         if "evidence" in bad:
             said.append(f"log p(x) is below that of a simulated data point {100 * self.below:.0f} % of the time")
         return f"the data are not like those that the model simulates: {', and '.join(said)}"
+
+    def _furthest(self) -> str:
+        """The dimension whose codes are furthest off."""
+        name = max(self.shift, key=lambda one: self.shift[one].abs().max().item())
+        off, d = self.shift[name].abs().max(0)
+        return f"the codes of the data are up to {off.item():.1f} standard deviations off ({name}[{int(d)}])"
 
     def cells(self) -> Cells:
         rows = [(name, f"{p:.3g}") for name, p in self.p_values.items()]
@@ -87,22 +92,19 @@ def conflict_on(pair: PairOnData, simulated: Profile, num_samples: int) -> Prior
     rows = torch.arange(size) if pair.given(pair.first) else torch.arange(size) * pair.size // size
     with apart(pair, pair.seed + 3):
         found = _profile(pair, rows, num_samples)
-        if found.codes.shape[1] != simulated.codes.shape[1]:
-            raise PairError(
-                f"Prior-data conflict requires the {simulated.codes.shape[1]} dimensions of latents of simulated data, "
-                f"got {found.codes.shape[1]}: a latent is simulated as given. Pass its values with the data."
-            )
-        theirs = Profile(*(part[:MOST] for part in simulated))
-        both = torch.cat([found.evidence, theirs.evidence]).argsort().argsort().double()
+        ours = columns_like(simulated.codes, found.codes, "Prior-data conflict")
+        theirs, evidence = torch.cat(list(simulated.codes.values()), -1)[:MOST], simulated.evidence[:MOST]
+        both = torch.cat([found.evidence, evidence]).argsort().argsort().double()
         p_values = {
-            "codes": energy_p_value(found.codes, theirs.codes),
+            "codes": energy_p_value(ours, theirs),
             "evidence": energy_p_value(both[:size, None], both[size:, None]),
         }
-    spread = theirs.codes.std(0).clamp_min(1e-12)
-    below = found.evidence[:, None] < theirs.evidence
+    shift = (ours.mean(0) - theirs.mean(0)) / theirs.std(0).clamp_min(1e-12)
+    widths = [codes.shape[1] for codes in simulated.codes.values()]
+    below = found.evidence[:, None] < evidence
     return PriorDataConflict(
         p_values=p_values,
-        shift=(found.codes.mean(0) - theirs.codes.mean(0)) / spread,
+        shift=dict(zip(simulated.codes, shift.split(widths), strict=True)),
         below=below.double().mean().item(),
         outside=(below.double().mean(1) > 0.99).double().mean().item(),
         size=size,

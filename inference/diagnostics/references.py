@@ -21,24 +21,21 @@ def flattened(batch: Batch) -> Tensor:
     return columns[:, :: -(-columns.shape[1] // WIDEST)].double().nan_to_num(0.0, 0.0, 0.0).cpu()
 
 
-def references(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """A random point near E[z | x] for each simulation, and the scale of z about E[z | x], each `(N, D)`.
+def references(x: Tensor, others: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """A random point near E[z | x] for each simulation, `(N, D)`, and the scale of z about E[z | x], `(D,)`.
 
-    E[z | x] is a ridge regression. That of one half of the simulations is fitted to the other half: given x, the point
-    then says nothing about z, so the rank of its distance to z among the distances to draws of p(z | x) is uniform.
-    Because it depends on x, draws that ignore x are further away than z is.
+    E[z | x] is a ridge regression on other simulations. Given x, the point then says nothing about the z behind x, so
+    the rank of its distance to that z among the distances to draws of p(z | x) is uniform, and ranks are independent.
+    Because the point depends on x, draws that ignore x are further away than z is.
 
     Args:
         x: `(N, P)`.
-        z: `(N, D)`.
+        others: the x of other simulations, `(M, P)`.
+        z: the latents of those, `(M, D)`.
 
     References: Lemos et al. (2023), arXiv:2302.03026, whose theorem requires references of this kind.
     """
-    order = torch.randperm(len(x))
-    loc, scale = torch.empty_like(z), torch.empty_like(z)
-    halves = order[: len(x) // 2], order[len(x) // 2 :]
-    for ours, others in (halves, halves[::-1]):
-        loc[ours], scale[ours] = _regressed(x[others], z[others], x[ours])
+    loc, scale = _regressed(others, z, x)
     return loc + scale * torch.randn_like(loc), scale
 
 
@@ -63,6 +60,6 @@ def distances(z: Tensor, near: Tensor, scale: Tensor) -> Tensor:
     Args:
         z: `(*, B, D)`.
         near: the references, `(B, D)`.
-        scale: their scale, `(B, D)`.
+        scale: their scale, `(D,)`.
     """
     return ((z.double() - near) / scale).square().sum(-1)

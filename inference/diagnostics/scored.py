@@ -9,7 +9,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.data import Batch
-from pyrovae.errors import ShapeError
+from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.pair.contract import Site, batch_size, call
 from pyrovae.inference.pair.handlers import ChangeDraws
 from pyrovae.inference.pair.on_data import PairOnData, is_point
@@ -21,6 +21,7 @@ from pyrovae.numeric import wide
 __all__ = [
     "SCORED",
     "check_scores",
+    "columns_like",
     "drawn_sites",
     "log_joint",
     "log_q_absent",
@@ -62,6 +63,26 @@ def drawn_sites(pair: PairOnData, drawn: Trace) -> dict[str, Site]:
     """
     found = sites(drawn)
     return {name: found[name] for name in pair.traces.latent()}
+
+
+def columns_like(like: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> Tensor:
+    """The columns of latents by name, in the order of other latents that have the same names, float64 `(*, D)`.
+
+    Args:
+        like: latents of simulated data, `(*, D)` by latent site.
+        found: latents of the data.
+        what: the caller, for the error.
+
+    Raises:
+        PairError: a latent is missing in one of them, or has another width.
+    """
+    theirs, ours = ({name: value.shape[-1] for name, value in part.items()} for part in (like, found))
+    if theirs != ours:
+        raise PairError(
+            f"{what} requires the latents of simulated data, {theirs}, got {ours}: a latent is simulated as given. "
+            "Pass its values with the data."
+        )
+    return torch.cat([found[name] for name in like], -1).double().cpu()
 
 
 def picked(found: dict[str, Site], rows: slice, count: int) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from pyrovae.inference.diagnostics.references import distances, flattened, refer
 from pyrovae.inference.diagnostics.scored import (
     SCORED,
     check_scores,
+    columns_like,
     drawn_sites,
     log_joint,
     log_q_absent,
@@ -26,19 +27,46 @@ from pyrovae.inference.diagnostics.scored import (
 from pyrovae.inference.pair.contract import Site, batch_size
 from pyrovae.inference.pair.on_data import PairOnData, by_dimension
 
-__all__ = ["JointTally", "Profile", "Profiles", "apart"]
+__all__ = ["JointTally", "Profile", "Profiles", "Simulations", "apart", "moments"]
 
 
 class Profile(NamedTuple):
     """What the guide says about each of N data points.
 
     Attributes:
-        codes: E_q[z_d] by draws, of all latents, `(N, D)`.
+        codes: E_q[z_d] by draws, `(N, D)` by latent site.
         evidence: log p(x) by a few importance samples; E_q log p(x, z) where log q is not known. `(N,)`.
     """
 
-    codes: Tensor
+    codes: dict[str, Tensor]
     evidence: Tensor
+
+
+class Simulations(NamedTuple):
+    """Simulated data points, the latents that they come from, and one draw of the guide for each.
+
+    Attributes:
+        data: named tensors of N data points.
+        latents: exact draws of p(z | x), `(N, D)` by latent site.
+        drawn: draws of q(z | x), likewise.
+        loc, scale: the moments of further draws of q(z | x), likewise.
+    """
+
+    data: dict[str, Tensor]
+    latents: dict[str, Tensor]
+    drawn: dict[str, Tensor]
+    loc: dict[str, Tensor]
+    scale: dict[str, Tensor]
+
+
+def moments(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation of draws, `(B, D)` each; the latter is 1 where all draws are alike.
+
+    Args:
+        draws: `(S, B, D)`.
+    """
+    scale, loc = torch.std_mean(draws.double(), 0, correction=0)
+    return loc, torch.where(scale > 1e-12, scale, 1.0)
 
 
 @contextmanager
@@ -63,7 +91,7 @@ class Profiles:
 
     def __init__(self, pair: PairOnData) -> None:
         self.pair, self.no_density = pair, log_q_absent(pair)
-        self.codes: list[Tensor] = []
+        self.codes: dict[str, list[Tensor]] = {}
         self.evidence: list[Tensor] = []
 
     def add(self, batch: Batch, drawn: Trace, num_samples: int) -> Tensor:
@@ -75,8 +103,9 @@ class Profiles:
             num_samples: L, at least 4.
         """
         found, shape = drawn_sites(self.pair, drawn), (num_samples, batch_size(batch))
-        codes = [by_dimension(s["value"], s, shape, self.pair.layout.depth).double().mean(0) for s in found.values()]
-        self.codes.append(torch.cat(codes, -1).cpu())
+        for name, site in found.items():
+            code = by_dimension(site["value"], site, shape, self.pair.layout.depth).double().mean(0)
+            self.codes.setdefault(name, []).append(code.cpu())
         count = min(SCORED, num_samples)
         parts = []
         for rows in portions_of(self.pair, shape[1]):
@@ -89,7 +118,8 @@ class Profiles:
 
     def result(self) -> Profile:
         """The profiles of all data points added so far."""
-        return Profile(torch.cat(self.codes), torch.cat(self.evidence))
+        codes = {name: torch.cat(parts) for name, parts in self.codes.items()}
+        return Profile(codes, torch.cat(self.evidence))
 
 
 class JointTally:
@@ -100,6 +130,7 @@ class JointTally:
         simulated: the sites of the simulated latents, by name.
         truth: the same latents, `(N, D)` by name.
         functions: functions of latents and batch, by name.
+        others: the data of other simulations, and their latents, to which the references are fitted.
     """
 
     def __init__(
@@ -108,12 +139,16 @@ class JointTally:
         simulated: dict[str, Site],
         truth: dict[str, Tensor],
         functions: Mapping[str, Function],
+        others: tuple[Batch, dict[str, Tensor]],
     ) -> None:
         self.pair, self.simulated, self.truth, self.functions = pair, simulated, truth, functions
         self.profiles = Profiles(pair)
         self.ranks: dict[str, list[Tensor]] = {}
         self.counts: dict[str, int] = {}
-        self.near, self.scale = references(flattened(pair.data), torch.cat(list(truth.values()), -1).double().cpu())
+        x, other = flattened(pair.data), flattened(others[0])
+        width = min(x.shape[1], other.shape[1])  # simulated sequences may differ in length
+        z = columns_like(truth, others[1], "Calibration")
+        self.near, self.scale = references(x[:, :width], other[:, :width], z)
 
     def add(self, where: slice, batch: Batch, drawn: Trace, num_samples: int) -> None:
         """Add a batch of simulated data points.
@@ -132,7 +167,7 @@ class JointTally:
         self._rank(LOG_P, self.profiles.add(batch, drawn, num_samples), self._log_p(batch, true))
         if not self.profiles.no_density:
             self._rank(LOG_Q, log_q_drawn(self.pair, drawn, shape), log_q_of(self.pair, batch, true))
-        near = self.near[where], self.scale[where]
+        near = self.near[where], self.scale
         self._rank(DISTANCE, *(distances(torch.cat(list(z.values()), -1).cpu(), *near) for z in (draws, truth)))
         for name, function in self.functions.items():
             self._rank(name, *(_checked(name, function(z, batch), z) for z in (draws, truth)))

@@ -21,6 +21,7 @@ from pyrovae.inference.diagnostics.gaps import InferenceGaps, gaps_on
 from pyrovae.inference.diagnostics.importance import effective_sample_size, psis_khat
 from pyrovae.inference.diagnostics.joint import Function
 from pyrovae.inference.diagnostics.latents import LatentSummary, Tally, tallies
+from pyrovae.inference.diagnostics.local import LocalTest, local_on
 from pyrovae.inference.diagnostics.predictive import PredictiveCheck, Statistic, predictive_check
 from pyrovae.inference.diagnostics.verdicts import Verdict
 from pyrovae.inference.evidence.annealing import AnnealedEvidence, Annealing, anneal
@@ -34,6 +35,8 @@ from pyrovae.inference.pair.tails import FEWEST
 __all__ = ["Diagnosis", "diagnose"]
 
 T = TypeVar("T")
+
+MOST_LOCAL = 200  # data points of the local test
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +54,7 @@ class Diagnosis(Shown):
         aggregate, calibration, gaps: the parts, None where absent.
         annealed: log p(x) by chains from the prior, None where absent.
         codes: the codes of each latent that has some, by name.
+        local: the test of at which data points the guide is off, None where the calibration finds nothing.
         conflict: the comparison of the data with data that the model simulates, None where absent.
         predictive: the statistics of the data beside those of data drawn anew, None where none was asked for.
     """
@@ -66,6 +70,7 @@ class Diagnosis(Shown):
     gaps: InferenceGaps | None
     annealed: AnnealedEvidence | None = None
     codes: dict[str, CodeUse] = field(default_factory=dict)
+    local: LocalTest | None = None
     conflict: PriorDataConflict | None = None
     predictive: PredictiveCheck | None = None
 
@@ -142,6 +147,7 @@ def diagnose(
         codes = _codes(pair)
         aggregate = _unless_refused(absent, "aggregate posterior", partial(_aggregate, pair, progress))
         ranks = _unless_refused(absent, "calibration", calibrated)
+        local = _unless_refused(absent, "local test", partial(_local, pair, ranks, progress))
         conflict = _unless_refused(absent, "data conflict", partial(_conflict, pair, ranks))
         parts = _unless_refused(absent, "gaps", partial(_gaps, pair, num_refined, num_samples, progress))
         chains = _unless_refused(absent, "AIS from the prior", partial(_chains, pair, annealing, progress))
@@ -152,8 +158,8 @@ def diagnose(
     again = partial(predictive_check, model, guide, data, transform=transform, memory=memory, seed=seed)
     check = again(statistics, progress=progress) if statistics else None
     found = _verdicts(per_datum, latents, codes, aggregate, ranks, parts, chains, num_samples)
-    found += _findings(ranks, conflict, check)
-    known = (per_datum, latents, aggregate, ranks, parts, chains, codes, conflict, check)
+    found += _findings(ranks, local, conflict, check)
+    known = (per_datum, latents, aggregate, ranks, parts, chains, codes, local, conflict, check)
     return Diagnosis(pair.size, num_samples, found, absent, *known)
 
 
@@ -205,11 +211,25 @@ def _conflict(pair: PairOnData, ranks: Calibration | None) -> PriorDataConflict 
     return conflict_on(pair, ranks.profile, ranks.num_samples)
 
 
+def _local(pair: PairOnData, ranks: Calibration | None, progress: bool) -> LocalTest | None:
+    """The local test at evenly spaced data points, where the ranks say that the guide is not the posterior."""
+    if ranks is None or ranks.simulations is None or not ranks.joint:
+        return None
+    if findings.of_joint(ranks.joint).good is not False and verdicts.of_calibration(ranks).good is not False:
+        raise PairError("not needed, the ranks find nothing (local_test)")
+    size = min(pair.size, MOST_LOCAL)
+    return local_on(pair, ranks.simulations, torch.arange(size) * pair.size // size, progress=progress)
+
+
 def _findings(
-    ranks: Calibration | None, conflict: PriorDataConflict | None, check: PredictiveCheck | None
+    ranks: Calibration | None,
+    local: LocalTest | None,
+    conflict: PriorDataConflict | None,
+    check: PredictiveCheck | None,
 ) -> list[Verdict]:
-    """The verdicts on joint ranks, on simulated data beside the data, and on statistics, where they are present."""
+    """The verdicts on what simulations show, and on statistics of the data, where they are present."""
     found = [findings.of_joint(ranks.joint)] if ranks and ranks.joint else []
+    found += [findings.of_local(local)] if local else []
     found += [findings.of_conflict(conflict)] if conflict else []
     return found + ([findings.of_predictive(check)] if check else [])
 

@@ -12,7 +12,7 @@ from pyrovae.errors import MissingExtraError, PairError
 from pyrovae.inference.draws.draws import Draws, label_of
 from pyrovae.version import __version__
 
-__all__ = ["attributes", "coordinates", "datasets", "require_package", "to_arviz"]
+__all__ = ["attributes", "coordinates", "datasets", "grouped", "require_package", "to_arviz"]
 
 
 def to_arviz(*draws: Draws, num_chains: int = 1) -> Any:
@@ -45,8 +45,19 @@ def to_arviz(*draws: Draws, num_chains: int = 1) -> Any:
                 f"to_arviz requires chains of one length, got {one.sizes['draw']} draws for {num_chains} chains. "
                 f"Write num_chains=1, or another divisor of {one.sizes['draw']}."
             )
+    return grouped({name: dataset for one in draws for name, dataset in datasets(one, num_chains).items()})
+
+
+def grouped(groups: Mapping[str, Any]) -> Any:
+    """ArviZ's object of some groups: an `InferenceData` for arviz 0.x, an xarray `DataTree` for arviz 1.x.
+
+    Args:
+        groups: xarray Datasets, by name.
+
+    Raises:
+        MissingExtraError: arviz is not installed.
+    """
     arviz, xarray = require_package("arviz"), require_package("xarray")
-    groups = {name: dataset for one in draws for name, dataset in datasets(one, num_chains).items()}
     if int(arviz.__version__.split(".")[0]) < 1:
         return arviz.InferenceData(**groups)
     return xarray.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})

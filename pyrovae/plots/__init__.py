@@ -5,6 +5,7 @@ Colours are safe for colour-blind readers. matplotlib is imported when the first
 """
 
 from pyrovae.plots.boxes import boxes
+from pyrovae.plots.coverage import coverage, pit
 from pyrovae.plots.curves import curves, dots, lines, step_losses
 from pyrovae.plots.diagnostics import detection, heat, ranks
 from pyrovae.plots.figure import PALETTE, save
@@ -17,6 +18,7 @@ __all__ = [
     "PALETTE",
     "attribute",
     "boxes",
+    "coverage",
     "curves",
     "detection",
     "dots",
@@ -29,6 +31,7 @@ __all__ = [
     "neighbours",
     "paths",
     "piano_rolls",
+    "pit",
     "ranks",
     "reconstructions",
     "save",

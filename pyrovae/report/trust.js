@@ -16,7 +16,7 @@ function checks(section) {
 
 function bars(chart) {
   const [width, height, left, bottom, top] = [420, 160, 46, 30, 8];
-  const high = Math.max(...chart.values, chart.level || 0) || 1;
+  const high = Math.max(...chart.values, ...(chart.marks || []), chart.level || 0) || 1;
   const step = (width - left - 4) / chart.values.length;
   const y = (value) => height - bottom - ((height - top - bottom) * value) / high;
   const plot = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": chart.words });
@@ -32,6 +32,7 @@ function bars(chart) {
     plot.append(bar);
     if (k % every === 0) plot.append(svg("text", { x: left + (k + 0.5) * step, y: height - bottom + 15, "text-anchor": "middle" }, chart.names[k]));
   });
+  (chart.marks || []).forEach((mark, k) => plot.append(svg("line", { x1: left + k * step, x2: left + (k + 1) * step, y1: y(mark), y2: y(mark), stroke: colour(4), "stroke-width": 1.5 })));
   if (chart.level) plot.append(svg("line", { x1: left, x2: width, y1: y(chart.level), y2: y(chart.level), stroke: colour(4), "stroke-dasharray": "5 3", "stroke-width": 1.5 }));
   return make("figure", { class: "chart" }, make("h3", {}, chart.title), plot, make("figcaption", {}, chart.words));
 }

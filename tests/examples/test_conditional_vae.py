@@ -2,6 +2,8 @@
 
 import math
 
+from pyrovae.display import plus_minus
+
 
 def test_conditional_vae_generates_by_label(example, digits, tmp_path):
     flags = ["--data", digits, "--hidden", "100", "--latent", "3", "--lr", "0.005"]
@@ -17,9 +19,10 @@ def test_conditional_vae_completes_images(example, digits, tmp_path):
     for seen in ("1", "3"):
         flags = ["--data", digits, "--hidden", "100", "--task", "quadrants", "--seen", seen]
         done = example("conditional_vae.py", *flags, folder=tmp_path / seen)
-        scores[seen] = -done.summary()["log_evidence"]["value"]
+        found = done.summary()["log_evidence"]
+        scores[seen] = -found["value"]
         assert done.pictures() == {"completions", "curves"}
-        assert f"{scores[seen]:.2f}   nats per data point, x alone given y" in done.stdout
+        assert f"{plus_minus(scores[seen], found['error'])}   nats per data point, x alone given y" in done.stdout
     assert 20 < scores["3"] < scores["1"] < 160
 
 

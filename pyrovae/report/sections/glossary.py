@@ -25,6 +25,8 @@ WORDS = {
     "marginal KL": "KL of the aggregate posterior from the prior: rate = mutual information + marginal KL.",
     "calibration": "Whether simulated codes lie where the guide says that they lie; a small p-value says that they "
     "do not.",
+    "joint ranks": "The same of log p(x, z), log q(z | x) and a distance. They see wrong correlations.",
+    "local test": "At which data points a classifier can tell draws of the guide from those of the posterior.",
 }
 
 

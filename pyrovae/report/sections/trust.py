@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from pyrovae.inference import Evaluation
-from pyrovae.inference.diagnostics import Calibration, Diagnosis
+from pyrovae.inference.diagnostics import Calibration, Diagnosis, LocalTest
+from pyrovae.inference.diagnostics.joint import LOG_Q
 from pyrovae.inference.evidence.comparison import EvidenceComparison
 from pyrovae.report.sections.section import Section, dimension, doubts, rounded, subscripted
 
@@ -42,6 +43,8 @@ def trust(found: Diagnosis) -> Section:
             *_rate_bars(found),
             *_rank_bars(found.calibration),
             *_joint_bars(found.calibration),
+            *_coverage_bars(found.calibration),
+            *_local_bars(found.local),
         ],
     }
 
@@ -115,6 +118,30 @@ def _joint_bars(calibration: Calibration | None) -> list[dict[str, Any]]:
             {"title": f"Ranks of {name}", "values": counts.tolist(), "names": names, "words": words, "level": level}
         )
     return bars
+
+
+def _coverage_bars(calibration: Calibration | None) -> list[dict[str, Any]]:
+    """What regions of highest density hold at each level."""
+    if calibration is None or calibration.joint is None or LOG_Q not in calibration.joint.ranks:
+        return []
+    levels = [k / 10 for k in range(1, 10)]
+    held = [100 * calibration.joint.coverage(LOG_Q, level) for level in levels]
+    words = "The percentage of simulated latents that the guide's regions of highest density hold, by the percentage "
+    words += "that they should. Each line is what a calibrated guide has: bars below it mean that it is too narrow."
+    names, marks = [f"{100 * level:.0f}" for level in levels], [100 * level for level in levels]
+    return [{"title": "Coverage of regions", "values": held, "names": names, "words": words, "marks": marks}]
+
+
+def _local_bars(local: LocalTest | None) -> list[dict[str, Any]]:
+    """How many data points have which p-value of the local test."""
+    if local is None:
+        return []
+    counts = torch.histc(local.per_datum["p_value"], 20, 0, 1)
+    words = "Data points by the p-value that the guide is the posterior there. Where it is, all bars are about as high "
+    words += "as the dashed line; a high first bar are the data points where it is off."
+    names = [f"{k / 20:.2f}" for k in range(20)]
+    chart = {"title": "Local test", "values": counts.tolist(), "names": names, "words": words}
+    return [{**chart, "level": len(local.rows) / 20}]
 
 
 def evidence(measured: Evaluation, comparison: EvidenceComparison | None) -> Section:

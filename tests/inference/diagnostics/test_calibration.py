@@ -1,11 +1,14 @@
 """Simulation-based calibration of guides that are right, or wrong in a known way."""
 
+import sys
+import warnings
+
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.errors import SettingError, ShapeError
+from pyrovae.errors import MissingExtraError, SettingError, ShapeError
 from pyrovae.inference.diagnostics import Calibration, calibration
 from pyrovae.inference.diagnostics.calibration import p_text
 from pyrovae.inference.diagnostics.verdicts import of_calibration
@@ -78,3 +81,45 @@ def test_a_p_value_is_printed_alike_everywhere():
     assert [p_text(p) for p in (0.25, 0.001234, 1e-17, 0.0)] == ["0.25", "0.00123", "< 1e-16", "< 1e-16"]
     found = of_calibration(Calibration({"z": torch.zeros(500, 1, dtype=torch.int64)}, {"z": torch.zeros(1)}, 99))
     assert found.cells[2] == "< 1e-16"
+
+
+def test_curves_hold_what_coverage_says(ppca):
+    found = calibration(ppca.model, ppca.guide(stretch=0.6), 300)
+    curves = found.curves()
+    assert list(curves) == ["z[0]", "z[1]", *found.joint.ranks]
+    levels, shares = curves["z[1]"]
+    assert shares[90] == found.coverage("z", levels[90].item())[1] < levels[90] - 0.1
+    assert all(
+        torch.equal(a, b) for a, b in zip(curves["log q(z | x)"], found.joint.curve("log q(z | x)"), strict=True)
+    )
+
+
+def test_arviz_draws_the_ranks(ppca):
+    """Its `plot_ecdf_pit` in arviz 1.x, its `plot_ecdf` in 0.x, apart from what it deprecates in others."""
+    az = pytest.importorskip("arviz")
+    import matplotlib as mpl
+    from scipy.stats import uniform
+
+    mpl.use("Agg")
+    tree = calibration(ppca.model, ppca.guide(), 40).to_arviz()
+    pit = tree["prior_sbc"]
+    assert dict(pit.sizes) == {"chain": 1, "draw": 40, "z_dim": 2}
+    assert set(pit.data_vars) == {"z", "log p(x, z)", "log q(z | x)", "distance to a reference"}
+    assert 0 < float(pit["z"].min()) < float(pit["z"].max()) < 1
+    assert pit.attrs["inference_library"] == "pyrovae"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if hasattr(az, "plot_ecdf_pit"):
+            az.plot_ecdf_pit(tree)
+            az.plot_ecdf_pit(tree, var_names=["z"], coverage=True)
+        else:
+            az.plot_ecdf(tree.prior_sbc["z"][0, :, 0].values, cdf=uniform.cdf, difference=True)
+
+
+def test_ranks_for_arviz_require_it(ppca, monkeypatch, says):
+    found = calibration(ppca.model, ppca.guide(), 25)
+    for package in ("xarray", "arviz"):
+        monkeypatch.setitem(sys.modules, package, None)
+        with says(MissingExtraError, package, "pip install 'pyrovae[inspect]'"):
+            found.to_arviz()
+        monkeypatch.undo()

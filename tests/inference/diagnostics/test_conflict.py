@@ -5,8 +5,10 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.inference.diagnostics import diagnose
-from pyrovae.inference.diagnostics.conflict import energy_p_value
+from pyrovae.errors import PairError
+from pyrovae.inference.diagnostics import calibration, diagnose
+from pyrovae.inference.diagnostics.conflict import conflict_on, energy_p_value
+from pyrovae.inference.pair.on_data import on_data
 
 SIZES = {"num_samples": 30, "num_simulations": 200}
 
@@ -37,9 +39,10 @@ def test_codes_that_are_elsewhere_are_named(ppca):
     found = diagnose(ppca.model, ppca.guide(), data, **SIZES)
     line = found["data conflict (p-value)"]
     assert line.good is False
-    assert found.conflict.shift[0] == pytest.approx(2, abs=0.5)
-    assert abs(found.conflict.shift[1]) < 0.5
+    assert found.conflict.shift["z"][0] == pytest.approx(2, abs=0.5)
+    assert abs(found.conflict.shift["z"][1]) < 0.5
     assert "codes of the data are up to" in line.verdict
+    assert "standard deviations off (z[0])" in line.verdict
     assert "calibration does not speak for these data" in line.verdict
     assert found["joint ranks (p-value)"].good  # the guide is right, the data are not
 
@@ -82,3 +85,41 @@ def test_what_the_model_is_given_is_the_same_for_both():
     found = diagnose(model, guide, data, **SIZES)
     assert found["data conflict (p-value)"].good
     assert found["joint ranks (p-value)"].good
+
+
+def wide_and_narrow():
+    """x copies two latents, of three dimensions and of one, beside noise; the guide is exact."""
+
+    def model(x=None, *, size=None):
+        with pyro.plate("data", size or len(x), dim=-1):
+            a = pyro.sample("a", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+            b = pyro.sample("b", dist.Normal(torch.zeros(1), 2.0).to_event(1))
+            return pyro.sample("x", dist.Normal(torch.cat([a, b], -1), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("a", dist.Normal(x[:, :3] / 2, 0.5**0.5).to_event(1))
+            pyro.sample("b", dist.Normal(0.8 * x[:, 3:], 0.8**0.5).to_event(1))
+
+    return model, guide
+
+
+def test_latents_are_compared_by_name():
+    pair = wide_and_narrow()
+    data = {"x": torch.randn(200, 4) * torch.tensor([2.0, 2.0, 2.0, 5.0]).sqrt()}
+    simulated = calibration(*pair, 200).profile
+    turned = simulated._replace(codes=dict(reversed(simulated.codes.items())))
+    with on_data("test", *pair, data) as opened:
+        found, same = (conflict_on(opened, one, 99) for one in (simulated, turned))
+    assert found.p_values["codes"] > 0.01
+    assert {name: part.shape[0] for name, part in same.shift.items()} == {"b": 1, "a": 3}
+    for name in ("a", "b"):
+        torch.testing.assert_close(same.shift[name], found.shift[name])
+
+
+def test_latents_of_swapped_widths_are_not_confused(says):
+    pair = wide_and_narrow()
+    simulated = calibration(*pair, 50).profile
+    swapped = simulated._replace(codes={"a": simulated.codes["b"], "b": simulated.codes["a"]})
+    with on_data("test", *pair, {"x": torch.randn(20, 4)}) as opened, says(PairError, "{'a': 1, 'b': 3}", "'a': 3"):
+        conflict_on(opened, swapped, 99)

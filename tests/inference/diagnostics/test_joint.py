@@ -9,7 +9,8 @@ from built_pairs import PAIRS
 from pyrovae.errors import ShapeError
 from pyrovae.inference.diagnostics import JointRanks, calibration
 from pyrovae.inference.diagnostics.joint import DISTANCE, LOG_P, LOG_Q
-from pyrovae.inference.diagnostics.references import flattened, references
+from pyrovae.inference.diagnostics.ranks import ranks_among, smooth_p_value
+from pyrovae.inference.diagnostics.references import distances, flattened, references
 
 
 def marginals_of(ppca):
@@ -120,14 +121,14 @@ def test_codes_with_a_density_are_ranked_with_ties_at_random():
     assert found.ranks["z"].unique().numel() > 10
 
 
-def test_references_follow_x_and_say_nothing_about_their_own_z(ppca):
+def test_references_follow_x(ppca):
     torch.manual_seed(1)
-    z = torch.randn(400, 2).double()
-    x = z @ ppca.weight.T + 0.1 * torch.randn(400, 5)
-    near, scale = references(flattened({"x": x}), z)
+    z, others = torch.randn(400, 2).double(), torch.randn(400, 2).double()
+    x, other_x = (part @ ppca.weight.T + 0.1 * torch.randn(400, 5) for part in (z, others))
+    near, scale = references(flattened({"x": x}), flattened({"x": other_x}), others)
     assert ((near - z).square().mean(0) < 0.1).all()
-    noise = torch.randn(400, 600).double()
-    near, scale = references(noise, z)  # more columns than data points, none of which says anything
+    noise = torch.randn(2, 400, 600).double()
+    near, scale = references(*noise, others)  # more columns than data points, none of which says anything
     assert abs(torch.corrcoef(torch.stack([near[:, 0], z[:, 0]]))[0, 1]) < 0.15
     assert (scale > 0).all()
 
@@ -138,3 +139,22 @@ def test_ranks_as_numbers_between_0_and_1(ppca):
     assert set(pit) == {"z", LOG_P, LOG_Q, DISTANCE}
     torch.testing.assert_close(pit["z"], (found.ranks["z"] + 0.5) / 10.0, check_dtype=False)
     assert all(part.min() > 0 and part.max() < 1 for part in pit.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("columns", "count"), [(5, 500), (200, 200)])
+def test_the_distance_to_a_reference_has_its_level(columns, count):
+    """400 right cases of a linear Gaussian pair, with few columns and with as many as simulations."""
+    weight = (torch.randn(columns, 2, generator=torch.Generator().manual_seed(0)) * 2 / columns**0.5).double()
+    covariance = (torch.eye(2).double() + weight.T @ weight).inverse()
+    tril, p_values = torch.linalg.cholesky(covariance), []
+    for _ in range(400):
+        z, others = torch.randn(2, count, 2).double()
+        x, other_x = (part @ weight.T + torch.randn(count, columns).double() for part in (z, others))
+        draws = x @ weight @ covariance + torch.randn(99, count, 2).double() @ tril.T
+        near, scale = references(x, other_x, others)
+        ranks = ranks_among(distances(draws, near, scale), distances(z[None], near, scale)[0])
+        p_values.append(smooth_p_value(ranks, 99))
+    for level in (0.01, 0.05, 0.5):  # three standard errors
+        share = (torch.tensor(p_values) < level).double().mean().item()
+        assert abs(share - level) < 3 * (level * (1 - level) / 400) ** 0.5

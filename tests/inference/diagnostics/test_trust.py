@@ -32,6 +32,7 @@ def test_the_exact_guide_is_trusted(ppca):
     assert diagnosis.absent == {
         "gaps": "not requested (num_refined=100)",
         "AIS from the prior": "not requested (annealing=Annealing())",
+        "local test": "not needed, the ranks find nothing (local_test)",
     }
 
 

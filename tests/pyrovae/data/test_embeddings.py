@@ -2,6 +2,7 @@
 
 import sys
 
+import pytest
 import torch
 
 from pyrovae.data import word_embeddings, word_topics
@@ -34,14 +35,15 @@ def test_words_in_no_document_are_at_the_origin():
     assert word_embeddings(torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), 2)[2].abs().max() < 1e-6
 
 
-def test_topics_are_the_parts_of_documents_that_share_no_words():
+@pytest.mark.parametrize("of", ["tf-idf", "counts"])
+def test_topics_are_the_parts_of_documents_that_share_no_words(of):
     x = torch.tensor([[3.0, 3, 0, 0, 0], [2, 2, 0, 0, 0], [0, 0, 5, 5, 0], [0, 0, 1, 1, 0]])
-    found = word_topics(x, 2, smoothing=0.1)
+    found = word_topics(x, 2, of=of, smoothing=0.1)
     words = x.sum(0) + 0.5
     parts = torch.tensor([[0.5, 0.5, 0, 0, 0], [0, 0, 0.5, 0.5, 0]])
     wanted = 0.9 * parts + 0.1 * words / words.sum()
     torch.testing.assert_close(found[found[:, 0].argsort(descending=True)], wanted, atol=1e-4, rtol=0)
-    assert torch.equal(word_topics(x, 2, smoothing=0.1), found)
+    assert torch.equal(word_topics(x, 2, of=of, smoothing=0.1), found)
 
 
 def test_without_scikit_learn_no_topics(monkeypatch, says):
@@ -55,6 +57,8 @@ def test_what_is_refused(says):
         word_topics(torch.ones(3, 4), 4)
     with says(SettingError, "smoothing", "0"):
         word_topics(torch.ones(3, 4), 2, smoothing=0.0)
+    with says(SettingError, "of='counts'", "'words'"):
+        word_topics(torch.ones(3, 4), 2, of="words")
     with says(SettingError, "dim", "4"):
         word_embeddings(torch.ones(2, 3), 4)
     with says(ShapeError, "(N, V)", "(3,)"):
