@@ -66,7 +66,9 @@ def table(name: str, root: Path) -> Tensor | None:
 def vae(x: Tensor, mask: Tensor, seed: int) -> Filled:
     """`VAEImputer` with its defaults; all columns are real."""
     gaps = torch.where(mask, x, torch.nan).numpy()
-    imputer = VAEImputer(random_state=seed, device="cpu", kinds=dict.fromkeys(range(x.shape[1]), "real")).fit(gaps)
+    imputer = VAEImputer(
+        random_state=seed, device="cpu", compile=False, kinds=dict.fromkeys(range(x.shape[1]), "real")
+    ).fit(gaps)
     found = torch.from_numpy(np.asarray(imputer.transform(gaps), dtype=float))
     draws = np.stack([np.asarray(one, dtype=float) for one in imputer.sample(gaps, 99)])
     return found, torch.from_numpy(draws)

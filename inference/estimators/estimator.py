@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -155,20 +156,34 @@ class VAEEstimator(BaseEstimator, ABC):
         check_counts("hidden", self.hidden, fewest=0)
         check_positive("learning_rate", self.learning_rate, write=1e-3)
 
-    def _train(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch, loss: Any) -> None:
+    def _train(
+        self,
+        build: Callable[[Batch], tuple[Any, Any]],
+        data: Batch,
+        loss: Any,
+        judge: Callable[[Any, Any, Batch], Tensor] | None = None,
+    ) -> None:
         """Draw the seed, choose the number of epochs by held-out rows, and train a pair of all rows for so many.
 
         Args:
             build: from training data to a fresh pair.
             data: the training data.
             loss: the objective.
+            judge: from a pair and held-out rows to a number for each row, higher for the better pair, which decides
+                whether the training is kept at all; the bound on log p(x) if None.
         """
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        epochs = self._chosen_epochs(build, data, loss)
+        epochs = self._chosen_epochs(build, data, loss, judge or partial(self._judged, loss=loss))
         self.model_, self.guide_ = self._built(build, data)
         self.history_ = self._fit(self.model_, self.guide_, data, loss, epochs) if epochs else History()
 
-    def _chosen_epochs(self, build: Callable[[Batch], tuple[Any, Any]], data: Batch, loss: Any) -> int:
+    def _chosen_epochs(
+        self,
+        build: Callable[[Batch], tuple[Any, Any]],
+        data: Batch,
+        loss: Any,
+        judge: Callable[[Any, Any, Batch], Tensor],
+    ) -> int:
         """The epoch with the highest ELBO of held-out rows; 0 where its gain over the start is within its error."""
         train, valid = _split(data, self.validation_fraction, self.seed_)
         if not self.epochs or not len(valid["x"]):
@@ -177,9 +192,9 @@ class VAEEstimator(BaseEstimator, ABC):
         device = choose_device(self.device)
         for part in modules(model, guide):
             part.to(device)
-        before = self._judged(model, guide, valid, loss)
+        before = judge(model, guide, valid)
         history = self._fit(model, guide, train, loss, self.epochs, valid=valid, patience=self.patience)
-        gain = self._judged(model, guide, valid, loss) - before
+        gain = judge(model, guide, valid) - before
         return history.best_epoch or 0 if gain.mean() > gain.std() / len(gain) ** 0.5 else 0
 
     def _judged(self, model: Any, guide: Any, valid: Batch, loss: Any) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 
 from pyrovae import data
 from pyrovae.errors import SettingError
-from pyrovae.inference import VAEImputer, VAETransformer
-from pyrovae.inference.estimators.capacity import choose_capacity
+from pyrovae.inference import VAEImputer, VAETransformer, factor_analysis
+from pyrovae.inference.estimators import imputer
+from pyrovae.inference.estimators.capacity import choose_capacity, held_out_score
 
 QUICK = {"hidden": (8,), "epochs": 0, "num_particles": 2, "num_samples": 20, "random_state": 0, "device": "cpu"}
 
@@ -70,3 +71,44 @@ def test_a_table_with_categories_has_ten_dimensions(tmp_path):
     again = VAEImputer.load(fitted.save(tmp_path / "imputer"))
     assert (again.latent_dim, again.latent_dim_, again.ridge_) == (None, 10, fitted.ridge_)
     assert VAEImputer(**QUICK).fit(frame[["city"]]).latent_dim_ == 10
+
+
+def test_the_score_of_the_linear_pair_is_that_of_factor_analysis():
+    x, mask = drawn(200, 6, 2)
+    gaps = torch.where(mask, x, torch.nan).numpy()
+    fitted = VAEImputer(latent_dim=2, **QUICK).fit(gaps)
+    batch = fitted.table_.encode(gaps)
+    score = held_out_score(fitted.model_, fitted.guide_, batch, torch.zeros(6, dtype=torch.bool))
+    found = factor_analysis(x, 2, mask, ridge=fitted.ridge_)
+    quarters = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).mul(4).long()
+    unit, expected = torch.tensor(np.nanstd(gaps, 0)), torch.zeros(200, dtype=torch.float64)
+    for quarter in range(4):
+        held = mask & (quarters == quarter)
+        error = (found.impute(x, mask & ~held) - x) / unit
+        expected -= (error.square() * held).sum(1)
+    assert score.mean().item() == pytest.approx(expected.mean().item(), rel=0.05)
+
+
+def test_a_wrong_category_costs_one():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"city": ["Oslo"] * 30 + ["Bonn"] * 10})
+    fitted = VAEImputer(**QUICK).fit(frame)
+    batch = fitted.table_.encode(frame)
+    score = held_out_score(fitted.model_, fitted.guide_, batch, torch.tensor([True]))
+    assert score.tolist() == [0.0] * 30 + [-1.0] * 10  # Oslo is the most frequent
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(1.0, True), (0.0, False), (-1.0, False)])
+def test_a_training_is_kept_where_it_predicts_better(monkeypatch, gain, kept):
+    calls = []
+
+    def score(model, guide, batch, categories):
+        calls.append(len(batch["x"]))
+        return torch.full((len(batch["x"]),), gain * len(calls))
+
+    monkeypatch.setattr(imputer, "held_out_score", score)
+    x, mask = drawn(60, 4, 1)
+    gaps = torch.where(mask, x, torch.nan).numpy()
+    fitted = VAEImputer(**QUICK | {"epochs": 2}, latent_dim=1, compile=False).fit(gaps)
+    assert calls == [10, 10]  # before and after
+    assert bool(fitted.history_.rows) is kept
