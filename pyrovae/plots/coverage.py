@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -86,7 +85,6 @@ def pit(values: Mapping[str, Tensor], *, band: float = 0.99, title: str = "") ->
     return _finished(figure, axes, title)
 
 
-def _some(what: str, found: Mapping[str, Any]) -> Mapping[str, Any]:
 def _some(what: str, found: Mapping[str, T]) -> Mapping[str, T]:
     if not found:
         raise ShapeError(f"{what} requires at least one curve, got none.")
