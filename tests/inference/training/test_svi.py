@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from pyrovae.errors import DataError, PairError
-from pyrovae.inference import SVI
+from pyrovae.inference import ELBO, SVI
 from pyrovae.inference.compile.reasons import EagerWarning
 
 pytestmark = pytest.mark.usefixtures("at_once")
@@ -175,6 +175,23 @@ def test_a_kl_weight_is_an_input(captured_only, same_noise, batch, build):
     assert losses[1] == losses[2]
     assert losses[1] == pytest.approx((losses[0] + losses[3]) / 2)
     assert svi._steps.value.captures == 1
+
+
+def test_a_prior_of_parameters_follows_the_step_and_what_it_reads(captured_only, same_noise, build, take):
+    """Each step has the log prior of its own parameters, and a number that it reads may change."""
+    losses = []
+    for compiled in (False, True):
+        pair, held = build("vae"), {"precision": 0.5}
+
+        def log_prior(model=pair.model, held=held):
+            return -held["precision"] * sum(p.square().sum() for p in model.parameters())
+
+        svi = SVI(pair.model, pair.guide, (torch.optim.SGD, {"lr": 1e-3}), ELBO(log_prior=log_prior), compile=compiled)
+        first = take(svi, steps=4)
+        held["precision"] = 5.0
+        losses.append(first + take(svi, steps=4))
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-5)
+    assert losses[0][4] > losses[0][3] + 10
 
 
 def test_training_goes_on_from_a_checkpoint(captured_only, same_noise, build, take):
