@@ -207,8 +207,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=200, help="draws of the guide for each data point")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds for each defect")
     parser.add_argument("--right", type=int, default=100, help="number of seeds for each right pair")
+    parser.add_argument(
+        "--defects", nargs="+", choices=DEFECTS, default=list(DEFECTS), help="which ones", metavar="NAME"
+    )
     args = parser.parse_args(argv)
-    table("defect", DEFECTS, args.seeds, args)
+    table("defect", {name: DEFECTS[name] for name in args.defects}, args.seeds, args)
     table("right pair", RIGHT, args.right, args)
 
 
