@@ -1,7 +1,7 @@
 """Coverage of the 95 % interval of log p(x), on pairs whose p(x) is exact.
 
-python benchmarks/coverage.py               # 200 repeats of 20 data points, 1,000 draws for each
-python benchmarks/coverage.py --repeats 50 --pairs "hierarchy" "discrete code"
+python benchmarks/interval_coverage.py               # 200 repeats of 20 data points, 1,000 draws for each
+python benchmarks/interval_coverage.py --repeats 50 --pairs "hierarchy" "discrete code"
 
 A repeat is `evaluate` on data points of its own. The interval is of the mean of log p(x) over them. "Flagged" is the
 share of the repeats in which k-hat forbids an interval, "covered" the share of the others whose interval holds the
