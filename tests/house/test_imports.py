@@ -1,12 +1,16 @@
 """Imports point one way, form no cycle, and name what the other module exports."""
 
 import ast
+import sys
 from graphlib import CycleError, TopologicalSorter
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 import pytest
 
 ROOT = ["version", "errors", "checks", "numeric", "output", "imports", "display", "recorded"]
 ROOT += ["gallery", "cli", "__main__"]  # what a command asks for, they import late
+SCRIPTS = ("benchmarks", "examples")
 BASE = [f"pyrovae.{name}" for name in ROOT]
 INFERENCE = [
     "processes",
@@ -161,3 +165,11 @@ def test_what_is_exported_is_there(modules, none):
         if not hasattr(module, public)
     ]
     none(missing, "a name in __all__ is in the module")
+
+
+def test_no_script_hides_a_module(none):
+    """`python benchmarks/X.py` puts the folder first on the path: a script `coverage.py` there broke numba."""
+    scripts = [path for folder in SCRIPTS for path in (Path(__file__).parents[2] / folder).glob("[!_]*.py")]
+    path = [entry for entry in sys.path if Path(entry).name not in SCRIPTS]
+    outside = [one for one in scripts if one.stem in sys.stdlib_module_names or PathFinder.find_spec(one.stem, path)]
+    none([one.name for one in outside], "a script has a name that no module outside has")
