@@ -1,4 +1,4 @@
-"""The contract that every pair of the suite keeps. Add a new pair to PAIRS in conftest.py."""
+"""The contract that every pair of the suite keeps. Add a new pair to PAIRS in tests/shared/built_pairs.py."""
 
 import pyro
 import pytest

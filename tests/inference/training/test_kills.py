@@ -14,17 +14,16 @@ from pyrovae.inference.training.checkpoint import load
 TRAIN = """
 import sys
 from functools import partial
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 import torch
 from pyrovae.inference import ELBO, Linear, fit
 
-spec = spec_from_file_location("pairs", {pairs!r})
-pairs = module_from_spec(spec)
-spec.loader.exec_module(pairs)
+sys.path.insert(0, {shared!r})
+from built_pairs import PAIRS
+
 folder, kind = Path(sys.argv[1]), sys.argv[2]
 torch.manual_seed(0)
-model, guide, batch, _ = pairs.PAIRS[kind]()
+model, guide, batch, _ = PAIRS[kind]()
 rows = torch.arange(400) % len(next(iter(batch.values())))
 data = {{name: tensor[rows] for name, tensor in batch.items()}}
 options = {{}}
@@ -43,7 +42,7 @@ SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
 def begin(folder, kind):
     """Start a training, and wait until it trains."""
-    code = TRAIN.format(pairs=str(Path(__file__).parents[2] / "conftest.py"))
+    code = TRAIN.format(shared=str(Path(__file__).parents[2] / "shared"))
     command = [sys.executable, "-P", "-c", code, str(folder), kind]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "begun\n", process.communicate()[1]

@@ -232,17 +232,16 @@ def test_an_interrupt_in_mid_epoch_and_a_resume_see_each_row_once(table_pair, tm
 
 KILLED = """
 import os, signal, sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 import torch
 from pyrovae.inference import fit
 
-spec = spec_from_file_location("pairs", {pairs!r})
-pairs = module_from_spec(spec)
-spec.loader.exec_module(pairs)
+sys.path.insert(0, {shared!r})
+from built_pairs import PAIRS
+
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
 torch.manual_seed(0)
-model, guide, batch, _ = pairs.PAIRS["normal-learned"]()
+model, guide, batch, _ = PAIRS["normal-learned"]()
 tensors = {{name: tensor[torch.arange(400) % len(tensor)] for name, tensor in batch.items()}}
 
 count = 0
@@ -266,7 +265,7 @@ fit(model, guide, Rows(), valid=tensors, transform=dying, epochs=4, batch_size=4
 
 @pytest.mark.slow
 def test_kills_in_the_middle_of_an_epoch(tmp_path, same_state, state_of):
-    code = KILLED.format(pairs=str(Path(__file__).parents[2] / "conftest.py"))
+    code = KILLED.format(shared=str(Path(__file__).parents[2] / "shared"))
 
     def run(folder, last):
         return subprocess.run(
