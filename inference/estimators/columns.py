@@ -113,6 +113,7 @@ class TableEncoder(Recorded, nn.Module):
         super().__init__()
         self.features = features
         self.linear = FactorPosterior(max(1, len(features.places)), latent_dim, full=full)
+        self.linear.requires_grad_(bool(features.places))  # without a real column it is not in use
         self.mlp = MLP(features.size, self.linear.size, hidden, nn.Tanh)
 
     @torch.no_grad()

@@ -108,6 +108,18 @@ def test_a_category_of_a_numeric_column_with_gaps(frame):
     assert VAEImputer(random_state=0, **SMALL).fit(frame).table_.columns[-1].kind == "category"
 
 
+def test_a_table_without_real_columns():
+    """No column has a linear part: the posterior of factor analysis is not in use, and not trained."""
+    rows = np.random.default_rng(0).integers(0, 3, (60, 4)).astype(float)
+    gaps = np.where(np.random.default_rng(1).random(rows.shape) < 0.2, np.nan, rows)
+    imputer = VAEImputer(
+        latent_dim=2, hidden=(8,), epochs=2, num_particles=3, kinds=dict.fromkeys(range(4), "category")
+    )
+    filled = np.asarray(imputer.fit_transform(gaps))
+    assert (filled == rows)[~np.isnan(gaps)].all()
+    assert set(np.unique(filled)) <= {0.0, 1.0, 2.0}
+
+
 def test_dates_and_yes_or_no_come_back_as_what_they_are(frame):
     """A date was a category of as many values as rows, and a sex with gaps became 0.48."""
     generator = np.random.default_rng(0)
