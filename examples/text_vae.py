@@ -256,11 +256,10 @@ def less_language_model(found: Mapping[str, TextScores]) -> dict[str, Estimate]:
     return {name: Estimate(gain.mean().item(), gain.std().item() / len(gain) ** 0.5) for name, gain in gains.items()}
 
 
-def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores]) -> None:
+def tabulate(flags: argparse.Namespace, found: Mapping[str, TextScores], less: Mapping[str, Estimate]) -> None:
     """Print a row for each variant, and the legend."""
     heads = f"{'':<11}{'evidence':>19}{'less lm':>17}{'perplexity':>17}{'rate':>17}{'information':>13}{'active':>10}"
     print(f"\n{heads}{'time':>8}")
-    less = less_language_model(found)
     for variant, (measured, per_token, told, active, seconds) in found.items():
         codes = f"{measured.rate!s:>17}{told:>z13.2f}{f'{active} of {flags.latent}':>10}"
         codes = " " * 40 if variant == "lm" else codes
@@ -282,13 +281,14 @@ def script(flags: argparse.Namespace) -> None:
             write_text(flags.out / variant / "sentences.txt", written + "\n")
     if written:
         print(f"\n{written}")
-    tabulate(flags, found)
+    less = less_language_model(found)
+    tabulate(flags, found, less)
     table = {
         variant: {"log_evidence": one.measured.log_evidence, "rate": one.measured.rate, "seconds": one.seconds}
         | one.entries()
         for variant, one in found.items()
     }
-    for variant, gain in less_language_model(found).items():
+    for variant, gain in less.items():
         table[variant]["less_lm"] = gain
     write_comparison(flags.out, table)
 

@@ -119,8 +119,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
     def interval(self, X: Any, level: float = 0.9, num_imputations: int = 199) -> tuple[Any, Any]:
         """The ends of a central interval of each missing number, as two tables; for categories they mean nothing.
 
-        On scikit-learn's breast cancer table with half of the cells hidden, intervals of 90 % hold 90 % of them, on
-        one mask.
+        On scikit-learn's breast cancer table with half of the cells hidden, intervals of 90 % hold 91.6 % of them, the
+        mean over five masks.
 
         Args:
             X: a data frame or an array `(N, D)`, with gaps.
@@ -135,13 +135,13 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):
         """The dimensions of z, and the penalty of the linear model where the pair starts."""
         x, mask = batch["x"], batch["mask"]
         features = Features(self.table_).fitted(x, mask)
-        every = len(features.places) == len(self.table_.columns)
-        counts = [self.latent_dim] if self.latent_dim else FACTORS if every else [_MIXED]
+        all_real = len(features.places) == len(self.table_.columns)
+        given = self.latent_dim or (None if all_real else _MIXED)
         if not features.places:
-            return counts[0], 0.0
+            return given or _MIXED, 0.0
         numbers, seen = features.of_reals(torch.cat([x, mask.to(x.dtype)], -1)).chunk(2, -1)
-        chosen, ridge = choose_capacity(numbers, seen.bool(), counts)
-        return chosen if every and not self.latent_dim else counts[0], ridge
+        chosen, ridge = choose_capacity(numbers, seen.bool(), [given] if given else FACTORS)
+        return given or chosen, ridge
 
     def _draws(self, X: Any, num_imputations: int) -> tuple[Any, Tensor]:
         """The table as it was taken, and draws of its gaps."""

@@ -14,11 +14,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYT
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import anomaly
-
-    return anomaly
+def benchmark(load_script):
+    return load_script("anomaly")
 
 
 def run(*arguments):

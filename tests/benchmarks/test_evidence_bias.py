@@ -1,22 +1,15 @@
 """The table of corrected importance sampling against AIS, and the images that it is about."""
 
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
 
 from pyrovae import data
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evidence_bias.py"
 
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("bias_of_evidence", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(load_script):
+    return load_script("evidence_bias")
 
 
 def part(first, exact, bias=-0.5, khat=0.9):

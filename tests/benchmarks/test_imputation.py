@@ -2,18 +2,14 @@
 
 import json
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 import torch
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    import imputation
-
-    return imputation
+def benchmark(load_script):
+    return load_script("imputation")
 
 
 def lines(method, errors, share=None):

@@ -1,22 +1,17 @@
 """The benchmark of held-out digits: its detectors by neighbours are those of scikit-learn."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import mnist_anomalies
-
-    monkeypatch.setattr(mnist_anomalies, "ROWS", 70)
-    return mnist_anomalies
+def benchmark(load_script, monkeypatch):
+    script = load_script("mnist_anomalies")
+    monkeypatch.setattr(script, "ROWS", 70)
+    return script
 
 
 def points(benchmark, held):
