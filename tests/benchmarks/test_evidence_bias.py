@@ -1,6 +1,5 @@
 """The table of corrected importance sampling against AIS, and the images that it is about."""
 
-
 import pytest
 import torch
 

@@ -1,6 +1,5 @@
 """The coverage of the interval of log p(x) on some of the pairs of the benchmark."""
 
-
 import pytest
 
 

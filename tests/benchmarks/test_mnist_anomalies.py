@@ -1,6 +1,5 @@
 """The benchmark of held-out digits: its detectors by neighbours are those of scikit-learn."""
 
-
 import numpy as np
 import pytest
 import torch
