@@ -31,6 +31,8 @@ function number(value, digits = 4) {
 // The decimals of a value whose error shows two digits.
 const decimals = (error) => (error > 0 ? Math.min(Math.max(1 - Number(error.toExponential(1).split("e")[1]), 0), 6) : 2);
 const fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
+// A standard error with two digits, as `plus_minus` prints it in Python: 0.0090, never 0.009.
+const errorText = (error) => (error > 0 ? (error < 5e-7 ? "< 0.000001" : fixed(error, decimals(error))) : number(error));
 // Beyond the palette, hues a golden angle apart: no two labels share a colour.
 const colour = (index) => (index < PALETTE.length ? PALETTE[index] : `hsl(${((index * 137.508) % 360).toFixed(1)} 70% ${index % 2 ? 38 : 62}%)`);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));

@@ -4,7 +4,7 @@ const KINDS = {
   overview(section) {
     const tiles = section.tiles.filter(([, estimate]) => estimate[0] !== null).map(([name, [value, error], note]) =>
       make("div", { class: "tile" }, make("span", {}, name), make("b", {}, fixed(value, decimals(error))),
-        make("div", { class: "note" }, `± ${number(error, 2)} nats per data point`), make("div", { class: "note" }, note)));
+        make("div", { class: "note" }, `± ${errorText(error)} nats per data point`), make("div", { class: "note" }, note)));
     const facts = [];
     const rest = [];
     for (const [name, value] of Object.entries(section.facts)) {

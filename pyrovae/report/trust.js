@@ -52,7 +52,7 @@ function intervals(all) {
   const pad = 0.06 * (high - low) || 1;
   const x = (value) => left + ((width - left - right) * (value - low + pad)) / (high - low + 2 * pad);
   const plot = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": rows.map((row) => `${row.name}: ${number(row.value, 6)} ± ${number(row.error, 2)}`).join("; ") });
+    "aria-label": rows.map((row) => `${row.name}: ${fixed(row.value, decimals(row.error))} ± ${errorText(row.error)}`).join("; ") });
   const ticks = nice(low - pad, high + pad, 4);
   const texts = tickTexts(ticks, high);
   ticks.forEach((tick, k) => plot.append(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: 0, y2: height - 24 }),
@@ -67,7 +67,7 @@ function intervals(all) {
 }
 
 function listing(title, rows) {
-  const columns = [["nats per data point", (row) => fixed(row.value, decimals(row.error))], ["± standard error", (row) => number(row.error, 2)],
+  const columns = [["nats per data point", (row) => fixed(row.value, decimals(row.error))], ["± standard error", (row) => errorText(row.error)],
     ["effective sample size", (row) => number(row.effective_sample_size, 3)], ["seconds", (row) => number(row.seconds, 2)]]
     .filter(([, cell]) => rows.some((row) => cell(row) !== "–"));
   const noted = rows.some((row) => row.note);

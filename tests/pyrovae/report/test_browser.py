@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from pyrovae.display import plus_minus
 from pyrovae.guides import NormalGuide
 from pyrovae.inference import fit
 from pyrovae.models import VAE, likelihoods, priors
@@ -287,3 +288,12 @@ def test_curves_of_any_numbers_are_drawn(browser, values, epoch, tmp_path):
     visit(browser, report_folder(tmp_path)[0])
     assert browser.get_log("browser") == []
     assert one(browser, ".panel .legend b").text == str(epoch + 1)
+
+
+@pytest.mark.parametrize("error", [0.009, 0.00949, 0.0996, 1.0, 12.34, 250.0, 3e-9, 0.0])
+def test_an_error_has_the_digits_of_plus_minus(browser, images, error):
+    visit(browser, images)
+    shown = browser.execute_script(
+        "return [fixed(-171.48, decimals(arguments[0])), errorText(arguments[0])].join(' ± ')", error
+    )
+    assert shown.replace("−", "-") == plus_minus(-171.48, error)
