@@ -10,6 +10,7 @@
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = _parser().parse_args([first]).command  # the flags after it are the command's own
     if name == "list":
         _list_parser().parse_args(flags)
-        print(_table())
+        _show(_table())
         return 0
     if name == "report":
         return import_module("pyrovae.report.__main__").main(flags)
@@ -82,6 +83,14 @@ def _command(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"there is no example {text!r}; the nearest name is {near!r}. Write pyrovae list to see all of them."
     )
+
+
+def _show(text: str) -> None:
+    """Print a text, to a reader who may stop early, such as `head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
 
 
 def _table() -> str:

@@ -107,6 +107,14 @@ def test_the_module_is_the_command():
     assert "'list'" in done.stderr
 
 
+def test_a_reader_may_stop_early():
+    command = [sys.executable, "-P", "-m", "pyrovae", "list"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running.stdout.close()
+    assert running.communicate(timeout=60)[1] == ""
+    assert running.returncode == 0
+
+
 def test_a_missing_package_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert cli.main(["anomaly-detection", "--parts", "table", "--out", str(tmp_path / "run")]) == 2
