@@ -26,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "blocks",
+    "estimates",
     "example",
     "formulas",
     "links",
