@@ -129,7 +129,7 @@ def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
 def lacking_names() -> str:
     """Why nothing can be compiled with this torch, which lacks private names; empty where it has them all."""
     names = ", ".join(lacking()[:3])
-    return names and f"torch {torch.__version__} has no {names}, which compiling needs; torch 2.8 to 2.14 have it"
+    return names and f"torch {torch.__version__} has no {names}, which compiling needs; torch 2.8 to 2.15 have it"
 
 
 def _reason(error: BaseException) -> str:
