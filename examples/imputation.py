@@ -75,7 +75,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--complete", type=values.fraction, default=0.5, help="share of the training images without a gap")
     p.add_argument("--seeds", type=values.positive_int, default=1, help="number of masks of a table, from --seed on")
     p.add_argument("--trees", type=values.positive_int, default=100, help="trees of the missForest-like imputation")
-    p.add_argument("--donors", type=values.positive_int, help="most training images that KNNImputer sees; default: all")
+    p.add_argument("--donors", type=values.positive_int, help="training images of KNNImputer; default: the complete")
     p.add_argument("--hidden", type=values.integers, help="widths of the encoder's layers, for example 128,128,128")
     p.add_argument("--latent", type=values.positive_int, help="dimension of z")
     p.add_argument("--particles", type=values.positive_int, help="particles of the objective, IWAE")
@@ -360,8 +360,8 @@ def fill_test(flags: argparse.Namespace, trained: Trained) -> FilledImages:
     options: dict[str, Any] = {"num_samples": flags.num_samples, "seed": flags.seed, "transform": trained.transform}
     found = impute(trained.model, trained.guide, test, **options)
     draws = imputations(trained.model, trained.guide, test, DRAWS, **options)
-    shown = {name: tensor[: flags.donors] for name, tensor in whole.items()}
-    usual = usual_imputations(data.Scale()(shown)["x"], shown["mask"], truth, mask, trees=0)
+    most = flags.donors or round(flags.complete * len(whole["x"])) or None  # complete images come first
+    usual = usual_imputations(data.Scale()(whole)["x"][:most], whole["mask"][:most], truth, mask, trees=0)
     errors = {name: squared_errors(one, truth, mask) for name, one in ({"VAE": found.x} | usual).items()}
     varying = data.excerpt(whole["x"]).std(0) > 0.1
     covered = {
