@@ -272,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=20, help="data points of a repeat")
     parser.add_argument("--draws", type=int, default=1000, help="draws of each data point")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the draws")
-    parser.add_argument("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS), help="names of pairs")
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS), help="which", metavar="NAME")
     args = parser.parse_args(argv)
     print("| pair | log p(x) - estimate | stated bias | flagged | covered | either |\n|---|---|---|---|---|---|")
     for name in args.pairs:

@@ -6,11 +6,15 @@ Each digit in turn is the anomaly. A detector sees the training images of the ni
 and its AUROC is on all 10,000 test images, as in `python examples/anomaly_detection.py --parts images --data mnist`.
 `LocalOutlierFactor(novelty=True)` and nearest neighbours are computed from one search for neighbours in place of ten:
 it finds the nearest training images of each digit, and a held-out digit leaves its own out.
+
+`--vae RUN/comparison.json` puts the scores of such a run beside them: differences to LocalOutlierFactor are paired by
+digit, with their error over digits.
 """
 
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import data
-from pyrovae.display import plus_minus
+from pyrovae.display import mean_and_error
 
 LOCAL = 20
 """The neighbours of `LocalOutlierFactor`, its default."""
@@ -126,21 +130,44 @@ def areas(anomalous: np.ndarray, found: Mapping[str, np.ndarray]) -> dict[str, d
 
 
 def show(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Print the AUROC by detector and digit, and means with their errors over digits."""
+    """Print the AUROC by detector and digit, means, and differences to the first detector, paired by digit.
+
+    All errors are over digits.
+    """
     digits = list(results)
-    print(f"\n{'AUROC':<22}" + "".join(f"{digit:>7}" for digit in digits) + f"{'mean':>17}{'AUPRC, mean':>14}")
-    for name in next(iter(results.values())):
-        values = np.array([results[digit][name]["auroc"] for digit in digits])
-        error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    ends = f"{'mean':>17}{'less the first':>18}{'AUPRC, mean':>14}"
+    print(f"\n{'AUROC':<22}" + "".join(f"{digit:>7}" for digit in digits) + ends)
+    names = list(next(iter(results.values())))
+    found = {name: np.array([results[digit][name]["auroc"] for digit in digits]) for name in names}
+    for name, values in found.items():
         precision = np.mean([results[digit][name]["auprc"] for digit in digits])
         parts = "".join(f"{value:>7.3f}" for value in values)
-        print(f"{name:<22}{parts}{plus_minus(values.mean(), error):>17}{precision:>14.3f}")
+        less = "" if name == names[0] else mean_and_error(values - found[names[0]])
+        print(f"{name:<22}{parts}{mean_and_error(values):>17}{less:>18}{precision:>14.3f}")
+
+
+def of_example(path: Path, digits: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
+    """The areas of a VAE's scores by digit, as `anomaly-detection` wrote them.
+
+    Args:
+        path: its comparison.json.
+        digits: its `--classes`.
+
+    Raises:
+        SystemExit: it has another number of digits.
+    """
+    rows = {name: row for name, row in json.loads(path.read_text())["images"].items() if name.startswith("VAE")}
+    sizes = {len(row) for row in rows.values()}
+    if sizes != {len(digits)}:
+        sys.exit(f"--vae requires a run with the {len(digits)} classes of --digits, got {path} with {sizes}.")
+    return {str(digit): {name: row[place] for name, row in rows.items()} for place, digit in enumerate(digits)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--digits", nargs="+", type=int, default=list(range(10)), help="held out, each in turn")
     parser.add_argument("--images", type=int, help="the most training images; all by default")
+    parser.add_argument("--vae", type=Path, help="comparison.json of the example with these digits as its classes")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist-anomalies.json"), help="file of the results")
     args = parser.parse_args(argv)
     start, source = time.perf_counter(), data.load("mnist")
@@ -153,7 +180,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for held in args.digits:
         results[str(held)] = areas((digits == held).numpy(), scores(held, split))
         print(f"{held}: " + ", ".join(f"{name} {area['auroc']:.3f}" for name, area in results[str(held)].items()))
-    show(results)
+    beside = of_example(args.vae, args.digits) if args.vae else {}
+    show({digit: found | beside.get(digit, {}) for digit, found in results.items()})
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"seconds": time.perf_counter() - start, "digits": results}, indent=2) + "\n")
 

@@ -201,16 +201,24 @@ def table(title: str, cases: dict[str, Callable[[], Case]], seeds: int, args: ar
         print(f"| {name} | {shares} | {(time.perf_counter() - start) / seeds:.2f} |", flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(doc: str | None, right: int) -> argparse.ArgumentParser:
+    """The flags of this benchmark and of power_peers.py.
+
+    Args:
+        doc: what `--help` says first.
+        right: the default number of seeds for each right pair.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=500, help="number of simulations, and of data points")
-    parser.add_argument("--draws", type=int, default=200, help="draws of the guide for each data point")
+    parser.add_argument("--draws", type=int, default=200, help="draws of the guide for each data point, of diagnose")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds for each defect")
-    parser.add_argument("--right", type=int, default=100, help="number of seeds for each right pair")
-    parser.add_argument(
-        "--defects", nargs="+", choices=DEFECTS, default=list(DEFECTS), help="which ones", metavar="NAME"
-    )
-    args = parser.parse_args(argv)
+    parser.add_argument("--right", type=int, default=right, help="number of seeds for each right pair")
+    parser.add_argument("--defects", nargs="+", choices=DEFECTS, default=list(DEFECTS), help="which", metavar="NAME")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = arguments(__doc__, right=100).parse_args(argv)
     table("defect", {name: DEFECTS[name] for name in args.defects}, args.seeds, args)
     table("right pair", RIGHT, args.right, args)
 

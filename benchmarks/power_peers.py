@@ -4,22 +4,23 @@
     python benchmarks/power_peers.py --local         # sbi's L-C2ST, with 20 classifiers for each seed
 
 All get the same simulated data points, as many draws of the same guide, and the same level: 1 %, divided by the number
-of p-values of a check. Only L-C2ST has 5 %, because 1 % would take a hundred classifiers. It installs nothing; a peer
-that is missing is skipped. simuk samples with PyMC or NumPyro and takes no guide: here its two methods that sample are
-replaced. Its ranks are judged by the band of ArviZ's `plot_ecdf_pit`, whose default group is the one that simuk makes.
+of p-values of a check. Only L-C2ST has 5 %, because 1 % would take a hundred classifiers. It installs nothing: a
+peer that is missing is skipped, and without any peer the program ends. simuk samples with PyMC or NumPyro and takes no
+guide: here its two methods that sample are replaced. Its ranks are judged by the band of ArviZ's `plot_ecdf_pit`, whose
+default group is the one that simuk makes.
 """
 
-import argparse
 import contextlib
 import io
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import torch
-from power import DEFECTS, RIGHT, Case, alarms, diagnosed
+from power import DEFECTS, RIGHT, Case, alarms, arguments, diagnosed
 from pyro import poutine
 from torch import Tensor
 
@@ -148,13 +149,17 @@ def of_simuk(data: Simulated) -> bool:
     return any(bool(((curve < low) | (curve > high)).any()) for curve in curves)
 
 
-CHECKS: dict[str, tuple[str, Callable[[Simulated], bool]]] = {
-    "sbi, ranks": ("sbi", partial(ranked, by=None)),
-    "sbi, coverage by log q": ("sbi", lambda data: ranked(data, data.log_prob)),
-    "sbi, TARP": ("sbi", tarp),
-    "sbi, misspecification": ("sbi", misspecified),
-    "simuk, ranks": ("simuk", of_simuk),
+Check = tuple[tuple[str, ...], Callable[[Simulated], bool]]
+"""The modules that a check requires, and the check."""
+
+CHECKS: dict[str, Check] = {
+    "sbi, ranks": (("sbi.diagnostics",), partial(ranked, by=None)),
+    "sbi, coverage by log q": (("sbi.diagnostics",), lambda data: ranked(data, data.log_prob)),
+    "sbi, TARP": (("sbi.diagnostics",), tarp),
+    "sbi, misspecification": (("sbi.diagnostics",), misspecified),
+    "simuk, ranks": (("simuk", "arviz_stats.ecdf_utils"), of_simuk),
 }
+LOCAL: dict[str, Check] = {"sbi, L-C2ST": (("sbi.diagnostics",), local)}
 
 
 def measured(case: Case, seed: int, checks: Sequence[Callable[[Simulated], bool]], args: Any) -> list[bool]:
@@ -167,29 +172,36 @@ def measured(case: Case, seed: int, checks: Sequence[Callable[[Simulated], bool]
         return [alarms(found)[0], *(check(one) for check in checks)]
 
 
-def present(checks: dict[str, tuple[str, Callable[[Simulated], bool]]]) -> dict[str, Callable[[Simulated], bool]]:
-    """The checks of the peers that are installed; the versions of these, and what is missing, are printed."""
+def present(checks: Mapping[str, Check]) -> dict[str, Callable[[Simulated], bool]]:
+    """The checks whose packages are installed; the versions of these, and what is missing, are printed.
+
+    Raises:
+        SystemExit: no check has its packages.
+    """
     found, said = {}, {}
-    for name, (peer, check) in checks.items():
+    for name, (modules, check) in checks.items():
         try:
-            imported(f"{peer}.diagnostics" if peer == "sbi" else peer, f"{name} requires", peer)
-            found[name], said[peer] = check, f"{peer} {version(peer)}"
+            for module in modules:
+                package = module.partition(".")[0].replace("_", "-")
+                imported(module, "power_peers requires", package)
+                said[package] = f"{package} {version(package)}"
+            found[name] = check
         except MissingExtraError as error:
-            said[peer] = f"skipped: {error}"
-    print("; ".join(said.values()), flush=True)
+            said[package] = f"skipped: {error}"
+    lines = "\n".join(said.values())
+    if not found:
+        sys.exit(lines)
+    print(lines, flush=True)
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=500, help="number of simulations, and of data points")
-    parser.add_argument("--draws", type=int, default=200, help="draws of the guide for each data point, of diagnose")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds for each defect")
-    parser.add_argument("--right", type=int, default=20, help="number of seeds for each right pair")
+    parser = arguments(__doc__, right=20)
     parser.add_argument("--local", action="store_true", help="L-C2ST in place of the other checks; it takes longer")
     args = parser.parse_args(argv)
-    checks = present({"sbi, L-C2ST": ("sbi", local)} if args.local else CHECKS)
-    for title, cases, seeds in (("defect", DEFECTS, args.seeds), ("right pair", RIGHT, args.right)):
+    checks = present(LOCAL if args.local else CHECKS)
+    defects = {name: DEFECTS[name] for name in args.defects}
+    for title, cases, seeds in (("defect", defects, args.seeds), ("right pair", RIGHT, args.right)):
         print(f"\n| {title} | diagnose | {' | '.join(checks)} |\n|---|{'---|' * (1 + len(checks))}", flush=True)
         for name, build in cases.items() if seeds else ():
             found = [measured(build(), seed, list(checks.values()), args) for seed in range(seeds)]

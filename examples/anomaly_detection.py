@@ -10,7 +10,6 @@ Data: breast cancer, 569 rows, and 5,000 real digits, offline. Time: 45 s of one
 """
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import data, plots
-from pyrovae.display import plus_minus
+from pyrovae.display import mean_and_error
 from pyrovae.errors import DataError
 from pyrovae.examples._shared import (
     Trained,
@@ -125,17 +124,20 @@ def usual_scores(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np
 
 
 def tabulate(table: Mapping[str, Sequence[Detection]], columns: Sequence[str], title: str) -> None:
-    """Print the AUROC in each column, the means of AUROC and AUPRC, the former's error, and the training rows."""
+    """Print the AUROC in each column, their mean, by how much the first row is above it, AUPRC, and the training rows.
+
+    Both have their errors over columns; the difference is paired by column.
+    """
     print(f"\n{title}")
-    ends = f"{'mean':>17}{'AUPRC, mean':>14}{'rows seen':>11}"
+    ends = f"{'mean':>17}{'first less this':>18}{'AUPRC, mean':>14}{'rows seen':>11}"
     print(f"  {'AUROC':<22}" + "".join(f"{name:>8}" for name in columns) + ends)
+    areas = {name: np.array([one.auroc for one in row]) for name, row in table.items()}
+    first = next(iter(areas))
     for name, row in table.items():
-        values = np.array([one.auroc for one in row])
-        error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        parts = "".join(f"{value:>8.3f}" for value in values)
-        mean = plus_minus(values.mean(), error)
-        seen = round(np.mean([one.seen for one in row]))
-        print(f"  {name:<22}{parts}{mean:>17}{np.mean([one.auprc for one in row]):>14.3f}{seen:>11,}")
+        parts = "".join(f"{value:>8.3f}" for value in areas[name])
+        less = "" if name == first else mean_and_error(areas[first] - areas[name])
+        seen, precision = round(np.mean([one.seen for one in row])), np.mean([one.auprc for one in row])
+        print(f"  {name:<22}{parts}{mean_and_error(areas[name]):>17}{less:>18}{precision:>14.3f}{seen:>11,}")
 
 
 def collected(parts: Sequence[Mapping[str, Detection]]) -> dict[str, list[Detection]]:

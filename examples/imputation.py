@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import data, plots
-from pyrovae.display import plus_minus
+from pyrovae.display import mean_and_error
 from pyrovae.errors import SettingError
 from pyrovae.examples._shared import (
     Row,
@@ -54,11 +54,8 @@ MASKS: dict[str, Callable[..., Tensor]] = {"mcar": data.mcar, "mar": data.mar, "
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Levels of the intervals."""
 
-ROUNDS = 10
-"""Of the imputation by trees, as in missForest."""
-
-DRAWS = 99
-"""Number of imputations that the intervals are computed from."""
+ROUNDS = 10  # of the imputation by trees, as in missForest
+DRAWS = 99  # imputations that the intervals are computed from
 
 TABLE: dict[str, Any] = {"missing": "mcar", "hidden": [128, 128, 128], "latent": 10, "particles": 20, "lr": 2e-3}
 TABLE |= {"epochs": 300, "batch_size": 64}
@@ -75,12 +72,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     hides += "that all columns decide, by a linear map or a network (tables only)"
     p.add_argument("--mechanism", choices=("ignored", "self", "large", "linear", "network"), help=hides)
     p.add_argument("--rate", type=values.share, default=0.5, help="the share that is missing")
-    whole = "share of the training images that have no gap"
-    p.add_argument("--complete", type=values.fraction, default=0.5, help=whole)
-    p.add_argument(
-        "--seeds", type=values.positive_int, default=1, help="number of masks and trainings of a table, from --seed on"
-    )
+    p.add_argument("--complete", type=values.fraction, default=0.5, help="share of the training images without a gap")
+    p.add_argument("--seeds", type=values.positive_int, default=1, help="number of masks of a table, from --seed on")
     p.add_argument("--trees", type=values.positive_int, default=100, help="trees of the missForest-like imputation")
+    p.add_argument("--donors", type=values.positive_int, help="training images of KNNImputer; default: the complete")
     p.add_argument("--hidden", type=values.integers, help="widths of the encoder's layers, for example 128,128,128")
     p.add_argument("--latent", type=values.positive_int, help="dimension of z")
     p.add_argument("--particles", type=values.positive_int, help="particles of the objective, IWAE")
@@ -172,9 +167,11 @@ def with_gaps(x: Tensor, mask: Tensor) -> np.ndarray:
     return torch.where(mask, x, torch.nan).flatten(1).double().numpy()
 
 
-def squared_error(x: Tensor, truth: Tensor, mask: Tensor) -> float:
-    """The mean over what was missing."""
-    return (x.reshape(truth.shape) - truth)[~mask].square().mean().item()
+def squared_errors(x: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """The squared error of each row, `(N,)`; their mean is that over all that was missing."""
+    missing = ~mask.expand_as(truth)
+    squares = (x.reshape(truth.shape) - truth).square() * missing
+    return squares.flatten(1).sum(1) * len(truth) / missing.sum()
 
 
 def draw_coverage(series: Mapping[str, Mapping[float, Estimate]]) -> "Figure":
@@ -265,7 +262,7 @@ def fill_mask(flags: argparse.Namespace, dataset: data.Dataset, x: Tensor) -> Fi
     filled["factor analysis, chosen"] = factor_analysis(x, factors, mask, ridge=ridge).impute(x, mask)
     filled |= usual_imputations(x, mask, x, mask, trees=flags.trees)
     covered = {level: coverage(draws, x, level, where=~mask) for level in LEVELS}
-    errors = {name: squared_error(one, x, mask) for name, one in filled.items()}
+    errors = {name: squared_errors(one, x, mask).mean().item() for name, one in filled.items()}
     print("        " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), flush=True)
     columns = {name: ((one - x).square() * ~mask).sum(0).div((~mask).sum(0)).tolist() for name, one in filled.items()}
     return FilledTable(trained, flags, errors, columns, covered)
@@ -280,12 +277,6 @@ def column_names(flags: argparse.Namespace, x: Tensor) -> list[str]:
     return [f"column {i}" for i in range(x.shape[1])]
 
 
-def mean_and_error(values: Sequence[float]) -> str:
-    """The mean, and its standard error where there are several values."""
-    mean, several = float(np.mean(values)), len(values) > 1
-    return plus_minus(mean, np.std(values, ddof=1) / len(values) ** 0.5) if several else f"{mean:.3f}"
-
-
 # ---------------------------------------------------------------------------------------------------- images
 
 
@@ -298,7 +289,7 @@ class FilledImages:
         mask: which pixels are observed.
         found: the imputation by the VAE.
         draws: imputations `(S, N, C, H, W)`.
-        errors: the mean squared error, by method.
+        errors: the squared error of each image `(N,)`, by method.
         coverage: how often the intervals of each level hold the truth, for pixels and for sums of them.
     """
 
@@ -306,7 +297,7 @@ class FilledImages:
     mask: Tensor
     found: Imputation
     draws: Tensor
-    errors: dict[str, float]
+    errors: dict[str, Tensor]
     coverage: dict[str, dict[float, Estimate]]
 
 
@@ -315,12 +306,15 @@ def fill_images(flags: argparse.Namespace, dataset: data.Dataset) -> None:
     hidden = with_masks(flags, dataset)
     trained = train_images(flags, hidden)
     filled = fill_test(flags, trained)
-    rows = [Row(name, f"{error:.4f}", "mean squared error, missing pixels") for name, error in filled.errors.items()]
+    own, means = filled.errors["VAE"], {name: one.mean().item() for name, one in filled.errors.items()}
+    rows = [Row(name, f"{error:.4f}", "mean squared error, missing pixels") for name, error in means.items()]
+    less = {name: mean_and_error(own - one) for name, one in filled.errors.items() if name != "VAE"}
+    rows += [Row(f"less {name}", gap, "of the VAE, paired, error over images") for name, gap in less.items()]
     rows += [Row("coverage", str(shares[0.9]), f"90 % intervals, {name}") for name, shares in filled.coverage.items()]
     effective = f"{filled.found.effective_sample_size.median():.0f}"
     rows.append(Row("effective", effective, f"draws out of {flags.num_samples}, by the weights; median"))
     shares = {name: share_entries(covered) for name, covered in filled.coverage.items()}
-    entries = {"squared_error": filled.errors, "coverage": shares}
+    entries = {"squared_error": means, "less": less, "coverage": shares}
     write_summary(trained, score(trained, flags), flags, rows=rows, entries=entries)
     save_picture(plots.curves(trained.history.rows), flags.out, "curves")
     save_picture(draw_coverage(filled.coverage), flags.out, "coverage")
@@ -360,9 +354,9 @@ def fill_test(flags: argparse.Namespace, trained: Trained) -> FilledImages:
     options: dict[str, Any] = {"num_samples": flags.num_samples, "seed": flags.seed, "transform": trained.transform}
     found = impute(trained.model, trained.guide, test, **options)
     draws = imputations(trained.model, trained.guide, test, DRAWS, **options)
-    few = {name: tensor[:4000] for name, tensor in whole.items()}
-    usual = usual_imputations(data.Scale()(few)["x"], few["mask"], truth, mask, trees=0)
-    errors = {name: squared_error(one, truth, mask) for name, one in ({"VAE": found.x} | usual).items()}
+    most = flags.donors or round(flags.complete * len(whole["x"])) or None  # complete images come first
+    usual = usual_imputations(data.Scale()(whole)["x"][:most], whole["mask"][:most], truth, mask, trees=0)
+    errors = {name: squared_errors(one, truth, mask) for name, one in ({"VAE": found.x} | usual).items()}
     varying = data.excerpt(whole["x"]).std(0) > 0.1
     covered = {
         "pixels that vary": {level: coverage(draws, truth, level, where=~mask & varying) for level in LEVELS},

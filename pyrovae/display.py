@@ -1,12 +1,13 @@
 """How results show themselves: one table of cells, as text in a console and as HTML in a notebook."""
 
 import math
+import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-__all__ = ["Cells", "Shown", "plus_minus", "rounded", "shortened"]
+__all__ = ["Cells", "Shown", "mean_and_error", "plus_minus", "rounded", "shortened"]
 
 MOST = 20
 
@@ -100,6 +101,18 @@ def plus_minus(value: float, error: float) -> str:
         return f"{rounded(value, error)} ± 0"
     shown = f"{error:.{_decimals(error)}f}"
     return f"{rounded(value, error)} ± {shown if float(shown) else f'< {10**-FINEST:.{FINEST}f}'}"
+
+
+def mean_and_error(values: Iterable[float]) -> str:
+    """The mean of some values and its standard error, as `plus_minus`; one value stands alone, with three decimals.
+
+    Args:
+        values: at least one.
+    """
+    found = [float(value) for value in values]
+    if len(found) == 1:
+        return f"{found[0]:.3f}"
+    return plus_minus(statistics.fmean(found), statistics.stdev(found) / math.sqrt(len(found)))
 
 
 def rounded(value: float, error: float) -> str:

@@ -1,5 +1,7 @@
 """The benchmark of held-out digits: its detectors by neighbours are those of scikit-learn."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,21 @@ def test_scores_are_higher_for_what_was_never_seen(benchmark):
     assert all(area["auroc"] > 0.9 for area in found.values())
 
 
-def test_means_have_their_error_over_digits(benchmark, capsys):
-    benchmark.show({"1": {"LOF": {"auroc": 0.9, "auprc": 0.5}}, "2": {"LOF": {"auroc": 0.7, "auprc": 0.3}}})
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.split() == ["LOF", "0.900", "0.700", "0.80", "±", "0.10", "0.400"]
+def areas(*by_digit):
+    return {str(digit): {name: {"auroc": area, "auprc": 0.4} for name, area in one.items()} for digit, one in by_digit}
+
+
+def test_means_and_paired_differences_have_their_errors_over_digits(benchmark, capsys):
+    benchmark.show(areas((1, {"LOF": 0.9, "VAE": 0.85}), (2, {"LOF": 0.7, "VAE": 0.67})))
+    lof, vae = (line.split() for line in capsys.readouterr().out.splitlines()[-2:])
+    assert lof == ["LOF", "0.900", "0.700", "0.80", "±", "0.10", "0.400"]
+    assert vae == ["VAE", "0.850", "0.670", "0.760", "±", "0.090", "-0.040", "±", "0.010", "0.400"]
+
+
+def test_a_run_of_the_example_is_read_by_digit(benchmark, tmp_path):
+    found = {"VAE, elbo": [{"auroc": 0.9}, {"auroc": 0.5}], "IsolationForest": [{"auroc": 0.1}, {"auroc": 0.1}]}
+    (tmp_path / "comparison.json").write_text(json.dumps({"images": found}))
+    own = benchmark.of_example(tmp_path / "comparison.json", [4, 1])
+    assert own == {"4": {"VAE, elbo": {"auroc": 0.9}}, "1": {"VAE, elbo": {"auroc": 0.5}}}
+    with pytest.raises(SystemExit, match="3 classes"):
+        benchmark.of_example(tmp_path / "comparison.json", [4, 1, 7])

@@ -20,10 +20,12 @@ def test_imputation_fills_a_table_in(example, table, tmp_path):
 
 
 def test_imputation_completes_images(example, digits, tmp_path):
-    flags = ["--data", digits, "--hidden", "50", "--evaluate", "20", "--lr", "0.005"]
+    flags = ["--data", digits, "--hidden", "50", "--evaluate", "20", "--lr", "0.005", "--donors", "30"]
     done = example("imputation.py", *flags, folder=tmp_path)
     result = done.summary()
     assert result["squared_error"]["VAE"] < 0.2
+    assert set(result["less"]) == {"mean", "KNNImputer"}
+    assert "less KNNImputer" in done.stdout
     assert set(result["coverage"]) == {"pixels that vary", "ink of an image"}
     assert result["transform"] == "Binarize(mode='static', seed=0)"  # the truth is fixed
     assert done.pictures() == {"coverage", "curves", "imputations"}

@@ -14,7 +14,7 @@ import torch
 import pyrovae.inference
 from pyrovae import plots
 from pyrovae.data import Dataset, Table
-from pyrovae.display import Cells, Shown, plus_minus, shortened
+from pyrovae.display import Cells, Shown, mean_and_error, plus_minus, shortened
 from pyrovae.inference import History, evaluate, log_evidence
 from pyrovae.inference.evidence.estimates import Estimate
 
@@ -198,3 +198,8 @@ def test_a_notebook_shows_each_result_once():
 )
 def test_a_value_has_the_digits_of_its_error(value, error, text):
     assert plus_minus(value, error) == text
+
+
+def test_a_mean_has_its_standard_error():
+    assert mean_and_error([0.5]) == "0.500"
+    assert mean_and_error(torch.tensor([1.0, 2.0, 3.0])) == "2.00 ± 0.58"  # sqrt(1 / 3)
