@@ -40,15 +40,15 @@ WEIGHTS = (1.0, 0.8)
 """The weights of relevance at which the words of topics are chosen, for every method."""
 
 
-def ours(variant: str, *flags: str, short: Sequence[str]) -> Callable[[data.Dataset, int, int], Found]:
-    """A variant of examples/topics.py with its defaults and these flags, and further ones for short documents.
+def ours(variant: str, *, short: Sequence[str]) -> Callable[[data.Dataset, int, int], Found]:
+    """A variant of examples/topics.py with its defaults, and flags for short documents.
 
     They were chosen by the coherence and diversity on validation documents.
     """
 
     def train(dataset: data.Dataset, count: int, seed: int) -> Found:
         further = short if dataset.train["x"].sum(1).median() < SHORT else ()
-        given = example.arguments(["--topics", str(count), *flags, *further])
+        given = example.arguments(["--topics", str(count), *further])
         torch.manual_seed(seed)
         model, guide = example.pair(given, variant, dataset.train)
         adam = {"lr": given.lr, "betas": (given.beta1, 0.999)}
@@ -71,8 +71,7 @@ def ours(variant: str, *flags: str, short: Sequence[str]) -> Callable[[data.Data
 METHODS: dict[str, Callable[[data.Dataset, int, int], Found]] = {
     "prodlda": ours("prodlda", short=("--epochs", "20", "--kl-weight", "0.1")),
     "etm": ours("etm", short=("--epochs", "20", "--kl-weight", "0.05")),
-    "dirichlet": ours("dirichlet", short=("--epochs", "30", "--distinct", "60")),
-    "dirichlet-counts": ours("dirichlet", "--initial", "counts", short=("--epochs", "12", "--distinct", "20")),
+    "dirichlet": ours("dirichlet", short=("--epochs", "20")),
     "pyro": topic_peers.pyro_prodlda,
     "lda": topic_peers.lda,
     "nmf": topic_peers.nmf,

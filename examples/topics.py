@@ -14,7 +14,7 @@ Data: docstrings of Python's standard library, offline. Time: 40 s of one core.
 import argparse
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -66,21 +66,20 @@ class Setting(NamedTuple):
         concentration: that of the Dirichlet prior; below 1 few topics make a document.
         kl_weight: the weight of the rate.
         dropout: the dropout of the encoder; prodlda drops shares as well.
-        distinct: c of the prior p(topics) = exp(c / K divergence) for each word of the documents; 0 is no prior.
-        initial: where topics start, at the frequencies of the words, or at a factorisation.
+        prior: c of the prior prod_k Dirichlet(topic k; 1 + c n / K t_k), where t_k are coherent topics and n is the
+            number of words of the documents; topics start at t_k. With 0 they start at the frequencies of the words.
     """
 
     concentration: float
     kl_weight: float
     dropout: float
-    distinct: float
-    initial: Literal["frequencies", "tf-idf", "counts"]
+    prior: float
 
 
 SETTINGS = {
-    "prodlda": Setting(1.0, 1.0, 0.2, 0.0, "frequencies"),
-    "etm": Setting(0.1, 0.2, 0.5, 0.0, "frequencies"),
-    "dirichlet": Setting(0.1, 1.0, 0.5, 10.0, "tf-idf"),
+    "prodlda": Setting(1.0, 1.0, 0.2, 0.0),
+    "etm": Setting(0.1, 0.2, 0.5, 0.0),
+    "dirichlet": Setting(0.1, 1.0, 0.5, 1.0),
 }
 """Chosen by the coherence of the topics on validation documents."""
 
@@ -112,10 +111,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     weight = "weight of the rate; for documents of few words take less, such as 0.15"
     p.add_argument("--kl-weight", type=values.non_negative, help=f"{weight}; {_defaults(1)}")
     p.add_argument("--dropout", type=values.below_one, help=f"dropout of the encoder; {_defaults(2)}")
-    distinct = "c of a prior exp(c / K divergence), per word of the documents, which makes topics differ"
-    p.add_argument("--distinct", type=values.non_negative, help=f"{distinct}; {_defaults(3)}")
-    initial = "where topics start: all at the frequencies of words, or at a factorisation of tf-idf weights or counts"
-    p.add_argument("--initial", choices=("frequencies", "tf-idf", "counts"), help=f"{initial}; {_defaults(4)}")
+    prior = "words that coherent topics count for in the prior, as a multiple of the words of the documents"
+    p.add_argument("--prior", type=values.non_negative, help=f"{prior}; {_defaults(3)}")
     places = "places of words: learned, or from the training documents that words come in together"
     p.add_argument("--embeddings", choices=("learned", "documents"), default="learned", help=places)
     p.add_argument("--embedding", type=values.positive_int, default=100, help="dimension of the embeddings of etm")
@@ -151,13 +148,12 @@ def decoder(flags: argparse.Namespace, variant: str, x: torch.Tensor) -> TopicDe
 
 
 def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VAE, Any]:
-    """Model and guide, whose topics start at the frequencies of the words, or at a factorisation."""
+    """Model and guide, whose topics start at the frequencies of the words, or at coherent topics."""
     x, k, chosen = split["x"], flags.topics, setting(flags, variant)
     likelihood = likelihoods.Multinomial(x.shape[1], total=max(1, int(x.sum(1).median())))
     likelihood.check(x)
     words = decoder(flags, variant, x)
-    alike, initial = likelihood.start(x), chosen.initial
-    words.start_at(alike if initial == "frequencies" else data.word_topics(x, k, of=initial).log())
+    words.start_at(data.word_topics(x, k).log() if chosen.prior else likelihood.start(x))
     if variant == "dirichlet":
         encoder: nn.Module = BagEncoder(x.shape[1], k, flags.hidden, chosen.dropout, spread=2.0)
         return VAE(priors.Dirichlet(k, chosen.concentration), likelihood, words), DirichletGuide(encoder)
@@ -168,10 +164,11 @@ def pair(flags: argparse.Namespace, variant: str, split: data.Batch) -> tuple[VA
 
 
 def objective(flags: argparse.Namespace, variant: str, model: VAE, split: data.Batch) -> ELBO:
-    """The weighted ELBO, and the prior of the topics."""
+    """The weighted ELBO, and the prior of the topics around those they start at, a Dirichlet distribution for each."""
     chosen, length = setting(flags, variant), split["x"].sum(1).mean().item()
-    weight, topics_of = chosen.distinct / flags.topics * length, cast(TopicDecoder, model.decoder)
-    log_prior = (lambda: weight * topics_of.divergence()) if weight else None
+    weight, decoder = chosen.prior * length, cast(TopicDecoder, model.decoder)
+    start = decoder.scores().detach().exp()
+    log_prior = (lambda: weight * (start * decoder.scores()).sum(-1).mean()) if weight else None
     return ELBO(kl_weight=chosen.kl_weight, analytic=True, log_prior=log_prior)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrovae.checks import check_count, check_equally_many, check_fraction, check_tensor
 from pyrovae.data import Batch
+from pyrovae.data.embeddings import pair_npmi
 from pyrovae.display import Cells, Shown
 from pyrovae.errors import PairError, ShapeError
 from pyrovae.inference.evidence.estimates import Estimate, Evaluation
@@ -108,14 +109,8 @@ def npmi(scores: Tensor, counts: Tensor, *, num_words: int = 10) -> Tensor:
 
 def _coherence(found: Tensor) -> Tensor:
     """The mean NPMI of all pairs of W words, from which of them N documents have, `(N, W)`."""
-    both = found.T @ found / len(found)
-    alone = both.diagonal()
-    first, second = torch.triu_indices(len(both), len(both), 1)
-    joint = both[first, second]
-    never, always = joint == 0, joint == 1
-    safe = torch.where(never | always, 0.5, joint)
-    value = (safe / (alone[first] * alone[second]).clamp_min(1e-30)).log() / -safe.log()
-    return torch.where(never, -1.0, torch.where(always, 1.0, value)).mean()
+    first, second = torch.triu_indices(found.shape[1], found.shape[1], 1)
+    return pair_npmi(found)[first, second].mean()
 
 
 def topic_diversity(scores: Tensor, *, num_words: int = 25) -> float:
