@@ -184,10 +184,11 @@ class _Group:
         if "step" in self._state[0]:
             self._counts.add_(ok if all(used) else ok * torch.tensor(used, device=self._counts.device))
         factors = self.rule.factors(self._counts.double(), self._rates, group)
+        converted = {dtype: [f.to(dtype) for f in factors] for dtype in {m.parameter.dtype for m in self.members}}
         for i, (member, gradient) in enumerate(zip(self.members, gradients, strict=True)):
             if gradient is None:
                 continue
-            now = [factor.to(member.parameter.dtype)[i] for factor in factors]
+            now = [factor[i] for factor in converted[member.parameter.dtype]]
             for old, new in self.rule.step(member.parameter, gradient, self._state[i], group, now):
                 old.copy_(torch.where(ok, new, old))
 

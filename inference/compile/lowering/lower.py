@@ -17,6 +17,7 @@ from torch import Tensor, fx
 
 from pyrovae.imports import private
 from pyrovae.inference.compile.capture import Captured
+from pyrovae.inference.compile.lowering.aliases import without_aliases
 from pyrovae.inference.compile.lowering.cache import checked_libraries, repaired, usable_cache
 from pyrovae.inference.compile.lowering.products import lower_to_onednn, use_onednn
 from pyrovae.inference.compile.rolling.roll import with_loops
@@ -92,11 +93,12 @@ def example_inputs(captured: Captured, tensors: list[Tensor]) -> list[Tensor]:
 
 
 def prepare(module: fx.GraphModule) -> fx.GraphModule:
-    """Choose who computes the products of a graph, in place.
+    """Take out operations that do nothing, and choose who computes the products of a graph, in place.
 
     Args:
         module: a captured graph, whose nodes know the tensors that they give.
     """
+    without_aliases(module)
     use_onednn(module)
     return module
 
@@ -120,6 +122,7 @@ def _compiled(module: fx.GraphModule, inputs: list[Tensor], options: dict[str, A
         from torch._inductor.compile_fx import compile_fx
 
         from pyrovae.inference.compile.lowering.cpp import SETTINGS, together
+        from pyrovae.inference.compile.lowering.shortcuts import shortcuts
 
     compiler: Callable[..., Any] = compile_fx
     lower_to_onednn()
@@ -134,7 +137,7 @@ def _compiled(module: fx.GraphModule, inputs: list[Tensor], options: dict[str, A
     settings = SETTINGS | numbers | options
     named = mock.patch.dict(copyreg.dispatch_table, {torch.memory_format: _by_name})
     contexts = (torch.no_grad(), config.patch(settings), _quiet(), tracing(TracingContext(fakes)), _lasting(), named)
-    with ExitStack() as stack, together(), checked_libraries():
+    with ExitStack() as stack, together(), checked_libraries(), shortcuts(module):
         for context in contexts:
             stack.enter_context(context)
         return with_loops(module, compiler, fake_inputs) or compiler(module, fake_inputs)
