@@ -4,7 +4,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -75,6 +75,8 @@ class Processes:
         Args:
             share: the rows of this process.
         """
+        if self.alone:  # which needs no private name of torch
+            return nullcontext()
         return WholeNoise(share, self.summed).everywhere()
 
     def over_rows(self, task: Callable[[dict[str, Tensor], Share], Any], batch: Mapping[str, Tensor], dim: int) -> Any:
@@ -88,6 +90,8 @@ class Processes:
         share = self.share(len(next(iter(batch.values()))))
         mine = {name: share.rows(tensor) for name, tensor in batch.items()}
         found = self.agreed(lambda: task(mine, share))
+        if self.alone:
+            return found
         return pytree.tree_map_only(Tensor, lambda part: self.gathered(part, share, dim), found)
 
     # Sums of tensors: tensor code, so that a compiled step can hold them --------------------------------------------

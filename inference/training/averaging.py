@@ -1,6 +1,7 @@
 """Averages of the weights along a training: the mean over many epochs overfits less than the weights of any of them."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,13 +10,10 @@ import torch
 from torch import Tensor
 
 from pyrovae.errors import PairError
-from pyrovae.imports import private
 from pyrovae.inference.pair.contract import ProgramLike
 from pyrovae.inference.training import pair_weights
 
 __all__ = ["RunningMean", "averaged"]
-
-pytree = private("torch.utils._pytree")
 
 
 @torch.no_grad()
@@ -31,12 +29,16 @@ def averaged(mean: Any, weights: Any, decay: float, count: int) -> Any:
     References: Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging; Izmailov et al. (2018),
     arXiv:1803.05407; the division by the sum of the weights is that of Kingma & Ba (2015), arXiv:1412.6980.
     """
-    share = (1 - decay) / (1 - decay**count)
+    return _moved(mean or weights, weights, (1 - decay) / (1 - decay**count))
 
-    def one(old: Any, new: Any) -> Any:
-        return old.lerp(new, share) if isinstance(new, Tensor) and new.is_floating_point() else new
 
-    return pytree.tree_map(one, mean or weights, weights)
+def _moved(old: Any, new: Any, share: float) -> Any:
+    """The new weights, each tensor of floats at a share of the way from the old one."""
+    if type(new) in (dict, OrderedDict):
+        return type(new)((name, _moved(old[name], part, share)) for name, part in new.items())
+    if type(new) in (list, tuple):
+        return type(new)(_moved(*parts, share) for parts in zip(old, new, strict=True))
+    return old.lerp(new, share) if isinstance(new, Tensor) and new.is_floating_point() else new
 
 
 class RunningMean:

@@ -1,6 +1,7 @@
 """A torch that lacks a private name: everything runs eagerly, with one warning that names it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ HIDDEN = [
     "torch._guards",
     "torch._ops",
     "torch._subclasses.fake_tensor",
+    "torch.distributed._functional_collectives",
+    "torch.distributed.distributed_c10d",
     "torch.fx.experimental.proxy_tensor",
     "torch.fx.experimental.symbolic_shapes",
     "torch.utils._python_dispatch",
@@ -32,7 +35,7 @@ def import_module(name, package=None):
 
 importlib.import_module = import_module
 from pyrovae.guides import NormalGuide
-from pyrovae.inference import evaluate, fit
+from pyrovae.inference import Annealing, annealed, evaluate, fit, posterior
 from pyrovae.inference.compile import EagerWarning
 from pyrovae.models import VAE, likelihoods, priors
 from pyrovae.networks import MLP
@@ -41,8 +44,11 @@ def trained(compile):
     torch.manual_seed(0)
     model = VAE(priors.StandardNormal(2), likelihoods.Normal(3, "learned"), MLP(2, (3,), [4]))
     guide, data = NormalGuide(MLP((3,), 4, [4])), {"x": torch.randn(60, 3)}
-    rows = fit(model, guide, data, valid=data, epochs=2, batch_size=20, compile=compile, progress=False).rows
-    return rows, evaluate(model, guide, data, compile=compile, num_samples=20).elbo
+    options = dict(valid=data, average=0.5, epochs=2, batch_size=20, compile=compile, progress=False)
+    rows = fit(model, guide, data, **options).rows
+    drawn = posterior(model, guide, data, 2).latents["z"].tolist()
+    chains = annealed(model, guide, data, Annealing(num_chains=2, num_temperatures=3), compile=compile).log_evidence
+    return rows, evaluate(model, guide, data, compile=compile, num_samples=20).elbo, drawn, chains
 
 eager = trained(False)
 with warnings.catch_warnings(record=True) as seen:
@@ -50,7 +56,7 @@ with warnings.catch_warnings(record=True) as seen:
     assert trained(True) == eager
 eagerly = [str(warning.message) for warning in seen if issubclass(warning.category, EagerWarning)]
 assert eagerly and all(any(name in message for name in hidden) for message in eagerly), eagerly
-assert len(eagerly) <= 2, eagerly  # the training's, and the evaluation's
+assert len(eagerly) <= 3, eagerly  # the training's, the evaluation's and the chains'
 print(eagerly[0])
 """
 
@@ -61,7 +67,6 @@ def hide(*names):
     assert "Runs eagerly, not compiled: torch " in done.stdout
 
 
-@pytest.mark.slow
 def test_without_any_private_module_everything_runs_eagerly():
     hide(*HIDDEN)
 
@@ -70,6 +75,11 @@ def test_without_any_private_module_everything_runs_eagerly():
 @pytest.mark.parametrize("name", HIDDEN)
 def test_without_a_private_module_everything_runs_eagerly(name):
     hide(name)
+
+
+def test_each_module_that_is_imported_privately_is_hidden_here():
+    found = {name for path in sources() for name in re.findall(r"\bprivate\(\"([\w.]+)\"", path.read_text())}
+    assert found == set(HIDDEN)
 
 
 def test_a_private_name_that_is_there_is_itself(monkeypatch):
@@ -97,10 +107,8 @@ def test_a_private_name_that_is_missing_is_a_base_class_and_raises_when_used(mon
 
 def test_private_modules_of_torch_are_imported_by_private_or_inside_functions():
     """An import at the head of a module would make a torch that lacks the name an ImportError of ours."""
-    root, found = Path(__file__).parents[2], []
-    for path in [
-        path for folder in ("pyrovae", "models", "guides", "inference") for path in (root / folder).rglob("*.py")
-    ]:
+    found = []
+    for path in sources():
         if path.name == "cpp.py":  # which is imported inside a function itself
             continue
         for node in ast.parse(path.read_text()).body:
@@ -108,6 +116,12 @@ def test_private_modules_of_torch_are_imported_by_private_or_inside_functions():
             full = [f"{getattr(node, 'module', '') or ''}.{name}".strip(".") for name in names]
             found += [f"{path}: {name}" for name in full if is_private(name)]
     assert found == []
+
+
+def sources():
+    """The files of the package."""
+    folders = [Path(__file__).parents[2] / name for name in ("pyrovae", "models", "guides", "inference")]
+    return [path for folder in folders for path in folder.rglob("*.py")]
 
 
 def is_private(name):
