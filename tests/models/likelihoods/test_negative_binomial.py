@@ -1,5 +1,6 @@
 """Overdispersed counts: shares of a total, dispersions by batch, and zeros beyond those of the negative binomial."""
 
+import itertools
 import math
 
 import numpy as np
@@ -93,6 +94,12 @@ def test_the_coefficient_and_its_gradient():
     ours, theirs = (torch.autograd.grad((weights * f).sum(), r)[0] for f in (log_binomial(r, x), exact))
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     assert torch.autograd.gradcheck(lambda r: log_binomial(r, x[:4]), (r.detach()[2:5].requires_grad_(),))
+
+
+def test_binomials_are_exact():
+    for r, x in itertools.product([1, 2, 7, 50, 10**3, 10**7], [0, 1, 2, 10, 100, 3000]):
+        found = log_binomial(torch.tensor(float(r)).double(), torch.tensor(float(x)).double()).item()
+        assert found == pytest.approx(math.log(math.comb(r + x - 1, x)), rel=1e-13, abs=1e-11)
 
 
 def test_what_it_refuses(says):
