@@ -5,7 +5,8 @@ from contextlib import nullcontext
 import pytest
 import sympy
 import torch
-from torch._inductor import dtype_propagation, sizevars
+from torch._inductor import dtype_propagation
+from torch._inductor.codegen import cpp as torch_cpp
 from torch._inductor.fx_passes import joint_graph
 from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 from torch.utils._sympy.value_ranges import ValueRanges
@@ -24,7 +25,7 @@ GENERAL = {"floor": FloorDiv(x, 4), "modular": 16 * y + ModularIndexing(x, 1, 16
 def test_the_stride_of_a_sum_of_multiples_is_that_of_torch(name, length):
     index = AFFINE[name]
     assert shortcuts.affine_stride(index, x) == index.subs(x, x + 1) - index
-    assert shortcuts.affine_stride(index, x) == sizevars.stride_at_vec_range(index, x, length)
+    assert shortcuts.affine_stride(index, x) == torch_cpp.stride_at_vec_range(index, x, length)
 
 
 @pytest.mark.parametrize("name", GENERAL)
