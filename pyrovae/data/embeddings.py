@@ -103,7 +103,10 @@ def word_topics(
     distinct = check_number("distinct", distinct, 0.0, write=0.3)
     smoothing = check_positive("smoothing", check_fraction("smoothing", smoothing), write=0.05)
     counts, parts = x.cpu().float(), min(PARTS, len(x))
-    npmi = torch.stack([pair_npmi((counts[i::parts] > 0).float()) for i in range(parts)]).mean(0)
+    npmi = torch.zeros(x.shape[1], x.shape[1])
+    for part in range(parts):
+        npmi += pair_npmi((counts[part::parts] > 0).float())
+    npmi /= parts
     sets = _sets(npmi, topics, size, distinct)
     words = (counts.sum(0) + 0.5) / (counts.sum(0) + 0.5).sum()
     inside = torch.zeros(topics, len(words)).scatter_(1, sets, 1.0 / size)

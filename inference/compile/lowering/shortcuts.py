@@ -39,7 +39,10 @@ def shortcuts(module: fx.GraphModule) -> Iterator[None]:
 
 def _replace(stack: ExitStack, where: str, name: str, make: Callable[[Any], Any]) -> None:
     """Put `make(old)` in the place of a name, if there is one, until the stack is left."""
-    owner: Any = import_module(where)
+    try:
+        owner: Any = import_module(where)
+    except ModuleNotFoundError:
+        return
     *outer, last = name.split(".")
     for part in outer:
         owner = getattr(owner, part, None)

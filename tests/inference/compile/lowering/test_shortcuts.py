@@ -1,5 +1,6 @@
 """Shortcuts through inductor: the numbers are those of torch's own functions, and the kernels are the same text."""
 
+import sys
 from contextlib import nullcontext
 
 import pytest
@@ -85,3 +86,11 @@ def test_a_name_that_this_torch_lacks_is_left_out(monkeypatch):
     inputs = [torch.rand(3)]
     with shortcuts.shortcuts(capture(lambda a: a + 1, inputs, Watch([])).module):
         assert not hasattr(dtype_propagation, "DtypePropagationOpsHandler")
+
+
+def test_a_module_that_this_torch_lacks_is_left_out(monkeypatch):
+    whole = ValueRanges.tighten
+    monkeypatch.setitem(sys.modules, "torch._inductor.dtype_propagation", None)  # its import fails
+    with shortcuts.shortcuts(capture(lambda a: a + 1, [torch.rand(3)], Watch([])).module):
+        assert ValueRanges.tighten is not whole
+    assert ValueRanges.tighten is whole
